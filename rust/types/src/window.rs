@@ -1,0 +1,201 @@
+//! Windows: which ones a query covers, and their statistics as columns.
+
+use crate::{PointWidth, Stat, TimeRange, time::MIN_TIME};
+
+/// Statistics of the points in one window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StatPoint {
+    /// Start of the window, in nanoseconds since the Unix epoch, UTC.
+    pub time: i64,
+    /// Statistics of the points in it.
+    pub stat: Stat,
+}
+
+/// Statistics of many windows as columns of the same length.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Windows {
+    /// Starts of the windows.
+    pub times: Vec<i64>,
+    /// Least values.
+    pub mins: Vec<f64>,
+    /// Means.
+    pub means: Vec<f64>,
+    /// Greatest values.
+    pub maxs: Vec<f64>,
+    /// Numbers of points.
+    pub counts: Vec<u64>,
+    /// Population standard deviations.
+    pub stddevs: Vec<f64>,
+}
+
+impl Windows {
+    /// Number of windows.
+    pub const fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whether there is no window.
+    pub const fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// Appends a window.
+    pub fn push(&mut self, point: StatPoint) {
+        self.times.push(point.time);
+        self.mins.push(point.stat.min);
+        self.means.push(point.stat.mean);
+        self.maxs.push(point.stat.max);
+        self.counts.push(point.stat.count);
+        self.stddevs.push(point.stat.stddev());
+    }
+
+    /// Removes the last window if no point lies in it.
+    pub fn drop_empty_last(&mut self) {
+        if self.counts.last() == Some(&0) {
+            self.times.pop();
+            self.mins.pop();
+            self.means.pop();
+            self.maxs.pop();
+            self.counts.pop();
+            self.stddevs.pop();
+        }
+    }
+}
+
+/// The windows of length 2^p that a range covers: both ends are lowered to a multiple of it.
+///
+/// So data before an unaligned start are included, and the window that holds an unaligned end is
+/// not. This is how the platform answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlignedWindows {
+    /// The length of each window.
+    pub width: PointWidth,
+    /// Start of the first window; never before [`MIN_TIME`], even where a multiple of the width is.
+    pub start: i64,
+    /// End of the last window.
+    pub end: i64,
+}
+
+impl AlignedWindows {
+    /// The windows of `range`, or `None` if lowering the ends leaves none.
+    pub fn new(range: TimeRange, width: PointWidth) -> Option<Self> {
+        let start = width.floor(range.start()).max(MIN_TIME);
+        let end = width.floor(range.end());
+        (start < end).then_some(Self { width, start, end })
+    }
+
+    /// The part of time the windows cover.
+    pub const fn window_of(self, time: i64) -> i64 {
+        let floored = self.width.floor(time);
+        if floored < MIN_TIME {
+            MIN_TIME
+        } else {
+            floored
+        }
+    }
+}
+
+/// The windows of any length that a range covers: the first begins exactly at the start, and a
+/// last one that would reach beyond the end is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreciseWindows {
+    /// Length of each window in nanoseconds.
+    pub width: u64,
+    /// Start of the first window.
+    pub start: i64,
+    /// Number of windows, at least one.
+    pub count: u64,
+}
+
+/// A window length that is zero or above 2^63 (status code 415).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a window of {0} ns: the width must be between 1 ns and 2^63 ns")]
+pub struct WidthError(pub u64);
+
+impl PreciseWindows {
+    /// The windows of `range`, or `None` if it is shorter than one.
+    pub fn new(range: TimeRange, width: u64) -> Result<Option<Self>, WidthError> {
+        if width == 0 || width > 1 << 63 {
+            return Err(WidthError(width));
+        }
+        let count = range.width() / width;
+        Ok((count > 0).then_some(Self {
+            width,
+            start: range.start(),
+            count,
+        }))
+    }
+
+    /// End of the last window.
+    pub const fn end(self) -> i64 {
+        self.start_of(self.count)
+    }
+
+    /// Start of the window with this number.
+    pub const fn start_of(self, index: u64) -> i64 {
+        // width * count never exceeds the length of the range, so this cannot leave it.
+        self.start
+            .wrapping_add_unsigned(self.width.wrapping_mul(index))
+    }
+
+    /// Number of the window that holds `time`, which must not be before the first.
+    pub const fn index_of(self, time: i64) -> u64 {
+        time.abs_diff(self.start) / self.width
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn aligned(start: i64, end: i64, exponent: u32) -> Option<(i64, i64)> {
+        AlignedWindows::new(
+            TimeRange::new(start, end).unwrap(),
+            PointWidth::new(exponent).unwrap(),
+        )
+        .map(|w| (w.start, w.end))
+    }
+
+    #[test]
+    fn aligned_windows_lower_both_ends() {
+        assert_eq!(aligned(11136, 11647, 6), Some((11136, 11136 + 7 * 64)));
+        assert_eq!(aligned(11199, 11584, 6), Some((11136, 11136 + 7 * 64)));
+        assert_eq!(aligned(11199, 11200, 6), Some((11136, 11200)));
+        assert_eq!(aligned(11137, 11199, 6), None);
+        assert_eq!(aligned(7, 8, 0), Some((7, 8)));
+    }
+
+    #[test]
+    fn aligned_windows_never_start_before_time_does() {
+        assert_eq!(aligned(MIN_TIME, 0, 62), Some((MIN_TIME, 0)));
+        assert_eq!(aligned(MIN_TIME, -1, 62), None);
+    }
+
+    #[test]
+    fn precise_windows_drop_the_partial_last() {
+        let windows = |start, end, width| {
+            PreciseWindows::new(TimeRange::new(start, end).unwrap(), width).unwrap()
+        };
+        assert_eq!(windows(11136, 11647, 64).map(|w| w.count), Some(7));
+        assert_eq!(
+            windows(-18864, -18353, 64).map(|w| (w.count, w.end())),
+            Some((7, -18416))
+        );
+        assert_eq!(
+            windows(11137, 11201, 64).map(|w| (w.start, w.count)),
+            Some((11137, 1))
+        );
+        assert_eq!(windows(0, 63, 64), None);
+    }
+
+    #[test]
+    fn precise_windows_refuse_a_width_of_zero_and_above_2_to_the_63() {
+        let range = TimeRange::ALL;
+        assert_eq!(PreciseWindows::new(range, 0), Err(WidthError(0)));
+        assert_eq!(
+            PreciseWindows::new(range, (1 << 63) + 1),
+            Err(WidthError((1 << 63) + 1))
+        );
+        assert_eq!(PreciseWindows::new(range, 1 << 63), Ok(None));
+    }
+}
