@@ -1,0 +1,246 @@
+//! Why the engine refused or failed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use pingthings_types::{Code, MAX_INSERT_TIME, MIN_TIME, RangeError, WidthError};
+use uuid::Uuid;
+
+/// Why the engine refused or failed; [`Error::code`] is what a server answers.
+///
+/// Cloning is cheap, so that every insert waiting for one sync can report its failure.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The stream was never created, or was obliterated.
+    #[error("stream `{uuid}` does not exist")]
+    NoSuchStream {
+        /// The stream asked for.
+        uuid: Uuid,
+    },
+    /// A stream with this uuid exists.
+    #[error("stream `{uuid}` exists already, in collection `{collection}`")]
+    SameStream {
+        /// The uuid that is taken.
+        uuid: Uuid,
+        /// Where the stream with that uuid is.
+        collection: String,
+    },
+    /// Another stream has this collection and these tags.
+    #[error(
+        "collection `{collection}` already holds stream `{existing}` with the same tags: \
+         choose another name, unit, ingress or distiller"
+    )]
+    AmbiguousStream {
+        /// The collection.
+        collection: String,
+        /// The stream that has the tags.
+        existing: Uuid,
+    },
+    /// The uuid belonged to a stream that was obliterated.
+    #[error("uuid `{uuid}` belonged to an obliterated stream: choose a new one")]
+    ReusedUuid {
+        /// The burnt uuid.
+        uuid: Uuid,
+    },
+    /// The collection name is not valid.
+    #[error("collection `{collection}` {problem}")]
+    InvalidCollection {
+        /// The refused name.
+        collection: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A tag key is not one of the four.
+    #[error("`{key}` is no tag: use `name`, `unit`, `ingress` or `distiller`, or an annotation")]
+    InvalidTagKey {
+        /// The refused key.
+        key: String,
+    },
+    /// A tag value is not valid.
+    #[error("value of tag `{key}` {problem}")]
+    InvalidTagValue {
+        /// The tag.
+        key: String,
+        /// What is wrong with its value.
+        problem: &'static str,
+    },
+    /// An annotation is not valid.
+    #[error("annotation `{key}` {problem}")]
+    InvalidAnnotation {
+        /// The annotation.
+        key: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The metadata changed since they were read.
+    #[error(
+        "stream `{uuid}` is at property version {actual}, not {expected}: \
+         read its metadata again and repeat the change"
+    )]
+    PropertyVersion {
+        /// The stream.
+        uuid: Uuid,
+        /// The property version the caller knew.
+        expected: u64,
+        /// The present one.
+        actual: u64,
+    },
+    /// A time or range is empty or leaves the instants a stream can hold.
+    #[error(transparent)]
+    Range(#[from] RangeError),
+    /// A window width is not valid.
+    #[error(transparent)]
+    Width(#[from] WidthError),
+    /// A point lies outside the instants a stream can hold.
+    #[error(
+        "point {index} of an insert into stream `{uuid}` has time {time}, outside \
+         [{MIN_TIME}, {MAX_INSERT_TIME}]: no point of the call was stored"
+    )]
+    PointTime {
+        /// The stream.
+        uuid: Uuid,
+        /// Position of the point in the call.
+        index: usize,
+        /// Its time.
+        time: i64,
+    },
+    /// A value is not finite.
+    #[error(
+        "point {index} of an insert into stream `{uuid}`, at time {time}, has the value {value}: \
+         leave such points out; no point of the call was stored"
+    )]
+    BadValue {
+        /// The stream.
+        uuid: Uuid,
+        /// Position of the point in the call.
+        index: usize,
+        /// Its time.
+        time: i64,
+        /// Its value.
+        value: f64,
+    },
+    /// The two columns of an insert differ in length.
+    #[error("an insert into stream `{uuid}` has {times} times but {values} values")]
+    ColumnLengths {
+        /// The stream.
+        uuid: Uuid,
+        /// Number of times.
+        times: usize,
+        /// Number of values.
+        values: usize,
+    },
+    /// The version is in the future or was pruned.
+    #[error("stream `{uuid}` has no version {version}: its latest is {latest}")]
+    VersionNotAvailable {
+        /// The stream.
+        uuid: Uuid,
+        /// The version asked for.
+        version: u64,
+        /// The latest committed version.
+        latest: u64,
+    },
+    /// The first version is after the second.
+    #[error("version {from} of stream `{uuid}` is after version {to}")]
+    InvalidVersions {
+        /// The stream.
+        uuid: Uuid,
+        /// Where the comparison was to begin.
+        from: u64,
+        /// Where it was to end.
+        to: u64,
+    },
+    /// Another process has the directory open.
+    #[error("`{path}` is in use by process {pid}: stop it, or open another directory")]
+    Locked {
+        /// The data directory.
+        path: PathBuf,
+        /// The process that holds it, as its lock file says.
+        pid: String,
+    },
+    /// The engine was closed.
+    #[error("the storage engine is closed")]
+    Closed,
+    /// Bytes on disk are not what was written.
+    #[error("`{file}` is damaged at byte {offset}: {problem}; restore the directory from a copy")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// What does not hold.
+        problem: String,
+    },
+    /// The directory was written by a version of the format this build does not read.
+    #[error(
+        "`{file}` has format version {found}, this build reads {supported}: \
+         open it with the release that wrote it"
+    )]
+    FormatVersion {
+        /// The file.
+        file: String,
+        /// The version it carries.
+        found: u32,
+        /// The version this build reads.
+        supported: u32,
+    },
+    /// The operating system failed an operation on a file.
+    #[error("cannot {action} `{file}`: {source}")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// On which file.
+        file: String,
+        /// What the operating system said.
+        source: Arc<std::io::Error>,
+    },
+    /// The catalog failed.
+    #[error("cannot {action} the catalog: {source}")]
+    Catalog {
+        /// What was attempted.
+        action: &'static str,
+        /// What the database said.
+        source: Arc<rusqlite::Error>,
+    },
+    /// The catalog holds something impossible.
+    #[error("the catalog is damaged: {problem}; restore the directory from a copy")]
+    CatalogDamaged {
+        /// What does not hold.
+        problem: String,
+    },
+    /// The journal failed earlier, so nothing more can be acknowledged.
+    #[error("the journal failed earlier ({cause}): make room or repair the disk, then reopen")]
+    JournalFailed {
+        /// The first failure.
+        cause: String,
+    },
+}
+
+impl Error {
+    /// The status code a server answers with.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::NoSuchStream { .. } => Code::NoSuchStream,
+            Self::SameStream { .. } => Code::SameStream,
+            Self::AmbiguousStream { .. } => Code::AmbiguousStream,
+            Self::ReusedUuid { .. } => Code::ReusedUuid,
+            Self::InvalidCollection { .. } => Code::InvalidCollection,
+            Self::InvalidTagKey { .. } => Code::InvalidTagKey,
+            Self::InvalidTagValue { .. } => Code::InvalidTagValue,
+            Self::InvalidAnnotation { .. } => Code::AnnotationTooBig,
+            Self::PropertyVersion { .. } => Code::AnnotationVersionMismatch,
+            Self::Range(_) | Self::PointTime { .. } => Code::InvalidTimeRange,
+            Self::Width(_) => Code::InvalidPointWidth,
+            Self::BadValue { .. } => Code::BadValue,
+            Self::ColumnLengths { .. } => Code::InvalidParameter,
+            Self::VersionNotAvailable { .. } => Code::VersionNotAvailable,
+            Self::InvalidVersions { .. } => Code::InvalidVersions,
+            Self::Locked { .. } => Code::LockFailed,
+            Self::Closed => Code::GenericError,
+            Self::Damaged { .. } | Self::Io { .. } => Code::StorageError,
+            Self::FormatVersion { .. } => Code::UnsupportedRollback,
+            Self::Catalog { .. } | Self::CatalogDamaged { .. } => Code::MetadataConnectionError,
+            Self::JournalFailed { .. } => Code::JournalError,
+        }
+    }
+}
