@@ -1,0 +1,230 @@
+"""Where a connection goes, with which key, and how many requests it may have in flight.
+
+Arguments win over the environment, and the environment wins over the credentials file. A profile
+that an argument names is the exception: it is taken from the file whatever the environment says.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from pingthings.timeseries.constants import DEFAULT_CONCURRENCY_LIMIT
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    BTRDBValueError,
+    ConnectionError,  # noqa: A004 - documented name
+    CredentialsFileInvalid,
+    CredentialsFileNotFound,
+    ProfileNotFound,
+)
+
+__all__ = ["Credentials", "default_path", "resolve", "resolve_concurrency_limit"]
+
+_DEFAULT_PROFILE = "default"
+_LOOKS_LIKE_ENDPOINT = re.compile(r":\d+/?\s*$|://")
+_MAXIMUM_CONCURRENCY_LIMIT = (1 << 31) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An endpoint and the key for it. Its repr never shows the key."""
+
+    endpoint: str
+    """Host and port, as in `grid.example.com:4411`."""
+    apikey: str | None
+    """The API key; None connects without one."""
+    profile: str | None
+    """The profile that the file was read for, None if the file had no part in it."""
+
+    def __repr__(self) -> str:
+        apikey = None if self.apikey is None else "<hidden>"
+        return f"Credentials({self.endpoint!r}, apikey={apikey}, profile={self.profile!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Partial:
+    """What one source says; None where it says nothing."""
+
+    endpoint: str | None = None
+    apikey: str | None = None
+
+    def over(self, other: _Partial) -> _Partial:
+        return _Partial(
+            endpoint=other.endpoint if self.endpoint is None else self.endpoint,
+            apikey=other.apikey if self.apikey is None else self.apikey,
+        )
+
+
+def default_path() -> Path:
+    """Returns where the credentials file is: `.predictivegrid/credentials.yaml` at home."""
+    return Path.home() / ".predictivegrid" / "credentials.yaml"
+
+
+def resolve(
+    profile: str | None,
+    endpoint: str | None,
+    apikey: str | None,
+    environ: Mapping[str, str],
+    *,
+    path: Path | None = None,
+) -> Credentials:
+    """Returns the endpoint and key to connect with.
+
+    1. A profile decides alone: the environment is ignored. `apikey`, if given, replaces its key.
+    2. Otherwise each of endpoint and key is the argument, or else the environment's
+       (`BTRDB_ENDPOINTS`, `BTRDB_API_KEY`), or else that of the file, where the profile is
+       `BTRDB_PROFILE` or else `default`. The file is not read if the others say everything.
+
+    A `profile` that contains a colon and digits, as in `grid.example.com:4411`, is taken as the
+    endpoint, so that an endpoint can be the first argument of `connect`. An empty environment
+    variable counts as absent; an empty `apikey` means to connect without a key.
+
+    Args:
+        profile: Name of a profile of the credentials file.
+        endpoint: Host and port.
+        apikey: The API key.
+        environ: The environment, usually `os.environ`.
+        path: The credentials file, instead of the one at home.
+
+    Raises:
+        BTRDBTypeError: An argument is no text.
+        BTRDBValueError: Both a profile and an endpoint are given, or the endpoint is empty.
+        ConnectionError: Nothing names an endpoint.
+        CredentialsFileNotFound: A profile is named and there is no file.
+        CredentialsFileInvalid: The file cannot be read or does not hold what it should.
+        ProfileNotFound: The file has no such profile.
+    """
+    _check_text(profile=profile, endpoint=endpoint, apikey=apikey)
+    if profile is not None and endpoint is not None:
+        raise BTRDBValueError(
+            f"profile `{profile}` and endpoint `{endpoint}` are both given; give one of them"
+        )
+    if profile is not None and _LOOKS_LIKE_ENDPOINT.search(profile):
+        profile, endpoint = None, profile
+    if endpoint is not None and not endpoint.strip():
+        raise BTRDBValueError("the endpoint is empty; write it like `grid.example.com:4411`")
+
+    file = default_path() if path is None else path
+    arguments = _Partial(endpoint, apikey)
+    if profile is not None:
+        found, used = arguments.over(_from_file(file, profile)), profile
+    else:
+        from_environ, preferred = _from_environ(environ)
+        found, used = arguments.over(from_environ), None
+        if found.endpoint is None or found.apikey is None:
+            used = preferred or _DEFAULT_PROFILE
+            try:
+                found = found.over(_from_file(file, used))
+            except (CredentialsFileNotFound, ProfileNotFound):
+                if preferred is not None:
+                    raise
+                used = None
+    if found.endpoint is None:
+        raise ConnectionError(_no_endpoint(file, used))
+    return Credentials(found.endpoint.strip(), found.apikey or None, used)
+
+
+def resolve_concurrency_limit(limit: int | None, environ: Mapping[str, str]) -> int:
+    """Returns how many requests may be in flight at once.
+
+    Args:
+        limit: The limit asked for; None leaves it to `PINGTHINGS_CONCURRENCY_LIMIT`, and without
+            that to `DEFAULT_CONCURRENCY_LIMIT`.
+        environ: The environment, usually `os.environ`.
+
+    Raises:
+        BTRDBValueError: The limit, or the value of the variable, is no whole number of at least 1.
+    """
+    name = "concurrency_limit"
+    value: object = limit
+    if value is None:
+        name = "PINGTHINGS_CONCURRENCY_LIMIT"
+        text = environ.get(name, "").strip()
+        if not text:
+            return DEFAULT_CONCURRENCY_LIMIT
+        value = int(text) if re.fullmatch(r"[0-9]{1,18}", text) else text
+    if (
+        not isinstance(value, int)
+        or isinstance(value, bool)
+        or not 1 <= value <= _MAXIMUM_CONCURRENCY_LIMIT
+    ):
+        raise BTRDBValueError(f"{name} is `{value}`; it must be a whole number of at least 1")
+    return value
+
+
+def _from_environ(environ: Mapping[str, str]) -> tuple[_Partial, str | None]:
+    endpoint, apikey, profile = (
+        environ.get(name, "").strip() or None
+        for name in ("BTRDB_ENDPOINTS", "BTRDB_API_KEY", "BTRDB_PROFILE")
+    )
+    return _Partial(endpoint, apikey), profile
+
+
+def _check_text(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None and not isinstance(value, str):
+            raise BTRDBTypeError(f"`{name}` is text, not `{type(value).__name__}`")
+
+
+def _no_endpoint(file: Path, profile: str | None) -> str:
+    if profile is not None:
+        return f"profile `{profile}` of `{file}` has no `endpoints`"
+    return (
+        "nothing names an endpoint; pass `endpoint=`, or set BTRDB_ENDPOINTS, or write a profile "
+        f"`{_DEFAULT_PROFILE}` into `{file}`"
+    )
+
+
+def _from_file(file: Path, profile: str) -> _Partial:
+    entry = _load(file).get(profile)
+    if entry is None:
+        raise ProfileNotFound(f"`{file}` has no profile `{profile}`")
+    where = f"profile `{profile}` of `{file}`"
+    btrdb = _mapping(entry, where).get("btrdb")
+    if btrdb is None:
+        raise CredentialsFileInvalid(f"{where} has no entry `btrdb`")
+    settings = _mapping(btrdb, f"entry `btrdb` of {where}")
+    return _Partial(
+        endpoint=_text(settings, ("endpoints", "endpoint"), where),
+        apikey=_text(settings, ("api_key", "apikey"), where),
+    )
+
+
+def _load(file: Path) -> Mapping[object, object]:
+    import yaml  # noqa: PLC0415 - most connections need no file, and imports count
+
+    try:
+        content: object = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CredentialsFileNotFound(f"there is no credentials file `{file}`") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CredentialsFileInvalid(f"cannot read `{file}`: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        # The error's own text quotes the line, which may hold a key.
+        mark = error.problem_mark
+        line = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise CredentialsFileInvalid(f"`{file}` is not valid YAML{line}") from None
+    except yaml.YAMLError:
+        raise CredentialsFileInvalid(f"`{file}` is not valid YAML") from None
+    return {} if content is None else _mapping(content, f"`{file}`")
+
+
+def _mapping(value: object, where: str) -> Mapping[object, object]:
+    if not isinstance(value, dict):
+        raise CredentialsFileInvalid(f"{where} is no mapping of names to values")
+    return cast("Mapping[object, object]", value)
+
+
+def _text(settings: Mapping[object, object], names: tuple[str, str], where: str) -> str | None:
+    for name in names:
+        value = settings.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, str) or not value.strip():
+            raise CredentialsFileInvalid(f"`{name}` of {where} is no text; put it in quotes")
+        return value.strip()
+    return None

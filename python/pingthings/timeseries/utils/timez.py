@@ -1,0 +1,437 @@
+"""Times and spans as whole nanoseconds, without float arithmetic on the way.
+
+Times are counted from the Unix epoch in UTC. What has no time zone is taken as UTC, never as local
+time, so that a program gives the same answer on every machine. Floats that stand for a span are
+read as the decimal number they print as: 0.3 s is 300,000,000 ns.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import pyarrow as pa
+
+from pingthings.timeseries.constants import _PW, PW
+from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError, InvalidTimeRange
+
+__all__ = [
+    "currently_as_ns",
+    "datetime_to_ns",
+    "nearest_point_width",
+    "ns_delta",
+    "ns_to_datetime",
+    "to_nanoseconds",
+]
+
+Instant: TypeAlias = (
+    int
+    | float
+    | str
+    | date
+    | Decimal
+    | Fraction
+    | np.integer[Any]
+    | np.floating[Any]
+    | np.datetime64
+    | pa.TimestampScalar
+)
+"""What `to_nanoseconds` takes; `date` includes `datetime` and `pandas.Timestamp`."""
+
+Number: TypeAlias = int | float | Decimal | Fraction | np.integer[Any] | np.floating[Any]
+"""What the helpers take as a number of days, seconds and so on."""
+
+_SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FRACTION_DIGITS = 9
+
+_INTEGERS = (int, np.integer)
+_FLOATS = (float, Decimal, np.floating)
+_UNIT_NS = {
+    "days": _DAY,
+    "hours": 3_600 * _SECOND,
+    "minutes": 60 * _SECOND,
+    "seconds": _SECOND,
+    "milliseconds": 1_000_000,
+    "microseconds": 1_000,
+}
+
+_DIGITS = re.compile(r"[+-]?[0-9]+")
+_ISO_8601 = re.compile(
+    r"""
+    (?P<year>\d{4}) - (?P<month>\d{1,2}) - (?P<day>\d{1,2})
+    (?:
+        (?: [Tt] | \s+ )
+        (?P<hour>\d{1,2}) : (?P<minute>\d{1,2})
+        (?: : (?P<second>\d{1,2}) (?: [.,] (?P<fraction>\d+) )? )?
+        \s* (?P<zone> [Zz] | [+-]\d{2} (?: :?\d{2} (?: :?\d{2} )? )? )?
+    )?
+    """,
+    re.VERBOSE | re.ASCII,
+)
+
+# Attoseconds in each fixed unit of numpy, so that units below a nanosecond stay whole numbers.
+_ATTOSECONDS = {
+    "W": 7 * _DAY * 10**9,
+    "D": _DAY * 10**9,
+    "h": 3_600 * 10**18,
+    "m": 60 * 10**18,
+    "s": 10**18,
+    "ms": 10**15,
+    "us": 10**12,
+    "ns": 10**9,
+    "ps": 10**6,
+    "fs": 10**3,
+    "as": 1,
+}
+
+
+def currently_as_ns() -> int:
+    """Returns the current time of this machine's clock in nanoseconds."""
+    return time.time_ns()
+
+
+def datetime_to_ns(dt: datetime) -> int:
+    """Returns a datetime in nanoseconds, exactly.
+
+    Args:
+        dt: A datetime; one without a time zone is taken as UTC. The nanoseconds of a
+            `pandas.Timestamp` are kept.
+
+    Raises:
+        BTRDBTypeError: The argument is no datetime.
+        BTRDBValueError: The argument is pandas' `NaT`.
+
+    Example:
+        >>> datetime_to_ns(datetime(2018, 1, 1, microsecond=1))
+        1514764800000001000
+    """
+    if not isinstance(dt, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BTRDBTypeError(f"expected a datetime, got `{type(dt).__name__}`")
+    if dt != dt:  # noqa: PLR0124 - NaT is a datetime that does not equal itself
+        raise BTRDBValueError("`NaT` is no time")
+    # Fields and not a subtraction: a Timestamp's subtraction may round or overflow.
+    seconds = dt.hour * 3_600 + dt.minute * 60 + dt.second
+    nanoseconds = dt.microsecond * 1_000 + int(getattr(dt, "nanosecond", 0))
+    since_epoch = _day_ns(dt.toordinal()) + seconds * _SECOND + nanoseconds
+    offset = dt.utcoffset()
+    return since_epoch if offset is None else since_epoch - _timedelta_ns(offset)
+
+
+def ns_to_datetime(ns: int) -> datetime:
+    """Returns nanoseconds as a datetime in UTC.
+
+    A datetime holds microseconds: the nanoseconds below are cut off towards the past, so that the
+    result is never later than the time it stands for. Whole microseconds come back exactly.
+
+    Args:
+        ns: Nanoseconds since the Unix epoch.
+
+    Raises:
+        BTRDBTypeError: The argument is no int.
+        InvalidTimeRange: A datetime cannot hold the time; its years are 1 to 9999.
+
+    Example:
+        >>> ns_to_datetime(1514764800000001999).isoformat()
+        '2018-01-01T00:00:00.000001+00:00'
+    """
+    whole = _whole("ns", ns)
+    seconds, rest = divmod(whole, _SECOND)
+    try:
+        return _EPOCH + timedelta(seconds=seconds, microseconds=rest // 1_000)
+    except OverflowError:
+        raise InvalidTimeRange(f"`{whole}` ns lie outside the years 1 to 9999") from None
+
+
+@overload
+def to_nanoseconds(val: None) -> None: ...
+@overload
+def to_nanoseconds(val: Instant) -> int: ...
+def to_nanoseconds(val: Instant | None) -> int | None:
+    """Returns a time in nanoseconds, exactly, whatever it is written as.
+
+    Args:
+        val: One of
+
+            * an int (also numpy's): nanoseconds since the Unix epoch;
+            * a datetime or `pandas.Timestamp`; without a time zone it is taken as UTC;
+            * a date: its midnight in UTC;
+            * a `numpy.datetime64` of any unit, or a timestamp taken out of an Arrow table;
+            * a string: ISO 8601 (RFC 3339) such as `2018-01-01`, `2018-01-01 12:30` or
+              `2018-01-01T12:30:00.123456789-05:00`, with up to nine digits of fraction, in UTC
+              where it names no offset; or digits only, which are nanoseconds;
+            * a float, `Decimal` or `Fraction` that is a whole number: nanoseconds. Beware that
+              floats of today's magnitude are 256 ns apart.
+
+            None is returned as it is.
+
+    Raises:
+        BTRDBTypeError: The type is another one; a bool is no time.
+        BTRDBValueError: The string is not of these forms, the number is not whole, the time is
+            finer than a nanosecond, or it is one of the values that mean "no time".
+        InvalidTimeRange: The nanoseconds do not fit 64 bits: the time is not within 1677 to 2262.
+
+    Example:
+        >>> to_nanoseconds("2018-01-01T00:00:00.000000001Z")
+        1514764800000000001
+    """
+    if val is None:
+        return None
+    nanoseconds = _exact_nanoseconds(val)
+    if not -(1 << 63) <= nanoseconds < 1 << 63:
+        raise InvalidTimeRange(f"time `{val}` does not fit 64 bits of nanoseconds (1677 to 2262)")
+    return nanoseconds
+
+
+def ns_delta(
+    days: Number = 0,
+    hours: Number = 0,
+    minutes: Number = 0,
+    seconds: Number = 0,
+    milliseconds: Number = 0,
+    microseconds: Number = 0,
+    nanoseconds: int = 0,
+) -> int:
+    """Returns the length of a span in nanoseconds, as `timedelta` is written.
+
+    The sum is computed exactly; a float counts as the decimal number it prints as. A sum that is
+    not a whole number of nanoseconds is rounded to the nearest one, and to the even one of two.
+
+    Args:
+        days: Days of 24 hours.
+        hours: Hours.
+        minutes: Minutes.
+        seconds: Seconds.
+        milliseconds: Milliseconds.
+        microseconds: Microseconds.
+        nanoseconds: Nanoseconds, a whole number.
+
+    Raises:
+        BTRDBTypeError: An argument is no number, or `nanoseconds` is no int.
+        BTRDBValueError: An argument is NaN or infinite.
+
+    Example:
+        >>> ns_delta(seconds=0.3)
+        300000000
+        >>> ns_delta(days=365, minutes=0.5, nanoseconds=1)
+        31536030000000001
+    """
+    span = _span(
+        nanoseconds,
+        days=days,
+        hours=hours,
+        minutes=minutes,
+        seconds=seconds,
+        milliseconds=milliseconds,
+        microseconds=microseconds,
+    )
+    return round(span)
+
+
+def nearest_point_width(
+    days: Number = 0,
+    hours: Number = 0,
+    minutes: Number = 0,
+    seconds: Number = 0,
+    milliseconds: Number = 0,
+    microseconds: Number = 0,
+    nanoseconds: int = 0,
+    hertz: Number = 0,
+) -> _PW:
+    """Returns the point width whose duration is nearest to a span.
+
+    Nearest by the difference in nanoseconds; of two that are as near the shorter one. Spans beyond
+    the ends of `PW` give its first or last member.
+
+    Args:
+        days: Days of 24 hours.
+        hours: Hours.
+        minutes: Minutes.
+        seconds: Seconds.
+        milliseconds: Milliseconds.
+        microseconds: Microseconds.
+        nanoseconds: Nanoseconds, a whole number.
+        hertz: A frequency whose period is the span; not together with any other argument. Rates
+            such as `Fraction(30000, 1001)` are exact.
+
+    Raises:
+        BTRDBTypeError: An argument is no number, or `nanoseconds` is no int.
+        BTRDBValueError: The span is not above zero, a number is NaN or infinite, or `hertz` stands
+            beside another argument.
+
+    Example:
+        >>> nearest_point_width(seconds=1)
+        PW[30]
+        >>> nearest_point_width(hertz=30)
+        PW[25]
+    """
+    span = _span(
+        nanoseconds,
+        days=days,
+        hours=hours,
+        minutes=minutes,
+        seconds=seconds,
+        milliseconds=milliseconds,
+        microseconds=microseconds,
+    )
+    frequency = _fraction("hertz", hertz)
+    if frequency:
+        if any((days, hours, minutes, seconds, milliseconds, microseconds, nanoseconds)):
+            raise BTRDBValueError(
+                "`hertz` stands for the whole span; leave the other arguments out"
+            )
+        span = _SECOND / frequency
+    if span <= 0:
+        raise BTRDBValueError(f"the span is `{float(span)}` ns; a point width is longer than zero")
+    exponent = max(int(span), 1).bit_length() - 1
+    if exponent >= len(PW) - 1:
+        return PW[-1]
+    shorter, longer = PW[exponent], PW[exponent + 1]
+    is_nearer_to_longer = longer.nanoseconds - span < span - shorter.nanoseconds
+    return longer if is_nearer_to_longer else shorter
+
+
+def _exact_nanoseconds(val: Instant) -> int:  # noqa: PLR0911 - one for each type
+    match val:
+        case bool():
+            raise BTRDBTypeError(f"the bool `{val}` is no time")
+        case int() | np.integer():
+            return int(val)
+        case datetime():
+            return datetime_to_ns(val)
+        case date():
+            return _day_ns(val.toordinal())
+        case np.datetime64():
+            return _datetime64_ns(val)
+        case str():
+            return _text_ns(val)
+        case float() | Decimal() | Fraction() | np.floating():
+            return _whole_number(val)
+        case pa.TimestampScalar():
+            if val.value is None:
+                raise BTRDBValueError("a null is no time")
+            return _from_attoseconds(val.value * _ATTOSECONDS[val.type.unit], val)
+        case _:
+            raise BTRDBTypeError(f"a value of type `{type(val).__name__}` is no time")
+
+
+def _day_ns(ordinal: int) -> int:
+    return (ordinal - _EPOCH_DAY) * _DAY
+
+
+def _timedelta_ns(delta: timedelta) -> int:
+    return delta // timedelta(microseconds=1) * 1_000
+
+
+def _from_attoseconds(attoseconds: int, val: object) -> int:
+    nanoseconds, rest = divmod(attoseconds, 10**9)
+    if rest:
+        raise BTRDBValueError(f"time `{val}` is finer than a nanosecond")
+    return nanoseconds
+
+
+def _datetime64_ns(val: np.datetime64) -> int:
+    if np.isnat(val):
+        raise BTRDBValueError("`NaT` is no time")
+    unit, multiple = np.datetime_data(val.dtype)
+    count = int(val.astype(np.int64)) * multiple
+    if unit not in {"Y", "M"}:
+        return _from_attoseconds(count * _ATTOSECONDS[unit], val)
+    years, months = (count, 0) if unit == "Y" else divmod(count, 12)
+    # Gregorian years repeat after 400, in which there are 146,097 days.
+    cycles, year = divmod(1970 + years - 1, 400)
+    return _day_ns(date(year + 1, months + 1, 1).toordinal() + cycles * 146_097)
+
+
+def _text_ns(text: str) -> int:
+    stripped = text.strip()
+    if _DIGITS.fullmatch(stripped):
+        return int(stripped)
+    match = _ISO_8601.fullmatch(stripped)
+    if match is None:
+        raise BTRDBValueError(
+            f"time `{text}` is not understood; write it like `2018-01-01T12:30:00.123456789Z`"
+        )
+    fraction = match["fraction"] or ""
+    if len(fraction) > _FRACTION_DIGITS:
+        raise BTRDBValueError(f"time `{text}` is finer than a nanosecond; nine digits are the most")
+    year, month, day, hour, minute, second = (
+        int(match[name] or 0) for name in ("year", "month", "day", "hour", "minute", "second")
+    )
+    try:
+        instant = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError as error:
+        raise BTRDBValueError(f"time `{text}` is not valid: {error}") from None
+    offset = _offset_seconds(match["zone"] or "Z", text)
+    return datetime_to_ns(instant) - offset * _SECOND + int(fraction.ljust(_FRACTION_DIGITS, "0"))
+
+
+def _offset_seconds(zone: str, text: str) -> int:
+    if zone in {"Z", "z"}:
+        return 0
+    digits = zone[1:].replace(":", "").ljust(6, "0")
+    hours, minutes, seconds = int(digits[:2]), int(digits[2:4]), int(digits[4:])
+    if hours > 23 or minutes > 59 or seconds > 59:  # noqa: PLR2004 - a clock's limits
+        raise BTRDBValueError(f"time `{text}` has the offset `{zone}`, which is not valid")
+    return (-1 if zone[0] == "-" else 1) * (hours * 3_600 + minutes * 60 + seconds)
+
+
+def _whole_number(val: float | Decimal | Fraction | np.floating[Any]) -> int:
+    if not _is_finite(val):
+        raise BTRDBValueError(f"`{val}` is no time")
+    number = Fraction(*val.as_integer_ratio()) if isinstance(val, np.floating) else val
+    # Before any conversion: the integer of a huge exponent would not fit memory.
+    if not -(1 << 64) < number < 1 << 64:
+        raise InvalidTimeRange(f"time `{val}` does not fit 64 bits of nanoseconds (1677 to 2262)")
+    if number != int(number):
+        raise BTRDBValueError(f"`{val}` is not a whole number of nanoseconds")
+    return int(number)
+
+
+def _is_finite(value: float | Decimal | Fraction | np.floating[Any]) -> bool:
+    # Not by a float for all: that makes infinity of a large Decimal and fails for a signalling NaN.
+    match value:
+        case Fraction():
+            return True
+        case Decimal():
+            return value.is_finite()
+        case _:
+            return math.isfinite(value)
+
+
+def _whole(name: str, value: Number) -> int:
+    if isinstance(value, _INTEGERS) and not isinstance(value, bool):
+        return int(value)
+    raise BTRDBTypeError(f"`{name}` is a whole number of type int, not `{type(value).__name__}`")
+
+
+def _fraction(name: str, value: Number) -> Fraction:
+    """The number exactly, a float as the decimal number it prints as."""
+    if isinstance(value, bool):
+        raise BTRDBTypeError(f"`{name}` is a number, not a bool")
+    if isinstance(value, _INTEGERS):
+        return Fraction(int(value))
+    if isinstance(value, Fraction):
+        return value
+    if not isinstance(value, _FLOATS):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise BTRDBTypeError(f"`{name}` is a number, not `{type(value).__name__}`")
+    if not _is_finite(value):
+        raise BTRDBValueError(f"`{name}` is `{value}`; it must be finite")
+    return Fraction(str(value))
+
+
+def _span(nanoseconds: int, **numbers: Number) -> Fraction:
+    """The nanoseconds of a span, exactly."""
+    whole = _whole("nanoseconds", nanoseconds)
+    return sum(
+        (_fraction(unit, number) * _UNIT_NS[unit] for unit, number in numbers.items()),
+        start=Fraction(whole),
+    )
