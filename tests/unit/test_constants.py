@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-
 from pingthings.timeseries import constants
 from pingthings.timeseries.constants import (
     _PW,

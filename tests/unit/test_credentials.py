@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from pingthings.timeseries.constants import DEFAULT_CONCURRENCY_LIMIT
 from pingthings.timeseries.credentials import (
     Credentials,

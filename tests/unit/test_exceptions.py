@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-
 from pingthings.timeseries import exceptions
 from pingthings.timeseries.exceptions import BTrDBError, from_code
 

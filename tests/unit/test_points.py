@@ -4,7 +4,6 @@ import copy
 import pickle
 
 import pytest
-
 from pingthings.timeseries.constants import STAT_F64_SCHEMA
 from pingthings.timeseries.points import RawPoint, StatPoint
 from pingthings.timeseries.utils.timez import to_nanoseconds

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-
 from pingthings.timeseries import utils
 from pingthings.timeseries.constants import _PW, PW
 from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError, InvalidTimeRange

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pingthings.timeseries.constants import PW
 from pingthings.timeseries.utils.timez import (
     datetime_to_ns,
