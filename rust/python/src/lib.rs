@@ -1,1 +1,43 @@
-//! x
+//! The extension module `pyo3_client`: the client core and the embedded server, for Python.
+//!
+//! Extracts arguments, hands a future to [`call`], converts the result. Decides nothing.
+
+mod arrow;
+mod call;
+mod client;
+mod error;
+mod runtime;
+mod server;
+
+/// The Rust core of `pingthings`.
+#[pyo3::pymodule]
+mod pyo3_client {
+    use pyo3::{prelude::*, types::PyDict};
+
+    use crate::runtime;
+    #[pymodule_export]
+    use crate::{
+        client::{Client, StreamInfo, connect, status_codes},
+        server::Server,
+    };
+
+    /// Version of the extension, which is that of the package.
+    #[pymodule_export]
+    const __VERSION__: &str = env!("CARGO_PKG_VERSION");
+
+    /// A fork leaves the runtime's threads behind; the end of the interpreter must find none of
+    /// them inside Python.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let py = module.py();
+        let at_exit = wrap_pyfunction!(runtime::stop, module)?;
+        py.import("atexit")?.call_method1("register", (at_exit,))?;
+        let os = py.import("os")?;
+        if os.hasattr("register_at_fork")? {
+            let hooks = PyDict::new(py);
+            hooks.set_item("after_in_child", wrap_pyfunction!(runtime::forked, module)?)?;
+            os.call_method("register_at_fork", (), Some(&hooks))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+# The only list of commands. Every target installs what it needs into .venv by itself.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+CARGO := cargo
+CSV ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo fix check test test-rust test-python test-long bench bench-smoke docs ci clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --group dev numpy platformdirs pyyaml
+	touch $@
+
+setup: $(BIN)/ready ## Make .venv with every tool
+	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it with rustup (1.95 or later)"; exit 1; }
+
+build: setup ## Build the wheel's contents in release mode and install them into .venv
+	. $(BIN)/activate && maturin develop --release --quiet
+
+demo: build ## Real data in and out; CSV=path for your own, otherwise a recording that ships with it
+	$(BIN)/python examples/demo.py $(CSV) $(DEMO_ARGS)
+
+fix: setup ## Format, mend what can be mended, and write the generated text
+	$(CARGO) fmt --all
+	$(BIN)/python tools/mirror_sync.py
+	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
+
+check: build ## Every check that runs no test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
+	$(BIN)/python tools/mirror_sync.py --check
+	$(BIN)/mypy python tests tools examples benches
+	$(BIN)/pyright
+	cd python && ../$(BIN)/python -m mypy.stubtest pingthings.timeseries.pyo3_client --mypy-config-file ../pyproject.toml
+
+test: test-rust test-python ## All tests
+
+test-rust: setup
+	$(CARGO) test --workspace --locked --quiet
+
+test-python: build
+	$(BIN)/pytest -q -m "not long"
+
+test-long: build ## The same with more cases, and what takes minutes
+	PROPTEST_CASES=2000 $(CARGO) test --workspace --locked --release
+	$(BIN)/pytest -q
+
+bench: build ## Measure, and print the ratios
+	$(BIN)/python benches/python/bench_slice.py
+
+bench-smoke: build
+	$(BIN)/python benches/python/bench_slice.py --smoke
+
+docs: build ## Run every example of the README and the docs
+	$(BIN)/pytest -q tests/meta/test_documents.py
+
+ci: check test bench-smoke ## What a submission must pass
+
+clean: ## Remove everything that was built
+	rm -rf target $(VENV) dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find python -name '*.so' -delete

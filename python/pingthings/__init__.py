@@ -1,0 +1,12 @@
+"""Time series of the power grid: a client for PredictiveGrid and BTrDB servers.
+
+`import pingthings as pt` and `import pingthings.timeseries as pt` both give `pt.connect`,
+`pt.AsyncClient` and `pt.utils`.
+"""
+
+from pingthings import timeseries
+from pingthings.timeseries import AsyncClient, Client, connect, utils
+
+__all__ = ["AsyncClient", "Client", "__version__", "connect", "timeseries", "utils"]
+
+__version__ = timeseries.__version__

@@ -1,0 +1,418 @@
+//! Arrow in and out: IPC messages to batches without copying, schemas, casts.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
+use arrow_buffer::Buffer;
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_ipc::{
+    reader::StreamDecoder,
+    writer::{IpcWriteOptions, StreamWriter},
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_select::filter::filter_record_batch;
+use bytes::Bytes;
+use pingthings_types::{Code, Points, Version, Windows};
+
+use crate::error::{Error, ErrorKind};
+
+/// Rows of an answer, in the batches in which they came.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Schema of every batch.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+    /// The version of the data.
+    pub version: Version,
+}
+
+impl Table {
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Adds the rows of a message, in the wanted schema.
+    pub(crate) fn append(
+        &mut self,
+        wanted: &Wanted,
+        what: &'static str,
+        batches: Vec<RecordBatch>,
+    ) -> Result<(), Error> {
+        for batch in batches {
+            if batch.num_rows() > 0 {
+                self.batches.push(wanted.cast(what, batch)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+}
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    let fields = columns
+        .iter()
+        .map(|(name, kind)| Field::new(*name, kind.clone(), false));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// `time` timestamp[ns, UTC], `value` float64; not null.
+pub static RAW_SCHEMA: LazyLock<SchemaRef> =
+    LazyLock::new(|| schema(&[("time", time_type()), ("value", DataType::Float64)]));
+
+/// `time` timestamp[ns, UTC]; `min`, `mean`, `max` float64; `count` uint64; `stddev` float64; not
+/// null.
+pub static STAT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema(&[
+        ("time", time_type()),
+        ("min", DataType::Float64),
+        ("mean", DataType::Float64),
+        ("max", DataType::Float64),
+        ("count", DataType::UInt64),
+        ("stddev", DataType::Float64),
+    ])
+});
+
+/// Reads one message: a whole IPC stream. The columns are slices of `bytes`.
+pub(crate) fn decode(
+    what: &'static str,
+    bytes: Bytes,
+) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
+    let failed = |error: ArrowError| Error::decode(what, error);
+    let mut decoder = StreamDecoder::new();
+    let mut buffer = Buffer::from(bytes);
+    let mut batches = Vec::new();
+    while let Some(batch) = decoder.decode(&mut buffer).map_err(failed)? {
+        batches.push(batch);
+    }
+    decoder.finish().map_err(failed)?;
+    let schema = decoder.schema().ok_or_else(|| {
+        failed(ArrowError::IpcError(
+            "the message holds no schema".to_owned(),
+        ))
+    })?;
+    Ok((schema, batches))
+}
+
+/// One message: a whole IPC stream of these batches.
+pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes, Error> {
+    let failed = |error: ArrowError| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the data cannot be sent: {error}"),
+        )
+        .with_source(error)
+    };
+    let payload = batches
+        .iter()
+        .map(RecordBatch::get_array_memory_size)
+        .sum::<usize>();
+    let mut out = Vec::with_capacity(payload + 1024);
+    let mut writer =
+        StreamWriter::try_new_with_options(&mut out, schema, IpcWriteOptions::default())
+            .map_err(failed)?;
+    for batch in batches {
+        writer.write(batch).map_err(failed)?;
+    }
+    writer.finish().map_err(failed)?;
+    drop(writer);
+    Ok(out.into())
+}
+
+/// The schema a caller wants an answer in.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    schema: SchemaRef,
+    /// For each wanted column, which column of the answer it is made of.
+    sources: Vec<usize>,
+    /// Whether answers already have this schema.
+    native: bool,
+}
+
+impl Wanted {
+    /// Points in the schema wanted: two columns, by position, any names; `None` for
+    /// [`RAW_SCHEMA`].
+    pub fn raw(wanted: Option<SchemaRef>) -> Result<Self, Error> {
+        let Some(schema) = wanted else {
+            return Ok(Self::native(&RAW_SCHEMA));
+        };
+        if schema.fields().len() != RAW_SCHEMA.fields().len() {
+            return Err(Error::refused(
+                Code::InvalidParameter,
+                format!(
+                    "a schema of {} columns for raw values: it must have two, a time and a value",
+                    schema.fields().len()
+                ),
+            ));
+        }
+        Self::matched(schema, vec![0, 1], &RAW_SCHEMA)
+    }
+
+    /// Windows in the schema wanted: six columns by position with any names, or some of them by
+    /// name; `None` for [`STAT_SCHEMA`].
+    pub fn windows(wanted: Option<SchemaRef>) -> Result<Self, Error> {
+        let Some(schema) = wanted else {
+            return Ok(Self::native(&STAT_SCHEMA));
+        };
+        let sources = if schema.fields().len() == STAT_SCHEMA.fields().len() {
+            (0..STAT_SCHEMA.fields().len()).collect()
+        } else {
+            let by_name = |field: &Arc<Field>| {
+                STAT_SCHEMA.index_of(field.name()).map_err(|_| {
+                    Error::refused(
+                        Code::InvalidParameter,
+                        format!(
+                            "column `{}` in a schema of {} columns for windows: give all six (time, \
+                             min, mean, max, count, stddev), or some of these names",
+                            field.name(),
+                            schema.fields().len()
+                        ),
+                    )
+                })
+            };
+            schema
+                .fields()
+                .iter()
+                .map(by_name)
+                .collect::<Result<_, _>>()?
+        };
+        Self::matched(schema, sources, &STAT_SCHEMA)
+    }
+
+    fn native(schema: &SchemaRef) -> Self {
+        Self {
+            schema: Arc::clone(schema),
+            sources: (0..schema.fields().len()).collect(),
+            native: true,
+        }
+    }
+
+    fn matched(schema: SchemaRef, sources: Vec<usize>, from: &SchemaRef) -> Result<Self, Error> {
+        for (field, &source) in schema.fields().iter().zip(&sources) {
+            let source = from.field(source);
+            if !is_castable(source.data_type(), field.data_type()) {
+                return Err(Error::refused(
+                    Code::InvalidParameter,
+                    format!(
+                        "column `{}` cannot be {}: {}",
+                        field.name(),
+                        field.data_type(),
+                        match source.data_type() {
+                            DataType::Timestamp(..) => "times come as timestamps or int64",
+                            _ => "numbers come as float64, float32, or integers for counts",
+                        }
+                    ),
+                ));
+            }
+        }
+        let native = schema == *from;
+        Ok(Self {
+            schema,
+            sources,
+            native,
+        })
+    }
+
+    /// The wanted schema.
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// A table of this schema without rows.
+    pub(crate) fn table(&self) -> Table {
+        Table {
+            schema: Arc::clone(&self.schema),
+            batches: Vec::new(),
+            version: Version::default(),
+        }
+    }
+
+    /// The schema as an IPC stream without batches, for servers that cast; empty for the default.
+    pub(crate) fn template(&self) -> Result<Bytes, Error> {
+        if self.native {
+            Ok(Bytes::new())
+        } else {
+            encode(&self.schema, &[])
+        }
+    }
+
+    /// The batch in the wanted schema; no copy where it has it already.
+    pub(crate) fn cast(
+        &self,
+        what: &'static str,
+        batch: RecordBatch,
+    ) -> Result<RecordBatch, Error> {
+        if batch.schema_ref().fields() == self.schema.fields() {
+            return Ok(batch);
+        }
+        let failed = |error: ArrowError| Error::decode(what, error);
+        let options = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        let columns = self.sources.iter().zip(self.schema.fields());
+        let columns = columns
+            .map(|(&source, field)| {
+                let column = batch.columns().get(source).ok_or_else(|| {
+                    failed(ArrowError::SchemaError(format!(
+                        "the answer has {} columns where {} were expected",
+                        batch.num_columns(),
+                        self.sources.len()
+                    )))
+                })?;
+                cast_with_options(column, field.data_type(), &options).map_err(failed)
+            })
+            .collect::<Result<Vec<ArrayRef>, _>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)
+    }
+}
+
+fn is_castable(from: &DataType, to: &DataType) -> bool {
+    match from {
+        DataType::Timestamp(..) => matches!(to, DataType::Timestamp(..) | DataType::Int64),
+        DataType::UInt64 => to.is_numeric(),
+        _ => matches!(to, DataType::Float64 | DataType::Float32),
+    }
+}
+
+/// Points of a server without Arrow, as a batch of [`RAW_SCHEMA`].
+pub(crate) fn points_batch(points: Points) -> Result<RecordBatch, ArrowError> {
+    let Points { times, values } = points;
+    let times = arrow_array::TimestampNanosecondArray::from(times).with_timezone("UTC");
+    let values = arrow_array::Float64Array::from(values);
+    RecordBatch::try_new(
+        Arc::clone(&RAW_SCHEMA),
+        vec![Arc::new(times), Arc::new(values)],
+    )
+}
+
+/// Windows of a server without Arrow, as a batch of [`STAT_SCHEMA`].
+pub(crate) fn windows_batch(windows: Windows) -> Result<RecordBatch, ArrowError> {
+    let float = |column: Vec<f64>| Arc::new(arrow_array::Float64Array::from(column)) as ArrayRef;
+    let times = arrow_array::TimestampNanosecondArray::from(windows.times).with_timezone("UTC");
+    let columns = vec![
+        Arc::new(times) as ArrayRef,
+        float(windows.mins),
+        float(windows.means),
+        float(windows.maxs),
+        Arc::new(UInt64Array::from(windows.counts)),
+        float(windows.stddevs),
+    ];
+    RecordBatch::try_new(Arc::clone(&STAT_SCHEMA), columns)
+}
+
+/// The windows that hold points. Servers answer empty ones of arbitrary width as zeros, which
+/// would dip every plot to zero.
+pub(crate) fn without_empty(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let counts = batch
+        .columns()
+        .get(4)
+        .and_then(|c| c.as_any().downcast_ref::<UInt64Array>());
+    let Some(counts) = counts else {
+        return Err(ArrowError::SchemaError(
+            "the fifth column of windows is not a uint64".to_owned(),
+        ));
+    };
+    if counts.values().iter().all(|&count| count > 0) {
+        return Ok(batch);
+    }
+    let keep = counts
+        .values()
+        .iter()
+        .map(|&count| Some(count > 0))
+        .collect();
+    filter_record_batch(&batch, &keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> RecordBatch {
+        points_batch(Points {
+            times: vec![1, 2, 3],
+            values: vec![1.0, -0.0, f64::MAX],
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn decoded_columns_are_the_bytes_received() {
+        let bytes = encode(&RAW_SCHEMA, &[batch()]).unwrap();
+        // A buffer as the network hands it over may start anywhere; this one is aligned.
+        let aligned = Bytes::from(bytes.to_vec());
+        let range = aligned.as_ptr_range();
+        let (_, batches) = decode("test", aligned.clone()).unwrap();
+        assert_eq!(batches, [batch()]);
+        if range.start.align_offset(8) == 0 {
+            let values = batches[0].column(1).to_data().buffers()[0].as_ptr();
+            assert!(range.contains(&values), "values were copied");
+        }
+    }
+
+    #[test]
+    fn damaged_messages_are_errors() {
+        let bytes = encode(&RAW_SCHEMA, &[batch()]).unwrap();
+        for end in 0..bytes.len() {
+            let _ = decode("test", bytes.slice(..end));
+        }
+        assert_eq!(
+            decode("test", Bytes::new()).unwrap_err().kind(),
+            ErrorKind::Decode
+        );
+        assert_eq!(
+            decode("test", Bytes::from_static(b"not arrow at all"))
+                .unwrap_err()
+                .kind(),
+            ErrorKind::Decode
+        );
+    }
+
+    #[test]
+    fn schemas_match_by_position_or_by_name() {
+        let wanted = schema(&[("t", DataType::Int64), ("v", DataType::Float32)]);
+        let wanted = Wanted::raw(Some(wanted)).unwrap();
+        let cast = wanted.cast("test", batch()).unwrap();
+        assert_eq!(cast.schema_ref(), wanted.schema());
+
+        let some = schema(&[("mean", DataType::Float32), ("time", time_type())]);
+        assert_eq!(Wanted::windows(Some(some)).unwrap().sources, [2, 0]);
+        let unknown = schema(&[("median", DataType::Float64)]);
+        assert!(
+            Wanted::windows(Some(unknown))
+                .unwrap_err()
+                .to_string()
+                .contains("median")
+        );
+        let text = schema(&[("time", time_type()), ("value", DataType::Utf8)]);
+        assert!(
+            Wanted::raw(Some(text))
+                .unwrap_err()
+                .to_string()
+                .contains("value")
+        );
+        assert!(Wanted::raw(Some(Arc::clone(&STAT_SCHEMA))).is_err());
+    }
+
+    #[test]
+    fn empty_windows_are_left_out() {
+        let mut windows = Windows::default();
+        for (time, stat) in [
+            (0, pingthings_types::Stat::of(1.0)),
+            (1, pingthings_types::Stat::EMPTY),
+            (2, pingthings_types::Stat::of(2.0)),
+        ] {
+            windows.push(pingthings_types::StatPoint { time, stat });
+        }
+        assert_eq!(
+            without_empty(windows_batch(windows).unwrap())
+                .unwrap()
+                .num_rows(),
+            2
+        );
+    }
+}

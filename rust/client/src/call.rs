@@ -1,0 +1,163 @@
+//! The one way a call is made: take a permit, send, check `stat`, translate errors.
+
+use std::{future::Future, sync::Arc};
+
+use pingthings_proto::v5api::{self, b_tr_db_client::BTrDbClient};
+use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
+
+use crate::{
+    Client,
+    connection::Session,
+    error::{Error, ErrorKind},
+    limit::Permit,
+};
+
+pub(crate) type Rpc = BTrDbClient<Channel>;
+
+/// An answer that says in `stat` whether the server refused.
+pub(crate) trait Answer {
+    fn stat(&mut self) -> Option<v5api::Status>;
+}
+
+macro_rules! answers {
+    ($($message:ident)*) => {
+        $(impl Answer for v5api::$message {
+            fn stat(&mut self) -> Option<v5api::Status> {
+                self.stat.take()
+            }
+        })*
+    };
+}
+
+answers! {
+    InfoResponse CreateResponse StreamInfoResponse LookupStreamsResponse ListCollectionsResponse
+    InsertResponse NearestResponse FlushResponse RawValuesResponse ArrowRawValuesResponse
+    AlignedWindowsResponse ArrowAlignedWindowsResponse WindowsResponse ArrowWindowsResponse
+}
+
+fn check<A: Answer>(answer: &mut A) -> Result<(), Error> {
+    // Success is the absence of a status; a present one with code 0 is what older servers send.
+    match answer.stat() {
+        Some(stat) if stat.code != 0 => Err(Error::new(ErrorKind::Code(stat.code), stat.msg)),
+        _ => Ok(()),
+    }
+}
+
+impl Client {
+    /// One request, one answer.
+    pub(crate) async fn unary<Q, A, F>(
+        &self,
+        method: &'static str,
+        request: Q,
+        send: impl FnOnce(Rpc, Request<Q>) -> F + Send,
+    ) -> Result<A, Error>
+    where
+        Q: Send,
+        A: Answer,
+        F: Future<Output = Result<Response<A>, Status>> + Send,
+    {
+        let flight = self.take_off().await?;
+        let (rpc, request) = self.request(&flight, request);
+        let mut answer = flight
+            .unless_closed(send(rpc, request))
+            .await?
+            .map_err(|status| self.translate(method, status))?
+            .into_inner();
+        check(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// One request, a stream of answers. The permit is held until the stream ends or is dropped.
+    pub(crate) async fn streaming<Q, A, F>(
+        &self,
+        method: &'static str,
+        request: Q,
+        send: impl FnOnce(Rpc, Request<Q>) -> F + Send,
+    ) -> Result<Answers<A>, Error>
+    where
+        Q: Send,
+        A: Answer,
+        F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
+    {
+        let flight = self.take_off().await?;
+        let (rpc, request) = self.request(&flight, request);
+        let messages = flight
+            .unless_closed(send(rpc, request))
+            .await?
+            .map_err(|status| self.translate(method, status))?
+            .into_inner();
+        Ok(Answers {
+            client: self.clone(),
+            method,
+            messages,
+            flight,
+        })
+    }
+
+    async fn take_off(&self) -> Result<Flight, Error> {
+        let session = self.connection.session()?;
+        let permit = session.limit.acquire().await?;
+        Ok(Flight {
+            session,
+            _permit: permit,
+        })
+    }
+
+    fn request<Q>(&self, flight: &Flight, message: Q) -> (Rpc, Request<Q>) {
+        let mut request = Request::new(message);
+        if let Some(key) = &self.connection.config.api_key {
+            request.metadata_mut().insert("authorization", key.header());
+        }
+        let rpc = BTrDbClient::new(flight.session.channel())
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        (rpc, request)
+    }
+
+    fn translate(&self, method: &'static str, status: Status) -> Error {
+        Error::from_status(method, &self.connection.config.endpoint.to_string(), status)
+    }
+}
+
+/// A call that is under way.
+#[derive(Debug)]
+struct Flight {
+    session: Arc<Session>,
+    _permit: Permit,
+}
+
+impl Flight {
+    /// The future's output, unless the client is closed first.
+    async fn unless_closed<T>(&self, future: impl Future<Output = T> + Send) -> Result<T, Error> {
+        let mut closing = self.session.closing.subscribe();
+        tokio::select! {
+            biased;
+            output = future => Ok(output),
+            _ = closing.wait_for(|closed| *closed) => Err(Error::closed()),
+        }
+    }
+}
+
+/// The answers of a streaming call, checked one by one.
+#[derive(Debug)]
+pub(crate) struct Answers<A> {
+    client: Client,
+    method: &'static str,
+    messages: Streaming<A>,
+    flight: Flight,
+}
+
+impl<A: Answer> Answers<A> {
+    pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
+        let message = self.flight.unless_closed(self.messages.message()).await?;
+        let Some(mut answer) =
+            message.map_err(|status| self.client.translate(self.method, status))?
+        else {
+            return Ok(None);
+        };
+        check(&mut answer)?;
+        Ok(Some(answer))
+    }
+}

@@ -1,0 +1,280 @@
+//! Why a call failed.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use pingthings_types::{Code, RangeError, WidthError};
+use tonic::Status;
+use uuid::Uuid;
+
+/// Why a call failed: a kind to act on, and a message that names what failed, on which object,
+/// and what to do.
+///
+/// The cause chain is in [`source`](StdError::source), never in the message, and neither ever
+/// holds the API key.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    in_doubt: bool,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What a caller can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Refused with a status code of the protocol, by the server or already by this client.
+    Code(u32),
+    /// The server cannot be reached, or the connection broke.
+    Connect,
+    /// The key was refused.
+    Unauthenticated,
+    /// The key may not do this.
+    PermissionDenied,
+    /// A time limit passed.
+    Timeout,
+    /// An argument is not valid, for a reason the protocol has no code for.
+    InvalidArgument,
+    /// An argument is of the wrong type.
+    InvalidType,
+    /// The server does not offer what was asked for.
+    NotSupported,
+    /// The server's answer makes no sense.
+    Decode,
+    /// The client was closed.
+    Closed,
+    /// The server failed in a way the protocol has no code for.
+    Server,
+}
+
+impl Error {
+    /// An error with its kind and message.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            in_doubt: false,
+            source: None,
+        }
+    }
+
+    /// A refusal by this client, with the code the server would have used.
+    pub fn refused(code: Code, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Code(code.number()), message)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::new(
+            ErrorKind::Closed,
+            "the client is closed: connect again to go on",
+        )
+    }
+
+    pub(crate) fn connect_timeout(endpoint: &str, limit: Duration) -> Self {
+        Self::new(
+            ErrorKind::Timeout,
+            format!(
+                "no answer from `{endpoint}` within {limit:?} while connecting: check the address, \
+                 the port and that the server is running"
+            ),
+        )
+    }
+
+    pub(crate) fn decode(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self::new(
+            ErrorKind::Decode,
+            format!("the server's answer to {what} cannot be read: {source}"),
+        )
+        .with_source(source)
+    }
+
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// Says on which stream the call failed, unless the message says so already.
+    #[must_use]
+    pub fn on_stream(mut self, uuid: Uuid) -> Self {
+        let name = uuid.hyphenated().to_string();
+        let about_a_stream = matches!(
+            self.kind,
+            ErrorKind::Code(_) | ErrorKind::Decode | ErrorKind::Server | ErrorKind::InvalidArgument
+        );
+        if about_a_stream && !self.message.contains(&name) {
+            self.message = format!("stream `{name}`: {}", self.message);
+        }
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_context(mut self, context: &str) -> Self {
+        self.message = format!("{}; {context}", self.message);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn in_doubt_if(mut self, in_doubt: bool) -> Self {
+        self.in_doubt = in_doubt;
+        self
+    }
+
+    /// What a caller can act on.
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Whether a write may have been carried out although it failed here.
+    pub const fn is_in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Whether the answer was lost on the way, so that nobody here knows what the server did.
+    pub const fn is_ambiguous(&self) -> bool {
+        matches!(
+            self.kind,
+            ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Server
+        )
+    }
+
+    pub(crate) fn is_code(&self, code: Code) -> bool {
+        self.kind == ErrorKind::Code(code.number())
+    }
+
+    pub(crate) fn is_unimplemented(&self) -> bool {
+        self.kind == ErrorKind::NotSupported || self.is_code(Code::NotImplemented)
+    }
+
+    /// The error a gRPC status stands for.
+    pub(crate) fn from_status(method: &'static str, endpoint: &str, status: Status) -> Self {
+        use tonic::Code as Grpc;
+        let details = status.message().to_owned();
+        if let Some((code, rest)) = bracketed_code(&details) {
+            return Self::new(ErrorKind::Code(code), rest.to_owned()).with_source(status);
+        }
+        let (kind, message) = match status.code() {
+            Grpc::Unauthenticated => (
+                ErrorKind::Unauthenticated,
+                format!("`{endpoint}` refused the API key: UNAUTHENTICATED, {details}"),
+            ),
+            Grpc::PermissionDenied => (
+                ErrorKind::PermissionDenied,
+                format!("{method} is not permitted: {details}"),
+            ),
+            Grpc::Unavailable => (
+                ErrorKind::Connect,
+                format!(
+                    "cannot reach `{endpoint}` for {method}: {}",
+                    root_cause(&status)
+                ),
+            ),
+            Grpc::DeadlineExceeded => (
+                ErrorKind::Timeout,
+                format!("{method} took too long: {details}"),
+            ),
+            Grpc::Unimplemented => (
+                ErrorKind::NotSupported,
+                format!("the server at `{endpoint}` does not offer {method}: {details}"),
+            ),
+            Grpc::OutOfRange | Grpc::DataLoss => (
+                ErrorKind::Decode,
+                format!("the answer to {method} cannot be read: {details}"),
+            ),
+            // A connection that breaks in the middle of an answer arrives under several codes;
+            // tonic keeps the transport's own error as the source of all of them.
+            _ if is_transport(&status) => (
+                ErrorKind::Connect,
+                format!(
+                    "the connection to `{endpoint}` broke in {method}: {}",
+                    root_cause(&status)
+                ),
+            ),
+            other => (
+                ErrorKind::Server,
+                format!("{method} failed with {other:?}: {details}"),
+            ),
+        };
+        Self::new(kind, message).with_source(status)
+    }
+}
+
+/// Some deployments answer through a proxy that puts the protocol's code into the text of a gRPC
+/// error, as in `[404] stream does not exist`.
+fn bracketed_code(details: &str) -> Option<(u32, &str)> {
+    let (number, rest) = details.strip_prefix('[')?.split_once(']')?;
+    let code = number.parse().ok()?;
+    Some((Code::from_number(code)?.number(), rest.trim_start()))
+}
+
+fn is_transport(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    let text = status.message();
+    text.contains("h2 protocol error") || text.contains("connection") || text.contains("transport")
+}
+
+fn root_cause(status: &Status) -> String {
+    let mut cause: Option<&dyn StdError> = status.source();
+    let mut deepest = status.message().to_owned();
+    while let Some(error) = cause {
+        deepest = error.to_string();
+        cause = error.source();
+    }
+    deepest
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl From<RangeError> for Error {
+    fn from(error: RangeError) -> Self {
+        Self::refused(Code::InvalidTimeRange, error.to_string())
+    }
+}
+
+impl From<WidthError> for Error {
+    fn from(error: WidthError) -> Self {
+        Self::refused(Code::InvalidPointWidth, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_in_brackets_is_the_error() {
+        let error = Error::from_status(
+            "StreamInfo",
+            "host:4410",
+            Status::internal("[404] stream does not exist"),
+        );
+        assert_eq!(error.kind(), ErrorKind::Code(404));
+        assert_eq!(error.to_string(), "stream does not exist");
+        let error = Error::from_status("Info", "host:4410", Status::internal("[not] a code"));
+        assert_eq!(error.kind(), ErrorKind::Server);
+    }
+
+    #[test]
+    fn the_stream_is_named_once() {
+        let uuid = Uuid::from_u128(7);
+        let error = Error::refused(Code::NoSuchStream, "unknown")
+            .on_stream(uuid)
+            .on_stream(uuid);
+        assert_eq!(error.to_string(), format!("stream `{uuid}`: unknown"));
+    }
+}

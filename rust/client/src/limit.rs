@@ -1,0 +1,152 @@
+//! How many calls may be in flight, changeable while calls wait.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::error::Error;
+
+/// A semaphore whose size can be changed at any time, also while calls wait for it.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    semaphore: Arc<Semaphore>,
+    size: Mutex<usize>,
+    /// Permits that are out and must not come back, because the limit was lowered meanwhile.
+    surplus: Arc<AtomicUsize>,
+}
+
+/// The right to have one call in flight, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    permit: Option<OwnedSemaphorePermit>,
+    surplus: Arc<AtomicUsize>,
+}
+
+impl Limit {
+    pub(crate) fn new(size: usize) -> Self {
+        Self {
+            semaphore: Arc::new(Semaphore::new(size)),
+            size: Mutex::new(size),
+            surplus: Arc::default(),
+        }
+    }
+
+    pub(crate) async fn acquire(&self) -> Result<Permit, Error> {
+        let permit = Arc::clone(&self.semaphore).acquire_owned().await;
+        let permit = permit.map_err(|_| Error::closed())?;
+        Ok(Permit {
+            permit: Some(permit),
+            surplus: Arc::clone(&self.surplus),
+        })
+    }
+
+    /// Takes effect at once: more waiting calls start, or fewer do until enough have ended.
+    pub(crate) fn resize(&self, to: usize) {
+        let mut size = self.size.lock();
+        if to > *size {
+            let mut grow = to - *size;
+            // Permits that were to vanish on their return may as well stay.
+            let kept = take_up_to(&self.surplus, grow);
+            grow -= kept;
+            self.semaphore.add_permits(grow);
+        } else {
+            let shrink = *size - to;
+            let now = self.semaphore.forget_permits(shrink);
+            self.surplus.fetch_add(shrink - now, Ordering::AcqRel);
+        }
+        *size = to;
+    }
+
+    /// Wakes every waiting call with the error that the client is closed.
+    pub(crate) fn close(&self) {
+        self.semaphore.close();
+    }
+}
+
+fn take_up_to(counter: &AtomicUsize, most: usize) -> usize {
+    let mut taken = 0;
+    let _ = counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+        taken = n.min(most);
+        (taken > 0).then(|| n - taken)
+    });
+    taken
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if take_up_to(&self.surplus, 1) == 1
+            && let Some(permit) = self.permit.take()
+        {
+            permit.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Poll};
+
+    use super::*;
+
+    async fn would_wait(limit: &Limit) -> bool {
+        let mut acquire = pin!(limit.acquire());
+        std::future::poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn lowering_takes_effect_while_calls_are_out() {
+        let limit = Limit::new(3);
+        let (a, b, c) = (
+            limit.acquire().await.unwrap(),
+            limit.acquire().await.unwrap(),
+            limit.acquire().await.unwrap(),
+        );
+        limit.resize(1);
+        drop(a);
+        drop(b);
+        assert!(
+            would_wait(&limit).await,
+            "two returned, but one is still out and one is allowed"
+        );
+        drop(c);
+        let d = limit.acquire().await.unwrap();
+        assert!(would_wait(&limit).await);
+        limit.resize(2);
+        let e = limit.acquire().await.unwrap();
+        assert!(would_wait(&limit).await);
+        drop((d, e));
+    }
+
+    #[tokio::test]
+    async fn raising_again_cancels_what_lowering_still_owed() {
+        let limit = Limit::new(2);
+        let (a, b) = (
+            limit.acquire().await.unwrap(),
+            limit.acquire().await.unwrap(),
+        );
+        limit.resize(1);
+        limit.resize(2);
+        drop((a, b));
+        let (_c, _d) = (
+            limit.acquire().await.unwrap(),
+            limit.acquire().await.unwrap(),
+        );
+        assert!(would_wait(&limit).await);
+    }
+
+    #[tokio::test]
+    async fn closing_wakes_the_waiting() {
+        let limit = Arc::new(Limit::new(1));
+        let _held = limit.acquire().await.unwrap();
+        let waiting = tokio::spawn({
+            let limit = Arc::clone(&limit);
+            async move { limit.acquire().await.map(drop) }
+        });
+        limit.close();
+        assert!(waiting.await.unwrap().is_err());
+    }
+}

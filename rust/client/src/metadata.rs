@@ -1,0 +1,194 @@
+//! Streams and collections: create, look up, describe.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use pingthings_proto::v5api::{self, KeyOptValue, OptValue};
+use pingthings_types::Version;
+use uuid::Uuid;
+
+use crate::{
+    Client,
+    call::Rpc,
+    error::{Error, ErrorKind},
+};
+
+/// What a stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Its identity.
+    pub uuid: Uuid,
+    /// The collection it is in.
+    pub collection: String,
+    /// Its tags: name, unit and others.
+    pub tags: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// Version of these metadata.
+    pub property_version: u64,
+    /// Version of its data; absent in the results of a look-up.
+    pub version: Option<Version>,
+}
+
+/// A stream to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewStream {
+    /// Its identity.
+    pub uuid: Uuid,
+    /// The collection it goes into.
+    pub collection: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Which streams to look up; all conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamFilter {
+    /// A collection, or the beginning of its name.
+    pub collection: String,
+    /// Whether `collection` is the beginning of a name.
+    pub is_prefix: bool,
+    /// Tags that must have a value, or any value where it is `None`.
+    pub tags: BTreeMap<String, Option<String>>,
+    /// Annotations likewise.
+    pub annotations: BTreeMap<String, Option<String>>,
+}
+
+pub(crate) fn uuid_bytes(uuid: Uuid) -> Bytes {
+    Bytes::copy_from_slice(uuid.as_bytes())
+}
+
+fn pairs<V: Into<Option<String>>>(map: BTreeMap<String, V>) -> Vec<KeyOptValue> {
+    map.into_iter()
+        .map(|(key, value)| KeyOptValue {
+            key,
+            val: value.into().map(|value| OptValue { value }),
+        })
+        .collect()
+}
+
+impl TryFrom<v5api::StreamDescriptor> for StreamInfo {
+    type Error = Error;
+
+    fn try_from(descriptor: v5api::StreamDescriptor) -> Result<Self, Error> {
+        let uuid = Uuid::from_slice(&descriptor.uuid)
+            .map_err(|error| Error::decode("a look-up of streams", error))?;
+        let value = |pair: KeyOptValue| (pair.key, pair.val.map(|v| v.value));
+        Ok(Self {
+            uuid,
+            collection: descriptor.collection,
+            tags: descriptor
+                .tags
+                .into_iter()
+                .map(|pair| (pair.key, pair.val.map(|v| v.value).unwrap_or_default()))
+                .collect(),
+            annotations: descriptor.annotations.into_iter().map(value).collect(),
+            property_version: descriptor.property_version,
+            version: None,
+        })
+    }
+}
+
+impl Client {
+    /// Makes a stream.
+    pub async fn create(&self, stream: NewStream) -> Result<(), Error> {
+        let uuid = stream.uuid;
+        let request = v5api::CreateParams {
+            uuid: uuid_bytes(uuid),
+            collection: stream.collection,
+            tags: pairs(stream.tags),
+            annotations: pairs(stream.annotations),
+        };
+        self.unary("Create", request, |mut rpc: Rpc, q| async move {
+            rpc.create(q).await
+        })
+        .await
+        .map(drop)
+        .map_err(|error: Error| error.on_stream(uuid))
+    }
+
+    /// What a stream is, and which version its data have.
+    pub async fn stream_info(&self, uuid: Uuid) -> Result<StreamInfo, Error> {
+        let answer = self.describe(uuid, false).await?;
+        let version = Version {
+            major: answer.version_major,
+            minor: answer.version_minor,
+        };
+        let descriptor = answer.descriptor.ok_or_else(|| {
+            Error::new(ErrorKind::Decode, "the server described no stream").on_stream(uuid)
+        })?;
+        Ok(StreamInfo {
+            version: Some(version),
+            ..descriptor.try_into()?
+        })
+    }
+
+    /// Which version a stream's data have.
+    pub async fn version(&self, uuid: Uuid) -> Result<Version, Error> {
+        let answer = self.describe(uuid, true).await?;
+        Ok(Version {
+            major: answer.version_major,
+            minor: answer.version_minor,
+        })
+    }
+
+    async fn describe(
+        &self,
+        uuid: Uuid,
+        omit_descriptor: bool,
+    ) -> Result<v5api::StreamInfoResponse, Error> {
+        let request = v5api::StreamInfoParams {
+            uuid: uuid_bytes(uuid),
+            omit_version: false,
+            omit_descriptor,
+            role: None,
+        };
+        self.unary("StreamInfo", request, |mut rpc: Rpc, q| async move {
+            rpc.stream_info(q).await
+        })
+        .await
+        .map_err(|error: Error| error.on_stream(uuid))
+    }
+
+    /// The streams that meet all conditions, in the server's order.
+    pub async fn lookup_streams(&self, filter: StreamFilter) -> Result<Vec<StreamInfo>, Error> {
+        let request = v5api::LookupStreamsParams {
+            collection: filter.collection,
+            is_collection_prefix: filter.is_prefix,
+            tags: pairs(filter.tags),
+            annotations: pairs(filter.annotations),
+            role: None,
+        };
+        let mut answers = self
+            .streaming("LookupStreams", request, |mut rpc: Rpc, q| async move {
+                rpc.lookup_streams(q).await
+            })
+            .await?;
+        let mut streams = Vec::new();
+        while let Some(answer) = answers.next().await? {
+            let answer: v5api::LookupStreamsResponse = answer;
+            for descriptor in answer.results {
+                streams.push(descriptor.try_into()?);
+            }
+        }
+        Ok(streams)
+    }
+
+    /// The collections whose names begin with `prefix`, in the server's order.
+    pub async fn list_collections(&self, prefix: String) -> Result<Vec<String>, Error> {
+        let request = v5api::ListCollectionsParams { prefix, role: None };
+        let mut answers = self
+            .streaming("ListCollections", request, |mut rpc: Rpc, q| async move {
+                rpc.list_collections(q).await
+            })
+            .await?;
+        let mut collections = Vec::new();
+        while let Some(answer) = answers.next().await? {
+            let answer: v5api::ListCollectionsResponse = answer;
+            collections.extend(answer.collections);
+        }
+        Ok(collections)
+    }
+}

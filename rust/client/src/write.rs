@@ -1,0 +1,458 @@
+//! Insert and flush.
+
+use std::{any::Any, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray, cast::AsArray,
+    types::TimestampNanosecondType,
+};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use pingthings_proto::v5api;
+use pingthings_types::{Code, MergePolicy, Version, check_insert_time};
+use uuid::Uuid;
+
+use crate::{
+    Client,
+    arrow::{RAW_SCHEMA, encode},
+    call::Rpc,
+    error::Error,
+    metadata::uuid_bytes,
+};
+
+/// Points in one call: what every server of the platform accepts.
+const POINTS_PER_CALL: usize = 50_000;
+
+/// Parts of one insert on their way at the same time, where their order does not matter.
+const PARTS_IN_FLIGHT: usize = 4;
+
+/// Points for one stream, checked and in the form in which they are sent.
+#[derive(Debug)]
+pub struct Insert {
+    uuid: Uuid,
+    parts: Vec<RecordBatch>,
+    points: usize,
+    /// Whoever owns the memory the batches lie in; the last field, so that it is dropped last.
+    owner: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Insert {
+    /// Takes batches of two columns: times (timestamps of any unit and zone, naive ones being
+    /// UTC, or int64 nanoseconds) and numbers.
+    ///
+    /// Nothing is sent unless every point is good: a null, NaN or infinite value and a time that
+    /// no stream can hold are refused with the row they are in.
+    pub fn new(uuid: Uuid, batches: &[RecordBatch]) -> Result<Self, Error> {
+        let mut parts = Vec::new();
+        let mut points = 0;
+        for batch in batches {
+            let batch = normalise(batch, points).map_err(|error| error.on_stream(uuid))?;
+            points += batch.num_rows();
+            for from in (0..batch.num_rows()).step_by(POINTS_PER_CALL) {
+                parts.push(batch.slice(from, POINTS_PER_CALL.min(batch.num_rows() - from)));
+            }
+        }
+        if parts.is_empty() {
+            // An empty insert is a call of its own: it proves the stream and tells its version.
+            parts.push(RecordBatch::new_empty(Arc::clone(&RAW_SCHEMA)));
+        }
+        Ok(Self {
+            uuid,
+            parts,
+            points,
+            owner: None,
+        })
+    }
+
+    /// Keeps `owner` alive until no batch of this insert is in use any more, for memory that must
+    /// be given back in a special way.
+    #[must_use]
+    pub fn owned_by(mut self, owner: impl Any + Send + Sync) -> Self {
+        self.owner = Some(Box::new(owner));
+        self
+    }
+
+    /// Number of points.
+    pub const fn points(&self) -> usize {
+        self.points
+    }
+
+    /// Whether each part ends before the next begins, so that no merge policy can see in which
+    /// order they arrive.
+    fn is_ordered(&self) -> bool {
+        let mut last = i64::MIN;
+        self.parts.iter().all(|part| {
+            let times = part
+                .column(0)
+                .as_primitive::<TimestampNanosecondType>()
+                .values();
+            let (min, max) = times
+                .iter()
+                .fold((i64::MAX, i64::MIN), |(a, b), &t| (a.min(t), b.max(t)));
+            let ordered = min > last;
+            last = max.max(last);
+            ordered
+        })
+    }
+}
+
+fn normalise(batch: &RecordBatch, offset: usize) -> Result<RecordBatch, Error> {
+    let [times, values] = batch.columns() else {
+        return Err(Error::refused(
+            Code::InvalidParameter,
+            format!(
+                "points with {} columns: give two, times and values",
+                batch.num_columns()
+            ),
+        ));
+    };
+    let times = nanoseconds(times)?;
+    let values = floats(values)?;
+    if let Some(row) = times
+        .nulls()
+        .or_else(|| values.nulls())
+        .and_then(first_null)
+    {
+        return Err(Error::refused(
+            Code::BadValue,
+            format!(
+                "row {} holds a null: leave points without a value out",
+                offset + row
+            ),
+        ));
+    }
+    if let Some(row) = values.values().iter().position(|value| !value.is_finite()) {
+        return Err(Error::refused(
+            Code::BadValue,
+            format!(
+                "row {} holds {}: only finite values can be stored, leave such points out",
+                offset + row,
+                values.value(row)
+            ),
+        ));
+    }
+    for (row, &time) in times.values().iter().enumerate() {
+        check_insert_time(time).map_err(|error| {
+            Error::refused(
+                Code::InvalidTimeRange,
+                format!("row {}: {error}", offset + row),
+            )
+        })?;
+    }
+    let times = TimestampNanosecondArray::new(times.values().clone(), None).with_timezone("UTC");
+    let values = Float64Array::new(values.values().clone(), None);
+    let batch = RecordBatch::try_new(
+        Arc::clone(&RAW_SCHEMA),
+        vec![Arc::new(times), Arc::new(values)],
+    );
+    batch.map_err(|error| unsuitable(&error.to_string()).with_source(error))
+}
+
+fn first_null(nulls: &arrow_buffer::NullBuffer) -> Option<usize> {
+    (nulls.null_count() > 0)
+        .then(|| nulls.iter().position(|valid| !valid))
+        .flatten()
+}
+
+fn unsuitable(why: &str) -> Error {
+    Error::refused(
+        Code::InvalidParameter,
+        format!("the points cannot be sent: {why}"),
+    )
+}
+
+fn nanoseconds(times: &ArrayRef) -> Result<TimestampNanosecondArray, Error> {
+    let target = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    let cast = match times.data_type() {
+        DataType::Timestamp(..) => checked_cast(times, &target),
+        DataType::Int64 | DataType::UInt64 => {
+            checked_cast(times, &DataType::Int64).and_then(|times| checked_cast(&times, &target))
+        }
+        other => {
+            return Err(unsuitable(&format!(
+                "times of type {other}: the first column must hold timestamps or int64 nanoseconds"
+            )));
+        }
+    };
+    let cast = cast.map_err(|error| {
+        Error::refused(
+            Code::InvalidTimeRange,
+            format!("a time does not fit in nanoseconds: {error}"),
+        )
+    })?;
+    Ok(cast.as_primitive::<TimestampNanosecondType>().clone())
+}
+
+fn floats(values: &ArrayRef) -> Result<Float64Array, Error> {
+    if !values.data_type().is_numeric() {
+        return Err(unsuitable(&format!(
+            "values of type {}: the second column must hold numbers",
+            values.data_type()
+        )));
+    }
+    let cast = checked_cast(values, &DataType::Float64)
+        .map_err(|error| unsuitable(&error.to_string()).with_source(error))?;
+    Ok(cast
+        .as_primitive::<arrow_array::types::Float64Type>()
+        .clone())
+}
+
+fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(
+        array,
+        to,
+        &CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        },
+    )
+}
+
+impl Client {
+    /// Inserts the points and answers once they are durable.
+    ///
+    /// Many points take several calls, so another reader may see some before the rest; if a call
+    /// fails, the error says how many points were acknowledged before.
+    pub async fn insert(&self, insert: Insert, policy: MergePolicy) -> Result<Version, Error> {
+        let in_flight = if insert.is_ordered() {
+            PARTS_IN_FLIGHT
+        } else {
+            1
+        };
+        // Locals are dropped in reverse: the owner of the memory goes after every call using it.
+        let Insert {
+            uuid,
+            parts,
+            points,
+            owner: _owner,
+        } = insert;
+        let (mut done, mut version) = (0, Version::default());
+        let mut calls = stream::iter(parts)
+            .map(|part| async move {
+                let rows = part.num_rows();
+                self.insert_part(uuid, part, policy)
+                    .await
+                    .map(|version| (rows, version))
+            })
+            .buffered(in_flight);
+        let outcome = loop {
+            match calls.try_next().await {
+                Ok(Some((rows, now))) => {
+                    done += rows;
+                    if (now.major, now.minor) > (version.major, version.minor) {
+                        version = now;
+                    }
+                }
+                Ok(None) => break Ok(version),
+                Err(error) => break Err(error),
+            }
+        };
+        outcome.map_err(|error| {
+            let in_doubt = !policy.is_idempotent() && error.is_ambiguous();
+            let error = error.on_stream(uuid).in_doubt_if(in_doubt);
+            match (done, in_doubt) {
+                (0, false) => error,
+                _ => error.with_context(&format!(
+                    "{done} of {points} points were acknowledged before{}",
+                    if in_doubt {
+                        ", and more may have been stored"
+                    } else {
+                        ""
+                    }
+                )),
+            }
+        })
+    }
+
+    async fn insert_part(
+        &self,
+        uuid: Uuid,
+        part: RecordBatch,
+        policy: MergePolicy,
+    ) -> Result<Version, Error> {
+        if self.server.has_arrow() {
+            let request = v5api::ArrowInsertParams {
+                uuid: uuid_bytes(uuid),
+                sync: true,
+                merge_policy: policy.to_wire(),
+                rounding: None,
+                arrow_bytes: encode(&RAW_SCHEMA, std::slice::from_ref(&part))?,
+            };
+            let answer = self
+                .unary("ArrowInsert", request, |mut rpc: Rpc, q| async move {
+                    rpc.arrow_insert(q).await
+                })
+                .await;
+            match answer {
+                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
+                done => return done.map(|answer| version(&answer)),
+            }
+        }
+        let request = v5api::InsertParams {
+            uuid: uuid_bytes(uuid),
+            sync: true,
+            values: points(&part),
+            merge_policy: policy.to_wire(),
+            rounding: None,
+        };
+        let answer = self
+            .unary("Insert", request, |mut rpc: Rpc, q| async move {
+                rpc.insert(q).await
+            })
+            .await?;
+        Ok(version(&answer))
+    }
+
+    /// Commits what is buffered, and answers with the version that holds it.
+    pub async fn flush(&self, uuid: Uuid) -> Result<Version, Error> {
+        let request = v5api::FlushParams {
+            uuid: uuid_bytes(uuid),
+        };
+        let answer: v5api::FlushResponse = self
+            .unary("Flush", request, |mut rpc: Rpc, q| async move {
+                rpc.flush(q).await
+            })
+            .await
+            .map_err(|error: Error| error.on_stream(uuid))?;
+        Ok(Version {
+            major: answer.version_major,
+            minor: answer.version_minor,
+        })
+    }
+}
+
+const fn version(answer: &v5api::InsertResponse) -> Version {
+    Version {
+        major: answer.version_major,
+        minor: answer.version_minor,
+    }
+}
+
+fn points(part: &RecordBatch) -> Vec<v5api::RawPoint> {
+    let times = part
+        .column(0)
+        .as_primitive::<TimestampNanosecondType>()
+        .values();
+    let values = part
+        .column(1)
+        .as_primitive::<arrow_array::types::Float64Type>()
+        .values();
+    times
+        .iter()
+        .zip(values)
+        .map(|(&time, &value)| v5api::RawPoint { time, value })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Int64Array, StringArray, TimestampSecondArray};
+    use arrow_schema::{Field, Schema};
+
+    use super::*;
+
+    fn batch(times: ArrayRef, values: ArrayRef) -> RecordBatch {
+        let field = |name, array: &ArrayRef| Field::new(name, array.data_type().clone(), true);
+        let schema = Schema::new(vec![field("t", &times), field("v", &values)]);
+        RecordBatch::try_new(Arc::new(schema), vec![times, values]).unwrap()
+    }
+
+    fn insert(times: ArrayRef, values: ArrayRef) -> Result<Insert, Error> {
+        Insert::new(Uuid::nil(), &[batch(times, values)])
+    }
+
+    #[test]
+    fn times_of_any_unit_become_nanoseconds() {
+        let seconds = Arc::new(TimestampSecondArray::from(vec![-1, 2]));
+        let insert = insert(seconds, Arc::new(Int64Array::from(vec![1, 2]))).unwrap();
+        assert_eq!(
+            points(&insert.parts[0])[0],
+            v5api::RawPoint {
+                time: -1_000_000_000,
+                value: 1.0
+            }
+        );
+    }
+
+    #[test]
+    fn bad_points_are_refused_with_their_row() {
+        let times = |times: Vec<i64>| Arc::new(Int64Array::from(times)) as ArrayRef;
+        let values = |values: Vec<Option<f64>>| Arc::new(Float64Array::from(values)) as ArrayRef;
+        for (times, values, code, text) in [
+            (
+                times(vec![1, 2]),
+                values(vec![Some(1.0), None]),
+                425,
+                "row 1 holds a null",
+            ),
+            (
+                times(vec![1, 2]),
+                values(vec![Some(1.0), Some(f64::NAN)]),
+                425,
+                "row 1 holds NaN",
+            ),
+            (
+                times(vec![1]),
+                values(vec![Some(f64::INFINITY)]),
+                425,
+                "row 0 holds inf",
+            ),
+            (
+                times(vec![1, i64::MAX]),
+                values(vec![Some(1.0), Some(1.0)]),
+                413,
+                "row 1",
+            ),
+            (
+                Arc::new(StringArray::from(vec!["noon"])),
+                values(vec![Some(1.0)]),
+                438,
+                "Utf8",
+            ),
+            (
+                times(vec![1]),
+                Arc::new(StringArray::from(vec!["one"])),
+                438,
+                "Utf8",
+            ),
+            (
+                Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
+                values(vec![Some(1.0)]),
+                413,
+                "fit",
+            ),
+        ] {
+            let error = insert(times, values).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Code(code), "{error}");
+            assert!(error.to_string().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_parts_that_follow_each_other_may_overtake() {
+        let n = i64::try_from(POINTS_PER_CALL).unwrap();
+        let values = |n| Arc::new(Float64Array::from(vec![0.0; n])) as ArrayRef;
+        let rising = insert(
+            Arc::new(Int64Array::from_iter_values(0..n + 1)),
+            values(POINTS_PER_CALL + 1),
+        );
+        let rising = rising.unwrap();
+        assert_eq!(
+            (rising.parts.len(), rising.points()),
+            (2, POINTS_PER_CALL + 1)
+        );
+        assert!(rising.is_ordered());
+        let twice = Int64Array::from_iter_values((0..n).chain([n - 1]));
+        assert!(
+            !insert(Arc::new(twice), values(POINTS_PER_CALL + 1))
+                .unwrap()
+                .is_ordered()
+        );
+    }
+
+    #[test]
+    fn nothing_is_still_one_call() {
+        assert_eq!(Insert::new(Uuid::nil(), &[]).unwrap().parts.len(), 1);
+    }
+}

@@ -1,0 +1,58 @@
+//! Errors of the core as exceptions of `pingthings.timeseries.exceptions`.
+
+use std::error::Error as _;
+
+use pingthings_client::{Error, ErrorKind};
+use pyo3::{prelude::*, types::PyModule};
+
+const EXCEPTIONS: &str = "pingthings.timeseries.exceptions";
+
+/// The exception for an error: by code where it has one, else by class; the cause chain becomes a
+/// note.
+pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
+    exception(py, error).map_or_else(|failed| failed, PyErr::from_value)
+}
+
+/// The same as an object, for results that hold errors.
+pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+    let exceptions = PyModule::import(py, EXCEPTIONS)?;
+    let message = error.to_string();
+    let exception = match class_name(error.kind()) {
+        Class::Code(code) => exceptions.call_method1("from_code", (code, message))?,
+        Class::Name(name) => exceptions.getattr(name)?.call1((message,))?,
+    };
+    if error.is_in_doubt() {
+        exception.setattr("in_doubt", true)?;
+    }
+    let mut causes = Vec::new();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        causes.push(source.to_string());
+        cause = source.source();
+    }
+    causes.dedup();
+    if !causes.is_empty() {
+        exception.call_method1("add_note", (format!("caused by: {}", causes.join(": ")),))?;
+    }
+    Ok(exception)
+}
+
+enum Class {
+    Code(u32),
+    Name(&'static str),
+}
+
+fn class_name(kind: ErrorKind) -> Class {
+    match kind {
+        ErrorKind::Code(code) => Class::Code(code),
+        ErrorKind::Connect => Class::Name("ConnectionError"),
+        ErrorKind::Unauthenticated => Class::Name("AuthenticationError"),
+        ErrorKind::PermissionDenied => Class::Name("PermissionDenied"),
+        ErrorKind::Timeout => Class::Name("DeadlineExceededError"),
+        ErrorKind::InvalidArgument => Class::Name("BTRDBValueError"),
+        ErrorKind::InvalidType => Class::Name("BTRDBTypeError"),
+        ErrorKind::NotSupported => Class::Name("NotSupportedError"),
+        ErrorKind::Closed => Class::Name("ClientClosedError"),
+        _ => Class::Name("BTRDBServerError"),
+    }
+}
