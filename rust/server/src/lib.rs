@@ -1,1 +1,25 @@
-//! placeholder
+//! The single-node server: the `v5api` contract over the storage engine.
+//!
+//! [`Server::start`] takes a [`Config`] and serves until [`Server::stop`] or until it is dropped.
+//! It runs on the tokio runtime it is started on and owns nothing outside its data directory, so a
+//! process can hold several.
+//!
+//! Every call is decoded, handed to the engine on a blocking thread, and encoded: what an answer
+//! is, the engine decides. `docs/design/wire.md` says why the wire looks as it does.
+
+mod arrow;
+mod auth;
+mod config;
+mod connection;
+mod error;
+mod gate;
+mod ipc;
+mod join;
+mod server;
+mod service;
+mod status;
+
+pub use config::{Config, Limits, Storage};
+pub use error::Error;
+pub use pingthings_storage::Durability;
+pub use server::Server;

@@ -1,0 +1,150 @@
+//! Columns as Arrow IPC streams: what the server sends.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{
+    ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, TimestampNanosecondArray,
+    UInt64Array,
+};
+use arrow_ipc::writer::StreamWriter;
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use bytes::Bytes;
+use pingthings_types::{Code, Points, Windows};
+use uuid::Uuid;
+
+use crate::ipc;
+use crate::status::Refusal;
+
+static POINTS: LazyLock<SchemaRef> =
+    LazyLock::new(|| Arc::new(Schema::new(vec![time(), value("value")])));
+
+static WINDOWS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    Arc::new(Schema::new(vec![
+        time(),
+        value("min"),
+        value("mean"),
+        value("max"),
+        Field::new("count", DataType::UInt64, false),
+        value("stddev"),
+    ]))
+});
+
+fn time() -> Field {
+    let utc = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+    Field::new("time", utc, false)
+}
+
+fn value(name: &str) -> Field {
+    Field::new(name, DataType::Float64, false)
+}
+
+/// The schema of an answer with a time and some columns of values: one of ours, or the caller's.
+#[derive(Clone, Debug)]
+pub(crate) struct Layout(SchemaRef);
+
+impl Layout {
+    /// The layout of one stream's points; an empty template means ours.
+    pub(crate) fn points(template: &[u8]) -> Result<Self, Refusal> {
+        if template.is_empty() {
+            return Ok(Self(Arc::clone(&POINTS)));
+        }
+        Self::template(template, 1)
+    }
+
+    /// The layout of the points of many streams, a column each.
+    pub(crate) fn streams(template: &[u8], uuids: &[Uuid]) -> Result<Self, Refusal> {
+        if template.is_empty() {
+            let values = uuids.iter().map(|uuid| value(&uuid.to_string()));
+            let fields: Vec<_> = std::iter::once(time()).chain(values).collect();
+            return Ok(Self(Arc::new(Schema::new(fields))));
+        }
+        Self::template(template, uuids.len())
+    }
+
+    fn template(template: &[u8], values: usize) -> Result<Self, Refusal> {
+        let schema = ipc::decode_template(template)?;
+        let columns = schema.fields().len();
+        if columns != values + 1 {
+            return Err(Refusal::parameter(format!(
+                "the template has {columns} columns, the answer {}",
+                values + 1
+            )));
+        }
+        Ok(Self(Arc::new(schema)))
+    }
+
+    /// Rows in this layout; the columns are moved, or cast where the layout wants another type.
+    pub(crate) fn encode(&self, times: Vec<i64>, values: Vec<Vec<f64>>) -> Result<Bytes, Refusal> {
+        let mut fields = self.0.fields().iter();
+        let mut columns = Vec::with_capacity(fields.len());
+        columns.extend(
+            fields
+                .next()
+                .map(|field| time_column(times, field.data_type())),
+        );
+        columns.extend(
+            fields
+                .zip(values)
+                .map(|(field, values)| value_column(values, field.data_type())),
+        );
+        encode(&self.0, columns)
+    }
+}
+
+/// Points of one stream.
+pub(crate) fn encode_points(layout: &Layout, points: Points) -> Result<Bytes, Refusal> {
+    layout.encode(points.times, vec![points.values])
+}
+
+/// Windows, in the one layout they have.
+pub(crate) fn encode_windows(windows: Windows) -> Result<Bytes, Refusal> {
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(TimestampNanosecondArray::from(windows.times).with_timezone("UTC")),
+        Arc::new(Float64Array::from(windows.mins)),
+        Arc::new(Float64Array::from(windows.means)),
+        Arc::new(Float64Array::from(windows.maxs)),
+        Arc::new(UInt64Array::from(windows.counts)),
+        Arc::new(Float64Array::from(windows.stddevs)),
+    ];
+    encode(&WINDOWS, columns)
+}
+
+fn time_column(times: Vec<i64>, data_type: &DataType) -> ArrayRef {
+    match data_type {
+        DataType::Timestamp(_, zone) => {
+            Arc::new(TimestampNanosecondArray::from(times).with_timezone_opt(zone.clone()))
+        }
+        _ => Arc::new(Int64Array::from(times)),
+    }
+}
+
+fn value_column(values: Vec<f64>, data_type: &DataType) -> ArrayRef {
+    match data_type {
+        DataType::Float32 => {
+            #[allow(clippy::cast_possible_truncation, reason = "the caller asked for it")]
+            let narrowed = values.into_iter().map(|value| value as f32);
+            Arc::new(Float32Array::from_iter_values(narrowed))
+        }
+        _ => Arc::new(Float64Array::from(values)),
+    }
+}
+
+/// A complete stream: schema, one batch, end marker.
+fn encode(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Bytes, Refusal> {
+    /// More than schema, headers and padding of one column take.
+    const OVERHEAD: usize = 512;
+    let size: usize = columns
+        .iter()
+        .map(|column| column.get_buffer_memory_size() + OVERHEAD)
+        .sum();
+    let write = || -> Result<Vec<u8>, ArrowError> {
+        let batch = RecordBatch::try_new(Arc::clone(schema), columns)?;
+        let mut writer = StreamWriter::try_new(Vec::with_capacity(size), schema)?;
+        writer.write(&batch)?;
+        writer.into_inner()
+    };
+    write().map(Bytes::from).map_err(|error| {
+        tracing::error!(%error, "an answer could not be encoded");
+        Refusal::new(Code::InvariantFailure, "the answer could not be encoded")
+    })
+}

@@ -1,0 +1,178 @@
+//! What a server is started with.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingthings_storage::{Clock, Durability, SystemClock};
+
+use crate::Error;
+
+/// What a server is started with; the default is an open server in memory on a free loopback port.
+#[derive(Clone)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one, see [`Server::addr`](crate::Server::addr).
+    pub listen: SocketAddr,
+    /// Where the data are.
+    pub storage: Storage,
+    /// When an insert is answered.
+    pub durability: Durability,
+    /// Keys of which a caller must present one. They are kept hashed once the server runs.
+    pub api_keys: Vec<String>,
+    /// Whether callers without a key are served too.
+    ///
+    /// With no key configured they are served in any case, but then the server listens only on a
+    /// loopback address unless this is set.
+    pub anonymous: bool,
+    /// Whether the server speaks Arrow. Without it, it passes for one of before version 5.30.
+    pub arrow: bool,
+    /// How much a caller may ask for.
+    pub limits: Limits,
+    /// How long [`Server::stop`](crate::Server::stop) waits for calls to end before it cuts their
+    /// connections.
+    pub grace: Duration,
+    /// Where the time of day comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Where the data of a server are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory: gone when the server stops.
+    Memory,
+    /// In this directory, which is created where needed and belongs to one server at a time.
+    Directory(PathBuf),
+}
+
+/// How much a caller may ask for, and how answers are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request in bytes, after decompression; beyond it gRPC answers `OUT_OF_RANGE`.
+    pub message_bytes: usize,
+    /// Most points in one insert; beyond them status 414.
+    pub points_per_insert: usize,
+    /// Calls that work in the engine at the same time. A call whose client is slow to read does
+    /// not count while it waits for the client.
+    pub concurrent_calls: usize,
+    /// Calls that wait for their turn; beyond them status 426.
+    pub waiting_calls: usize,
+    /// Most points or windows in one message of an answer.
+    pub rows_per_message: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            storage: Storage::Memory,
+            durability: Durability::Synced,
+            api_keys: Vec::new(),
+            anonymous: false,
+            arrow: true,
+            limits: Limits::default(),
+            grace: Duration::from_secs(10),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 256 << 20,
+            points_per_insert: 1_000_000,
+            // Many more than there are cores: inserts mostly wait for the same sync.
+            concurrent_calls: 128,
+            waiting_calls: 4_096,
+            // 2 MB of windows, which peers with the usual limit of 4 MB still take.
+            rows_per_message: 32_768,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("storage", &self.storage)
+            .field("durability", &self.durability)
+            .field("api_keys", &format_args!("{} keys", self.api_keys.len()))
+            .field("anonymous", &self.anonymous)
+            .field("arrow", &self.arrow)
+            .field("limits", &self.limits)
+            .field("grace", &self.grace)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Refuses what would leave the server open to strangers or unable to answer.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.api_keys.is_empty() && !self.anonymous && !self.listen.ip().is_loopback() {
+            return Err(Error::OpenToNetwork {
+                listen: self.listen,
+            });
+        }
+        if self.api_keys.iter().any(|key| key.trim().is_empty()) {
+            return Err(Error::EmptyKey);
+        }
+        if self.limits.rows_per_message == 0 {
+            return Err(Error::NoRows);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_never_show() {
+        let config = Config {
+            api_keys: vec!["sesame".to_owned()],
+            ..Config::default()
+        };
+        let shown = format!("{config:?} {config:#?}");
+        assert!(!shown.contains("sesame"), "{shown}");
+        assert!(shown.contains("1 keys"), "{shown}");
+    }
+
+    #[test]
+    fn an_open_server_stays_on_this_machine() {
+        let everywhere = Config {
+            listen: "0.0.0.0:0".parse().unwrap(),
+            ..Config::default()
+        };
+        assert!(matches!(
+            everywhere.check(),
+            Err(Error::OpenToNetwork { .. })
+        ));
+        let keyed = Config {
+            api_keys: vec!["sesame".to_owned()],
+            ..everywhere.clone()
+        };
+        assert!(keyed.check().is_ok());
+        let meant = Config {
+            anonymous: true,
+            ..everywhere
+        };
+        assert!(meant.check().is_ok());
+        let here = Config {
+            listen: "[::1]:0".parse().unwrap(),
+            ..Config::default()
+        };
+        assert!(here.check().is_ok());
+    }
+
+    #[test]
+    fn a_key_is_not_empty() {
+        let config = Config {
+            api_keys: vec![" ".to_owned()],
+            ..Config::default()
+        };
+        assert!(matches!(config.check(), Err(Error::EmptyKey)));
+    }
+}

@@ -1,0 +1,41 @@
+//! Why a server could not start or stop cleanly.
+
+use std::net::SocketAddr;
+
+/// Why a server could not start or stop cleanly.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Without a key anybody could read and write.
+    #[error(
+        "refusing to serve `{listen}` to anybody: give an API key, allow anonymous access, or \
+         listen on a loopback address"
+    )]
+    OpenToNetwork {
+        /// The address asked for.
+        listen: SocketAddr,
+    },
+    /// An empty key would let in whoever sends an empty header.
+    #[error("an API key is empty: leave it out, or give it a value")]
+    EmptyKey,
+    /// No message could hold anything.
+    #[error("`rows_per_message` is 0: give at least 1")]
+    NoRows,
+    /// The address cannot be listened on.
+    #[error("cannot listen on `{listen}`: {source}")]
+    Listen {
+        /// The address asked for.
+        listen: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The engine could not open, or could not commit everything when it closed.
+    #[error(transparent)]
+    Storage(#[from] pingthings_storage::Error),
+    /// The transport failed.
+    #[error("serving failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// A task of the server panicked or was cut short by its runtime.
+    #[error("a task of the server did not finish: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}

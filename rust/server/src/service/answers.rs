@@ -1,0 +1,133 @@
+//! Getting work done: one answer, or a stream of them at the pace of its reader.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use pingthings_storage::Error;
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::task::spawn_blocking;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status};
+
+use super::Shared;
+use crate::gate::Turn;
+use crate::status::{Refusal, Refuse};
+
+/// The answers of a streaming call.
+pub(super) type Answers<M> = ReceiverStream<Result<M, Status>>;
+
+/// What a streaming call will answer, made one by one while somebody reads; ends after an error.
+pub(super) type Messages<M> = Box<dyn Iterator<Item = Result<M, Refusal>> + Send>;
+
+/// Answers made ahead of a reader.
+const AHEAD: usize = 2;
+
+/// Works on a blocking thread, in its turn, and answers.
+pub(super) async fn unary<M: Refuse>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared) -> Result<M, Refusal> + Send + 'static,
+) -> M {
+    let answer = async {
+        let turn = shared.gate.enter().await?;
+        let shared = Arc::clone(shared);
+        // The turn ends with the work, not with the call: a client that goes away frees nothing.
+        spawn_blocking(move || {
+            let answer = work(&shared);
+            drop(turn);
+            answer
+        })
+        .await?
+    };
+    answer.await.unwrap_or_else(M::refuse)
+}
+
+/// Works on blocking threads whenever the reader has room, and answers as a stream.
+///
+/// A reader that is slow holds no thread and no turn, only the answers it has not taken. One that
+/// goes away ends the work after the batch at hand.
+pub(super) fn stream<M: Refuse>(
+    shared: Arc<Shared>,
+    open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
+) -> Answers<M> {
+    let (answers, reader) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        if let Err(refusal) = pump(&shared, open, &answers).await {
+            // If this fails, nobody is left to tell.
+            let _ = answers.send(Ok(M::refuse(refusal))).await;
+        }
+    });
+    ReceiverStream::new(reader)
+}
+
+async fn pump<M: Refuse>(
+    shared: &Arc<Shared>,
+    open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
+    answers: &mpsc::Sender<Result<M, Status>>,
+) -> Result<(), Refusal> {
+    let turn = shared.gate.enter().await?;
+    let opening = {
+        let (shared, answers) = (Arc::clone(shared), answers.clone());
+        move || fill(turn, open(&shared)?, &answers)
+    };
+    let mut state = spawn_blocking(opening).await??;
+    while let ControlFlow::Continue((message, messages)) = state {
+        let Ok(room) = answers.reserve().await else {
+            return Ok(());
+        };
+        room.send(Ok(message));
+        let turn = shared.gate.reenter().await?;
+        let answers = answers.clone();
+        state = spawn_blocking(move || fill(turn, messages, &answers)).await??;
+    }
+    Ok(())
+}
+
+/// Makes answers while the reader has room. Continues with the one that found none, ends when
+/// there are no more or nobody reads.
+fn fill<M: Refuse>(
+    turn: Turn,
+    mut messages: Messages<M>,
+    answers: &mpsc::Sender<Result<M, Status>>,
+) -> Result<ControlFlow<(), (M, Messages<M>)>, Refusal> {
+    let _turn = turn;
+    while let Some(message) = messages.next() {
+        match answers.try_send(Ok(message?)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(Ok(message))) => {
+                return Ok(ControlFlow::Continue((message, messages)));
+            }
+            Err(TrySendError::Full(Err(_)) | TrySendError::Closed(_)) => break,
+        }
+    }
+    Ok(ControlFlow::Break(()))
+}
+
+/// A stream of nothing but the reason why.
+pub(super) fn refused<M: Refuse>(refusal: Refusal) -> Response<Answers<M>> {
+    let (answers, reader) = mpsc::channel(1);
+    // There is room for one.
+    let _ = answers.try_send(Ok(M::refuse(refusal)));
+    Response::new(ReceiverStream::new(reader))
+}
+
+/// One message per batch of a reader, and one of an empty batch if there is none: the version
+/// comes with a message, so even an empty answer has one.
+pub(super) fn batches<B, M>(
+    mut next: impl FnMut() -> Result<Option<B>, Error> + Send + 'static,
+    encode: impl Fn(B) -> Result<M, Refusal> + Send + 'static,
+) -> Messages<M>
+where
+    B: Default,
+{
+    let mut begun = false;
+    Box::new(std::iter::from_fn(move || {
+        let batch = match next() {
+            Ok(Some(batch)) => batch,
+            Ok(None) if begun => return None,
+            Ok(None) => B::default(),
+            Err(error) => return Some(Err(error.into())),
+        };
+        begun = true;
+        Some(encode(batch))
+    }))
+}

@@ -1,0 +1,144 @@
+//! Streams, collections, tags and annotations.
+
+use pingthings_proto::v5api as v5;
+use pingthings_storage::{NewStream, StreamDescriptor, StreamQuery};
+use pingthings_types::{Code, Version};
+use prost::Message as _;
+
+use super::Shared;
+use super::answers::{Messages, batches};
+use super::request::{pairs, uuid};
+use crate::status::Refusal;
+
+/// Names of streams or collections in one message, as far as they fit.
+const NAMES_PER_MESSAGE: usize = 1_000;
+/// About how many bytes of descriptors go into one message: annotations can be long.
+const DESCRIPTOR_BYTES: usize = 1 << 20;
+
+pub(super) fn stream_info(
+    shared: &Shared,
+    params: &v5::StreamInfoParams,
+) -> Result<v5::StreamInfoResponse, Refusal> {
+    if params.omit_version && params.omit_descriptor {
+        return Err(Refusal::new(
+            Code::WrongArgs,
+            "both the version and the descriptor are to be left out: ask for one of them",
+        ));
+    }
+    let uuid = uuid(&params.uuid)?;
+    let version = if params.omit_version {
+        Version::default()
+    } else {
+        shared.engine.version(uuid)?
+    };
+    let descriptor = if params.omit_descriptor {
+        None
+    } else {
+        Some(descriptor(shared.engine.stream(uuid)?))
+    };
+    Ok(v5::StreamInfoResponse {
+        stat: None,
+        version_major: version.major,
+        version_minor: version.minor,
+        descriptor,
+    })
+}
+
+pub(super) fn create(
+    shared: &Shared,
+    params: &v5::CreateParams,
+) -> Result<v5::CreateResponse, Refusal> {
+    shared.engine.create(NewStream {
+        uuid: uuid(&params.uuid)?,
+        collection: params.collection.clone(),
+        tags: pairs(&params.tags),
+        annotations: pairs(&params.annotations),
+    })?;
+    Ok(v5::CreateResponse { stat: None })
+}
+
+pub(super) fn lookup_streams(
+    shared: &Shared,
+    params: &v5::LookupStreamsParams,
+) -> Result<Messages<v5::LookupStreamsResponse>, Refusal> {
+    let query = StreamQuery {
+        collection: params.collection.clone(),
+        is_prefix: params.is_collection_prefix,
+        tags: pairs(&params.tags),
+        annotations: pairs(&params.annotations),
+    };
+    let found = shared.engine.lookup(&query)?;
+    let mut found = found.into_iter().map(descriptor);
+    Ok(batches(
+        move || {
+            Ok(fill(
+                &mut found,
+                DESCRIPTOR_BYTES,
+                v5::StreamDescriptor::encoded_len,
+            ))
+        },
+        |results| {
+            Ok(v5::LookupStreamsResponse {
+                stat: None,
+                results,
+            })
+        },
+    ))
+}
+
+pub(super) fn list_collections(
+    shared: &Shared,
+    params: &v5::ListCollectionsParams,
+) -> Result<Messages<v5::ListCollectionsResponse>, Refusal> {
+    let mut found = shared.engine.collections(&params.prefix)?.into_iter();
+    Ok(batches(
+        move || Ok(fill(&mut found, DESCRIPTOR_BYTES, String::len)),
+        |collections| {
+            Ok(v5::ListCollectionsResponse {
+                stat: None,
+                collections,
+            })
+        },
+    ))
+}
+
+/// What goes into one message; `None` when nothing is left.
+fn fill<T>(
+    found: &mut impl Iterator<Item = T>,
+    most_bytes: usize,
+    size: impl Fn(&T) -> usize,
+) -> Option<Vec<T>> {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    while batch.len() < NAMES_PER_MESSAGE && bytes < most_bytes {
+        let Some(next) = found.next() else { break };
+        bytes += size(&next);
+        batch.push(next);
+    }
+    (!batch.is_empty()).then_some(batch)
+}
+
+fn descriptor(stream: StreamDescriptor) -> v5::StreamDescriptor {
+    v5::StreamDescriptor {
+        uuid: stream.uuid.into_bytes().to_vec().into(),
+        collection: stream.collection,
+        tags: stream
+            .tags
+            .into_iter()
+            .map(|(key, value)| pair(key, Some(value)))
+            .collect(),
+        annotations: stream
+            .annotations
+            .into_iter()
+            .map(|(key, value)| pair(key, value))
+            .collect(),
+        property_version: stream.property_version,
+    }
+}
+
+fn pair(key: String, value: Option<String>) -> v5::KeyOptValue {
+    v5::KeyOptValue {
+        key,
+        val: value.map(|value| v5::OptValue { value }),
+    }
+}

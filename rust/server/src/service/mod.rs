@@ -1,0 +1,301 @@
+//! The calls of the contract: decode, let the engine work, encode.
+
+mod answers;
+mod info;
+mod metadata;
+mod multi;
+mod read;
+mod request;
+mod windows;
+mod write;
+
+use std::sync::Arc;
+
+use pingthings_proto::v5api::b_tr_db_server::{BTrDb, BTrDbServer};
+use pingthings_proto::v5api::{self as v5, SubscriptionUpdate};
+use pingthings_storage::Engine;
+use tonic::codec::CompressionEncoding;
+use tonic::service::interceptor::InterceptedService;
+use tonic::{Request, Response, Status, Streaming};
+
+use self::answers::{Answers, Messages, refused, unary};
+use crate::auth::Auth;
+use crate::config::Limits;
+use crate::gate::Gate;
+use crate::status::{Refusal, Refuse};
+
+/// What every call needs.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) gate: Gate,
+    pub(crate) limits: Limits,
+    pub(crate) arrow: bool,
+}
+
+/// The service of the contract.
+#[derive(Clone, Debug)]
+pub(crate) struct Service(Arc<Shared>);
+
+type Reply<M> = Result<Response<M>, Status>;
+
+impl Service {
+    pub(crate) fn new(engine: Arc<Engine>, arrow: bool, limits: Limits) -> Self {
+        Self(Arc::new(Shared {
+            engine,
+            gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
+            limits,
+            arrow,
+        }))
+    }
+
+    /// The service as the transport takes it.
+    pub(crate) fn into_grpc(self, auth: Auth) -> InterceptedService<BTrDbServer<Self>, Auth> {
+        let message_bytes = self.0.limits.message_bytes;
+        let service = BTrDbServer::new(self)
+            .max_decoding_message_size(message_bytes)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd);
+        InterceptedService::new(service, auth)
+    }
+
+    /// One answer to one request.
+    async fn one<P, M>(
+        &self,
+        request: Request<P>,
+        work: fn(&Shared, &P) -> Result<M, Refusal>,
+    ) -> Reply<M>
+    where
+        P: Send + 'static,
+        M: Refuse,
+    {
+        let params = request.into_inner();
+        Ok(Response::new(
+            unary(&self.0, move |shared| work(shared, &params)).await,
+        ))
+    }
+
+    /// A stream of answers to one request.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "the calls below return what this returns"
+    )]
+    fn many<P, M>(
+        &self,
+        request: Request<P>,
+        open: fn(&Shared, &P) -> Result<Messages<M>, Refusal>,
+    ) -> Reply<Answers<M>>
+    where
+        P: Send + 'static,
+        M: Refuse,
+    {
+        let params = request.into_inner();
+        Ok(Response::new(answers::stream(
+            Arc::clone(&self.0),
+            move |shared| open(shared, &params),
+        )))
+    }
+
+    /// A stream of Arrow answers, unless the server passes for one that has none.
+    fn many_arrow<P, M>(
+        &self,
+        request: Request<P>,
+        open: fn(&Shared, &P) -> Result<Messages<M>, Refusal>,
+    ) -> Reply<Answers<M>>
+    where
+        P: Send + 'static,
+        M: Refuse,
+    {
+        self.check_arrow()?;
+        self.many(request, open)
+    }
+
+    fn check_arrow(&self) -> Result<(), Status> {
+        if self.0.arrow {
+            Ok(())
+        } else {
+            Err(Status::unimplemented("this server does not speak arrow"))
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl BTrDb for Service {
+    type RawValuesStream = Answers<v5::RawValuesResponse>;
+    type ArrowRawValuesStream = Answers<v5::ArrowRawValuesResponse>;
+    type ArrowMultiValuesStream = Answers<v5::ArrowMultiValuesResponse>;
+    type AlignedWindowsStream = Answers<v5::AlignedWindowsResponse>;
+    type ArrowAlignedWindowsStream = Answers<v5::ArrowAlignedWindowsResponse>;
+    type WindowsStream = Answers<v5::WindowsResponse>;
+    type ArrowWindowsStream = Answers<v5::ArrowWindowsResponse>;
+    type ListCollectionsStream = Answers<v5::ListCollectionsResponse>;
+    type LookupStreamsStream = Answers<v5::LookupStreamsResponse>;
+    type ChangesStream = Answers<v5::ChangesResponse>;
+    type GenerateCSVStream = Answers<v5::GenerateCsvResponse>;
+    type SQLQueryStream = Answers<v5::SqlQueryResponse>;
+    type SubscribeStream = Answers<v5::SubscriptionResp>;
+
+    async fn raw_values(
+        &self,
+        request: Request<v5::RawValuesParams>,
+    ) -> Reply<Self::RawValuesStream> {
+        self.many(request, read::raw_values)
+    }
+
+    async fn arrow_raw_values(
+        &self,
+        request: Request<v5::ArrowRawValuesParams>,
+    ) -> Reply<Self::ArrowRawValuesStream> {
+        self.many_arrow(request, read::arrow_raw_values)
+    }
+
+    async fn arrow_multi_values(
+        &self,
+        request: Request<v5::ArrowMultiValuesParams>,
+    ) -> Reply<Self::ArrowMultiValuesStream> {
+        self.many_arrow(request, multi::arrow_multi_values)
+    }
+
+    async fn aligned_windows(
+        &self,
+        request: Request<v5::AlignedWindowsParams>,
+    ) -> Reply<Self::AlignedWindowsStream> {
+        self.many(request, windows::aligned_windows)
+    }
+
+    async fn arrow_aligned_windows(
+        &self,
+        request: Request<v5::AlignedWindowsParams>,
+    ) -> Reply<Self::ArrowAlignedWindowsStream> {
+        self.many_arrow(request, windows::arrow_aligned_windows)
+    }
+
+    async fn windows(&self, request: Request<v5::WindowsParams>) -> Reply<Self::WindowsStream> {
+        self.many(request, windows::windows)
+    }
+
+    async fn arrow_windows(
+        &self,
+        request: Request<v5::WindowsParams>,
+    ) -> Reply<Self::ArrowWindowsStream> {
+        self.many_arrow(request, windows::arrow_windows)
+    }
+
+    async fn stream_info(
+        &self,
+        request: Request<v5::StreamInfoParams>,
+    ) -> Reply<v5::StreamInfoResponse> {
+        self.one(request, metadata::stream_info).await
+    }
+
+    async fn set_stream_annotations(
+        &self,
+        _request: Request<v5::SetStreamAnnotationsParams>,
+    ) -> Reply<v5::SetStreamAnnotationsResponse> {
+        Ok(not_implemented("SetStreamAnnotations"))
+    }
+
+    async fn set_stream_tags(
+        &self,
+        _request: Request<v5::SetStreamTagsParams>,
+    ) -> Reply<v5::SetStreamTagsResponse> {
+        Ok(not_implemented("SetStreamTags"))
+    }
+
+    async fn create(&self, request: Request<v5::CreateParams>) -> Reply<v5::CreateResponse> {
+        self.one(request, metadata::create).await
+    }
+
+    async fn list_collections(
+        &self,
+        request: Request<v5::ListCollectionsParams>,
+    ) -> Reply<Self::ListCollectionsStream> {
+        self.many(request, metadata::list_collections)
+    }
+
+    async fn lookup_streams(
+        &self,
+        request: Request<v5::LookupStreamsParams>,
+    ) -> Reply<Self::LookupStreamsStream> {
+        self.many(request, metadata::lookup_streams)
+    }
+
+    async fn nearest(&self, request: Request<v5::NearestParams>) -> Reply<v5::NearestResponse> {
+        self.one(request, read::nearest).await
+    }
+
+    async fn changes(&self, _request: Request<v5::ChangesParams>) -> Reply<Self::ChangesStream> {
+        Ok(refused(Refusal::not_implemented("Changes")))
+    }
+
+    async fn insert(&self, request: Request<v5::InsertParams>) -> Reply<v5::InsertResponse> {
+        self.one(request, write::insert).await
+    }
+
+    async fn arrow_insert(
+        &self,
+        request: Request<v5::ArrowInsertParams>,
+    ) -> Reply<v5::InsertResponse> {
+        self.check_arrow()?;
+        self.one(request, write::arrow_insert).await
+    }
+
+    async fn delete(&self, _request: Request<v5::DeleteParams>) -> Reply<v5::DeleteResponse> {
+        Ok(not_implemented("Delete"))
+    }
+
+    async fn info(&self, _request: Request<v5::InfoParams>) -> Reply<v5::InfoResponse> {
+        Ok(Response::new(info::info(self.0.arrow)))
+    }
+
+    async fn fault_inject(
+        &self,
+        _request: Request<v5::FaultInjectParams>,
+    ) -> Reply<v5::FaultInjectResponse> {
+        Ok(Response::new(info::fault_inject()))
+    }
+
+    async fn flush(&self, request: Request<v5::FlushParams>) -> Reply<v5::FlushResponse> {
+        self.one(request, write::flush).await
+    }
+
+    async fn obliterate(
+        &self,
+        _request: Request<v5::ObliterateParams>,
+    ) -> Reply<v5::ObliterateResponse> {
+        Ok(not_implemented("Obliterate"))
+    }
+
+    async fn get_metadata_usage(
+        &self,
+        _request: Request<v5::MetadataUsageParams>,
+    ) -> Reply<v5::MetadataUsageResponse> {
+        Ok(not_implemented("GetMetadataUsage"))
+    }
+
+    async fn generate_csv(
+        &self,
+        _request: Request<v5::GenerateCsvParams>,
+    ) -> Reply<Self::GenerateCSVStream> {
+        Ok(refused(Refusal::not_implemented("GenerateCSV")))
+    }
+
+    async fn sql_query(
+        &self,
+        _request: Request<v5::SqlQueryParams>,
+    ) -> Reply<Self::SQLQueryStream> {
+        Ok(refused(Refusal::not_implemented("SQLQuery")))
+    }
+
+    async fn subscribe(
+        &self,
+        _request: Request<Streaming<SubscriptionUpdate>>,
+    ) -> Reply<Self::SubscribeStream> {
+        Ok(refused(Refusal::not_implemented("Subscribe")))
+    }
+}
+
+/// One answer that says that there is none.
+fn not_implemented<M: Refuse>(call: &str) -> Response<M> {
+    Response::new(M::refuse(Refusal::not_implemented(call)))
+}

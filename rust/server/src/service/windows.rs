@@ -1,0 +1,170 @@
+//! Statistics of windows.
+
+use pingthings_proto::v5api as v5;
+use pingthings_storage::WindowReader;
+use pingthings_types::{
+    AlignedWindows, Code, PointWidth, PreciseWindows, RangeError, TimeRange, Version, Windows,
+};
+
+use super::Shared;
+use super::answers::{Messages, batches};
+use super::read::snapshot;
+use crate::arrow::encode_windows;
+use crate::status::Refusal;
+
+/// The greatest depth older servers knew. It allowed them to answer inexactly; we never do.
+const MAX_DEPTH: u32 = 63;
+
+pub(super) fn aligned_windows(
+    shared: &Shared,
+    params: &v5::AlignedWindowsParams,
+) -> Result<Messages<v5::AlignedWindowsResponse>, Refusal> {
+    let (version, reader) = open_aligned(shared, params)?;
+    Ok(messages(shared, reader, move |windows| {
+        Ok(v5::AlignedWindowsResponse {
+            stat: None,
+            version_major: version.major,
+            version_minor: version.minor,
+            values: stat_points(&windows),
+        })
+    }))
+}
+
+pub(super) fn arrow_aligned_windows(
+    shared: &Shared,
+    params: &v5::AlignedWindowsParams,
+) -> Result<Messages<v5::ArrowAlignedWindowsResponse>, Refusal> {
+    let (version, reader) = open_aligned(shared, params)?;
+    Ok(messages(shared, reader, move |windows| {
+        Ok(v5::ArrowAlignedWindowsResponse {
+            stat: None,
+            version_major: version.major,
+            version_minor: version.minor,
+            arrow_bytes: encode_windows(windows)?,
+        })
+    }))
+}
+
+pub(super) fn windows(
+    shared: &Shared,
+    params: &v5::WindowsParams,
+) -> Result<Messages<v5::WindowsResponse>, Refusal> {
+    let (version, reader) = open_precise(shared, params)?;
+    Ok(messages(shared, reader, move |windows| {
+        Ok(v5::WindowsResponse {
+            stat: None,
+            version_major: version.major,
+            version_minor: version.minor,
+            values: stat_points(&windows),
+        })
+    }))
+}
+
+pub(super) fn arrow_windows(
+    shared: &Shared,
+    params: &v5::WindowsParams,
+) -> Result<Messages<v5::ArrowWindowsResponse>, Refusal> {
+    let (version, reader) = open_precise(shared, params)?;
+    Ok(messages(shared, reader, move |windows| {
+        Ok(v5::ArrowWindowsResponse {
+            stat: None,
+            version_major: version.major,
+            version_minor: version.minor,
+            arrow_bytes: encode_windows(windows)?,
+        })
+    }))
+}
+
+fn open_aligned(
+    shared: &Shared,
+    params: &v5::AlignedWindowsParams,
+) -> Result<(Version, WindowReader), Refusal> {
+    let width = PointWidth::new(params.point_width).ok_or_else(|| {
+        Refusal::new(
+            Code::InvalidPointWidth,
+            format!("a point width of {}: give 0 to 63", params.point_width),
+        )
+    })?;
+    let range = TimeRange::new(params.start, params.end)?;
+    let windows = AlignedWindows::new(range, width)
+        .ok_or_else(|| no_window(params.start, params.end, width.nanoseconds()))?;
+    let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
+    Ok((snapshot.version(), snapshot.aligned_windows(windows)))
+}
+
+fn open_precise(
+    shared: &Shared,
+    params: &v5::WindowsParams,
+) -> Result<(Version, WindowReader), Refusal> {
+    if params.depth > MAX_DEPTH {
+        return Err(Refusal::new(
+            Code::InvalidPointWidth,
+            format!("a depth of {}: give 0", params.depth),
+        ));
+    }
+    let range = whole_windows(params.start, params.end, params.width)?;
+    let windows = PreciseWindows::new(range, params.width)?
+        .ok_or_else(|| no_window(params.start, params.end, params.width))?;
+    let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
+    Ok((snapshot.version(), snapshot.windows(windows)))
+}
+
+/// The range without what is left of it after the last whole window: an end beyond the end of
+/// time is no error if no window reaches it.
+fn whole_windows(start: i64, end: i64, width: u64) -> Result<TimeRange, Refusal> {
+    if start >= end {
+        return Err(RangeError::Empty { start, end }.into());
+    }
+    let rest = end.abs_diff(start).checked_rem(width).unwrap_or_default();
+    let last = end.wrapping_sub_unsigned(rest);
+    if last == start {
+        return Err(no_window(start, end, width));
+    }
+    Ok(TimeRange::new(start, last)?)
+}
+
+fn no_window(start: i64, end: i64, width: u64) -> Refusal {
+    Refusal::new(
+        Code::InvalidTimeRange,
+        format!("range [{start}, {end}) holds no window of {width} ns"),
+    )
+}
+
+fn messages<M: 'static>(
+    shared: &Shared,
+    mut reader: WindowReader,
+    encode: impl Fn(Windows) -> Result<M, Refusal> + Send + 'static,
+) -> Messages<M> {
+    let rows = shared.limits.rows_per_message;
+    batches(move || reader.next_batch(rows), encode)
+}
+
+fn stat_points(windows: &Windows) -> Vec<v5::StatPoint> {
+    let Windows {
+        times,
+        mins,
+        means,
+        maxs,
+        counts,
+        stddevs,
+    } = windows;
+    let columns = times
+        .iter()
+        .zip(mins)
+        .zip(means)
+        .zip(maxs)
+        .zip(counts)
+        .zip(stddevs);
+    columns
+        .map(
+            |(((((&time, &min), &mean), &max), &count), &stddev)| v5::StatPoint {
+                time,
+                min,
+                mean,
+                max,
+                count,
+                stddev,
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Inserting and committing.
+
+use bytes::Bytes;
+use pingthings_proto::v5api as v5;
+use pingthings_types::{Code, MergePolicy, Points, RawPoint};
+
+use super::Shared;
+use super::request::uuid;
+use crate::ipc;
+use crate::status::Refusal;
+
+pub(super) fn insert(
+    shared: &Shared,
+    params: &v5::InsertParams,
+) -> Result<v5::InsertResponse, Refusal> {
+    let most = shared.limits.points_per_insert;
+    if params.values.len() > most {
+        return Err(Refusal::new(
+            Code::InsertTooBig,
+            format!(
+                "an insert of {} points: send at most {most} at a time",
+                params.values.len()
+            ),
+        ));
+    }
+    check_rounding(params.rounding.as_ref())?;
+    let mut points = Points::with_capacity(params.values.len());
+    for point in &params.values {
+        points.push(RawPoint {
+            time: point.time,
+            value: point.value,
+        });
+    }
+    store(shared, &params.uuid, points, params.merge_policy)
+}
+
+pub(super) fn arrow_insert(
+    shared: &Shared,
+    params: &v5::ArrowInsertParams,
+) -> Result<v5::InsertResponse, Refusal> {
+    check_rounding(params.rounding.as_ref())?;
+    let points = ipc::decode_points(&params.arrow_bytes, shared.limits.points_per_insert)?;
+    store(shared, &params.uuid, points, params.merge_policy)
+}
+
+fn store(
+    shared: &Shared,
+    stream: &Bytes,
+    points: Points,
+    policy: i32,
+) -> Result<v5::InsertResponse, Refusal> {
+    let policy = MergePolicy::from_wire(policy).ok_or_else(|| {
+        Refusal::parameter(format!("merge policy {policy} is unknown: give 0 to 3"))
+    })?;
+    let version = shared.engine.insert(uuid(stream)?, points, policy)?;
+    Ok(v5::InsertResponse {
+        stat: None,
+        version_major: version.major,
+        version_minor: version.minor,
+    })
+}
+
+/// What a bit boundary means was never published, and values are not changed on a guess.
+fn check_rounding(rounding: Option<&v5::RoundSpec>) -> Result<(), Refusal> {
+    if rounding.is_some_and(|rounding| rounding.spec.is_some()) {
+        Err(Refusal::new(
+            Code::NotImplemented,
+            "this server does not round values: leave `rounding` out",
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn flush(
+    shared: &Shared,
+    params: &v5::FlushParams,
+) -> Result<v5::FlushResponse, Refusal> {
+    let version = shared.engine.flush(uuid(&params.uuid)?)?;
+    Ok(v5::FlushResponse {
+        stat: None,
+        version_major: version.major,
+        version_minor: version.minor,
+    })
+}

@@ -1,0 +1,166 @@
+//! How a call is refused: an engine error becomes a `stat` here and nowhere else.
+
+use std::error::Error as _;
+
+use pingthings_proto::v5api;
+use pingthings_types::{Code, RangeError, WidthError};
+use tokio::task::JoinError;
+
+/// Why a call was refused, as the caller will read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The call exists in the contract but not here.
+    pub(crate) fn not_implemented(call: &str) -> Self {
+        Self::new(
+            Code::NotImplemented,
+            format!("this server does not answer `{call}`"),
+        )
+    }
+
+    /// A parameter cannot be what the caller meant.
+    pub(crate) fn parameter(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidParameter, message)
+    }
+}
+
+impl From<pingthings_storage::Error> for Refusal {
+    fn from(error: pingthings_storage::Error) -> Self {
+        let code = error.code();
+        if is_fault(code) {
+            let mut chain = Vec::new();
+            let mut cause = error.source();
+            while let Some(next) = cause {
+                chain.push(next.to_string());
+                cause = next.source();
+            }
+            tracing::error!(%error, ?chain, code = code.number(), "the engine failed");
+        }
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<RangeError> for Refusal {
+    fn from(error: RangeError) -> Self {
+        Self::new(Code::InvalidTimeRange, error.to_string())
+    }
+}
+
+impl From<WidthError> for Refusal {
+    fn from(error: WidthError) -> Self {
+        Self::new(Code::InvalidPointWidth, error.to_string())
+    }
+}
+
+/// A handler that panicked: the caller learns that it is our fault, the log learns what happened.
+impl From<JoinError> for Refusal {
+    fn from(error: JoinError) -> Self {
+        tracing::error!(%error, "a call did not finish");
+        Self::new(
+            Code::InvariantFailure,
+            "the server failed to answer; its log says why",
+        )
+    }
+}
+
+impl From<Refusal> for v5api::Status {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code.number(),
+            msg: refusal.message,
+            mash: None,
+        }
+    }
+}
+
+/// Whether a code says that the server is at fault and not the caller.
+const fn is_fault(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InsertFailure
+            | Code::StorageError
+            | Code::JournalError
+            | Code::MetadataConnectionError
+            | Code::UnsupportedRollback
+            | Code::InvariantFailure
+    )
+}
+
+/// An answer that can say why there is none.
+pub(crate) trait Refuse: Send + 'static {
+    /// The answer that carries nothing but the reason.
+    fn refuse(refusal: Refusal) -> Self;
+}
+
+macro_rules! refuse {
+    ($($answer:ident,)*) => {
+        $(impl Refuse for v5api::$answer {
+            #[allow(clippy::needless_update, reason = "some answers are nothing but a status")]
+            fn refuse(refusal: Refusal) -> Self {
+                Self { stat: Some(refusal.into()), ..Self::default() }
+            }
+        })*
+    };
+}
+
+refuse! {
+    AlignedWindowsResponse,
+    ArrowAlignedWindowsResponse,
+    ArrowMultiValuesResponse,
+    ArrowRawValuesResponse,
+    ArrowWindowsResponse,
+    ChangesResponse,
+    CreateResponse,
+    DeleteResponse,
+    FaultInjectResponse,
+    FlushResponse,
+    GenerateCsvResponse,
+    InfoResponse,
+    InsertResponse,
+    ListCollectionsResponse,
+    LookupStreamsResponse,
+    MetadataUsageResponse,
+    NearestResponse,
+    ObliterateResponse,
+    RawValuesResponse,
+    SetStreamAnnotationsResponse,
+    SetStreamTagsResponse,
+    SqlQueryResponse,
+    StreamInfoResponse,
+    SubscriptionResp,
+    WindowsResponse,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_as_an_invariant_failure_without_its_text() {
+        let panic = tokio::task::spawn_blocking(|| panic!("secret"))
+            .await
+            .unwrap_err();
+        let refusal = Refusal::from(panic);
+        assert_eq!(refusal.code, Code::InvariantFailure);
+        assert!(!refusal.message.contains("secret"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_refusal_keeps_the_code_and_text_of_the_engine() {
+        let error = pingthings_storage::Error::Closed;
+        let stat = v5api::Status::from(Refusal::from(error.clone()));
+        assert_eq!(stat.code, error.code().number());
+        assert_eq!(stat.msg, error.to_string());
+    }
+}
