@@ -244,3 +244,16 @@ impl Error {
         }
     }
 }
+
+/// The error for a failed operation on a file.
+pub(crate) fn io_error(
+    action: &'static str,
+    file: impl std::fmt::Display,
+    source: std::io::Error,
+) -> Error {
+    Error::Io {
+        action,
+        file: file.to_string(),
+        source: Arc::new(source),
+    }
+}

@@ -8,16 +8,40 @@
 //!
 //! The crate is synchronous and knows nothing of the network.
 
+mod background;
+mod blocks;
+mod buffer;
+mod cache;
+mod catalog;
 mod clock;
+mod columns;
 mod engine;
 mod error;
+mod format;
+mod group;
+mod journal;
+mod live;
+mod lock;
+mod masks;
+mod merge;
 mod options;
+mod raw;
+mod recover;
+mod segment;
 mod snapshot;
+mod store;
 mod stream;
+mod tree;
+mod windows;
 
+pub use blocks::{Blocks, DiskBlocks, FileKind, FileName, MemoryBlocks};
+pub use catalog::{Catalog, Commit, Head, SqliteCatalog};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::Engine;
 pub use error::Error;
 pub use options::{Durability, Options};
-pub use snapshot::{RawReader, Snapshot, WindowReader};
+pub use raw::RawReader;
+pub use snapshot::Snapshot;
 pub use stream::{NewStream, StreamDescriptor, StreamQuery};
+pub use tree::Address;
+pub use windows::WindowReader;

@@ -1,49 +1,74 @@
 //! A view of one version of one stream.
 
+use std::sync::Arc;
+
 use pingthings_types::{
-    AlignedWindows, Points, PreciseWindows, RawPoint, TimeRange, Version, Windows,
+    AlignedWindows, MAX_TIME, MIN_TIME, Points, PreciseWindows, RangeError, RawPoint, TimeRange,
+    Version,
 };
 
 use crate::Error;
+use crate::live::View;
+use crate::masks::Masks;
+use crate::raw::RawReader;
+use crate::segment::Segments;
+use crate::tree::{Address, last_before};
+use crate::windows::{Grid, WindowReader};
 
 /// A view of one version of one stream, held for as long as this lives.
 #[derive(Clone, Debug)]
-pub struct Snapshot;
+pub struct Snapshot {
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) root: Option<Address>,
+    /// Points on top of the tree, sorted by time.
+    pub(crate) buffered: Arc<Points>,
+    /// Where points of the tree no longer count.
+    pub(crate) masks: Masks,
+    version: Version,
+}
 
-/// Raw points of a range, ascending by time, equal times in the order of their arrival.
-#[derive(Debug)]
-pub struct RawReader;
-
-/// Statistics of windows, ascending by time.
-#[derive(Debug)]
-pub struct WindowReader;
-
-#[allow(
-    clippy::todo,
-    clippy::missing_const_for_fn,
-    unused_variables,
-    reason = "outline"
-)]
 impl Snapshot {
+    /// The latest of everything.
+    pub(crate) fn of_view(segments: Arc<Segments>, view: &View) -> Self {
+        Self {
+            segments,
+            root: view.root,
+            buffered: view.buffer.points(),
+            masks: view.buffer.masks().clone(),
+            version: view.version(),
+        }
+    }
+
+    /// A committed version.
+    pub(crate) fn of_version(segments: Arc<Segments>, major: u64, root: Option<Address>) -> Self {
+        Self {
+            segments,
+            root,
+            buffered: Arc::default(),
+            masks: Masks::default(),
+            version: Version { major, minor: 0 },
+        }
+    }
+
     /// The version seen: its real number, and how many buffered points are seen on top of it.
-    pub fn version(&self) -> Version {
-        todo!()
+    pub const fn version(&self) -> Version {
+        self.version
     }
 
     /// The points in `range`.
     pub fn raw(&self, range: TimeRange) -> RawReader {
-        todo!()
+        RawReader::new(self, range.start(), range.end())
     }
 
     /// Statistics of the aligned windows that hold points.
     pub fn aligned_windows(&self, windows: AlignedWindows) -> WindowReader {
-        todo!()
+        WindowReader::new(self, Grid::Aligned(windows))
     }
 
     /// Statistics of windows of any length; empty ones are zeros, and an empty last one is left
     /// out.
     pub fn windows(&self, windows: PreciseWindows) -> WindowReader {
-        todo!()
+        WindowReader::new(self, Grid::Precise(windows))
     }
 
     /// The first point at or after `time`, or with `backward` the last one before it.
@@ -51,32 +76,22 @@ impl Snapshot {
     /// # Errors
     /// [`Error::Range`] if no point may have that time.
     pub fn nearest(&self, time: i64, backward: bool) -> Result<Option<RawPoint>, Error> {
-        todo!()
-    }
-}
-
-#[allow(
-    clippy::todo,
-    clippy::missing_const_for_fn,
-    unused_variables,
-    reason = "outline"
-)]
-impl RawReader {
-    /// The next points, at most `max` of them; `None` when there are no more.
-    pub fn next_batch(&mut self, max: usize) -> Result<Option<Points>, Error> {
-        todo!()
-    }
-}
-
-#[allow(
-    clippy::todo,
-    clippy::missing_const_for_fn,
-    unused_variables,
-    reason = "outline"
-)]
-impl WindowReader {
-    /// The next windows, at most `max` of them; `None` when there are no more.
-    pub fn next_batch(&mut self, max: usize) -> Result<Option<Windows>, Error> {
-        todo!()
+        if !(MIN_TIME..MAX_TIME).contains(&time) {
+            return Err(RangeError::TimeOutOfBounds { time }.into());
+        }
+        if !backward {
+            let first = RawReader::new(self, time, MAX_TIME).next_batch(1)?;
+            return Ok(first.and_then(|points| points.iter().next()));
+        }
+        let stored = last_before(&self.segments, self.root, &self.masks, time)?;
+        let count = self.buffered.times.partition_point(|&t| t < time);
+        let buffered = count.checked_sub(1).map(|at| RawPoint {
+            time: self.buffered.times[at],
+            value: self.buffered.values[at],
+        });
+        Ok(match (stored, buffered) {
+            (Some(stored), Some(buffered)) if stored.time > buffered.time => Some(stored),
+            (stored, buffered) => buffered.or(stored),
+        })
     }
 }

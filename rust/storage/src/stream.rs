@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::Error;
+
 /// The tags every stream has.
 pub(crate) const TAG_KEYS: [&str; 4] = ["name", "unit", "ingress", "distiller"];
 
@@ -47,4 +49,102 @@ pub struct StreamQuery {
     pub tags: Vec<(String, Option<String>)>,
     /// Annotations the stream must have; without a value, any will do.
     pub annotations: Vec<(String, Option<String>)>,
+}
+
+impl NewStream {
+    /// The values of the four tags, in the order of [`TAG_KEYS`], empty where not given.
+    pub(crate) fn tag_values(&self) -> [&str; 4] {
+        TAG_KEYS.map(|key| {
+            self.tags
+                .get(key)
+                .and_then(Option::as_deref)
+                .unwrap_or_default()
+        })
+    }
+
+    /// Refuses names and values the platform refuses.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_collection(&self.collection)?;
+        for (key, value) in &self.tags {
+            check_tag(key, value.as_deref())?;
+        }
+        for (key, value) in &self.annotations {
+            check_annotation(key, value.as_deref())?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a collection name that is empty, too long or has a NUL.
+pub(crate) fn check_collection(collection: &str) -> Result<(), Error> {
+    let problem = match collection {
+        "" => "is empty: a stream needs a collection",
+        name if name.len() > 256 => "is longer than 256 bytes",
+        name if name.contains('\0') => "contains a NUL",
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidCollection {
+        collection: collection.to_owned(),
+        problem,
+    })
+}
+
+/// Refuses a tag key that is not one of the four, and a value too long or with a NUL.
+pub(crate) fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
+    if !TAG_KEYS.contains(&key) {
+        return Err(Error::InvalidTagKey {
+            key: key.to_owned(),
+        });
+    }
+    let problem = match value {
+        Some(value) if value.chars().count() > 255 => "is longer than 255 characters",
+        Some(value) if value.contains('\0') => "contains a NUL",
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidTagValue {
+        key: key.to_owned(),
+        problem,
+    })
+}
+
+/// Refuses annotations beyond any use: keys above 256 bytes, values above 1 MiB.
+pub(crate) fn check_annotation(key: &str, value: Option<&str>) -> Result<(), Error> {
+    let problem = match value {
+        _ if key.is_empty() => "has an empty key",
+        _ if key.len() > 256 => "has a key longer than 256 bytes",
+        Some(value) if value.len() > 1 << 20 => "has a value longer than 1 MiB",
+        _ => return Ok(()),
+    };
+    Err(Error::InvalidAnnotation {
+        key: key.to_owned(),
+        problem,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(collection: &str, tags: &[(&str, &str)]) -> NewStream {
+        let own = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
+        NewStream {
+            uuid: Uuid::from_u128(1),
+            collection: collection.to_owned(),
+            tags: tags.iter().map(own).collect(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn names_are_checked_as_the_platform_does() {
+        let long = "é".repeat(255);
+        assert!(stream("a/b", &[("name", &long)]).check().is_ok());
+        let code = |stream: NewStream| stream.check().unwrap_err().code().number();
+        assert_eq!(code(stream("", &[])), 407);
+        assert_eq!(code(stream(&"a".repeat(257), &[])), 407);
+        assert_eq!(code(stream("a\0", &[])), 407);
+        assert_eq!(code(stream("a", &[("colour", "red")])), 408);
+        assert_eq!(code(stream("a", &[("name", "a\0b")])), 409);
+        assert_eq!(code(stream("a", &[("name", &"a".repeat(256))])), 409);
+    }
 }

@@ -1,0 +1,133 @@
+//! The files under the engine: where bytes go, and when they are safe.
+
+mod disk;
+mod memory;
+
+use std::fmt;
+use std::fmt::Debug;
+use std::io;
+
+pub use disk::DiskBlocks;
+pub use memory::MemoryBlocks;
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FileKind {
+    /// Blocks of trees.
+    Segment,
+    /// Inserts that are not yet in a tree.
+    Journal,
+}
+
+impl FileKind {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Segment, Self::Journal];
+
+    /// The folder the files of this kind are in.
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Segment => "segments",
+            Self::Journal => "journal",
+        }
+    }
+}
+
+/// Which file: its kind and its number, which is never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName {
+    /// What the file is for.
+    pub kind: FileKind,
+    /// Its number within the kind.
+    pub number: u32,
+}
+
+impl FileName {
+    /// The segment with this number.
+    pub const fn segment(number: u32) -> Self {
+        Self {
+            kind: FileKind::Segment,
+            number,
+        }
+    }
+
+    /// The journal file with this number.
+    pub const fn journal(number: u32) -> Self {
+        Self {
+            kind: FileKind::Journal,
+            number,
+        }
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{:08}", self.kind.folder(), self.number)
+    }
+}
+
+/// Files that only grow at their end.
+///
+/// Bytes once synced never change, so reading needs no lock. A write that failed may have left
+/// anything after its offset; the engine writes there again or truncates.
+pub trait Blocks: Send + Sync + Debug {
+    /// The files there are, in no order.
+    fn list(&self) -> io::Result<Vec<FileName>>;
+
+    /// Makes an empty file; it survives a crash once it was synced.
+    fn create(&self, name: FileName) -> io::Result<()>;
+
+    /// The length of a file in bytes.
+    fn len(&self, name: FileName) -> io::Result<u64>;
+
+    /// Fills `bytes` from `offset` on, or fails.
+    fn read_at(&self, name: FileName, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `bytes` at `offset`, which is not beyond the end.
+    fn write_at(&self, name: FileName, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Returns when everything written to the file is on stable storage.
+    fn sync(&self, name: FileName) -> io::Result<()>;
+
+    /// Cuts the file to `length` bytes.
+    fn truncate(&self, name: FileName, length: u64) -> io::Result<()>;
+
+    /// Removes the file.
+    fn remove(&self, name: FileName) -> io::Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn behaves(blocks: &dyn Blocks) {
+        let name = FileName::segment(7);
+        assert!(blocks.len(name).is_err());
+        blocks.create(name).unwrap();
+        blocks.write_at(name, 0, b"hello").unwrap();
+        blocks.write_at(name, 5, b" world").unwrap();
+        blocks.write_at(name, 5, b", moon").unwrap();
+        blocks.sync(name).unwrap();
+        assert_eq!(blocks.len(name).unwrap(), 11);
+        let mut bytes = [0; 4];
+        blocks.read_at(name, 7, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"moon");
+        assert!(blocks.read_at(name, 8, &mut bytes).is_err());
+        blocks.create(FileName::journal(1)).unwrap();
+        let mut names = blocks.list().unwrap();
+        names.sort();
+        assert_eq!(names, [name, FileName::journal(1)]);
+        blocks.truncate(name, 5).unwrap();
+        assert_eq!(blocks.len(name).unwrap(), 5);
+        blocks.remove(name).unwrap();
+        assert_eq!(blocks.list().unwrap(), [FileName::journal(1)]);
+    }
+
+    #[test]
+    fn memory_and_disk_behave_alike() {
+        behaves(&MemoryBlocks::default());
+        let directory = tempfile::tempdir().unwrap();
+        behaves(&DiskBlocks::open(directory.path()).unwrap());
+        let again = DiskBlocks::open(directory.path()).unwrap();
+        assert_eq!(again.list().unwrap(), [FileName::journal(1)]);
+    }
+}

@@ -1,0 +1,119 @@
+//! Every byte on disk: headers, blocks and journal records, little-endian, checksummed, versioned.
+//!
+//! `docs/design/storage-format.md` draws what is written here.
+
+mod block;
+mod cursor;
+mod journal;
+mod leaf;
+mod node;
+mod times;
+
+pub(crate) use block::{BLOCK_HEADER, decode_block, seal_block};
+pub(crate) use cursor::{Cursor, Malformed};
+pub(crate) use journal::{FRAME_HEADER, Insert, decode_frame_header, decode_inserts};
+pub(crate) use journal::{encode_insert, seal_frame};
+pub(crate) use leaf::{decode_leaf, encode_leaf};
+pub(crate) use node::{InnerParts, decode_inner, decode_run, encode_inner, encode_run};
+
+use crate::blocks::{FileKind, FileName};
+
+/// Version of everything in this module; a directory with another one is refused.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// Length of the header of a segment or journal file.
+pub(crate) const FILE_HEADER: usize = 16;
+
+const fn magic(kind: FileKind) -> [u8; 4] {
+    match kind {
+        FileKind::Segment => *b"PTsg",
+        FileKind::Journal => *b"PTjn",
+    }
+}
+
+/// The first bytes of a file.
+pub(crate) fn file_header(name: FileName) -> [u8; FILE_HEADER] {
+    let mut bytes = [0; FILE_HEADER];
+    bytes[..4].copy_from_slice(&magic(name.kind));
+    bytes[4..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    bytes[8..12].copy_from_slice(&name.number.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..12]);
+    bytes[12..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// Why the first bytes of a file are not acceptable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderProblem {
+    /// They are not what was written.
+    Damaged(&'static str),
+    /// Another version of the format wrote them.
+    Version(u32),
+}
+
+/// Checks the first bytes of a file.
+pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<(), HeaderProblem> {
+    let mut cursor = Cursor::new(bytes);
+    let mut parts = || -> Result<_, Malformed> {
+        Ok((
+            cursor.array::<4>()?,
+            cursor.u32()?,
+            cursor.u32()?,
+            cursor.u32()?,
+        ))
+    };
+    let (found, version, number, crc) =
+        parts().map_err(|_| HeaderProblem::Damaged("the file header is cut off"))?;
+    if found != magic(name.kind) {
+        return Err(HeaderProblem::Damaged(
+            "the file does not begin as it should",
+        ));
+    }
+    if crc != crc32c::crc32c(&bytes[..12]) {
+        return Err(HeaderProblem::Damaged(
+            "the checksum of the file header does not fit",
+        ));
+    }
+    if version != FORMAT_VERSION {
+        return Err(HeaderProblem::Version(version));
+    }
+    if number != name.number {
+        return Err(HeaderProblem::Damaged(
+            "the file carries another number than its name",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_names_its_file_and_version() {
+        let name = FileName::segment(3);
+        let header = file_header(name);
+        assert_eq!(check_file_header(name, &header), Ok(()));
+        assert!(check_file_header(FileName::segment(4), &header).is_err());
+        assert!(check_file_header(FileName::journal(3), &header).is_err());
+        assert!(check_file_header(name, &header[..15]).is_err());
+        for at in 0..FILE_HEADER {
+            let mut damaged = header;
+            damaged[at] ^= 1;
+            assert!(check_file_header(name, &damaged).is_err());
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let name = FileName::journal(3);
+        let mut header = file_header(name);
+        header[4] = 9;
+        let crc = crc32c::crc32c(&header[..12]);
+        header[12..].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(
+            check_file_header(name, &header),
+            Err(HeaderProblem::Version(9))
+        );
+    }
+}

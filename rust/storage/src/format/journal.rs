@@ -1,0 +1,180 @@
+//! Journal frames: what one sync made durable, a header and the inserts in it.
+
+use pingthings_types::{MergePolicy, Points};
+use uuid::Uuid;
+
+use super::{Cursor, Malformed};
+
+/// Length of the header of a frame.
+pub(crate) const FRAME_HEADER: usize = 16;
+
+/// The least room an insert takes.
+const INSERT_HEADER: usize = 16 + 8 + 1 + 4;
+
+/// The header of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Length of what follows the header.
+    pub(crate) length: u32,
+    /// Checksum of what follows the header.
+    pub(crate) checksum: u32,
+}
+
+/// An insert as the journal keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Insert {
+    pub(crate) uuid: Uuid,
+    /// The committed version it was made on top of.
+    pub(crate) major: u64,
+    pub(crate) policy: MergePolicy,
+    pub(crate) points: Points,
+}
+
+fn checksum(file: u32, offset: u64, payload: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(&file.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc, &offset.to_le_bytes());
+    crc32c::crc32c_append(crc, payload)
+}
+
+const fn policy_byte(policy: MergePolicy) -> u8 {
+    match policy {
+        MergePolicy::Never => 0,
+        MergePolicy::Equal => 1,
+        MergePolicy::Retain => 2,
+        MergePolicy::Replace => 3,
+    }
+}
+
+/// Appends an insert to the payload of a frame.
+pub(crate) fn encode_insert(
+    buffer: &mut Vec<u8>,
+    uuid: Uuid,
+    major: u64,
+    policy: MergePolicy,
+    points: &Points,
+) -> Result<(), Malformed> {
+    let count = u32::try_from(points.len())
+        .map_err(|_| Malformed("an insert has more points than the journal can hold"))?;
+    buffer.reserve(INSERT_HEADER + points.len() * 16);
+    buffer.extend_from_slice(uuid.as_bytes());
+    buffer.extend_from_slice(&major.to_le_bytes());
+    buffer.push(policy_byte(policy));
+    buffer.extend_from_slice(&count.to_le_bytes());
+    for time in &points.times {
+        buffer.extend_from_slice(&time.to_le_bytes());
+    }
+    for value in &points.values {
+        buffer.extend_from_slice(&value.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// Fills in the header of a frame: `buffer` begins with room for it, the payload follows.
+pub(crate) fn seal_frame(buffer: &mut [u8], file: u32, offset: u64) -> Result<(), Malformed> {
+    let (header, payload) = buffer
+        .split_first_chunk_mut::<FRAME_HEADER>()
+        .ok_or(Malformed("a frame has no header"))?;
+    let length =
+        u32::try_from(payload.len()).map_err(|_| Malformed("a frame is longer than it can be"))?;
+    header[..4].copy_from_slice(b"PTfr");
+    header[4..8].copy_from_slice(&length.to_le_bytes());
+    header[8..12].copy_from_slice(&checksum(file, offset, payload).to_le_bytes());
+    let crc = crc32c::crc32c(&header[..12]);
+    header[12..].copy_from_slice(&crc.to_le_bytes());
+    Ok(())
+}
+
+/// The header of a frame, or `None` if the bytes are none.
+pub(crate) fn decode_frame_header(header: &[u8; FRAME_HEADER]) -> Option<Frame> {
+    let mut cursor = Cursor::new(header);
+    let magic = cursor.array::<4>().ok()?;
+    let (length, checksum, crc) = (cursor.u32().ok()?, cursor.u32().ok()?, cursor.u32().ok()?);
+    let fits = magic == *b"PTfr" && crc == crc32c::crc32c(&header[..12]);
+    fits.then_some(Frame { length, checksum })
+}
+
+impl Frame {
+    /// Whether `payload` is what the header was written for.
+    pub(crate) fn fits(self, file: u32, offset: u64, payload: &[u8]) -> bool {
+        self.checksum == checksum(file, offset, payload)
+    }
+}
+
+fn decode_insert(cursor: &mut Cursor<'_>) -> Result<Insert, Malformed> {
+    let uuid = Uuid::from_bytes(cursor.array()?);
+    let major = cursor.u64()?;
+    let policy = MergePolicy::from_wire(i32::from(cursor.u8()?))
+        .ok_or(Malformed("the merge policy of an insert is unknown"))?;
+    let count = cursor.u32()? as usize;
+    // Taking the bytes first proves that there are as many points as the count says.
+    let times = cursor.take(count.saturating_mul(8))?;
+    let values = cursor.take(count.saturating_mul(8))?;
+    let times = times
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .copied()
+        .map(i64::from_le_bytes);
+    let values = values
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .copied()
+        .map(f64::from_le_bytes);
+    let points = Points {
+        times: times.collect(),
+        values: values.collect(),
+    };
+    Ok(Insert {
+        uuid,
+        major,
+        policy,
+        points,
+    })
+}
+
+/// The inserts of the payload of a frame.
+pub(crate) fn decode_inserts(payload: &[u8]) -> Result<Vec<Insert>, Malformed> {
+    let mut cursor = Cursor::new(payload);
+    let mut inserts = Vec::new();
+    while !cursor.rest().is_empty() {
+        inserts.push(decode_insert(&mut cursor)?);
+    }
+    Ok(inserts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_frame_survives_and_knows_its_place() {
+        let points = Points {
+            times: vec![3, -4],
+            values: vec![-0.0, 1e300],
+        };
+        let mut buffer = vec![0; FRAME_HEADER];
+        for policy in MergePolicy::ALL {
+            encode_insert(&mut buffer, Uuid::from_u128(7), 12, policy, &points).unwrap();
+        }
+        seal_frame(&mut buffer, 5, 99).unwrap();
+        let (header, payload) = buffer.split_first_chunk().unwrap();
+        let frame = decode_frame_header(header).unwrap();
+        assert!(frame.fits(5, 99, payload));
+        assert!(!frame.fits(5, 98, payload));
+        let inserts = decode_inserts(payload).unwrap();
+        assert_eq!(inserts.len(), 4);
+        for (insert, policy) in inserts.iter().zip(MergePolicy::ALL) {
+            assert_eq!((insert.uuid, insert.major), (Uuid::from_u128(7), 12));
+            assert_eq!((insert.policy, &insert.points), (policy, &points));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_refused_or_decoded(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_inserts(&bytes);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Opening what an earlier process left: the journal is replayed, exactly once.
+
+use std::sync::Arc;
+
+use crate::blocks::{Blocks, FileKind, FileName};
+use crate::catalog::Catalog;
+use crate::error::io_error;
+use crate::journal::{Journal, read_file};
+use crate::segment::Segments;
+use crate::store::Store;
+use crate::{Clock, Error, Options};
+
+/// Opens a store.
+pub(crate) fn open(
+    blocks: Arc<dyn Blocks>,
+    catalog: Arc<dyn Catalog>,
+    clock: Arc<dyn Clock>,
+    options: Options,
+) -> Result<Store, Error> {
+    let committed = catalog.segments()?;
+    let segments = Segments::open(Arc::clone(&blocks), &committed, &options)?;
+    let listed = blocks.list().map_err(|e| io_error("list", "journal", e))?;
+    let mut files: Vec<FileName> = listed
+        .into_iter()
+        .filter(|name| name.kind == FileKind::Journal)
+        .collect();
+    files.sort_unstable();
+    let last = files.last().map_or(0, |name| name.number);
+    let journal = Journal::new(Arc::clone(&blocks), last, &options);
+    let store = Store::new(blocks, segments, catalog, clock, options, journal);
+    for name in files {
+        recover_file(&store, name, name.number == last)?;
+    }
+    Ok(store)
+}
+
+fn recover_file(store: &Store, name: FileName, is_last: bool) -> Result<(), Error> {
+    let blocks = &*store.blocks;
+    let contents = read_file(blocks, name, is_last)?;
+    for insert in contents.inserts {
+        store.replay(name.number, insert)?;
+    }
+    if !store.journal.is_waiting(name.number) {
+        blocks
+            .remove(name)
+            .map_err(|e| io_error("remove", name, e))?;
+    } else if contents.is_torn {
+        // New inserts go to another file, so this one has to be whole the next time.
+        blocks
+            .truncate(name, contents.length)
+            .map_err(|e| io_error("truncate", name, e))?;
+        blocks.sync(name).map_err(|e| io_error("sync", name, e))?;
+    }
+    Ok(())
+}

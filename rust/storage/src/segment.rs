@@ -1,0 +1,242 @@
+//! Segments: append-only files of blocks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use pingthings_types::Points;
+
+use crate::blocks::{Blocks, FileKind, FileName};
+use crate::cache::Cache;
+use crate::error::io_error;
+use crate::format::{
+    FILE_HEADER, HeaderProblem, Malformed, check_file_header, decode_block, file_header,
+};
+use crate::tree::{Address, Block, Inner, Placer, PlanInner, Run};
+use crate::{Error, Options};
+
+#[derive(Debug)]
+struct Tail {
+    /// The segment written to.
+    number: u32,
+    /// Where the next block goes; 0 until the file exists.
+    length: u64,
+    /// Lengths of the segments written to since the last sync.
+    unsynced: BTreeMap<u32, u64>,
+}
+
+/// All segments: appending to the last, reading from any.
+#[derive(Debug)]
+pub(crate) struct Segments {
+    blocks: Arc<dyn Blocks>,
+    cache: Cache,
+    segment_bytes: u64,
+    tail: Mutex<Tail>,
+}
+
+impl Segments {
+    /// Opens the segments, of which `committed` gives the lengths that count.
+    ///
+    /// What lies behind them was never committed and goes.
+    pub(crate) fn open(
+        blocks: Arc<dyn Blocks>,
+        committed: &BTreeMap<u32, u64>,
+        options: &Options,
+    ) -> Result<Self, Error> {
+        let names = blocks.list().map_err(|e| io_error("list", "segments", e))?;
+        for name in names.iter().filter(|name| name.kind == FileKind::Segment) {
+            if !committed.contains_key(&name.number) {
+                blocks
+                    .remove(*name)
+                    .map_err(|e| io_error("remove", name, e))?;
+            }
+        }
+        for (&number, &length) in committed {
+            check_segment(&*blocks, number, length)?;
+        }
+        let tail = match committed.last_key_value() {
+            Some((&number, &length)) => {
+                let name = FileName::segment(number);
+                blocks
+                    .truncate(name, length)
+                    .map_err(|e| io_error("truncate", name, e))?;
+                Tail {
+                    number,
+                    length,
+                    unsynced: BTreeMap::new(),
+                }
+            }
+            None => Tail {
+                number: 1,
+                length: 0,
+                unsynced: BTreeMap::new(),
+            },
+        };
+        Ok(Self {
+            blocks,
+            cache: Cache::new(options.cache_bytes),
+            segment_bytes: options.segment_bytes,
+            tail: Mutex::new(tail),
+        })
+    }
+
+    /// Writes the new blocks of a tree; they count once synced and committed.
+    pub(crate) fn append(&self, root: &PlanInner) -> Result<Address, Error> {
+        let mut tail = self.tail.lock();
+        if tail.length >= self.segment_bytes {
+            tail.number += 1;
+            tail.length = 0;
+        }
+        let name = FileName::segment(tail.number);
+        if tail.length == 0 {
+            self.blocks
+                .create(name)
+                .map_err(|e| io_error("create", name, e))?;
+            let header = file_header(name);
+            self.blocks
+                .write_at(name, 0, &header)
+                .map_err(|e| io_error("write", name, e))?;
+            tail.length = FILE_HEADER as u64;
+        }
+        let mut placer = Placer::new(tail.number, tail.length);
+        let address = placer
+            .place_inner(root)
+            .map_err(|problem| self.unwritable(problem))?;
+        let bytes = placer.into_bytes();
+        self.blocks
+            .write_at(name, tail.length, &bytes)
+            .map_err(|e| io_error("write", name, e))?;
+        tail.length += bytes.len() as u64;
+        let (number, length) = (tail.number, tail.length);
+        tail.unsynced.insert(number, length);
+        drop(tail);
+        Ok(address)
+    }
+
+    /// Makes everything appended so far durable; gives the segments it is in with their lengths.
+    pub(crate) fn sync(&self) -> Result<BTreeMap<u32, u64>, Error> {
+        let unsynced = std::mem::take(&mut self.tail.lock().unsynced);
+        for &number in unsynced.keys() {
+            let name = FileName::segment(number);
+            if let Err(e) = self.blocks.sync(name) {
+                self.not_recorded(unsynced);
+                return Err(io_error("sync", name, e));
+            }
+        }
+        Ok(unsynced)
+    }
+
+    /// The lengths a sync gave were not committed: the next sync gives them again.
+    pub(crate) fn not_recorded(&self, lengths: BTreeMap<u32, u64>) {
+        let mut tail = self.tail.lock();
+        for (number, length) in lengths {
+            tail.unsynced.entry(number).or_insert(length);
+        }
+    }
+
+    fn block(&self, address: Address) -> Result<Block, Error> {
+        if let Some(block) = self.cache.get(address) {
+            return Ok(block);
+        }
+        let name = FileName::segment(address.segment);
+        let mut bytes = vec![0; address.length as usize];
+        self.blocks
+            .read_at(name, u64::from(address.offset), &mut bytes)
+            .map_err(|e| io_error("read", name, e))?;
+        let block = decode_block(address, &bytes).map_err(|problem| damaged(address, problem))?;
+        self.cache.put(address, block.clone());
+        Ok(block)
+    }
+
+    /// The leaf at `address`.
+    pub(crate) fn leaf(&self, address: Address) -> Result<Arc<Points>, Error> {
+        match self.block(address)? {
+            Block::Leaf(leaf) => Ok(leaf),
+            _ => Err(damaged(address, Malformed("a leaf was expected here"))),
+        }
+    }
+
+    /// The inner node at `address`, which begins at `start` and has buckets of 2^`exponent` ns.
+    pub(crate) fn inner_at(
+        &self,
+        address: Address,
+        start: i64,
+        exponent: u32,
+    ) -> Result<Arc<Inner>, Error> {
+        match self.block(address)? {
+            Block::Inner(inner) if (inner.start, inner.exponent) == (start, exponent) => Ok(inner),
+            _ => Err(damaged(
+                address,
+                Malformed("another inner node was expected here"),
+            )),
+        }
+    }
+
+    /// The run at `address`.
+    pub(crate) fn run(&self, address: Address) -> Result<Arc<Run>, Error> {
+        match self.block(address)? {
+            Block::Run(run) => Ok(run),
+            _ => Err(damaged(address, Malformed("a run was expected here"))),
+        }
+    }
+
+    /// The error for something that has no place in a segment.
+    #[allow(
+        clippy::unused_self,
+        reason = "the error names the segments it is about"
+    )]
+    pub(crate) fn unwritable(&self, problem: Malformed) -> Error {
+        let source = std::io::Error::new(std::io::ErrorKind::InvalidData, problem.0);
+        io_error("write a block to", "segments", source)
+    }
+}
+
+fn damaged(address: Address, problem: Malformed) -> Error {
+    Error::Damaged {
+        file: FileName::segment(address.segment).to_string(),
+        offset: u64::from(address.offset),
+        problem: problem.0.to_owned(),
+    }
+}
+
+fn check_segment(blocks: &dyn Blocks, number: u32, length: u64) -> Result<(), Error> {
+    let name = FileName::segment(number);
+    let damaged = |offset, problem: String| Error::Damaged {
+        file: name.to_string(),
+        offset,
+        problem,
+    };
+    let found = match blocks.len(name) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(0, "it is missing".to_owned()));
+        }
+        other => other.map_err(|e| io_error("look at", name, e))?,
+    };
+    if found < length {
+        return Err(damaged(
+            found,
+            format!("it is cut off, {length} bytes were written"),
+        ));
+    }
+    let mut header = [0; FILE_HEADER];
+    blocks
+        .read_at(name, 0, &mut header)
+        .map_err(|e| io_error("read", name, e))?;
+    check_file_header(name, &header).map_err(|problem| header_error(name, problem))
+}
+
+/// The error for a file that does not begin as it should.
+pub(crate) fn header_error(name: FileName, problem: HeaderProblem) -> Error {
+    match problem {
+        HeaderProblem::Damaged(problem) => Error::Damaged {
+            file: name.to_string(),
+            offset: 0,
+            problem: problem.to_owned(),
+        },
+        HeaderProblem::Version(found) => Error::FormatVersion {
+            file: name.to_string(),
+            found,
+            supported: crate::format::FORMAT_VERSION,
+        },
+    }
+}

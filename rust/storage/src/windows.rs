@@ -1,0 +1,183 @@
+//! Statistics of windows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use pingthings_types::{AlignedWindows, Points, PreciseWindows, Stat, StatPoint, Windows};
+
+use crate::columns::Slice;
+use crate::tree::{InOneWindow, Piece, Walk};
+use crate::{Error, Snapshot};
+
+/// How time is divided into windows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Grid {
+    /// Windows without points are left out.
+    Aligned(AlignedWindows),
+    /// Windows without points are zeros, but for the last one.
+    Precise(PreciseWindows),
+}
+
+impl Grid {
+    const fn start(self) -> i64 {
+        match self {
+            Self::Aligned(windows) => windows.start,
+            Self::Precise(windows) => windows.start,
+        }
+    }
+
+    const fn end(self) -> i64 {
+        match self {
+            Self::Aligned(windows) => windows.end,
+            Self::Precise(windows) => windows.end(),
+        }
+    }
+
+    /// The window that holds `time`, which lies between start and end.
+    fn window_of(self, time: i64) -> (i64, i64) {
+        match self {
+            Self::Aligned(windows) => {
+                let end = windows
+                    .width
+                    .floor(time)
+                    .saturating_add_unsigned(windows.width.nanoseconds());
+                (windows.window_of(time), end)
+            }
+            Self::Precise(windows) => {
+                let index = windows.index_of(time);
+                (windows.start_of(index), windows.start_of(index + 1))
+            }
+        }
+    }
+
+    fn in_one_window(self) -> InOneWindow {
+        Box::new(move |start, end| end <= self.window_of(start).1)
+    }
+}
+
+/// Statistics of windows, ascending by time.
+pub struct WindowReader {
+    grid: Grid,
+    walk: Walk,
+    piece: Option<Piece>,
+    buffered: Arc<Points>,
+    next: usize,
+    last: usize,
+    /// Start of the next window that has to be answered even if it is empty.
+    due: i64,
+}
+
+impl fmt::Debug for WindowReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WindowReader")
+            .field("grid", &self.grid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WindowReader {
+    pub(crate) fn new(snapshot: &Snapshot, grid: Grid) -> Self {
+        let (start, end) = (grid.start(), grid.end());
+        let buffered = Arc::clone(&snapshot.buffered);
+        let next = buffered.times.partition_point(|&time| time < start);
+        let last = buffered.times.partition_point(|&time| time < end);
+        let walk = Walk::new(
+            Arc::clone(&snapshot.segments),
+            snapshot.root,
+            snapshot.masks.clone(),
+            (start, end),
+            Some(grid.in_one_window()),
+        );
+        Self {
+            grid,
+            walk,
+            piece: None,
+            buffered,
+            next,
+            last,
+            due: start,
+        }
+    }
+
+    /// The next windows, at most `max` of them (at least one); `None` when there are no more.
+    pub fn next_batch(&mut self, max: usize) -> Result<Option<Windows>, Error> {
+        let mut batch = Windows::default();
+        while batch.len() < max.max(1) {
+            match self.next_window()? {
+                Some(window) => batch.push(window),
+                None => break,
+            }
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    fn next_window(&mut self) -> Result<Option<StatPoint>, Error> {
+        if self.due >= self.grid.end() {
+            return Ok(None);
+        }
+        let (time, end) = match self.grid {
+            Grid::Precise(_) => self.grid.window_of(self.due),
+            Grid::Aligned(_) => match self.next_time()? {
+                Some(time) => self.grid.window_of(time),
+                None => return Ok(None),
+            },
+        };
+        self.due = end;
+        let stat = self.gather(end)?;
+        let is_left_out = stat.count == 0 && end >= self.grid.end();
+        Ok((!is_left_out).then_some(StatPoint { time, stat }))
+    }
+
+    fn look_ahead(&mut self) -> Result<Option<&mut Piece>, Error> {
+        if self.piece.is_none() {
+            self.piece = self.walk.next()?;
+        }
+        Ok(self.piece.as_mut())
+    }
+
+    /// A time in the next window that has points.
+    fn next_time(&mut self) -> Result<Option<i64>, Error> {
+        let buffered = Slice::of(&self.buffered)
+            .range(self.next, self.last)
+            .times
+            .first()
+            .copied();
+        let stored = self.look_ahead()?.map(|piece| match piece {
+            Piece::Bucket { start, .. } => *start,
+            Piece::Points { leaf, from, .. } => leaf.times[*from],
+        });
+        Ok(match (stored, buffered) {
+            (Some(stored), Some(buffered)) => Some(stored.min(buffered)),
+            (stored, buffered) => stored.or(buffered),
+        })
+    }
+
+    /// Statistics of everything before `end` that was not gathered yet.
+    fn gather(&mut self, end: i64) -> Result<Stat, Error> {
+        let mut total = Stat::EMPTY;
+        while let Some(piece) = self.look_ahead()? {
+            match piece {
+                Piece::Bucket { start, stat } if *start < end => {
+                    total.merge(stat);
+                    self.piece = None;
+                }
+                Piece::Bucket { .. } => break,
+                Piece::Points { leaf, from, to } => {
+                    let (mine, rest) = Slice::of(leaf).range(*from, *to).split_before(end);
+                    total.merge(&Stat::of_slice(mine.values));
+                    if !rest.is_empty() {
+                        *from += mine.len();
+                        break;
+                    }
+                    self.piece = None;
+                }
+            }
+        }
+        let (mine, _) = Slice::of(&self.buffered)
+            .range(self.next, self.last)
+            .split_before(end);
+        total.merge(&Stat::of_slice(mine.values));
+        self.next += mine.len();
+        Ok(total)
+    }
+}
