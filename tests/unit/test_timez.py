@@ -162,6 +162,7 @@ def test_to_nanoseconds_of_datetime64_knows_every_unit(unit: str, count: int, ex
         ("2018-01-01", NEW_YEAR),
         ("2018-1-1 0:0:0", NEW_YEAR),
         ("2018-01-01 00:00:00.5+01:00:30", NEW_YEAR - 3_629_500_000_000),
+        ("2018-01-01 00:00:00.5-01:00:30.25", NEW_YEAR + 3_630_750_000_000),
         # What it refused.
         ("2018-01-01T00:00:00", NEW_YEAR),
         ("2018-01-01T00:00:00+00:00", NEW_YEAR),

@@ -72,7 +72,7 @@ _ISO_8601 = re.compile(
         (?: [Tt] | \s+ )
         (?P<hour>\d{1,2}) : (?P<minute>\d{1,2})
         (?: : (?P<second>\d{1,2}) (?: [.,] (?P<fraction>\d+) )? )?
-        \s* (?P<zone> [Zz] | [+-]\d{2} (?: :?\d{2} (?: :?\d{2} )? )? )?
+        \s* (?P<zone> [Zz] | [+-]\d{2} (?: :?\d{2} (?: :?\d{2} (?: \.\d{1,6} )? )? )? )?
     )?
     """,
     re.VERBOSE | re.ASCII,
@@ -370,18 +370,24 @@ def _text_ns(text: str) -> int:
         instant = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError as error:
         raise BTRDBValueError(f"time `{text}` is not valid: {error}") from None
-    offset = _offset_seconds(match["zone"] or "Z", text)
-    return datetime_to_ns(instant) - offset * _SECOND + int(fraction.ljust(_FRACTION_DIGITS, "0"))
+    offset = _offset_ns(match["zone"] or "Z", text)
+    return datetime_to_ns(instant) - offset + _fraction_ns(fraction)
 
 
-def _offset_seconds(zone: str, text: str) -> int:
+def _fraction_ns(digits: str) -> int:
+    return int(digits.ljust(_FRACTION_DIGITS, "0"))
+
+
+def _offset_ns(zone: str, text: str) -> int:
     if zone in {"Z", "z"}:
         return 0
-    digits = zone[1:].replace(":", "").ljust(6, "0")
+    clock, _, fraction = zone[1:].partition(".")
+    digits = clock.replace(":", "").ljust(6, "0")
     hours, minutes, seconds = int(digits[:2]), int(digits[2:4]), int(digits[4:])
     if hours > 23 or minutes > 59 or seconds > 59:  # noqa: PLR2004 - a clock's limits
         raise BTRDBValueError(f"time `{text}` has the offset `{zone}`, which is not valid")
-    return (-1 if zone[0] == "-" else 1) * (hours * 3_600 + minutes * 60 + seconds)
+    offset = (hours * 3_600 + minutes * 60 + seconds) * _SECOND + _fraction_ns(fraction)
+    return -offset if zone[0] == "-" else offset
 
 
 def _whole_number(val: float | Decimal | Fraction | np.floating[Any]) -> int:
