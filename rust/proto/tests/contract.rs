@@ -254,3 +254,26 @@ fn calls_stream_in_the_directions_that_are_deployed() {
         assert_eq!(found, expected, "{}", method.name());
     }
 }
+
+#[test]
+fn a_negative_zero_survives() {
+    use pingthings_proto::v5api::{RawPoint, StatPoint};
+    use prost::Message;
+
+    let point = RawPoint {
+        time: 0,
+        value: -0.0,
+    };
+    let found = RawPoint::decode(&point.encode_to_vec()[..]).unwrap();
+    assert_eq!(found.value.to_bits(), (-0.0f64).to_bits());
+    let stat = StatPoint {
+        min: -0.0,
+        mean: -0.0,
+        max: -0.0,
+        ..StatPoint::default()
+    };
+    let found = StatPoint::decode(&stat.encode_to_vec()[..]).unwrap();
+    for value in [found.min, found.mean, found.max] {
+        assert_eq!(value.to_bits(), (-0.0f64).to_bits());
+    }
+}

@@ -5,17 +5,29 @@ use std::{env, fs, path::Path};
 const CONTRACTS: [&str; 1] = ["btrdb.proto"];
 const GENERATED: [&str; 1] = ["v5api.rs"];
 
+/// Fields that are written even when they are zero. The library leaves out what equals zero, and
+/// so would turn a stored -0.0 into 0.0; on the wire a zero that is there is as good as one that
+/// is not.
+const SIGNED_ZERO: [&str; 4] = [
+    "RawPoint.value",
+    "StatPoint.min",
+    "StatPoint.mean",
+    "StatPoint.max",
+];
+
 #[test]
 fn generated_code_is_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let fresh = tempfile::tempdir().unwrap();
     let descriptors = protox::compile(CONTRACTS, [root.join("../../proto")]).unwrap();
-    tonic_prost_build::configure()
+    let mut code = tonic_prost_build::configure()
         .bytes(".")
         .emit_rerun_if_changed(false)
-        .out_dir(fresh.path())
-        .compile_fds(descriptors)
-        .unwrap();
+        .out_dir(fresh.path());
+    for field in SIGNED_ZERO {
+        code = code.field_attribute(field, "#[prost(required)]");
+    }
+    code.compile_fds(descriptors).unwrap();
 
     for name in GENERATED {
         let committed = root.join("src/generated").join(name);

@@ -15,6 +15,7 @@ pub struct RawPoint {
     #[prost(sfixed64, tag = "1")]
     pub time: i64,
     #[prost(double, tag = "2")]
+    #[prost(required)]
     pub value: f64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -31,10 +32,13 @@ pub struct StatPoint {
     #[prost(sfixed64, tag = "1")]
     pub time: i64,
     #[prost(double, tag = "2")]
+    #[prost(required)]
     pub min: f64,
     #[prost(double, tag = "3")]
+    #[prost(required)]
     pub mean: f64,
     #[prost(double, tag = "4")]
+    #[prost(required)]
     pub max: f64,
     #[prost(fixed64, tag = "5")]
     pub count: u64,

@@ -102,6 +102,8 @@ fn open_precise(
             format!("a depth of {}: give 0", params.depth),
         ));
     }
+    // No range makes up for a width of nothing, so that is said first.
+    PreciseWindows::new(TimeRange::ALL, params.width)?;
     let range = whole_windows(params.start, params.end, params.width)?;
     let windows = PreciseWindows::new(range, params.width)?
         .ok_or_else(|| no_window(params.start, params.end, params.width))?;

@@ -1,0 +1,17 @@
+//! The server over a real socket, called by the generated client.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod access;
+mod arrow;
+mod fixture;
+mod lifecycle;
+mod metadata;
+mod read;
+mod windows;
+mod write;

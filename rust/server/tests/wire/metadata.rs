@@ -1,0 +1,266 @@
+//! Streams, collections, tags and annotations.
+
+use pingthings_proto::v5api as v5;
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, Stream, answer, answers, bytes, pair, pairs};
+
+const NOBODY: [Uuid; 0] = [];
+
+async fn lookup(fixture: &Fixture, params: v5::LookupStreamsParams) -> Vec<Uuid> {
+    let found = answers(fixture.client.clone().lookup_streams(params).await).await;
+    found
+        .unwrap()
+        .into_iter()
+        .flat_map(|answer| answer.results)
+        .map(|stream| Uuid::from_slice(&stream.uuid).unwrap())
+        .collect()
+}
+
+async fn collections(fixture: &Fixture, prefix: &str) -> Vec<String> {
+    let params = v5::ListCollectionsParams {
+        prefix: prefix.to_owned(),
+        role: None,
+    };
+    let found = answers(fixture.client.clone().list_collections(params).await).await;
+    found
+        .unwrap()
+        .into_iter()
+        .flat_map(|answer| answer.collections)
+        .collect()
+}
+
+fn in_collection(collection: &str, is_collection_prefix: bool) -> v5::LookupStreamsParams {
+    v5::LookupStreamsParams {
+        collection: collection.to_owned(),
+        is_collection_prefix,
+        ..v5::LookupStreamsParams::default()
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_four_tags_and_its_annotations() {
+    let mut fixture = Fixture::open().await;
+    let uuid = Uuid::new_v4();
+    let odd: String = (0..100)
+        .map(|i| char::from_u32(0x20 + i * 7919 % 0xd000).unwrap())
+        .collect();
+    let params = v5::CreateParams {
+        uuid: bytes(uuid),
+        collection: "grid/north".to_owned(),
+        tags: pairs(&[("name", "voltage"), ("unit", "V")]),
+        annotations: vec![
+            pair("Odd Key", Some(&odd)),
+            pair("empty", Some("")),
+            pair("null", None),
+        ],
+    };
+    answer(fixture.client.create(params).await).unwrap();
+    let stream = Stream {
+        client: fixture.client.clone(),
+        uuid,
+    };
+    let info = stream.info().await.unwrap();
+    assert_eq!((info.version_major, info.version_minor), (10, 0));
+    let mut descriptor = info.descriptor.unwrap();
+    assert_eq!(descriptor.uuid, bytes(uuid));
+    assert_eq!(descriptor.collection, "grid/north");
+    assert_eq!(descriptor.property_version, 1);
+    descriptor.tags.sort_by(|a, b| a.key.cmp(&b.key));
+    let expected = [
+        ("distiller", ""),
+        ("ingress", ""),
+        ("name", "voltage"),
+        ("unit", "V"),
+    ];
+    assert_eq!(descriptor.tags, pairs(&expected));
+    descriptor.annotations.sort_by(|a, b| a.key.cmp(&b.key));
+    let expected = [
+        pair("Odd Key", Some(&odd)),
+        pair("empty", Some("")),
+        pair("null", None),
+    ];
+    assert_eq!(descriptor.annotations, expected);
+}
+
+#[tokio::test]
+async fn info_leaves_out_what_is_not_wanted() {
+    let fixture = Fixture::open().await;
+    let stream = fixture.stream().await;
+    stream.insert(&[(1, 1.0), (2, 2.0)]).await.unwrap();
+    let ask = async |omit_version, omit_descriptor| {
+        let params = v5::StreamInfoParams {
+            uuid: stream.id(),
+            omit_version,
+            omit_descriptor,
+            role: None,
+        };
+        answer(fixture.client.clone().stream_info(params).await)
+    };
+    let info = ask(false, true).await.unwrap();
+    assert_eq!((info.version_major, info.version_minor), (10, 2));
+    assert_eq!(info.descriptor, None);
+    let info = ask(true, false).await.unwrap();
+    assert_eq!((info.version_major, info.version_minor), (0, 0));
+    assert!(info.descriptor.is_some());
+    assert_eq!(ask(true, true).await.unwrap_err(), 421);
+}
+
+#[tokio::test]
+async fn create_refuses_what_is_taken_or_not_valid() {
+    let fixture = Fixture::open().await;
+    let uuid = Uuid::new_v4();
+    let named: &[_] = &[("name", "a")];
+    fixture.create(uuid, "one", named).await.unwrap();
+    assert_eq!(fixture.create(uuid, "one", named).await, Err(417));
+    assert_eq!(
+        fixture.create(uuid, "two", &[("name", "b")]).await,
+        Err(417)
+    );
+    assert_eq!(fixture.create(Uuid::new_v4(), "one", named).await, Err(418));
+    let other_unit = &[("name", "a"), ("unit", "V")];
+    assert_eq!(
+        fixture.create(Uuid::new_v4(), "one", other_unit).await,
+        Ok(())
+    );
+    assert_eq!(fixture.create(Uuid::new_v4(), "", named).await, Err(407));
+    let long = "x".repeat(1000);
+    assert_eq!(fixture.create(Uuid::new_v4(), &long, named).await, Err(407));
+    assert_eq!(
+        fixture.create(Uuid::new_v4(), "a\0b", named).await,
+        Err(407)
+    );
+    assert_eq!(
+        fixture
+            .create(Uuid::new_v4(), "x", &[("colour", "a")])
+            .await,
+        Err(408)
+    );
+    assert_eq!(
+        fixture
+            .create(Uuid::new_v4(), "x", &[("name", &long)])
+            .await,
+        Err(409)
+    );
+    assert_eq!(
+        fixture
+            .create(Uuid::new_v4(), "x", &[("name", "a\0b")])
+            .await,
+        Err(409)
+    );
+    assert_eq!(collections(&fixture, "").await, ["one"]);
+}
+
+#[tokio::test]
+async fn lookup_finds_by_collection_tags_and_annotations() {
+    let mut fixture = Fixture::open().await;
+    let mut made = Vec::new();
+    for (collection, name, note) in [
+        ("foo", "a", None),
+        ("foo", "b", Some(Some("1"))),
+        ("foobar", "a", Some(Some("2"))),
+        ("foo/bar_[x]%", "a", Some(None)),
+    ] {
+        let uuid = Uuid::new_v4();
+        let params = v5::CreateParams {
+            uuid: bytes(uuid),
+            collection: collection.to_owned(),
+            tags: pairs(&[("name", name)]),
+            annotations: note.map(|note| pair("note", note)).into_iter().collect(),
+        };
+        answer(fixture.client.create(params).await).unwrap();
+        made.push(uuid);
+    }
+    let [foo_a, foo_b, foobar, odd] = made[..] else {
+        panic!("{made:?}")
+    };
+    assert_eq!(
+        lookup(&fixture, in_collection("foo", false)).await,
+        [foo_a, foo_b]
+    );
+    assert_eq!(
+        lookup(&fixture, in_collection("foo", true)).await,
+        [foo_a, foo_b, odd, foobar]
+    );
+    assert_eq!(lookup(&fixture, in_collection("", true)).await.len(), 4);
+    assert_eq!(lookup(&fixture, in_collection("", false)).await, NOBODY);
+    assert_eq!(
+        lookup(&fixture, in_collection("nowhere", true)).await,
+        NOBODY
+    );
+    // These are ordinary characters.
+    assert_eq!(
+        lookup(&fixture, in_collection("foo/bar_[", true)).await,
+        [odd]
+    );
+    assert_eq!(lookup(&fixture, in_collection("foo_", true)).await, NOBODY);
+    assert_eq!(lookup(&fixture, in_collection("%", true)).await, NOBODY);
+
+    let with = |tags: Vec<_>, annotations: Vec<_>| v5::LookupStreamsParams {
+        tags,
+        annotations,
+        ..in_collection("foo", true)
+    };
+    let a = || pair("name", Some("a"));
+    assert_eq!(
+        lookup(&fixture, with(vec![a()], vec![])).await,
+        [foo_a, odd, foobar]
+    );
+    assert_eq!(
+        lookup(&fixture, with(vec![pair("name", Some("A"))], vec![])).await,
+        NOBODY
+    );
+    assert_eq!(
+        lookup(&fixture, with(vec![pair("unit", None)], vec![]))
+            .await
+            .len(),
+        4
+    );
+    let noted = lookup(&fixture, with(vec![], vec![pair("note", None)])).await;
+    assert_eq!(noted, [foo_b, odd, foobar]);
+    let second = vec![pair("note", Some("2"))];
+    assert_eq!(
+        lookup(&fixture, with(vec![a()], second.clone())).await,
+        [foobar]
+    );
+    assert_eq!(
+        lookup(&fixture, with(vec![pair("name", Some("b"))], second)).await,
+        NOBODY
+    );
+
+    assert_eq!(
+        collections(&fixture, "").await,
+        ["foo", "foo/bar_[x]%", "foobar"]
+    );
+    assert_eq!(collections(&fixture, "foob").await, ["foobar"]);
+    assert_eq!(collections(&fixture, "_").await, [""; 0]);
+}
+
+#[tokio::test]
+async fn many_streams_come_in_several_messages() {
+    let fixture = Fixture::open().await;
+    for i in 0..1500 {
+        let name = format!("{i:04}");
+        fixture
+            .create(Uuid::new_v4(), "many", &[("name", &name)])
+            .await
+            .unwrap();
+    }
+    let params = in_collection("many", false);
+    let found = answers(fixture.client.clone().lookup_streams(params).await)
+        .await
+        .unwrap();
+    assert!(found.len() > 1);
+    let results: Vec<_> = found
+        .into_iter()
+        .flat_map(|answer| answer.results)
+        .collect();
+    let names: Vec<_> = results
+        .iter()
+        .flat_map(|stream| &stream.tags)
+        .filter(|tag| tag.key == "name")
+        .map(|tag| tag.val.clone().unwrap().value)
+        .collect();
+    let expected: Vec<_> = (0..1500).map(|i| format!("{i:04}")).collect();
+    assert_eq!(names, expected);
+}

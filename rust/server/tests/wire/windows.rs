@@ -1,0 +1,275 @@
+//! Statistics of windows, by the vectors of the protocol and against brute force.
+
+use pingthings_types::{MAX_TIME, MIN_TIME, Stat};
+
+use crate::fixture::{Fixture, Stream, Window, ramp};
+
+/// A point every 10 ns on [from, from + 10000).
+fn grid(from: i64) -> Vec<(i64, f64)> {
+    ramp(from, 10, 1000)
+}
+
+async fn filled(points: &[(i64, f64)], flush: bool) -> (Fixture, Stream) {
+    let (fixture, stream) = Fixture::with_stream().await;
+    stream.insert(points).await.unwrap();
+    if flush {
+        stream.flush().await.unwrap();
+    }
+    (fixture, stream)
+}
+
+fn starts(windows: &[Window]) -> Vec<i64> {
+    windows.iter().map(|window| window.time).collect()
+}
+
+/// Fails unless each window has the statistics of the points in it.
+fn check(points: &[(i64, f64)], windows: &[Window], width: u64) {
+    for window in windows {
+        let end = window.time.checked_add_unsigned(width).unwrap();
+        let values: Vec<f64> = points
+            .iter()
+            .filter(|(time, _)| (window.time..end).contains(time))
+            .map(|&(_, value)| value)
+            .collect();
+        let stat = Stat::of_slice(&values);
+        assert_eq!(window.count, stat.count, "{window:?}");
+        assert_eq!((window.min, window.max), (stat.min, stat.max), "{window:?}");
+        assert!(
+            (window.mean - stat.mean).abs() <= 1e-9,
+            "{window:?} {stat:?}"
+        );
+        assert!(
+            (window.stddev - stat.stddev()).abs() <= 1e-9,
+            "{window:?} {stat:?}"
+        );
+    }
+}
+
+/// The ten points for which the answers of a platform were recorded.
+fn recorded() -> Vec<(i64, f64)> {
+    let ramp = ramp(1_500_000_000_000_000_000, 100_000_000, 10);
+    ramp.into_iter()
+        .map(|(time, value)| (time, value + 1.0))
+        .collect()
+}
+
+#[tokio::test]
+async fn aligned_windows_are_those_recorded() {
+    for flush in [false, true] {
+        let (_fixture, stream) = filled(&recorded(), flush).await;
+        let start = 1_500_000_000_000_000_000;
+        let windows = stream
+            .aligned(start, start + 1_000_000_000, 28)
+            .await
+            .unwrap();
+        let expected = [
+            (1_499_999_999_814_008_832, 1, 1.0, 0.0),
+            (1_500_000_000_082_444_288, 3, 3.0, 0.816_496_580_927_726),
+            (1_500_000_000_350_879_744, 3, 6.0, 0.816_496_580_927_726),
+            (1_500_000_000_619_315_200, 2, 8.5, 0.5),
+        ];
+        assert_eq!(windows.len(), expected.len());
+        for (window, (time, count, mean, stddev)) in windows.iter().zip(expected) {
+            assert_eq!((window.time, window.count), (time, count));
+            assert!((window.mean - mean).abs() < 1e-12, "{window:?}");
+            assert!((window.stddev - stddev).abs() < 1e-12, "{window:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn windows_are_those_recorded() {
+    for flush in [false, true] {
+        let (_fixture, stream) = filled(&recorded(), flush).await;
+        let start = 1_500_000_000_000_000_000;
+        let windows = stream
+            .windows(start, start + 1_000_000_000, 300_000_000)
+            .await
+            .unwrap();
+        let found: Vec<_> = windows.iter().map(|w| (w.time - start, w.count)).collect();
+        assert_eq!(found, [(0, 3), (300_000_000, 3), (600_000_000, 3)]);
+        for (window, mean) in windows.iter().zip([2.0, 5.0, 8.0]) {
+            assert!((window.mean - mean).abs() < 1e-12, "{window:?}");
+            assert!(
+                (window.stddev - 0.816_496_580_927_726).abs() < 1e-12,
+                "{window:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn aligned_windows_lower_both_ends() {
+    let seven: Vec<i64> = (0..7).map(|k| 11136 + 64 * k).collect();
+    for flush in [false, true] {
+        let points = grid(10000);
+        let (_fixture, stream) = filled(&points, flush).await;
+        for (start, end, expected) in [
+            (11136, 11647, &seven[..]),
+            (11199, 11584, &seven[..]),
+            (11199, 11200, &[11136]),
+        ] {
+            let windows = stream.aligned(start, end, 6).await.unwrap();
+            assert_eq!(starts(&windows), expected, "[{start}, {end})");
+            check(&points, &windows, 64);
+        }
+    }
+}
+
+#[tokio::test]
+async fn windows_begin_at_the_start_and_leave_out_the_rest() {
+    for flush in [false, true] {
+        let points = grid(10000);
+        let (_fixture, stream) = filled(&points, flush).await;
+        let seven: Vec<i64> = (0..7).map(|k| 11136 + 64 * k).collect();
+        for (start, end, expected) in [
+            (11136, 11647, &seven[..]),
+            (11136, 11584, &seven[..]),
+            (11137, 11201, &[11137]),
+        ] {
+            let windows = stream.windows(start, end, 64).await.unwrap();
+            assert_eq!(starts(&windows), expected, "[{start}, {end})");
+            check(&points, &windows, 64);
+        }
+
+        let points = grid(-20000);
+        let (_fixture, stream) = filled(&points, flush).await;
+        let windows = stream.windows(-18864, -18353, 64).await.unwrap();
+        let expected: Vec<i64> = (0..7).map(|k| -18864 + 64 * k).collect();
+        assert_eq!(starts(&windows), expected);
+        check(&points, &windows, 64);
+    }
+}
+
+#[tokio::test]
+async fn empty_windows_are_zeros_but_the_last_is_left_out() {
+    for flush in [false, true] {
+        let thousands: Vec<_> = (0..8).map(|i| (i * 1000, 3.0)).collect();
+        let (_fixture, stream) = filled(&thousands, flush).await;
+        let windows = stream.windows(0, 10000, 2000).await.unwrap();
+        assert_eq!(windows.len(), 4);
+
+        let (_fixture, stream) = filled(&[(1, 5.0), (2, 6.0), (3, 7.0)], flush).await;
+        let windows = stream.windows(0, 10, 1).await.unwrap();
+        assert_eq!(starts(&windows), (0..9).collect::<Vec<_>>());
+        for window in &windows {
+            if (1..=3).contains(&window.time) {
+                assert_eq!(window.count, 1);
+            } else {
+                let zeros = Window {
+                    time: window.time,
+                    min: 0.0,
+                    mean: 0.0,
+                    max: 0.0,
+                    count: 0,
+                    stddev: 0.0,
+                };
+                assert_eq!(*window, zeros);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_without_points_has_no_aligned_windows() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    assert_eq!(stream.aligned(MIN_TIME, MAX_TIME - 1, 60).await, Ok(vec![]));
+    let windows = stream.windows(0, 10, 2).await.unwrap();
+    assert_eq!(starts(&windows), [0, 2, 4, 6]);
+    assert_eq!(stream.windows(0, 10, 10).await, Ok(vec![]));
+}
+
+#[tokio::test]
+async fn windows_equal_brute_force_at_any_width() {
+    let mut state = 7u64;
+    let mut random = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(state >> 33).unwrap()
+    };
+    // 10000 points over about 2^53 ns, with a hole in the middle.
+    let mut points: Vec<(i64, f64)> = (0..10000)
+        .map(|_| {
+            let time = i64::from(random()) << 22;
+            (time, f64::from(random() % 1000) / 7.0)
+        })
+        .filter(|&(time, _)| !(1 << 51..1 << 52).contains(&time))
+        .collect();
+    points.sort_by_key(|&(time, _)| time);
+    for flush in [false, true] {
+        let (_fixture, stream) = filled(&points, flush).await;
+        for point_width in 47..=52 {
+            let windows = stream.aligned(0, 1 << 53, point_width).await.unwrap();
+            check(&points, &windows, 1 << point_width);
+            assert!(windows.iter().all(|window| window.count > 0));
+            let found: u64 = windows.iter().map(|window| window.count).sum();
+            assert_eq!(found, points.len() as u64);
+        }
+        for width in [
+            3u64 << 49,
+            999_999_999_999_989,
+            (1 << 50) + 1,
+            1 << 51,
+            77_777_777_777_777,
+        ] {
+            let windows = stream.windows(12345, 1 << 53, width).await.unwrap();
+            check(&points, &windows, width);
+        }
+    }
+}
+
+#[tokio::test]
+async fn aligned_windows_reach_both_ends_of_time() {
+    for flush in [false, true] {
+        let points = [(MIN_TIME, 1.0), (-1, 2.0), (0, 3.0), (MAX_TIME - 2, 4.0)];
+        let (_fixture, stream) = filled(&points, flush).await;
+        let windows = stream.aligned(MIN_TIME, MAX_TIME - 1, 62).await.unwrap();
+        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
+        assert_eq!(found, [(MIN_TIME, 2)]);
+        let windows = stream.aligned(MIN_TIME, MAX_TIME - 1, 60).await.unwrap();
+        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
+        assert_eq!(found, [(MIN_TIME, 2), (0, 1)]);
+        let windows = stream.aligned(MIN_TIME, MAX_TIME - 1, 63).await.unwrap();
+        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
+        assert_eq!(found, [(MIN_TIME, 2)]);
+        // The windows of a single nanosecond.
+        let windows = stream.aligned(-1, 1, 0).await.unwrap();
+        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
+        assert_eq!(found, [(-1, 1), (0, 1)]);
+        assert_eq!(stream.aligned(-1, 0, 0).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn widths_and_ranges_that_make_no_sense_are_refused() {
+    let (_fixture, stream) = filled(&[(1, 1.0)], false).await;
+    assert_eq!(stream.aligned(0, 9, 64).await, Err(415));
+    assert_eq!(stream.aligned(0, 9, u32::MAX).await, Err(415));
+    assert_eq!(stream.windows(0, 9, 0).await, Err(415));
+    assert_eq!(stream.windows(0, 9, u64::MAX).await, Err(415));
+    assert_eq!(stream.windows_at(0, 0, 9, 1, 64).await, Err(415));
+    assert!(stream.windows_at(0, 0, 9, 1, 63).await.is_ok());
+
+    for (start, end) in [(9, 0), (5, 5), (MIN_TIME - 1, 0)] {
+        assert_eq!(
+            stream.aligned(start, end, 0).await,
+            Err(413),
+            "[{start}, {end})"
+        );
+        assert_eq!(
+            stream.windows(start, end, 1).await,
+            Err(413),
+            "[{start}, {end})"
+        );
+    }
+    assert_eq!(stream.aligned(0, MAX_TIME, 40).await, Err(413));
+    assert_eq!(stream.windows(0, MAX_TIME, 1 << 40).await, Err(413));
+    assert_eq!(stream.windows(i64::MIN, i64::MAX, 1).await, Err(413));
+    // Nothing is left of these after rounding.
+    assert_eq!(stream.aligned(1, 60, 6).await, Err(413));
+    assert_eq!(stream.windows(1, 60, 64).await, Err(413));
+    // An end beyond the end of time is no error if no window reaches it; the last one is empty.
+    let windows = stream.windows(0, MAX_TIME + 5, (1 << 60) - 1).await;
+    assert_eq!(windows.unwrap().len(), 2);
+}
