@@ -241,3 +241,86 @@ fn unexpected(header: MessageHeader) -> Refusal {
     let name = header.variant_name().unwrap_or("a message of unknown type");
     malformed(format!("`{name}` stands where it has no place"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::arrow::{Layout, encode_points};
+
+    fn encode(points: &Points) -> Vec<u8> {
+        let layout = Layout::points(&[]).unwrap();
+        encode_points(&layout, points.clone()).unwrap().to_vec()
+    }
+
+    fn points() -> impl Strategy<Value = Points> {
+        prop::collection::vec(any::<(i64, f64)>(), 0..50)
+            .prop_map(|rows| rows.into_iter().unzip())
+            .prop_map(|(times, values)| Points { times, values })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(points in points()) {
+            let found = decode_points(&encode(&points), points.len()).unwrap();
+            prop_assert_eq!(&found.times, &points.times);
+            let bits = |points: &Points| -> Vec<u64> {
+                points.values.iter().map(|value| value.to_bits()).collect()
+            };
+            prop_assert_eq!(bits(&found), bits(&points));
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let refusal = decode_points(&bytes, 1000).unwrap_err();
+            prop_assert_eq!(refusal.code, Code::InvalidParameter);
+            prop_assert!(decode_template(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_damaged_stream_is_refused_or_holds_as_many_points_as_its_bytes(
+            points in points(),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        ) {
+            let mut bytes = encode(&points);
+            for (index, byte) in damage {
+                let index = index.index(bytes.len());
+                bytes[index] = byte;
+            }
+            if let Ok(found) = decode_points(&bytes, 1000) {
+                prop_assert_eq!(found.times.len(), found.values.len());
+                prop_assert!(found.times.len() * 16 <= bytes.len());
+            }
+            let _ = decode_template(&bytes);
+        }
+
+        #[test]
+        fn a_length_is_believed_only_when_the_bytes_are_there(length in any::<i32>()) {
+            let mut bytes = encode(&Points::default());
+            bytes[4..8].copy_from_slice(&length.to_le_bytes());
+            if i32::try_from(bytes.len()).is_ok_and(|len| !(1..len).contains(&length)) {
+                prop_assert!(decode_points(&bytes, 1000).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn streams_of_before_the_continuation_marker_are_read() {
+        let points = Points {
+            times: vec![1, 2],
+            values: vec![3.0, 4.0],
+        };
+        let bytes = encode(&points);
+        let mut old = Vec::new();
+        let mut rest = &bytes[..];
+        // The marker stands before each message, and nowhere else on a boundary of 8 bytes.
+        while let Some((word, next)) = rest.split_first_chunk::<8>() {
+            let is_marker = word.starts_with(&CONTINUATION);
+            old.extend_from_slice(if is_marker { &word[4..] } else { word });
+            rest = next;
+        }
+        assert_eq!(old.len(), bytes.len() - 3 * CONTINUATION.len());
+        assert_eq!(decode_points(&old, 10), Ok(points));
+    }
+}

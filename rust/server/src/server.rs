@@ -1,12 +1,13 @@
 //! A running server: start, address, stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingthings_storage::{Engine, Options};
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::service::Routes;
 use tonic::transport::server::Server as Transport;
@@ -53,10 +54,15 @@ impl Server {
         let addr = listener.local_addr().map_err(failed)?;
 
         let auth = Auth::new(config.api_keys, config.anonymous);
-        let service = Service::new(Arc::clone(&engine), config.arrow, config.limits);
+        let (working, idle) = mpsc::channel(1);
+        let service = Service::new(Arc::clone(&engine), config.arrow, config.limits, working);
         let routes = Routes::new(service.into_grpc(auth));
         let (stop, stopped) = oneshot::channel();
-        let serving = tokio::spawn(serve(listener, routes, stopped, config.grace, engine));
+        let serving = tokio::spawn(async move {
+            let served = serve(listener, routes, stopped, config.grace).await;
+            close(engine, idle).await?;
+            served
+        });
         tracing::info!(%addr, storage = ?config.storage, "serving");
         Ok(Self {
             addr,
@@ -94,13 +100,21 @@ async fn open(config: &Config) -> Result<Engine, Error> {
     Ok(engine.await??)
 }
 
-/// Serves until `stopped`, then ends in order: no new connections, calls in flight, storage.
+/// Closes the storage once nobody works with it any more, and gives up its directory.
+async fn close(engine: Arc<Engine>, mut idle: mpsc::Receiver<Infallible>) -> Result<(), Error> {
+    // Calls whose clients are gone still finish the batch at hand.
+    idle.recv().await;
+    spawn_blocking(move || engine.close()).await??;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves until `stopped`, then ends in order: no new connections, then no calls in flight.
 async fn serve(
     listener: TcpListener,
     routes: Routes,
     stopped: oneshot::Receiver<()>,
     grace: Duration,
-    engine: Arc<Engine>,
 ) -> Result<(), Error> {
     let (cut, is_cut) = watch::channel(false);
     let (ending, ended) = oneshot::channel();
@@ -116,17 +130,14 @@ async fn serve(
             let _ = ending.send(());
         });
     let mut transport = std::pin::pin!(transport);
-    let served = tokio::select! {
-        served = &mut transport => served,
+    tokio::select! {
+        served = &mut transport => Ok(served?),
         () = async {
             let _ = ended.await;
             tokio::time::sleep(grace).await;
         } => {
             cut.send_replace(true);
-            transport.await
+            Ok(transport.await?)
         }
-    };
-    spawn_blocking(move || engine.close()).await??;
-    tracing::info!("stopped");
-    Ok(served?)
+    }
 }

@@ -9,11 +9,13 @@ mod request;
 mod windows;
 mod write;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use pingthings_proto::v5api::b_tr_db_server::{BTrDb, BTrDbServer};
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate};
 use pingthings_storage::Engine;
+use tokio::sync::mpsc;
 use tonic::codec::CompressionEncoding;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
@@ -31,7 +33,12 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) limits: Limits,
     pub(crate) arrow: bool,
+    _working: Working,
 }
+
+/// Held by everything that may still use the engine: when the last one is dropped, the receiver
+/// learns that there is none.
+pub(crate) type Working = mpsc::Sender<Infallible>;
 
 /// The service of the contract.
 #[derive(Clone, Debug)]
@@ -40,12 +47,13 @@ pub(crate) struct Service(Arc<Shared>);
 type Reply<M> = Result<Response<M>, Status>;
 
 impl Service {
-    pub(crate) fn new(engine: Arc<Engine>, arrow: bool, limits: Limits) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, arrow: bool, limits: Limits, working: Working) -> Self {
         Self(Arc::new(Shared {
             engine,
             gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
             limits,
             arrow,
+            _working: working,
         }))
     }
 
