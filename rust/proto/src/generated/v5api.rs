@@ -364,7 +364,7 @@ pub struct StreamCsvConfig {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateCsvParams {
-    #[prost(enumeration = "QueryType", tag = "1")]
+    #[prost(enumeration = "generate_csv_params::QueryType", tag = "1")]
     pub query_type: i32,
     /// Varints here, unlike in every other query.
     #[prost(int64, tag = "2")]
@@ -381,6 +381,48 @@ pub struct GenerateCsvParams {
     #[prost(message, repeated, tag = "7")]
     pub streams: ::prost::alloc::vec::Vec<StreamCsvConfig>,
 }
+/// Nested message and enum types in `GenerateCSVParams`.
+pub mod generate_csv_params {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum QueryType {
+        AlignedWindowsQuery = 0,
+        WindowsQuery = 1,
+        RawQuery = 2,
+    }
+    impl QueryType {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::AlignedWindowsQuery => "ALIGNED_WINDOWS_QUERY",
+                Self::WindowsQuery => "WINDOWS_QUERY",
+                Self::RawQuery => "RAW_QUERY",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ALIGNED_WINDOWS_QUERY" => Some(Self::AlignedWindowsQuery),
+                "WINDOWS_QUERY" => Some(Self::WindowsQuery),
+                "RAW_QUERY" => Some(Self::RawQuery),
+                _ => None,
+            }
+        }
+    }
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateCsvResponse {
     #[prost(message, optional, tag = "1")]
@@ -392,7 +434,7 @@ pub struct GenerateCsvResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SubscriptionUpdate {
-    #[prost(enumeration = "SubscriptionOp", tag = "1")]
+    #[prost(enumeration = "SubscriptionUpdateOp", tag = "1")]
     pub op: i32,
     #[prost(bytes = "bytes", repeated, tag = "2")]
     pub uuid: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
@@ -704,40 +746,11 @@ impl MergePolicy {
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
-pub enum QueryType {
-    AlignedWindowsQuery = 0,
-    WindowsQuery = 1,
-    RawQuery = 2,
-}
-impl QueryType {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::AlignedWindowsQuery => "ALIGNED_WINDOWS_QUERY",
-            Self::WindowsQuery => "WINDOWS_QUERY",
-            Self::RawQuery => "RAW_QUERY",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "ALIGNED_WINDOWS_QUERY" => Some(Self::AlignedWindowsQuery),
-            "WINDOWS_QUERY" => Some(Self::WindowsQuery),
-            "RAW_QUERY" => Some(Self::RawQuery),
-            _ => None,
-        }
-    }
-}
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum SubscriptionOp {
+pub enum SubscriptionUpdateOp {
     AddUuids = 0,
     RemoveUuids = 1,
 }
-impl SubscriptionOp {
+impl SubscriptionUpdateOp {
     /// String value of the enum field names used in the ProtoBuf definition.
     ///
     /// The values are not transformed in any way and thus are considered stable
