@@ -23,6 +23,9 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Calls a client may have open on one connection, unread answers included.
 const CALLS_PER_CONNECTION: u32 = 1_024;
+/// Calls that a client may have cancelled before the server came to look at them; one more costs
+/// the connection. The transport allows 20, but here one cancelled query is many calls.
+const RESETS_PER_CONNECTION: usize = 4_096;
 /// How often a silent peer is asked whether it still lives; a dead one may hold unread answers.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
@@ -122,6 +125,7 @@ async fn serve(
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION))
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming(listener, is_cut), async move {

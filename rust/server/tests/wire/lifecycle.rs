@@ -30,6 +30,18 @@ fn everything(stream: &Stream) -> v5::RawValuesParams {
     }
 }
 
+/// Windows of a nanosecond: they would be answered for centuries.
+fn endless(stream: &Stream) -> v5::WindowsParams {
+    v5::WindowsParams {
+        uuid: stream.id(),
+        start: MIN_TIME,
+        end: MAX_TIME - 1,
+        version_major: 0,
+        width: 1,
+        depth: 0,
+    }
+}
+
 async fn fill(stream: &Stream, points: u32) {
     let points = ramp(0, 1, points);
     for part in points.chunks(500_000) {
@@ -236,22 +248,33 @@ async fn clients_that_go_away_leave_the_server_as_it_was() {
         answers.message().await.unwrap().unwrap();
         // Dropping it resets the call in the middle of its answer.
     }
-    // Windows of a nanosecond would be answered for centuries.
-    let endless = v5::WindowsParams {
-        uuid: stream.id(),
-        start: MIN_TIME,
-        end: MAX_TIME - 1,
-        version_major: 0,
-        width: 1,
-        depth: 0,
-    };
     for _ in 0..4 {
-        let mut answers = client.windows(endless.clone()).await.unwrap().into_inner();
+        let mut answers = client.windows(endless(&stream)).await.unwrap().into_inner();
         answers.message().await.unwrap().unwrap();
     }
     assert_eq!(stream.raw(5, 6).await.unwrap(), [(5, 5.0)]);
     drop((client, stream, fixture.client));
     fixture.server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_cancelled_calls_does_not_cost_the_connection() {
+    let fixture = Fixture::open().await;
+    let stream = fixture.stream().await;
+    let mut open = fixture.client.clone();
+    let mut answers = open.windows(endless(&stream)).await.unwrap().into_inner();
+    for _ in 0..2 {
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..400 {
+            let mut client = fixture.client.clone();
+            calls.spawn(async move { client.info(v5::InfoParams {}).await.map(|_| ()) });
+        }
+        calls.join_next().await.unwrap().unwrap().unwrap();
+        // Dropping the set resets the others, some before the server has seen them.
+    }
+    // This one shares their connection.
+    assert!(answers.message().await.unwrap().is_some());
+    assert_eq!(stream.all().await, []);
 }
 
 #[tokio::test]
