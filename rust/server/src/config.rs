@@ -26,6 +26,8 @@ pub struct Config {
     /// With no key configured they are served in any case, but then the server listens only on a
     /// loopback address unless this is set.
     pub anonymous: bool,
+    /// What to prove the server's identity with; without it, connections are in clear.
+    pub tls: Option<Tls>,
     /// Whether the server speaks Arrow. Without it, it passes for one of before version 5.30.
     pub arrow: bool,
     /// How much a caller may ask for.
@@ -44,6 +46,21 @@ pub enum Storage {
     Memory,
     /// In this directory, which is created where needed and belongs to one server at a time.
     Directory(PathBuf),
+}
+
+/// A certificate and its private key, both in PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// The certificate, followed by those that lead to one that clients trust.
+    pub certificate: Vec<u8>,
+    /// The private key of the certificate.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
 }
 
 /// How much a caller may ask for, and how answers are cut.
@@ -70,6 +87,7 @@ impl Default for Config {
             durability: Durability::Synced,
             api_keys: Vec::new(),
             anonymous: false,
+            tls: None,
             arrow: true,
             limits: Limits::default(),
             grace: Duration::from_secs(10),
@@ -100,6 +118,7 @@ impl fmt::Debug for Config {
             .field("durability", &self.durability)
             .field("api_keys", &format_args!("{} keys", self.api_keys.len()))
             .field("anonymous", &self.anonymous)
+            .field("tls", &self.tls)
             .field("arrow", &self.arrow)
             .field("limits", &self.limits)
             .field("grace", &self.grace)
@@ -133,10 +152,15 @@ mod tests {
     fn keys_never_show() {
         let config = Config {
             api_keys: vec!["sesame".to_owned()],
+            tls: Some(Tls {
+                certificate: Vec::new(),
+                key: b"sesame".to_vec(),
+            }),
             ..Config::default()
         };
         let shown = format!("{config:?} {config:#?}");
         assert!(!shown.contains("sesame"), "{shown}");
+        assert!(!shown.contains("115"), "{shown}");
         assert!(shown.contains("1 keys"), "{shown}");
     }
 

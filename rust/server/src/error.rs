@@ -21,6 +21,9 @@ pub enum Error {
     /// No message could hold anything.
     #[error("`rows_per_message` is 0: give at least 1")]
     NoRows,
+    /// The certificate or its key is not what it should be.
+    #[error("the TLS certificate or its key cannot be used: {}", root(.0))]
+    Certificate(#[source] tonic::transport::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on `{listen}`: {source}")]
     Listen {
@@ -33,9 +36,18 @@ pub enum Error {
     #[error(transparent)]
     Storage(#[from] pingthings_storage::Error),
     /// The transport failed.
-    #[error("serving failed: {0}")]
+    #[error("serving failed: {}", root(.0))]
     Transport(#[from] tonic::transport::Error),
     /// A task of the server panicked or was cut short by its runtime.
     #[error("a task of the server did not finish: {0}")]
     Task(#[from] tokio::task::JoinError),
+}
+
+/// The last cause of an error: the transport's own texts say only that it is one.
+fn root(error: &dyn std::error::Error) -> &dyn std::error::Error {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root
 }

@@ -19,7 +19,7 @@ mod server;
 mod service;
 mod status;
 
-pub use config::{Config, Limits, Storage};
+pub use config::{Config, Limits, Storage, Tls};
 pub use error::Error;
 pub use pingthings_storage::Durability;
 pub use server::Server;

@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::service::Routes;
 use tonic::transport::server::Server as Transport;
+use tonic::transport::{Identity, ServerTlsConfig};
 
 use crate::auth::Auth;
 use crate::connection::incoming;
 use crate::service::Service;
-use crate::{Config, Error, Storage};
+use crate::{Config, Error, Storage, Tls};
 
 /// Bytes a client may send ahead in one call: an insert should never wait for a window update.
 const STREAM_WINDOW: u32 = 4 << 20;
@@ -48,6 +49,7 @@ impl Server {
     /// taken.
     pub async fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
+        let transport = transport(config.tls.as_ref())?;
         let engine = Arc::new(open(&config).await?);
         let failed = |source| Error::Listen {
             listen: config.listen,
@@ -62,7 +64,7 @@ impl Server {
         let routes = Routes::new(service.into_grpc(auth));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            let served = serve(listener, routes, stopped, config.grace).await;
+            let served = serve(transport, routes, listener, stopped, config.grace).await;
             close(engine, idle).await?;
             served
         });
@@ -87,6 +89,22 @@ impl Server {
         let _ = self.stop.send(());
         self.serving.await?
     }
+}
+
+fn transport(tls: Option<&Tls>) -> Result<Transport, Error> {
+    let transport = Transport::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION))
+        .http2_keepalive_interval(Some(KEEPALIVE));
+    let Some(tls) = tls else {
+        return Ok(transport);
+    };
+    let identity = Identity::from_pem(&tls.certificate, &tls.key);
+    transport
+        .tls_config(ServerTlsConfig::new().identity(identity))
+        .map_err(Error::Certificate)
 }
 
 async fn open(config: &Config) -> Result<Engine, Error> {
@@ -114,25 +132,22 @@ async fn close(engine: Arc<Engine>, mut idle: mpsc::Receiver<Infallible>) -> Res
 
 /// Serves until `stopped`, then ends in order: no new connections, then no calls in flight.
 async fn serve(
-    listener: TcpListener,
+    mut transport: Transport,
     routes: Routes,
+    listener: TcpListener,
     stopped: oneshot::Receiver<()>,
     grace: Duration,
 ) -> Result<(), Error> {
     let (cut, is_cut) = watch::channel(false);
     let (ending, ended) = oneshot::channel();
-    let transport = Transport::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(CALLS_PER_CONNECTION)
-        .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION))
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming(listener, is_cut), async move {
+    let transport = transport.add_routes(routes).serve_with_incoming_shutdown(
+        incoming(listener, is_cut),
+        async move {
             // A dropped sender asks for the same.
             let _ = stopped.await;
             let _ = ending.send(());
-        });
+        },
+    );
     let mut transport = std::pin::pin!(transport);
     tokio::select! {
         served = &mut transport => Ok(served?),

@@ -1,9 +1,9 @@
 //! Who is served, what the server says of itself, and calls it does not answer.
 
 use pingthings_proto::v5api as v5;
-use pingthings_server::{Config, Error, Limits, Server};
+use pingthings_server::{Config, Error, Limits, Server, Tls};
 use tonic::metadata::MetadataValue;
-use tonic::transport::Channel;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 use tonic::{Code, Request, Status};
 
 use crate::fixture::{Fixture, arrow_points};
@@ -121,6 +121,49 @@ async fn an_open_server_refuses_to_listen_for_strangers() {
     .await
     .unwrap_err();
     assert!(matches!(error, Error::OpenToNetwork { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_certificate_keeps_keys_and_data_secret() {
+    let certificate = include_bytes!("certificate/certificate.pem");
+    let tls = Tls {
+        certificate: certificate.to_vec(),
+        key: include_bytes!("certificate/key.pem").to_vec(),
+    };
+    let config = Config {
+        api_keys: vec!["first".to_owned()],
+        tls: Some(tls),
+        ..Config::default()
+    };
+    let server = Server::start(config.clone()).await.unwrap();
+    let trusted = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(certificate));
+    let address = format!("https://localhost:{}", server.addr().port());
+    let endpoint = Channel::from_shared(address)
+        .unwrap()
+        .tls_config(trusted)
+        .unwrap();
+    let channel = endpoint.connect().await.unwrap();
+    assert!(call(&channel, "Info", Some("Bearer first")).await.is_ok());
+    assert!(call(&channel, "Info", Some("Bearer other")).await.is_err());
+    let in_clear = Channel::from_shared(format!("http://{}", server.addr())).unwrap();
+    let refused = match in_clear.connect().await {
+        Ok(channel) => call(&channel, "Info", Some("Bearer first")).await.is_err(),
+        Err(_) => true,
+    };
+    assert!(refused);
+
+    let tls = Tls {
+        certificate: b"no certificate".to_vec(),
+        key: b"no key".to_vec(),
+    };
+    let error = Server::start(Config {
+        tls: Some(tls),
+        ..config
+    })
+    .await
+    .unwrap_err();
+    assert!(matches!(error, Error::Certificate(_)), "{error}");
+    assert!(!error.to_string().contains("transport error"), "{error}");
 }
 
 #[tokio::test]
