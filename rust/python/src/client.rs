@@ -159,6 +159,14 @@ impl Client {
         }
     }
 
+    /// The same client, whose calls return asyncio futures.
+    fn asynchronous(&self) -> Self {
+        Self {
+            core: self.core.clone(),
+            mode: Mode::Async,
+        }
+    }
+
     /// The server, as `host:port`.
     #[getter]
     fn endpoint(&self) -> String {

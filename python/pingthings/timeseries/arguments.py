@@ -1,0 +1,146 @@
+"""Arguments of calls, checked and brought into the form the core takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from pingthings.timeseries.constants import _PW
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    BTRDBValueError,
+    InvalidUUIDError,
+)
+from pingthings.timeseries.utils.timez import to_nanoseconds
+
+if TYPE_CHECKING:
+    from pingthings.timeseries.utils.timez import Instant
+
+__all__ = [
+    "aligned_exponent",
+    "as_exponent",
+    "as_filter_map",
+    "as_text",
+    "as_text_map",
+    "as_time",
+    "as_uuid",
+    "as_version",
+    "as_versions",
+    "as_width_ns",
+]
+
+_NS_PER_US = 1000
+
+
+def as_uuid(value: UUID | str) -> UUID:
+    """Returns the uuid that the value is or spells.
+
+    Raises:
+        InvalidUUIDError: It is none; a `TypeError` and a `ValueError` at once.
+    """
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:
+            raise InvalidUUIDError(f"`{value}` is no uuid") from None
+    raise InvalidUUIDError(f"a `{type(value).__name__}` is no uuid; give a UUID or its text")
+
+
+def as_time(value: Instant, name: str) -> int:
+    """Returns the time in nanoseconds; None, which elsewhere means "no time", is refused."""
+    nanoseconds = to_nanoseconds(value)
+    if nanoseconds is None:
+        raise BTRDBTypeError(f"`{name}` is None; give a time")
+    return nanoseconds
+
+
+def as_version(value: int | None) -> int:
+    """Returns the version's number, with 0 for the latest."""
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise BTRDBTypeError(f"a version is a whole number, not a `{type(value).__name__}`")
+    if not 0 <= value < 1 << 64:
+        raise BTRDBValueError(f"version {value} does not exist; versions are positive numbers")
+    return value
+
+
+def as_width_ns(value: int | timedelta | _PW) -> int:
+    """Returns a window's length in nanoseconds."""
+    if isinstance(value, _PW):
+        return value.nanoseconds
+    if isinstance(value, timedelta):
+        return (value // timedelta(microseconds=1)) * _NS_PER_US
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise BTRDBTypeError(
+            f"a width is nanoseconds, a timedelta or a PW, not a `{type(value).__name__}`"
+        )
+    return int(value)
+
+
+def as_exponent(value: int | _PW) -> int:
+    """Returns a point width's exponent."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise BTRDBTypeError(
+            f"a point width is an exponent from 0 to 63 or a PW, not a `{type(value).__name__}`"
+        )
+    return int(value)
+
+
+def aligned_exponent(start: int, end: int, width: int | timedelta | _PW) -> int | None:
+    """Returns the exponent of the aligned windows that answer the question, or None if none do.
+
+    A `PW` asks for them. Any other width does where they happen to be the same windows, because
+    they cost less.
+    """
+    if isinstance(width, _PW):
+        return int(width)
+    width_ns = as_width_ns(width)
+    is_power_of_two = width_ns > 0 and width_ns & (width_ns - 1) == 0
+    if is_power_of_two and start % width_ns == 0 and end % width_ns == 0:
+        return width_ns.bit_length() - 1
+    return None
+
+
+def as_text(value: str, name: str) -> str:
+    """Returns the text, which must be text."""
+    if not isinstance(value, str):
+        raise BTRDBTypeError(f"`{name}` is text, not a `{type(value).__name__}`")
+    return value
+
+
+def as_text_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str]:
+    """Returns tags or annotations to write, which map text to text."""
+    found = as_filter_map(values, name)
+    for key, value in found.items():
+        if value is None:
+            raise BTRDBTypeError(f"`{name}` has no value for `{key}`; leave the key out instead")
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def as_filter_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str | None]:
+    """Returns tags or annotations to look for, which map text to text, or to None for any value."""
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise BTRDBTypeError(f"`{name}` maps text to text, it is no `{type(values).__name__}`")
+    for key, value in values.items():
+        if not isinstance(key, str) or not (value is None or isinstance(value, str)):
+            raise BTRDBTypeError(f"`{name}` maps text to text, not `{key!r}` to `{value!r}`")
+    return dict(values)
+
+
+def as_versions(values: Iterable[int | None] | None, count: int) -> list[int] | None:
+    """Returns one version for each of `count` streams, or None if none is given."""
+    if values is None:
+        return None
+    versions = [as_version(value) for value in values]
+    if len(versions) != count:
+        raise BTRDBValueError(
+            f"{len(versions)} versions for {count} streams; give one for each, in their order"
+        )
+    return versions

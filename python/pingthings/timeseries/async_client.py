@@ -1,0 +1,1112 @@
+"""The asynchronous client, its streams and its sets of streams.
+
+This is the implementation. The synchronous classes of `client.py` run the same coroutines over the
+core's blocking face, which is why nothing here may await anything but the core and coroutines of
+this module (docs/design/twins.md).
+
+Times are given as anything that `utils.to_nanoseconds` takes and are nanoseconds since the Unix
+epoch, UTC. Every range is half-open: `start` is included, `end` is not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, overload
+from uuid import UUID
+
+from pingthings.timeseries import display, pyo3_client
+from pingthings.timeseries.arguments import (
+    aligned_exponent,
+    as_exponent,
+    as_filter_map,
+    as_text,
+    as_text_map,
+    as_time,
+    as_uuid,
+    as_version,
+    as_versions,
+    as_width_ns,
+)
+from pingthings.timeseries.constants import (
+    MAXIMUM_TIME,
+    MINIMUM_TIME,
+    RAW_F64_SCHEMA,
+    STAT_F32_SCHEMA,
+)
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    InvalidOperation,
+    StreamNotInSetError,
+)
+from pingthings.timeseries.insert_data import InsertData, to_arrow
+from pingthings.timeseries.points import RawPoint
+from pingthings.timeseries.settings import CONNECT_TIMEOUT_S, Settings, warn_of_clear_text
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    import pyarrow as pa
+
+    from pingthings.timeseries.constants import _PW
+    from pingthings.timeseries.utils.timez import Instant
+
+__all__ = ["AsyncClient", "AsyncStream", "AsyncStreamSet"]
+
+
+class AsyncClient:
+    """A connection to a server. Make one with `connect`; close it, or use it in `async with`.
+
+    One client serves any number of tasks, threads and event loops at once.
+    """
+
+    def __init__(
+        self,
+        creds: dict[str, str],
+        pyo3_client: pyo3_client.Client,
+        concurrency_limit: int | None = None,
+    ) -> None:
+        """Wraps a connected core; `connect` is what users call.
+
+        Args:
+            creds: What the client was connected with, without the key.
+            pyo3_client: The connected core.
+            concurrency_limit: Most requests in flight at once; None leaves the core's.
+        """
+        self._creds = dict(creds)
+        self._core = pyo3_client
+        if concurrency_limit is not None:
+            self.concurrency_limit = concurrency_limit
+
+    @staticmethod
+    async def connect(
+        profile: str | None = None,
+        endpoint: str | None = None,
+        apikey: str | None = None,
+        concurrency_limit: int | None = None,
+    ) -> AsyncClient:
+        """Returns a client that is connected and whose key the server has accepted.
+
+        What is not given comes from the environment, and then from the credentials file; a profile
+        that is given decides alone.
+
+        Args:
+            profile: Name of a profile of `~/.predictivegrid/credentials.yaml`. Something of the
+                form `host:port` is taken as the endpoint.
+            endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
+                Port 4411 and `https://` mean TLS.
+            apikey: The API key; `BTRDB_API_KEY` if left out.
+            concurrency_limit: Most requests in flight at once; `PINGTHINGS_CONCURRENCY_LIMIT` if
+                left out, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
+
+        Raises:
+            AuthenticationError: The server does not accept the key.
+            BTRDBValueError: Profile and endpoint are both given, or one of them is malformed.
+            ConnectionError: The server cannot be reached, or nothing says where it is.
+            CredentialsFileNotFound: A profile is given and there is no credentials file.
+            DeadlineExceededError: The server does not answer within ten seconds.
+            ProfileNotFound: The credentials file has no such profile.
+
+        Example:
+            >>> async with await AsyncClient.connect(endpoint=endpoint, apikey=apikey) as client:
+            ...     (await client.info())["major_version"]
+            5
+        """
+        return await _connect(profile, endpoint, apikey, concurrency_limit, blocking=False)
+
+    @property
+    def concurrency_limit(self) -> int:
+        """Most requests in flight at once; a change takes effect at once, also for waiting calls.
+
+        A large limit can cost much memory, since every request in flight holds a part of its
+        answer.
+        """
+        return self._core.concurrency_limit
+
+    @concurrency_limit.setter
+    def concurrency_limit(self, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise BTRDBTypeError(
+                f"the concurrency limit is a whole number, not a `{type(value).__name__}`"
+            )
+        self._core.concurrency_limit = max(value, 0)
+
+    async def close(self) -> None:
+        """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
+
+        Closing twice is fine.
+        """
+        self._core.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._core.is_closed else "connected"
+        return f"<{type(self).__name__} {self._core.endpoint} {state}>"
+
+    async def info(self) -> dict[Any, Any]:
+        """Returns who the server is.
+
+        Returns:
+            A dict with `major_version` and `minor_version` of its protocol, `build`, and `proxy`,
+            a dict whose `proxy_endpoints` is a list.
+
+        Example:
+            >>> info = await client.info()
+            >>> info["major_version"], info["proxy"]
+            (5, {'proxy_endpoints': []})
+        """
+        return await self._core.info()
+
+    async def create(
+        self,
+        uuid: UUID,
+        collection: str,
+        tags: dict[str, str] = {},  # noqa: B006 - documented default, never changed
+        annotations: dict[str, str] = {},  # noqa: B006 - documented default, never changed
+    ) -> AsyncStream:
+        """Makes a stream and returns it.
+
+        Args:
+            uuid: Its identity, new and random as a rule.
+            collection: The collection it goes into, which begins to exist with its first stream.
+            tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
+                the same tags.
+            annotations: Further properties, free in their keys.
+
+        Raises:
+            AmbiguousStream: Another stream has this collection and these tags.
+            InvalidCollection: The collection's name is empty or too long.
+            InvalidTagKey: A tag has another key.
+            RecycledUUID: The uuid belonged to a stream that was obliterated.
+            StreamExists: A stream has this uuid.
+
+        Example:
+            >>> stream = await client.create(
+            ...     uuid4(), "substation/pmu7", {"name": "L1MAG", "unit": "V"}
+            ... )
+            >>> stream.name
+            'L1MAG'
+        """
+        uuid = as_uuid(uuid)
+        tags = as_text_map(tags, "tags")
+        annotations = as_text_map(annotations, "annotations")
+        collection = as_text(collection, "collection")
+        await self._core.create(uuid, collection, tags, annotations)
+        return AsyncStream(self, uuid, True, collection, tags, annotations, 1)  # noqa: FBT003
+
+    async def list_collections(self, prefix: str | None = None) -> list[str]:
+        """Returns the names of the collections that begin with a text.
+
+        Args:
+            prefix: Plain text, so `foo` finds `foo/bar` and `foobar`; None finds all.
+
+        Example:
+            >>> await client.list_collections("docs/")
+            ['docs/examples']
+        """
+        return await self._core.list_collections(
+            "" if prefix is None else as_text(prefix, "prefix")
+        )
+
+    def stream_from_uuid(self, uuid: UUID | str) -> AsyncStream:
+        """Returns the stream of this uuid without asking the server whether there is one.
+
+        If there is none, the first call that needs the server raises `StreamNotFoundError`.
+
+        Args:
+            uuid: A UUID or its text.
+
+        Raises:
+            InvalidUUIDError: It is no uuid; this is a `TypeError` and a `ValueError`.
+
+        Example:
+            >>> client.stream_from_uuid(str(stream.uuid)) == stream
+            True
+        """
+        return AsyncStream(self, as_uuid(uuid))
+
+    async def streams_in_collection(
+        self,
+        collection: str = "",
+        is_collection_prefix: bool = True,
+        tags: dict[str, str | None] | None = None,
+        annotations: dict[str, str | None] | None = None,
+    ) -> AsyncStreamSet:
+        """Returns the streams of a collection, with their metadata; an empty set if none matches.
+
+        Args:
+            collection: Name of the collection, case-sensitive.
+            is_collection_prefix: Whether collections that merely begin with this text count too.
+                With `""`, that is every stream.
+            tags: Tags the streams must have; a value of None means any value.
+            annotations: Annotations they must have, likewise.
+
+        Example:
+            >>> streams = await client.streams_in_collection("docs/examples", tags={"unit": "volts"})
+            >>> sorted(stream.name for stream in streams)
+            ['L1MAG', 'L2MAG']
+        """
+        found = await self._core.lookup_streams(
+            as_text(collection, "collection"),
+            bool(is_collection_prefix),
+            as_filter_map(tags, "tags"),
+            as_filter_map(annotations, "annotations"),
+        )
+        return AsyncStreamSet([AsyncStream._from_info(self, info) for info in found])
+
+    async def streamset_from_uuids(
+        self, uuids: Iterable[UUID | str], fetch_metadata: bool = True
+    ) -> AsyncStreamSet:
+        """Returns the streams of these uuids, in their order.
+
+        Args:
+            uuids: UUIDs or their texts.
+            fetch_metadata: Whether to ask the server for collection, tags and annotations. Without,
+                `filter` does not work until `refresh_metadata`.
+
+        Raises:
+            InvalidUUIDError: One is no uuid.
+            StreamNotFoundError: One is unknown, and metadata are fetched.
+
+        Example:
+            >>> streams = await client.streamset_from_uuids([stream.uuid])
+            >>> streams[0].name
+            'L1MAG'
+        """
+        streams = AsyncStreamSet([self.stream_from_uuid(uuid) for uuid in uuids])
+        if fetch_metadata:
+            await streams.refresh_metadata()
+        return streams
+
+
+async def _connect(
+    profile: str | None,
+    endpoint: str | None,
+    apikey: str | None,
+    concurrency_limit: int | None,
+    *,
+    blocking: bool,
+) -> AsyncClient:
+    settings = Settings.find(profile, endpoint, apikey, concurrency_limit)
+    core = await pyo3_client.connect(
+        settings.endpoint,
+        apikey=settings.apikey,
+        tls=None,
+        require_tls=settings.require_tls,
+        ca_bundle=settings.ca_bundle,
+        concurrency_limit=settings.concurrency_limit,
+        connect_timeout_s=CONNECT_TIMEOUT_S,
+        blocking=blocking,
+    )
+    if core.exposes_key:
+        warn_of_clear_text(settings.endpoint)
+    creds = {"endpoint": settings.endpoint}
+    if settings.profile is not None:
+        creds["profile"] = settings.profile
+    return AsyncClient(creds, core)
+
+
+class AsyncStream:
+    """One stream: measured values over time, every version of them, and metadata.
+
+    Two are equal if they have the same uuid. `name`, `unit`, `collection` and `property_version`
+    are what was last fetched, without asking the server; `refresh_metadata` fetches them again.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        uuid: UUID,
+        known_to_exist: bool = False,
+        collection: str | None = None,
+        tags: dict[str, str] | None = None,
+        annotations: dict[str, Any] | None = None,
+        property_version: int = 0,
+        retention: dict[str, Any] | None = None,
+    ) -> None:
+        """Describes a stream without asking the server; see `AsyncClient.stream_from_uuid`.
+
+        Args:
+            client: The connection to use.
+            uuid: Identity of the stream.
+            known_to_exist: Whether the server has confirmed that it exists.
+            collection: Its collection, if known.
+            tags: Its tags, if known.
+            annotations: Its annotations, if known.
+            property_version: Version of these metadata.
+            retention: Its retention policy, if known.
+        """
+        self._client = client
+        self._uuid = as_uuid(uuid)
+        self._known_to_exist = known_to_exist
+        self._collection = collection
+        self._tags = None if tags is None else dict(tags)
+        self._annotations = None if annotations is None else dict(annotations)
+        self._property_version = property_version
+        self._retention = retention
+        self._pinned: int | None = None
+
+    @classmethod
+    def _from_info(cls, client: AsyncClient, info: pyo3_client.StreamInfo) -> AsyncStream:
+        stream = cls(client, info.uuid)
+        stream._describe(info)
+        return stream
+
+    def _describe(self, info: pyo3_client.StreamInfo) -> None:
+        self._known_to_exist = True
+        self._collection = info.collection
+        self._tags = dict(info.tags)
+        self._annotations = dict(info.annotations)
+        self._property_version = info.property_version
+
+    def _over(self, client: AsyncClient) -> AsyncStream:
+        """The same stream on another face of the same connection."""
+        stream = AsyncStream(client, self._uuid)
+        stream.__dict__.update(self.__dict__, _client=client)
+        return stream
+
+    @property
+    def client(self) -> AsyncClient:
+        """The connection it uses."""
+        return self._client
+
+    @property
+    def uuid(self) -> UUID:
+        """Its identity."""
+        return self._uuid
+
+    @property
+    def collection(self) -> str | None:
+        """Its collection, or None if it has not been fetched."""
+        return self._collection
+
+    @property
+    def name(self) -> str | None:
+        """Its tag `name`, or None if it has not been fetched."""
+        return None if self._tags is None else self._tags.get("name")
+
+    @property
+    def unit(self) -> str | None:
+        """Its tag `unit`, or None if it has not been fetched."""
+        return None if self._tags is None else self._tags.get("unit")
+
+    @property
+    def property_version(self) -> int:
+        """Version of the metadata that were fetched, 0 if they were not."""
+        return self._property_version
+
+    @property
+    def pinned_version(self) -> int | None:
+        """The version that reads use by default, or None for the latest."""
+        return self._pinned
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncStream) and other._uuid == self._uuid
+
+    def __hash__(self) -> int:
+        return hash(self._uuid)
+
+    def __repr__(self) -> str:
+        return display.stream_text(self)
+
+    def _repr_html_(self) -> str:
+        return display.streams_html([self])
+
+    async def refresh_metadata(self) -> None:
+        """Fetches collection, tags and annotations again.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream = client.stream_from_uuid(stream.uuid)
+            >>> await stream.refresh_metadata()
+            >>> stream.collection
+            'docs/examples'
+        """
+        (info,) = await self._client._core.stream_info([self._uuid])
+        self._describe(info)
+
+    async def tags(self, refresh: bool = False) -> dict[str, str]:
+        """Returns a copy of its tags, fetching them if they are not known.
+
+        Args:
+            refresh: Fetch them even so.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        if refresh or self._tags is None:
+            await self.refresh_metadata()
+        return dict(self._tags or {})
+
+    async def annotations(self, refresh: bool = False) -> dict[str, Any]:
+        """Returns a copy of its annotations, fetching them if they are not known.
+
+        Args:
+            refresh: Fetch them even so.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        if refresh or self._annotations is None:
+            await self.refresh_metadata()
+        return dict(self._annotations or {})
+
+    async def get_latest_version(self) -> int:
+        """Returns the version of the last commit.
+
+        Points inserted since are in no numbered version yet: reads of the latest data see them,
+        reads at this version do not. `flush` commits them.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        (version,) = await self._client._core.latest_versions([self._uuid])
+        return version
+
+    def pin_version(self, version: int | None) -> None:
+        """Makes reads that name no version use this one; None makes them use the latest again.
+
+        Args:
+            version: A version of the data, which must have been committed.
+        """
+        self._pinned = None if version is None else as_version(version) or None
+
+    def _at(self, version: int | None) -> tuple[UUID, int]:
+        return self._uuid, as_version(self._pinned if version is None else version)
+
+    async def insert(self, data: InsertData, merge: str = "never") -> int:
+        """Stores points, and returns when they are durable.
+
+        Either all points are good, or none is sent. Reads of the latest data see them at once; a
+        numbered version holds them after `flush`, or after the server has committed them by itself.
+        More than 50,000 points go in several requests, and other readers may see some before the
+        rest.
+
+        Args:
+            data: Points in any form of `InsertData`: an Arrow table, a frame, numpy arrays, a
+                mapping, or pairs. Order does not matter.
+            merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
+                a new point with the same value, `retain` keeps the old value, `replace` the new.
+
+        Returns:
+            The version of the last commit, which is that before the insert unless the server
+            committed on the way.
+
+        Raises:
+            BadValue: A value is null, NaN or infinite.
+            BTRDBTypeError: The data have none of these forms.
+            BTRDBValueError: There is no such merge policy.
+            InvalidTimeRange: A time lies outside the instants a stream can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> await stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
+            11
+        """
+        (version,) = await self._client._core.insert([(self._uuid, to_arrow(data))], merge)
+        return version
+
+    async def flush(self) -> None:
+        """Commits the points that are in no numbered version yet.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        await self._client._core.flush([self._uuid])
+
+    async def raw_values(
+        self,
+        start: Instant,
+        end: Instant,
+        version: int | None = None,
+        schema: pa.Schema | None = RAW_F64_SCHEMA,
+    ) -> pa.Table:
+        """Returns the points of `[start, end)`, ascending by time.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the result, matched by position; None is `RAW_F64_SCHEMA`. The time
+                may also be int64, the value float32.
+
+        Returns:
+            A table of the schema; without rows if there is no point.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> table = await stream.raw_values(start, end)
+            >>> table.column_names, table.num_rows
+            (['time', 'value'], 10)
+        """
+        (table,) = await self._client._core.raw_values(
+            [self._at(version)], as_time(start, "start"), as_time(end, "end"), schema
+        )
+        return table
+
+    async def aligned_windows(  # async only
+        self,
+        start: Instant,
+        end: Instant,
+        point_width: int | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> pa.Table:
+        """Returns statistics in windows of 2**point_width ns, aligned to multiples of it.
+
+        The cost depends on the number of windows, not of points. Both `start` and `end` are lowered
+        to a multiple of the width, so the first window may begin before `start`, and the window
+        that holds an unaligned `end` is left out. Windows without points are left out.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            point_width: The exponent, 0 to 63, or a `PW`.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the result: all six columns matched by position, or some by name;
+                None is `STAT_F64_SCHEMA`.
+
+        Returns:
+            A table with the columns `time` (start of the window), `min`, `mean`, `max`, `count`,
+            `stddev` (of the population).
+
+        Raises:
+            InvalidPointWidth: The exponent is out of bounds.
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> windows = await stream.aligned_windows(start, end, 28)
+            >>> windows["mean"].to_pylist()
+            [1.0, 3.0, 6.0, 8.5]
+        """
+        (table,) = await self._client._core.aligned_windows(
+            [self._at(version)],
+            as_time(start, "start"),
+            as_time(end, "end"),
+            as_exponent(point_width),
+            schema,
+        )
+        return table
+
+    async def precise_windows(  # async only
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> pa.Table:
+        """Returns statistics in windows of any length, the first beginning exactly at `start`.
+
+        A last window that would reach beyond `end` is left out, and so are windows without points.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            width: Length of a window: nanoseconds, a timedelta or a `PW`.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the result: all six columns matched by position, or some by name;
+                None is `STAT_F64_SCHEMA`.
+
+        Returns:
+            A table with the columns `time` (start of the window), `min`, `mean`, `max`, `count`,
+            `stddev` (of the population).
+
+        Raises:
+            InvalidPointWidth: The width is not positive.
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> windows = await stream.precise_windows(start, end, timedelta(milliseconds=300))
+            >>> windows["count"].to_pylist()
+            [3, 3, 3]
+        """
+        (table,) = await self._client._core.precise_windows(
+            [self._at(version)],
+            as_time(start, "start"),
+            as_time(end, "end"),
+            as_width_ns(width),
+            schema,
+        )
+        return table
+
+    async def _windowed_values(
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        version: int | None,
+        schema: pa.Schema | None,
+    ) -> pa.Table:
+        """Aligned windows for a `PW` and where they are the same, precise ones otherwise."""
+        first, last = as_time(start, "start"), as_time(end, "end")
+        exponent = aligned_exponent(first, last, width)
+        if exponent is None:
+            return await self.precise_windows(first, last, width, version, schema)
+        return await self.aligned_windows(first, last, exponent, version, schema)
+
+    async def count(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        version: int | None = None,
+    ) -> int:
+        """Returns the exact number of points.
+
+        Args:
+            start: First instant; None counts from the beginning of time.
+            end: The instant after the last one; None counts to the end of time.
+            version: Version to read; None is the pinned one, or else the latest.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> await stream.count(), await stream.count(start, start + 1)
+            (10, 1)
+        """
+        (count,) = await _counts(self._client, [self._at(version)], start, end)
+        return count
+
+    async def nearest(
+        self, time: Instant, version: int | None = None, backward: bool = False
+    ) -> RawPoint | None:
+        """Returns the first point at or after a time, or the last one before it.
+
+        Args:
+            time: The instant; looking forward it is included, looking backward it is not.
+            version: Version to read; None is the pinned one, or else the latest.
+            backward: Look backward.
+
+        Returns:
+            The point, or None if there is none on that side.
+
+        Raises:
+            InvalidTimeRange: The time lies outside the instants a stream can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> await stream.nearest(start + 1)
+            RawPoint(2017-07-14T02:40:00.100000000Z, 2.0)
+        """
+        (point,) = await self._client._core.nearest(
+            [self._at(version)], as_time(time, "time"), bool(backward)
+        )
+        return None if point is None else RawPoint(*point)
+
+    async def earliest(self, version: int | None = None) -> RawPoint | None:
+        """Returns the first point, or None if the stream is empty.
+
+        Args:
+            version: Version to read; None is the pinned one, or else the latest.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return await self.nearest(MINIMUM_TIME, version)
+
+    async def latest(self, version: int | None = None) -> RawPoint | None:
+        """Returns the last point, or None if the stream is empty.
+
+        Args:
+            version: Version to read; None is the pinned one, or else the latest.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return await self.nearest(MAXIMUM_TIME, version, backward=True)
+
+
+class AsyncStreamSet(Sequence[AsyncStream]):
+    """Streams in a fixed order, asked together.
+
+    A call is one awaitable and one loop in the core, whatever the number of streams: up to
+    `concurrency_limit` requests are in flight at once. If a stream fails, the others are given up
+    and the error names its uuid.
+
+    It has a length, an order and indexes like a list; a UUID or its text finds the stream of that
+    uuid, and a slice is a set.
+    """
+
+    def __init__(self, streams: list[AsyncStream] = []) -> None:  # noqa: B006 - documented default, never changed
+        """Collects streams of one client.
+
+        Args:
+            streams: The streams, in the order in which results come.
+        """
+        self._streams = list(streams)
+        for stream in self._streams:
+            if not isinstance(stream, AsyncStream):
+                raise BTRDBTypeError(
+                    f"a set of streams takes `AsyncStream`, not `{type(stream).__name__}`"
+                )
+        self._places = {stream.uuid: place for place, stream in enumerate(self._streams)}
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def __iter__(self) -> Iterator[AsyncStream]:
+        return iter(self._streams)
+
+    @overload
+    def __getitem__(self, key: int | UUID | str) -> AsyncStream: ...
+    @overload
+    def __getitem__(self, key: slice) -> AsyncStreamSet: ...
+    def __getitem__(self, key: int | slice | UUID | str) -> AsyncStream | AsyncStreamSet:
+        if isinstance(key, slice):
+            return AsyncStreamSet(self._streams[key])
+        if isinstance(key, int):
+            return self._streams[key]
+        return self._streams[self._place(as_uuid(key))]
+
+    def __contains__(self, item: object) -> bool:
+        if isinstance(item, AsyncStream):
+            return item.uuid in self._places
+        return isinstance(item, UUID | str) and as_uuid(item) in self._places
+
+    def _place(self, uuid: UUID) -> int:
+        place = self._places.get(uuid)
+        if place is None:
+            raise StreamNotInSetError(f"the set holds no stream `{uuid}`")
+        return place
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AsyncStreamSet) and other._streams == self._streams
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._streams))
+
+    def __repr__(self) -> str:
+        return display.streams_text(type(self).__name__, self._streams)
+
+    def _repr_html_(self) -> str:
+        return display.streams_html(self._streams)
+
+    @property
+    def _core(self) -> pyo3_client.Client:
+        return self._streams[0]._client._core
+
+    @property
+    def _uuids(self) -> list[UUID]:
+        return [stream.uuid for stream in self._streams]
+
+    def _at(self, versions: Sequence[int | None] | None) -> list[tuple[UUID, int]]:
+        given = as_versions(versions, len(self._streams))
+        if given is None:
+            return [stream._at(None) for stream in self._streams]
+        return list(zip(self._uuids, given, strict=True))
+
+    async def refresh_metadata(self) -> None:
+        """Fetches collection, tags and annotations of every stream.
+
+        Raises:
+            StreamNotFoundError: A stream does not exist.
+        """
+        if self._streams:
+            infos = await self._core.stream_info(self._uuids)
+            for stream, info in zip(self._streams, infos, strict=True):
+                stream._describe(info)
+
+    async def get_latest_version(self) -> dict[UUID, int]:
+        """Returns the version of the last commit of each stream.
+
+        Raises:
+            StreamNotFoundError: A stream does not exist.
+        """
+        if not self._streams:
+            return {}
+        versions = await self._core.latest_versions(self._uuids)
+        return dict(zip(self._uuids, versions, strict=True))
+
+    async def pin_versions(self, versions: dict[UUID | str, int] | None = None) -> Self:
+        """Makes reads that name no version use these, and returns the set itself.
+
+        Args:
+            versions: A version for each stream that is to be pinned; streams that are not named
+                read the latest data. None pins every stream to its latest version, in which points
+                that were not flushed are missing.
+
+        Raises:
+            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+        """
+        named: Mapping[UUID, int]
+        if versions is None:
+            named = await self.get_latest_version()
+        else:
+            named = {as_uuid(uuid): as_version(version) for uuid, version in versions.items()}
+        for uuid in named:
+            self._place(uuid)
+        for stream in self._streams:
+            stream.pin_version(named.get(stream.uuid))
+        return self
+
+    def filter(
+        self,
+        collection: str | re.Pattern[str] | None = None,
+        name: str | re.Pattern[str] | None = None,
+        unit: str | re.Pattern[str] | None = None,
+        tags: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
+    ) -> AsyncStreamSet:
+        """Returns a set of the streams whose metadata match everything given.
+
+        Args:
+            collection: Text that equals the collection but for case, or a compiled pattern that is
+                found in it.
+            name: The same for the name.
+            unit: The same for the unit.
+            tags: Pairs that the tags must contain.
+            annotations: Pairs that the annotations must contain.
+
+        Raises:
+            BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
+            InvalidOperation: The metadata of a stream have not been fetched.
+
+        Example:
+            >>> [stream.name for stream in streams.filter(name=re.compile("^L1"))]
+            ['L1MAG']
+        """
+        texts = {"collection": collection, "name": name, "unit": unit}
+        for what, condition in texts.items():
+            if condition is not None and not isinstance(condition, str | re.Pattern):
+                raise BTRDBTypeError(
+                    f"`{what}` is text or a compiled pattern, not a `{type(condition).__name__}`"
+                )
+        pairs = {"_tags": as_filter_map(tags, "tags")}
+        pairs["_annotations"] = as_filter_map(annotations, "annotations")
+        return AsyncStreamSet([s for s in self._streams if _matches(s, texts, pairs)])
+
+    async def insert(
+        self, data_map: Mapping[UUID | str, InsertData], merge: str = "never"
+    ) -> dict[UUID, int]:
+        """Stores points in several streams at once; see `AsyncStream.insert`.
+
+        Either all points of all streams are good, or none is sent.
+
+        Args:
+            data_map: Points for each stream, in any form of `InsertData`.
+            merge: What happens to a time that has a value: `never`, `equal`, `retain`, `replace`.
+
+        Returns:
+            The version of the last commit of each stream that was given points.
+
+        Raises:
+            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+        """
+        if not isinstance(data_map, Mapping):
+            raise BTRDBTypeError(
+                f"`data_map` maps uuids to points, it is no `{type(data_map).__name__}`"
+            )
+        data = {as_uuid(uuid): points for uuid, points in data_map.items()}
+        for uuid in data:
+            self._place(uuid)
+        if not data:
+            return {}
+        tables = [(uuid, to_arrow(points)) for uuid, points in data.items()]
+        return dict(zip(data, await self._core.insert(tables, merge), strict=True))
+
+    async def flush(self) -> None:
+        """Commits the points of every stream that are in no numbered version yet.
+
+        Raises:
+            StreamNotFoundError: A stream does not exist.
+        """
+        if self._streams:
+            await self._core.flush(self._uuids)
+
+    async def raw_values(
+        self,
+        start: Instant,
+        end: Instant,
+        versions: list[int] | None = None,
+        single_stream_schema: pa.Schema | None = RAW_F64_SCHEMA,
+    ) -> list[pa.Table | None]:
+        """Returns the points of `[start, end)` of each stream; see `AsyncStream.raw_values`.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            single_stream_schema: Schema of each table; None is `RAW_F64_SCHEMA`.
+
+        Returns:
+            A table for each stream, in their order, or None for a stream without points there.
+
+        Example:
+            >>> [table.num_rows for table in await streams.raw_values(start, end)]
+            [10, 10]
+        """
+        at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
+        if not at:
+            return []
+        return _tables(await self._core.raw_values(at, first, last, single_stream_schema))
+
+    async def aligned_windows(  # async only
+        self,
+        start: Instant,
+        end: Instant,
+        point_width: int | _PW,
+        versions: list[int] | None = None,
+        single_stream_schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> list[pa.Table | None]:
+        """Returns windows of 2**point_width ns of each stream; see `AsyncStream.aligned_windows`.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            point_width: The exponent, 0 to 63, or a `PW`.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
+
+        Returns:
+            A table for each stream, in their order, or None for a stream without points there.
+        """
+        at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
+        exponent = as_exponent(point_width)
+        if not at:
+            return []
+        return _tables(
+            await self._core.aligned_windows(at, first, last, exponent, single_stream_schema)
+        )
+
+    async def precise_windows(  # async only
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        versions: list[int] | None = None,
+        single_stream_schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> list[pa.Table | None]:
+        """Returns windows of any length of each stream; see `AsyncStream.precise_windows`.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            width: Length of a window: nanoseconds, a timedelta or a `PW`.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
+
+        Returns:
+            A table for each stream, in their order, or None for a stream without points there.
+        """
+        at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
+        width_ns = as_width_ns(width)
+        if not at:
+            return []
+        return _tables(
+            await self._core.precise_windows(at, first, last, width_ns, single_stream_schema)
+        )
+
+    async def _windowed_values(
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        versions: list[int] | None,
+        schema: pa.Schema | None,
+    ) -> list[pa.Table | None]:
+        first, last = as_time(start, "start"), as_time(end, "end")
+        exponent = aligned_exponent(first, last, width)
+        if exponent is None:
+            return await self.precise_windows(first, last, width, versions, schema)
+        return await self.aligned_windows(first, last, exponent, versions, schema)
+
+    async def count(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        versions: list[int] | None = None,
+    ) -> dict[UUID, int]:
+        """Returns the exact number of points of each stream; see `AsyncStream.count`.
+
+        Args:
+            start: First instant; None counts from the beginning of time.
+            end: The instant after the last one; None counts to the end of time.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+
+        Example:
+            >>> sum((await streams.count()).values())
+            20
+        """
+        at = self._at(versions)
+        if not at:
+            return {}
+        counts = await _counts(self._streams[0]._client, at, start, end)
+        return dict(zip(self._uuids, counts, strict=True))
+
+    async def earliest(self) -> dict[UUID, RawPoint | None]:
+        """Returns the first point of each stream, None for an empty one."""
+        return await self._nearest(MINIMUM_TIME, backward=False)
+
+    async def latest(self) -> dict[UUID, RawPoint | None]:
+        """Returns the last point of each stream, None for an empty one."""
+        return await self._nearest(MAXIMUM_TIME, backward=True)
+
+    async def _nearest(self, time: int, *, backward: bool) -> dict[UUID, RawPoint | None]:
+        if not self._streams:
+            return {}
+        points = await self._core.nearest(self._at(None), time, backward)
+        found = [None if point is None else RawPoint(*point) for point in points]
+        return dict(zip(self._uuids, found, strict=True))
+
+
+async def _counts(
+    client: AsyncClient, at: list[tuple[UUID, int]], start: Instant | None, end: Instant | None
+) -> list[int]:
+    """One window over the whole range counts exactly, at the cost of a look-up."""
+    first = MINIMUM_TIME if start is None else as_time(start, "start")
+    last = MAXIMUM_TIME if end is None else as_time(end, "end")
+    width = max(last - first, 1)
+    tables = await client._core.precise_windows(at, first, last, width, None)
+    return [sum(table["count"].to_pylist()) for table in tables]
+
+
+def _tables(tables: list[pa.Table]) -> list[pa.Table | None]:
+    return [table if table.num_rows else None for table in tables]
+
+
+def _matches(
+    stream: AsyncStream,
+    texts: Mapping[str, str | re.Pattern[str] | None],
+    pairs: Mapping[str, Mapping[str, str | None]],
+) -> bool:
+    if stream._tags is None:
+        raise InvalidOperation(
+            f"the metadata of stream `{stream.uuid}` are unknown; call `refresh_metadata` first"
+        )
+    for what, condition in texts.items():
+        text = getattr(stream, what) or ""
+        if isinstance(condition, re.Pattern):
+            if not condition.search(text):
+                return False
+        elif condition is not None and condition.casefold() != text.casefold():
+            return False
+    return all(
+        getattr(stream, which).get(key, ...) == value
+        for which, wanted in pairs.items()
+        for key, value in wanted.items()
+    )

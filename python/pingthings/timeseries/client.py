@@ -1,0 +1,833 @@
+"""The synchronous client, its streams and its sets of streams.
+
+Each class wraps its asynchronous twin over the core's blocking face. What stands between the marks
+`<mirrored>` and `</mirrored>` is written by `make fix` from `async_client.py`; do not edit it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, overload
+from uuid import UUID
+
+from pingthings.timeseries import display
+from pingthings.timeseries.arguments import as_uuid
+from pingthings.timeseries.async_client import (
+    AsyncClient,
+    AsyncStream,
+    AsyncStreamSet,
+    _connect,
+)
+from pingthings.timeseries.constants import RAW_F64_SCHEMA, STAT_F32_SCHEMA
+from pingthings.timeseries.event_loop import ClientEventLoop
+from pingthings.timeseries.exceptions import BTRDBTypeError
+from pingthings.timeseries.insert_data import InsertData
+from pingthings.timeseries.points import RawPoint
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    import pyarrow as pa
+
+    from pingthings.timeseries.constants import _PW
+    from pingthings.timeseries.utils.timez import Instant
+
+__all__ = ["Client", "ClientEventLoop", "Stream", "StreamSet"]
+
+
+class Client:
+    """A connection to a server whose methods wait for their results.
+
+    Make one with `connect`; close it, or use it in `with`. It works from any thread and inside a
+    running event loop, and Ctrl-C ends a call that waits.
+    """
+
+    def __init__(self, loop: ClientEventLoop, client: AsyncClient) -> None:
+        """Wraps an asynchronous client; `connect` is what users call.
+
+        Args:
+            loop: What runs the calls.
+            client: A connected client, which stays usable. Both share connection and limits.
+        """
+        self._loop = loop
+        self._async_client = client
+        self._client = AsyncClient(client._creds, client._core.blocking())
+
+    @staticmethod
+    def connect(
+        profile: str | None = None,
+        endpoint: str | None = None,
+        apikey: str | None = None,
+        concurrency_limit: int | None = None,
+    ) -> Client:
+        """Returns a client that is connected; see `AsyncClient.connect` for the rest.
+
+        Args:
+            profile: Name of a profile of `~/.predictivegrid/credentials.yaml`. Something of the
+                form `host:port` is taken as the endpoint.
+            endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
+            apikey: The API key; `BTRDB_API_KEY` if left out.
+            concurrency_limit: Most requests in flight at once.
+
+        Raises:
+            AuthenticationError: The server does not accept the key.
+            ConnectionError: The server cannot be reached, or nothing says where it is.
+
+        Example:
+            >>> with Client.connect(endpoint=endpoint, apikey=apikey) as client:
+            ...     client.info()["major_version"]
+            5
+        """
+        loop = ClientEventLoop()
+        client = loop.run(_connect(profile, endpoint, apikey, concurrency_limit, blocking=True))
+        return Client(loop, AsyncClient(client._creds, client._core.asynchronous()))
+
+    def get_async_client(self) -> AsyncClient:
+        """Returns the asynchronous client over the same connection."""
+        return self._async_client
+
+    def get_event_loop(self) -> ClientEventLoop:
+        """Returns what runs the calls."""
+        return self._loop
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncClient", type(self).__name__, 1)
+
+    def _wrap_stream(self, stream: AsyncStream) -> Stream:
+        return Stream(self, stream)
+
+    def _wrap_set(self, streams: AsyncStreamSet) -> StreamSet:
+        return StreamSet([Stream(self, stream) for stream in streams])
+
+    # <mirrored from AsyncClient as _client>
+
+    @property
+    def concurrency_limit(self) -> int:
+        """Most requests in flight at once; a change takes effect at once, also for waiting calls.
+
+        A large limit can cost much memory, since every request in flight holds a part of its
+        answer.
+        """
+        return self._client.concurrency_limit
+
+    @concurrency_limit.setter
+    def concurrency_limit(self, value: int) -> None:
+        self._client.concurrency_limit = value
+
+    def close(self) -> None:
+        """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
+
+        Closing twice is fine.
+        """
+        self._loop.run(self._client.close())
+
+    def info(self) -> dict[Any, Any]:
+        """Returns who the server is.
+
+        Returns:
+            A dict with `major_version` and `minor_version` of its protocol, `build`, and `proxy`,
+            a dict whose `proxy_endpoints` is a list.
+
+        Example:
+            >>> info = client.info()
+            >>> info["major_version"], info["proxy"]
+            (5, {'proxy_endpoints': []})
+        """
+        return self._loop.run(self._client.info())
+
+    def create(
+        self,
+        uuid: UUID,
+        collection: str,
+        tags: dict[str, str] = {},  # noqa: B006 - documented default, never changed
+        annotations: dict[str, str] = {},  # noqa: B006 - documented default, never changed
+    ) -> Stream:
+        """Makes a stream and returns it.
+
+        Args:
+            uuid: Its identity, new and random as a rule.
+            collection: The collection it goes into, which begins to exist with its first stream.
+            tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
+                the same tags.
+            annotations: Further properties, free in their keys.
+
+        Raises:
+            AmbiguousStream: Another stream has this collection and these tags.
+            InvalidCollection: The collection's name is empty or too long.
+            InvalidTagKey: A tag has another key.
+            RecycledUUID: The uuid belonged to a stream that was obliterated.
+            StreamExists: A stream has this uuid.
+
+        Example:
+            >>> stream = client.create(uuid4(), "substation/pmu7", {"name": "L1MAG", "unit": "V"})
+            >>> stream.name
+            'L1MAG'
+        """
+        return self._wrap_stream(
+            self._loop.run(self._client.create(uuid, collection, tags, annotations))
+        )
+
+    def list_collections(self, prefix: str | None = None) -> list[str]:
+        """Returns the names of the collections that begin with a text.
+
+        Args:
+            prefix: Plain text, so `foo` finds `foo/bar` and `foobar`; None finds all.
+
+        Example:
+            >>> client.list_collections("docs/")
+            ['docs/examples']
+        """
+        return self._loop.run(self._client.list_collections(prefix))
+
+    def stream_from_uuid(self, uuid: UUID | str) -> Stream:
+        """Returns the stream of this uuid without asking the server whether there is one.
+
+        If there is none, the first call that needs the server raises `StreamNotFoundError`.
+
+        Args:
+            uuid: A UUID or its text.
+
+        Raises:
+            InvalidUUIDError: It is no uuid; this is a `TypeError` and a `ValueError`.
+
+        Example:
+            >>> client.stream_from_uuid(str(stream.uuid)) == stream
+            True
+        """
+        return self._wrap_stream(self._client.stream_from_uuid(uuid))
+
+    def streams_in_collection(
+        self,
+        collection: str = "",
+        is_collection_prefix: bool = True,
+        tags: dict[str, str | None] | None = None,
+        annotations: dict[str, str | None] | None = None,
+    ) -> StreamSet:
+        """Returns the streams of a collection, with their metadata; an empty set if none matches.
+
+        Args:
+            collection: Name of the collection, case-sensitive.
+            is_collection_prefix: Whether collections that merely begin with this text count too.
+                With `""`, that is every stream.
+            tags: Tags the streams must have; a value of None means any value.
+            annotations: Annotations they must have, likewise.
+
+        Example:
+            >>> streams = client.streams_in_collection("docs/examples", tags={"unit": "volts"})
+            >>> sorted(stream.name for stream in streams)
+            ['L1MAG', 'L2MAG']
+        """
+        return self._wrap_set(
+            self._loop.run(
+                self._client.streams_in_collection(
+                    collection, is_collection_prefix, tags, annotations
+                )
+            )
+        )
+
+    def streamset_from_uuids(
+        self, uuids: Iterable[UUID | str], fetch_metadata: bool = True
+    ) -> StreamSet:
+        """Returns the streams of these uuids, in their order.
+
+        Args:
+            uuids: UUIDs or their texts.
+            fetch_metadata: Whether to ask the server for collection, tags and annotations. Without,
+                `filter` does not work until `refresh_metadata`.
+
+        Raises:
+            InvalidUUIDError: One is no uuid.
+            StreamNotFoundError: One is unknown, and metadata are fetched.
+
+        Example:
+            >>> streams = client.streamset_from_uuids([stream.uuid])
+            >>> streams[0].name
+            'L1MAG'
+        """
+        return self._wrap_set(
+            self._loop.run(self._client.streamset_from_uuids(uuids, fetch_metadata))
+        )
+
+    # </mirrored>
+
+
+class Stream:
+    """One stream: measured values over time, every version of them, and metadata.
+
+    Two are equal if they have the same uuid. `name`, `unit` and `collection` are fetched when they
+    are first asked for.
+    """
+
+    def __init__(
+        self,
+        conn: Client,
+        stream: AsyncStream | None = None,
+        uuid: UUID | None = None,
+        known_to_exist: bool = False,
+        collection: str | None = None,
+        tags: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
+        property_version: int = 0,
+    ) -> None:
+        """Describes a stream without asking the server; see `Client.stream_from_uuid`.
+
+        Args:
+            conn: The connection to use.
+            stream: An asynchronous stream to wrap; or else give a uuid.
+            uuid: Identity of the stream.
+            known_to_exist: Whether the server has confirmed that it exists.
+            collection: Its collection, if known.
+            tags: Its tags, if known.
+            annotations: Its annotations, if known.
+            property_version: Version of these metadata.
+        """
+        self._conn = conn
+        self._loop = conn._loop
+        if stream is not None:
+            self._stream = stream._over(conn._client)
+        elif uuid is not None:
+            self._stream = AsyncStream(
+                conn._client, uuid, known_to_exist, collection, tags, annotations, property_version
+            )
+        else:
+            raise BTRDBTypeError("a stream needs `stream` or `uuid`")
+
+    @property
+    def conn(self) -> Client:
+        """The connection it uses."""
+        return self._conn
+
+    @property
+    def collection(self) -> str | None:
+        """Its collection, fetched when first asked for."""
+        self._fetch_once()
+        return self._stream.collection
+
+    @property
+    def name(self) -> str | None:
+        """Its tag `name`, fetched when first asked for."""
+        self._fetch_once()
+        return self._stream.name
+
+    @property
+    def unit(self) -> str | None:
+        """Its tag `unit`, fetched when first asked for."""
+        self._fetch_once()
+        return self._stream.unit
+
+    def _fetch_once(self) -> None:
+        if self._stream.collection is None:
+            self.refresh_metadata()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Stream) and other._stream == self._stream
+
+    def __hash__(self) -> int:
+        return hash(self._stream)
+
+    def __repr__(self) -> str:
+        return display.stream_text(self._stream).replace("AsyncStream", type(self).__name__, 1)
+
+    def _repr_html_(self) -> str:
+        return display.streams_html([self._stream])
+
+    def windowed_values(
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> pa.Table:
+        """Returns statistics in windows of equal length; windows without points are left out.
+
+        A `PW` asks for windows aligned to multiples of it, at a cost that depends on the number of
+        windows only: both `start` and `end` are lowered to a multiple, so the first window may
+        begin before `start`, and the window that holds an unaligned `end` is left out. Any other
+        width asks for windows of exactly that length, the first beginning at `start`; a last one
+        that would reach beyond `end` is left out.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            width: Length of a window: a `PW`, nanoseconds, or a timedelta.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the result: all six columns matched by position, or some by name;
+                None is `STAT_F64_SCHEMA`.
+
+        Returns:
+            A table with the columns `time` (start of the window), `min`, `mean`, `max`, `count`,
+            `stddev` (of the population).
+
+        Raises:
+            InvalidPointWidth: The width is not positive.
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> stream.windowed_values(start, end, PW[28])["mean"].to_pylist()
+            [1.0, 3.0, 6.0, 8.5]
+            >>> stream.windowed_values(start, end, 300_000_000)["mean"].to_pylist()
+            [2.0, 5.0, 8.0]
+        """
+        return self._loop.run(self._stream._windowed_values(start, end, width, version, schema))
+
+    # <mirrored from AsyncStream as _stream>
+
+    @property
+    def client(self) -> Client:
+        """The connection it uses."""
+        return self._stream.client
+
+    @property
+    def uuid(self) -> UUID:
+        """Its identity."""
+        return self._stream.uuid
+
+    @property
+    def property_version(self) -> int:
+        """Version of the metadata that were fetched, 0 if they were not."""
+        return self._stream.property_version
+
+    @property
+    def pinned_version(self) -> int | None:
+        """The version that reads use by default, or None for the latest."""
+        return self._stream.pinned_version
+
+    def refresh_metadata(self) -> None:
+        """Fetches collection, tags and annotations again.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream = client.stream_from_uuid(stream.uuid)
+            >>> stream.refresh_metadata()
+            >>> stream.collection
+            'docs/examples'
+        """
+        self._loop.run(self._stream.refresh_metadata())
+
+    def tags(self, refresh: bool = False) -> dict[str, str]:
+        """Returns a copy of its tags, fetching them if they are not known.
+
+        Args:
+            refresh: Fetch them even so.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return self._loop.run(self._stream.tags(refresh))
+
+    def annotations(self, refresh: bool = False) -> dict[str, Any]:
+        """Returns a copy of its annotations, fetching them if they are not known.
+
+        Args:
+            refresh: Fetch them even so.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return self._loop.run(self._stream.annotations(refresh))
+
+    def get_latest_version(self) -> int:
+        """Returns the version of the last commit.
+
+        Points inserted since are in no numbered version yet: reads of the latest data see them,
+        reads at this version do not. `flush` commits them.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return self._loop.run(self._stream.get_latest_version())
+
+    def pin_version(self, version: int | None) -> None:
+        """Makes reads that name no version use this one; None makes them use the latest again.
+
+        Args:
+            version: A version of the data, which must have been committed.
+        """
+        self._stream.pin_version(version)
+
+    def insert(self, data: InsertData, merge: str = "never") -> int:
+        """Stores points, and returns when they are durable.
+
+        Either all points are good, or none is sent. Reads of the latest data see them at once; a
+        numbered version holds them after `flush`, or after the server has committed them by itself.
+        More than 50,000 points go in several requests, and other readers may see some before the
+        rest.
+
+        Args:
+            data: Points in any form of `InsertData`: an Arrow table, a frame, numpy arrays, a
+                mapping, or pairs. Order does not matter.
+            merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
+                a new point with the same value, `retain` keeps the old value, `replace` the new.
+
+        Returns:
+            The version of the last commit, which is that before the insert unless the server
+            committed on the way.
+
+        Raises:
+            BadValue: A value is null, NaN or infinite.
+            BTRDBTypeError: The data have none of these forms.
+            BTRDBValueError: There is no such merge policy.
+            InvalidTimeRange: A time lies outside the instants a stream can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
+            11
+        """
+        return self._loop.run(self._stream.insert(data, merge))
+
+    def flush(self) -> None:
+        """Commits the points that are in no numbered version yet.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        self._loop.run(self._stream.flush())
+
+    def raw_values(
+        self,
+        start: Instant,
+        end: Instant,
+        version: int | None = None,
+        schema: pa.Schema | None = RAW_F64_SCHEMA,
+    ) -> pa.Table:
+        """Returns the points of `[start, end)`, ascending by time.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the result, matched by position; None is `RAW_F64_SCHEMA`. The time
+                may also be int64, the value float32.
+
+        Returns:
+            A table of the schema; without rows if there is no point.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> table = stream.raw_values(start, end)
+            >>> table.column_names, table.num_rows
+            (['time', 'value'], 10)
+        """
+        return self._loop.run(self._stream.raw_values(start, end, version, schema))
+
+    def count(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        version: int | None = None,
+    ) -> int:
+        """Returns the exact number of points.
+
+        Args:
+            start: First instant; None counts from the beginning of time.
+            end: The instant after the last one; None counts to the end of time.
+            version: Version to read; None is the pinned one, or else the latest.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream.count(), stream.count(start, start + 1)
+            (10, 1)
+        """
+        return self._loop.run(self._stream.count(start, end, version))
+
+    def nearest(
+        self, time: Instant, version: int | None = None, backward: bool = False
+    ) -> RawPoint | None:
+        """Returns the first point at or after a time, or the last one before it.
+
+        Args:
+            time: The instant; looking forward it is included, looking backward it is not.
+            version: Version to read; None is the pinned one, or else the latest.
+            backward: Look backward.
+
+        Returns:
+            The point, or None if there is none on that side.
+
+        Raises:
+            InvalidTimeRange: The time lies outside the instants a stream can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream.nearest(start + 1)
+            RawPoint(2017-07-14T02:40:00.100000000Z, 2.0)
+        """
+        return self._loop.run(self._stream.nearest(time, version, backward))
+
+    def earliest(self, version: int | None = None) -> RawPoint | None:
+        """Returns the first point, or None if the stream is empty.
+
+        Args:
+            version: Version to read; None is the pinned one, or else the latest.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return self._loop.run(self._stream.earliest(version))
+
+    def latest(self, version: int | None = None) -> RawPoint | None:
+        """Returns the last point, or None if the stream is empty.
+
+        Args:
+            version: Version to read; None is the pinned one, or else the latest.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        return self._loop.run(self._stream.latest(version))
+
+    # </mirrored>
+
+
+class StreamSet(Sequence[Stream]):
+    """Streams in a fixed order, asked together.
+
+    A call is one loop in the core, whatever the number of streams: up to `concurrency_limit`
+    requests are in flight at once. If a stream fails, the others are given up and the error names
+    its uuid.
+
+    It has a length, an order and indexes like a list; a UUID or its text finds the stream of that
+    uuid, and a slice is a set.
+    """
+
+    def __init__(self, streams: list[Stream] = []) -> None:  # noqa: B006 - documented default, never changed
+        """Collects streams of one client.
+
+        Args:
+            streams: The streams, in the order in which results come.
+        """
+        self._members = list(streams)
+        for stream in self._members:
+            if not isinstance(stream, Stream):
+                raise BTRDBTypeError(
+                    f"a set of streams takes `Stream`, not `{type(stream).__name__}`"
+                )
+        self._loop = self._members[0]._loop if self._members else ClientEventLoop()
+        self._streams = AsyncStreamSet([stream._stream for stream in self._members])
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __iter__(self) -> Iterator[Stream]:
+        return iter(self._members)
+
+    @overload
+    def __getitem__(self, key: int | UUID | str) -> Stream: ...
+    @overload
+    def __getitem__(self, key: slice) -> StreamSet: ...
+    def __getitem__(self, key: int | slice | UUID | str) -> Stream | StreamSet:
+        if isinstance(key, slice):
+            return StreamSet(self._members[key])
+        if isinstance(key, int):
+            return self._members[key]
+        return self._members[self._streams._place(as_uuid(key))]
+
+    def __contains__(self, item: object) -> bool:
+        return (item._stream if isinstance(item, Stream) else item) in self._streams
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StreamSet) and other._streams == self._streams
+
+    def __hash__(self) -> int:
+        return hash(self._streams)
+
+    def __repr__(self) -> str:
+        return display.streams_text(type(self).__name__, list(self._streams))
+
+    def _repr_html_(self) -> str:
+        return display.streams_html(list(self._streams))
+
+    def _wrap_set(self, streams: AsyncStreamSet) -> StreamSet:
+        return StreamSet([self[stream.uuid] for stream in streams])
+
+    def windowed_values(
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        versions: list[int] | None = None,
+        single_stream_schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> list[pa.Table | None]:
+        """Returns statistics of each stream in windows; see `Stream.windowed_values`.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            width: Length of a window: a `PW`, nanoseconds, or a timedelta.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
+
+        Returns:
+            A table for each stream, in their order, or None for a stream without points there.
+
+        Example:
+            >>> [table.num_rows for table in streams.windowed_values(start, end, PW[28])]
+            [4, 4]
+        """
+        call = self._streams._windowed_values(start, end, width, versions, single_stream_schema)
+        return self._loop.run(call)
+
+    # <mirrored from AsyncStreamSet as _streams>
+
+    def refresh_metadata(self) -> None:
+        """Fetches collection, tags and annotations of every stream.
+
+        Raises:
+            StreamNotFoundError: A stream does not exist.
+        """
+        self._loop.run(self._streams.refresh_metadata())
+
+    def get_latest_version(self) -> dict[UUID, int]:
+        """Returns the version of the last commit of each stream.
+
+        Raises:
+            StreamNotFoundError: A stream does not exist.
+        """
+        return self._loop.run(self._streams.get_latest_version())
+
+    def pin_versions(self, versions: dict[UUID | str, int] | None = None) -> Self:
+        """Makes reads that name no version use these, and returns the set itself.
+
+        Args:
+            versions: A version for each stream that is to be pinned; streams that are not named
+                read the latest data. None pins every stream to its latest version, in which points
+                that were not flushed are missing.
+
+        Raises:
+            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+        """
+        self._loop.run(self._streams.pin_versions(versions))
+        return self
+
+    def filter(
+        self,
+        collection: str | re.Pattern[str] | None = None,
+        name: str | re.Pattern[str] | None = None,
+        unit: str | re.Pattern[str] | None = None,
+        tags: dict[str, str] | None = None,
+        annotations: dict[str, str] | None = None,
+    ) -> StreamSet:
+        """Returns a set of the streams whose metadata match everything given.
+
+        Args:
+            collection: Text that equals the collection but for case, or a compiled pattern that is
+                found in it.
+            name: The same for the name.
+            unit: The same for the unit.
+            tags: Pairs that the tags must contain.
+            annotations: Pairs that the annotations must contain.
+
+        Raises:
+            BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
+            InvalidOperation: The metadata of a stream have not been fetched.
+
+        Example:
+            >>> [stream.name for stream in streams.filter(name=re.compile("^L1"))]
+            ['L1MAG']
+        """
+        return self._wrap_set(self._streams.filter(collection, name, unit, tags, annotations))
+
+    def insert(
+        self, data_map: Mapping[UUID | str, InsertData], merge: str = "never"
+    ) -> dict[UUID, int]:
+        """Stores points in several streams at once; see `Stream.insert`.
+
+        Either all points of all streams are good, or none is sent.
+
+        Args:
+            data_map: Points for each stream, in any form of `InsertData`.
+            merge: What happens to a time that has a value: `never`, `equal`, `retain`, `replace`.
+
+        Returns:
+            The version of the last commit of each stream that was given points.
+
+        Raises:
+            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+        """
+        return self._loop.run(self._streams.insert(data_map, merge))
+
+    def flush(self) -> None:
+        """Commits the points of every stream that are in no numbered version yet.
+
+        Raises:
+            StreamNotFoundError: A stream does not exist.
+        """
+        self._loop.run(self._streams.flush())
+
+    def raw_values(
+        self,
+        start: Instant,
+        end: Instant,
+        versions: list[int] | None = None,
+        single_stream_schema: pa.Schema | None = RAW_F64_SCHEMA,
+    ) -> list[pa.Table | None]:
+        """Returns the points of `[start, end)` of each stream; see `Stream.raw_values`.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            single_stream_schema: Schema of each table; None is `RAW_F64_SCHEMA`.
+
+        Returns:
+            A table for each stream, in their order, or None for a stream without points there.
+
+        Example:
+            >>> [table.num_rows for table in streams.raw_values(start, end)]
+            [10, 10]
+        """
+        return self._loop.run(self._streams.raw_values(start, end, versions, single_stream_schema))
+
+    def count(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        versions: list[int] | None = None,
+    ) -> dict[UUID, int]:
+        """Returns the exact number of points of each stream; see `Stream.count`.
+
+        Args:
+            start: First instant; None counts from the beginning of time.
+            end: The instant after the last one; None counts to the end of time.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+
+        Example:
+            >>> sum((streams.count()).values())
+            20
+        """
+        return self._loop.run(self._streams.count(start, end, versions))
+
+    def earliest(self) -> dict[UUID, RawPoint | None]:
+        """Returns the first point of each stream, None for an empty one."""
+        return self._loop.run(self._streams.earliest())
+
+    def latest(self) -> dict[UUID, RawPoint | None]:
+        """Returns the last point of each stream, None for an empty one."""
+        return self._loop.run(self._streams.latest())
+
+    # </mirrored>

@@ -1,0 +1,60 @@
+"""How streams and sets look in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Protocol
+from uuid import UUID
+
+__all__ = ["stream_text", "streams_html", "streams_text"]
+
+_ROWS_SHOWN = 10
+
+
+class _Described(Protocol):
+    """What is shown of a stream; None where the server has not been asked."""
+
+    @property
+    def uuid(self) -> UUID: ...
+    @property
+    def collection(self) -> str | None: ...
+    @property
+    def name(self) -> str | None: ...
+    @property
+    def unit(self) -> str | None: ...
+
+
+def stream_text(stream: _Described) -> str:
+    """Returns one line for a stream."""
+    if stream.collection is None:
+        return f"<{type(stream).__name__} {stream.uuid}>"
+    unit = f" [{stream.unit}]" if stream.unit else ""
+    return f"<{type(stream).__name__} {stream.collection}/{stream.name}{unit} {stream.uuid}>"
+
+
+def streams_text(title: str, streams: Sequence[_Described]) -> str:
+    """Returns a set as a table in plain text."""
+    head = f"<{title} of {len(streams)} stream{'' if len(streams) == 1 else 's'}>"
+    rows = [_row(stream) for stream in streams[:_ROWS_SHOWN]]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if len(streams) > _ROWS_SHOWN:
+        lines.append(f"... and {len(streams) - _ROWS_SHOWN} more")
+    return "\n  ".join([head, *lines])
+
+
+def streams_html(streams: Sequence[_Described]) -> str:
+    """Returns streams as a table for a notebook; every text is escaped."""
+    head = "".join(f"<th>{title}</th>" for title in ("collection", "name", "unit", "uuid"))
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(stream)) + "</tr>"
+        for stream in streams[:_ROWS_SHOWN]
+    )
+    rest = len(streams) - _ROWS_SHOWN
+    more = f"<p>... and {rest} more</p>" if rest > 0 else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
+
+
+def _row(stream: _Described) -> tuple[str, str, str, str]:
+    return (stream.collection or "", stream.name or "", stream.unit or "", str(stream.uuid))

@@ -1,0 +1,123 @@
+"""What an insert takes, as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+
+from pingthings.timeseries.constants import RAW_F64_SCHEMA
+from pingthings.timeseries.exceptions import BadValue, BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
+
+__all__ = ["InsertData", "to_arrow"]
+
+InsertData: TypeAlias = (
+    "Any | Mapping[Instant, float] | Sequence[tuple[Instant, float]] | tuple[np.ndarray, np.ndarray]"
+)
+"""Points to insert, in one of these forms:
+
+* an Arrow table, record batch or reader, or any object with `__arrow_c_stream__`, such as a polars
+  or pandas frame: two columns, times (timestamps of any unit and zone, naive ones being UTC, or
+  int64 nanoseconds) and numbers;
+* a pair of numpy arrays, times (int64 or datetime64) and values;
+* a pandas series, or a frame of one column, with a time index;
+* a mapping from times to values, or an iterable of pairs (time, value), where a time is whatever
+  `to_nanoseconds` takes.
+"""
+
+_PAIR = 2
+
+
+def to_arrow(data: InsertData) -> Any:
+    """Returns an object with `__arrow_c_stream__` that holds the points.
+
+    Raises:
+        BTRDBTypeError: The data have none of the forms of `InsertData`.
+        BadValue: A value is missing or no number.
+    """
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if hasattr(data, "index") and hasattr(data, "to_numpy"):
+        return _pandas(data)
+    if hasattr(data, "__arrow_c_stream__"):
+        return data
+    if hasattr(data, "__arrow_c_array__"):
+        return pa.Table.from_batches([pa.record_batch(data)])
+    if isinstance(data, tuple) and len(data) == _PAIR and isinstance(data[0], np.ndarray):
+        return _columns(data[0], np.asarray(data[1]))
+    if isinstance(data, Mapping):
+        return _pairs(data.items())
+    if isinstance(data, Iterable) and not isinstance(data, str | bytes | np.ndarray):
+        return _pairs(data)
+    raise BTRDBTypeError(
+        f"cannot insert a `{type(data).__name__}`; give an Arrow table or frame of two columns, a "
+        "pair of numpy arrays, a mapping, or pairs (time, value)"
+    )
+
+
+def _pandas(data: Any) -> pa.Table:
+    """A series, or a frame of one column, with its index; a frame of two columns without."""
+    columns = getattr(data, "columns", None)
+    if columns is None:
+        return _columns(_index(data.index), data.to_numpy())
+    if len(columns) == 1:
+        return _columns(_index(data.index), data.iloc[:, 0].to_numpy())
+    if len(columns) == _PAIR:
+        return _columns(_index(data.iloc[:, 0]), data.iloc[:, 1].to_numpy())
+    raise BTRDBTypeError(
+        f"a frame of {len(columns)} columns; give times and values, or one column with a time index"
+    )
+
+
+def _index(times: Any) -> np.ndarray[Any, Any]:
+    """Times with a zone would come as objects otherwise; this gives them in UTC."""
+    if times.dtype.kind == "M":
+        return np.asarray(times.to_numpy(dtype="datetime64[ns]"))
+    return np.asarray(times.to_numpy())
+
+
+def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Table:
+    if times.ndim != 1 or times.shape != values.shape:
+        raise BTRDBTypeError(
+            f"times of shape {times.shape} and values of shape {values.shape}; give two arrays of "
+            "one dimension and the same length"
+        )
+    if times.dtype.kind not in "iuM":
+        raise BTRDBTypeError(
+            f"times of type `{times.dtype}`; give int64 nanoseconds or datetime64, since floats "
+            "cannot hold them"
+        )
+    if times.dtype.kind == "M":
+        exact = times.astype("datetime64[ns]")
+        # numpy lets an overflow pass in silence; going back shows it.
+        if not np.array_equal(exact.astype(times.dtype), times):
+            raise InvalidTimeRange("a time does not fit in nanoseconds, or is missing (NaT)")
+        times = exact
+    return pa.table([pa.array(times), pa.array(values)], names=RAW_F64_SCHEMA.names)
+
+
+def _pairs(pairs: Iterable[Any]) -> pa.Table:
+    times: list[int] = []
+    values: list[float] = []
+    for row, pair in enumerate(pairs):
+        try:
+            time, value = pair
+        except (TypeError, ValueError):
+            raise BTRDBTypeError(f"row {row} is `{pair!r}`; give pairs (time, value)") from None
+        # Most times are ints already, and there may be millions.
+        times.append(time if type(time) is int else _time(time, row))
+        values.append(value)
+    try:
+        columns = [pa.array(times, pa.int64()), pa.array(values, pa.float64(), from_pandas=False)]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise BadValue(f"a value is no number, or a time does not fit: {error}") from error
+    return pa.table(columns, names=RAW_F64_SCHEMA.names)
+
+
+def _time(time: object, row: int) -> int:
+    if time is None:
+        raise BTRDBTypeError(f"row {row} has no time")
+    return to_nanoseconds(time)  # type: ignore[arg-type, return-value] # it checks the type itself

@@ -1,0 +1,137 @@
+"""Writes the mirrored regions of `client.py` from `async_client.py`.
+
+A region `# <mirrored from AsyncX as _attribute>` ... `# </mirrored>` gets every public method and
+property of `AsyncX` that the synchronous class does not write by hand outside the region: the same
+signature and docstring without `await` and the prefix `Async`, and a body that runs the coroutine.
+A method whose line ends in `# async only` is left out.
+
+    python tools/mirror_sync.py           writes the regions
+    python tools/mirror_sync.py --check   fails if they are not current
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent / "python" / "pingthings" / "timeseries"
+SOURCE = PACKAGE / "async_client.py"
+TARGET = PACKAGE / "client.py"
+REGION = re.compile(
+    r"(?P<open>    # <mirrored from (?P<source>\w+) as (?P<attribute>\w+)>\n)"
+    r"(?P<text>.*?)"
+    r"(?P<close>    # </mirrored>\n)",
+    re.DOTALL,
+)
+ASYNC_ONLY = "# async only"
+
+Method = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def synchronous(text: str) -> str:
+    """Text of the asynchronous side, as the synchronous side says it."""
+    text = re.sub(r"\bAsync(Client|StreamSet|Stream)\b", r"\1", text)
+    text = re.sub(r"\basync (with|for)\b", r"\1", text)
+    text = re.sub(r"\(await ((?:[^()]|\([^()]*\))+?\))\)(?=\[)", r"\1", text)
+    text = re.sub(r"\bAsyncIterator\b", "Iterator", text)
+    return re.sub(r"\bawait ", "", text)
+
+
+def methods_of(tree: ast.Module, name: str) -> list[Method]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            return [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    sys.exit(f"mirror_sync: {SOURCE.name} has no class {name}")
+
+
+def arguments(method: Method) -> str:
+    """The call's arguments, handed on by position and by keyword as they are declared."""
+    spec = method.args
+    handed = [arg.arg for arg in (*spec.posonlyargs, *spec.args)][1:]
+    handed += [f"{arg.arg}={arg.arg}" for arg in spec.kwonlyargs]
+    return ", ".join(handed)
+
+
+def body(method: Method, attribute: str) -> str:
+    names = {ast.unparse(decorator) for decorator in method.decorator_list}
+    target = f"self.{attribute}.{method.name}"
+    if any(name.endswith(".setter") for name in names):
+        return f"{target} = {method.args.args[1].arg}"
+    if "property" in names:
+        return f"return {target}"
+    returns = ast.unparse(method.returns) if method.returns else "None"
+    call = f"{target}({arguments(method)})"
+    if returns.startswith("AsyncIterator"):
+        return f"return self._loop.iterate({call})"
+    if isinstance(method, ast.AsyncFunctionDef):
+        call = f"self._loop.run({call})"
+    match returns:
+        case "Self":
+            return f"{call}\n        return self"
+        case "None":
+            return call
+        case "AsyncStream":
+            return f"return self._wrap_stream({call})"
+        case "AsyncStreamSet":
+            return f"return self._wrap_set({call})"
+        case _:
+            return f"return {call}"
+
+
+def mirrored(method: Method, lines: list[str], attribute: str) -> str:
+    first = method.decorator_list[0].lineno if method.decorator_list else method.lineno
+    has_docstring = ast.get_docstring(method) is not None
+    end = method.body[0].end_lineno if has_docstring else method.body[0].lineno - 1
+    text = "".join(lines[first - 1 : end])
+    text = re.sub(r"^(\s*)async def ", r"\1def ", text, flags=re.MULTILINE)
+    return f"{synchronous(text)}        {body(method, attribute)}\n"
+
+
+def region(match: re.Match[str], source: str, target: str) -> str:
+    lines = source.splitlines(keepends=True)
+    by_hand = {
+        m.name
+        for m in methods_of(ast.parse(REGION.sub("", target)), match["source"].removeprefix("Async"))
+    }
+    written = [
+        mirrored(method, lines, match["attribute"])
+        for method in methods_of(ast.parse(source), match["source"])
+        if not method.name.startswith("_")
+        and method.name not in by_hand
+        and ASYNC_ONLY not in lines[method.lineno - 1]
+    ]
+    return "\n".join([match["open"], *written, match["close"]])
+
+
+def formatted(text: str) -> str:
+    ruff = Path(sys.executable).parent / "ruff"
+    done = subprocess.run(
+        [ruff, "format", "--stdin-filename", TARGET, "-"],
+        input=text,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def main() -> None:
+    """Writes or checks the regions."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--check", action="store_true", help="fail if a region is not current")
+    check = parser.parse_args().check
+    source, target = SOURCE.read_text("utf-8"), TARGET.read_text("utf-8")
+    current = formatted(REGION.sub(lambda match: region(match, source, target), target))
+    if current == target:
+        return
+    if check:
+        sys.exit(f"mirror_sync: {TARGET.name} is not current; run `make fix`")
+    TARGET.write_text(current, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
