@@ -21,15 +21,12 @@ mod pyo3_client {
         server::Server,
     };
 
-    /// Version of the extension, which is that of the package.
-    #[pymodule_export]
-    const __VERSION__: &str = env!("CARGO_PKG_VERSION");
-
     /// A fork leaves the runtime's threads behind; the end of the interpreter must find none of
     /// them inside Python.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         let at_exit = wrap_pyfunction!(runtime::stop, module)?;
         py.import("atexit")?.call_method1("register", (at_exit,))?;
         let os = py.import("os")?;
