@@ -8,6 +8,16 @@
 //!
 //! The crate is synchronous and knows nothing of the network.
 
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_wrap,
+        clippy::cast_possible_truncation,
+        reason = "numbers in tests are small"
+    )
+)]
+
 mod background;
 mod blocks;
 mod buffer;

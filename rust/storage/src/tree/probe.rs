@@ -90,6 +90,9 @@ impl<'a> Probe<'a> {
             return Ok(());
         };
         let (mut start, mut exponent) = (MIN_TIME, ROOT_EXPONENT);
+        // A node of single nanoseconds fills only the first of its buckets: the bucket above it
+        // says where it ends.
+        let mut end = bucket_start(start, exponent, 64);
         loop {
             let inner = self.segments.inner_at(address, start, exponent)?;
             let bucket = bucket_of(start, exponent, time);
@@ -101,8 +104,9 @@ impl<'a> Probe<'a> {
             else {
                 let previous = next.checked_sub(1).and_then(|at| inner.children.get(at));
                 let from = previous.map_or(start, |child| inner.bucket_end(child.last));
-                let following = inner.children.get(next).map_or(64, |child| child.first);
-                self.range = (from, bucket_start(start, exponent, following));
+                let following = inner.children.get(next);
+                let to = following.map_or(end, |child| inner.bucket_start(child.first));
+                self.range = (from, to);
                 self.held = Held::Nothing;
                 return Ok(());
             };
@@ -112,7 +116,8 @@ impl<'a> Probe<'a> {
             );
             match child.kind {
                 BlockKind::Inner => {
-                    (address, start, exponent) = (child.address, range.0, below(exponent));
+                    (address, exponent) = (child.address, below(exponent));
+                    (start, end) = range;
                     continue;
                 }
                 BlockKind::Leaf => self.held = Held::Leaf(self.segments.leaf(child.address)?),

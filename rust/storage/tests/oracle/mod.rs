@@ -1,0 +1,160 @@
+//! What the engine should answer, computed from plain lists of points.
+
+use pingthings_types::{
+    AlignedWindows, FIRST_MAJOR, MergePolicy, PreciseWindows, Stat, StatPoint, Version, Windows,
+};
+
+/// Points sorted by time, in order of arrival at equal times.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct List(Vec<(i64, f64)>);
+
+impl List {
+    pub(crate) fn between(&self, start: i64, end: i64) -> Vec<(i64, f64)> {
+        self.0
+            .iter()
+            .copied()
+            .filter(|p| start <= p.0 && p.0 < end)
+            .collect()
+    }
+
+    pub(crate) fn nearest(&self, time: i64, backward: bool) -> Option<(i64, f64)> {
+        if backward {
+            self.0.iter().copied().rev().find(|p| p.0 < time)
+        } else {
+            self.0.iter().copied().find(|p| p.0 >= time)
+        }
+    }
+
+    fn stat(&self, start: i64, end: i64) -> Stat {
+        let values: Vec<f64> = self.between(start, end).into_iter().map(|p| p.1).collect();
+        Stat::of_slice(&values)
+    }
+}
+
+/// The aligned windows that hold points.
+pub(crate) fn aligned(list: &List, windows: AlignedWindows) -> Windows {
+    let mut found = Windows::default();
+    let mut rest = list.between(windows.start, windows.end);
+    while let Some(&(first, _)) = rest.first() {
+        let time = windows.window_of(first);
+        let count = rest
+            .iter()
+            .take_while(|p| windows.window_of(p.0) == time)
+            .count();
+        let values: Vec<f64> = rest.drain(..count).map(|p| p.1).collect();
+        found.push(StatPoint {
+            time,
+            stat: Stat::of_slice(&values),
+        });
+    }
+    found
+}
+
+/// All windows, zeros where empty, without an empty last one.
+pub(crate) fn precise(list: &List, windows: PreciseWindows) -> Windows {
+    let mut found = Windows::default();
+    for index in 0..windows.count {
+        let (start, end) = (windows.start_of(index), windows.start_of(index + 1));
+        found.push(StatPoint {
+            time: start,
+            stat: list.stat(start, end),
+        });
+    }
+    found.drop_empty_last();
+    found
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    point: (i64, f64),
+    is_buffered: bool,
+}
+
+/// One stream: every committed version, and what is buffered.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    versions: Vec<List>,
+    latest: Vec<Held>,
+    limit: usize,
+}
+
+impl Oracle {
+    /// A new stream whose buffer is committed at `limit` points.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            versions: vec![List::default()],
+            latest: Vec::new(),
+            limit,
+        }
+    }
+
+    fn buffered(&self) -> usize {
+        self.latest.iter().filter(|held| held.is_buffered).count()
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        let major = FIRST_MAJOR - 1 + self.versions.len() as u64;
+        Version {
+            major,
+            minor: self.buffered() as u64,
+        }
+    }
+
+    fn list(&self) -> List {
+        List(self.latest.iter().map(|held| held.point).collect())
+    }
+
+    pub(crate) fn at(&self, version: u64) -> List {
+        match version {
+            0 => self.list(),
+            v if v <= FIRST_MAJOR => List::default(),
+            v => self.versions[usize::try_from(v - FIRST_MAJOR).unwrap()].clone(),
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        if self.buffered() > 0 {
+            self.versions.push(self.list());
+            for held in &mut self.latest {
+                held.is_buffered = false;
+            }
+        }
+    }
+
+    fn has(&self, test: impl Fn((i64, f64)) -> bool) -> bool {
+        self.latest.iter().any(|held| test(held.point))
+    }
+
+    pub(crate) fn insert(&mut self, points: &[(i64, f64)], policy: MergePolicy) {
+        let asked = points.len() + self.buffered();
+        let mut kept: Vec<(i64, f64)> = Vec::new();
+        for &(time, value) in points {
+            let bits = value.to_bits();
+            let same = |p: (i64, f64)| p.0 == time && p.1.to_bits() == bits;
+            let is_refused = match policy {
+                MergePolicy::Never | MergePolicy::Replace => false,
+                MergePolicy::Equal => self.has(same) || kept.iter().any(|p| same(*p)),
+                MergePolicy::Retain => {
+                    self.has(|p| p.0 == time) || kept.iter().any(|p| p.0 == time)
+                }
+            };
+            if policy == MergePolicy::Replace {
+                kept.retain(|p| p.0 != time);
+                self.latest.retain(|held| held.point.0 != time);
+            }
+            if !is_refused {
+                kept.push((time, value));
+            }
+        }
+        let is_full = !kept.is_empty() && asked >= self.limit;
+        kept.sort_by_key(|p| p.0);
+        self.latest.extend(kept.into_iter().map(|point| Held {
+            point,
+            is_buffered: true,
+        }));
+        self.latest.sort_by_key(|held| held.point.0);
+        if is_full {
+            self.flush();
+        }
+    }
+}
