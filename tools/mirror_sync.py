@@ -56,7 +56,7 @@ def arguments(method: Method) -> str:
     return ", ".join(handed)
 
 
-def body(method: Method, attribute: str) -> str:
+def body(method: Method, attribute: str) -> str:  # noqa: PLR0911 - one for each kind
     names = {ast.unparse(decorator) for decorator in method.decorator_list}
     target = f"self.{attribute}.{method.name}"
     if any(name.endswith(".setter") for name in names):
@@ -93,10 +93,8 @@ def mirrored(method: Method, lines: list[str], attribute: str) -> str:
 
 def region(match: re.Match[str], source: str, target: str) -> str:
     lines = source.splitlines(keepends=True)
-    by_hand = {
-        m.name
-        for m in methods_of(ast.parse(REGION.sub("", target)), match["source"].removeprefix("Async"))
-    }
+    twin = match["source"].removeprefix("Async")
+    by_hand = {method.name for method in methods_of(ast.parse(REGION.sub("", target)), twin)}
     written = [
         mirrored(method, lines, match["attribute"])
         for method in methods_of(ast.parse(source), match["source"])

@@ -128,10 +128,11 @@ def as_filter_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str 
         return {}
     if not isinstance(values, Mapping):
         raise BTRDBTypeError(f"`{name}` maps text to text, it is no `{type(values).__name__}`")
-    for key, value in values.items():
+    pairs: Mapping[Any, Any] = values
+    for key, value in pairs.items():
         if not isinstance(key, str) or not (value is None or isinstance(value, str)):
             raise BTRDBTypeError(f"`{name}` maps text to text, not `{key!r}` to `{value!r}`")
-    return dict(values)
+    return dict(pairs)
 
 
 def as_versions(values: Iterable[int | None] | None, count: int) -> list[int] | None:

@@ -11,7 +11,7 @@ epoch, UTC. Every range is half-open: `start` is included, `end` is not.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID
 
@@ -247,8 +247,8 @@ class AsyncClient:
             annotations: Annotations they must have, likewise.
 
         Example:
-            >>> streams = await client.streams_in_collection("docs/examples", tags={"unit": "volts"})
-            >>> sorted(stream.name for stream in streams)
+            >>> found = await client.streams_in_collection("docs/examples", tags={"unit": "volts"})
+            >>> sorted(stream.name for stream in found)
             ['L1MAG', 'L2MAG']
         """
         found = await self._core.lookup_streams(
@@ -371,7 +371,7 @@ class AsyncStream:
         return stream
 
     @property
-    def client(self) -> AsyncClient:
+    def client(self) -> AsyncClient:  # async only
         """The connection it uses."""
         return self._client
 
@@ -737,7 +737,7 @@ class AsyncStream:
         return await self.nearest(MAXIMUM_TIME, version, backward=True)
 
 
-class AsyncStreamSet(Sequence[AsyncStream]):
+class AsyncStreamSet(Collection[AsyncStream]):
     """Streams in a fixed order, asked together.
 
     A call is one awaitable and one loop in the core, whatever the number of streams: up to
@@ -1082,7 +1082,7 @@ async def _counts(
     last = MAXIMUM_TIME if end is None else as_time(end, "end")
     width = max(last - first, 1)
     tables = await client._core.precise_windows(at, first, last, width, None)
-    return [sum(table["count"].to_pylist()) for table in tables]
+    return [0 if not table.num_rows else int(table["count"][0].as_py()) for table in tables]
 
 
 def _tables(tables: list[pa.Table]) -> list[pa.Table | None]:

@@ -7,7 +7,7 @@ Each class wraps its asynchronous twin over the core's blocking face. What stand
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID
 
@@ -220,8 +220,8 @@ class Client:
             annotations: Annotations they must have, likewise.
 
         Example:
-            >>> streams = client.streams_in_collection("docs/examples", tags={"unit": "volts"})
-            >>> sorted(stream.name for stream in streams)
+            >>> found = client.streams_in_collection("docs/examples", tags={"unit": "volts"})
+            >>> sorted(stream.name for stream in found)
             ['L1MAG', 'L2MAG']
         """
         return self._wrap_set(
@@ -382,11 +382,6 @@ class Stream:
         return self._loop.run(self._stream._windowed_values(start, end, width, version, schema))
 
     # <mirrored from AsyncStream as _stream>
-
-    @property
-    def client(self) -> Client:
-        """The connection it uses."""
-        return self._stream.client
 
     @property
     def uuid(self) -> UUID:
@@ -601,7 +596,7 @@ class Stream:
     # </mirrored>
 
 
-class StreamSet(Sequence[Stream]):
+class StreamSet(Collection[Stream]):
     """Streams in a fixed order, asked together.
 
     A call is one loop in the core, whatever the number of streams: up to `concurrency_limit`

@@ -38,7 +38,10 @@ def streams_text(title: str, streams: Sequence[_Described]) -> str:
     head = f"<{title} of {len(streams)} stream{'' if len(streams) == 1 else 's'}>"
     rows = [_row(stream) for stream in streams[:_ROWS_SHOWN]]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
     if len(streams) > _ROWS_SHOWN:
         lines.append(f"... and {len(streams) - _ROWS_SHOWN} more")
     return "\n  ".join([head, *lines])

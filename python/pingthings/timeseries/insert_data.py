@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from pingthings.timeseries.constants import RAW_F64_SCHEMA
 from pingthings.timeseries.exceptions import BadValue, BTRDBTypeError, InvalidTimeRange
@@ -14,8 +15,20 @@ from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
 
 __all__ = ["InsertData", "to_arrow"]
 
+
+class ArrowStream(Protocol):
+    """Anything that hands out Arrow data: a table, a record batch reader, a frame."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
 InsertData: TypeAlias = (
-    "Any | Mapping[Instant, float] | Sequence[tuple[Instant, float]] | tuple[np.ndarray, np.ndarray]"
+    ArrowStream
+    | pa.RecordBatch
+    | tuple[NDArray[Any], NDArray[Any]]
+    | Mapping[Instant, float]
+    | Mapping[int, float]
+    | Iterable[tuple[Instant, float]]
 )
 """Points to insert, in one of these forms:
 
@@ -38,7 +51,11 @@ def to_arrow(data: InsertData) -> Any:
         BTRDBTypeError: The data have none of the forms of `InsertData`.
         BadValue: A value is missing or no number.
     """
-    if isinstance(data, pa.RecordBatch):
+    return _to_arrow(cast("Any", data))
+
+
+def _to_arrow(data: Any) -> Any:  # noqa: PLR0911 - one for each form
+    if _is(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     if hasattr(data, "index") and hasattr(data, "to_numpy"):
         return _pandas(data)
@@ -46,16 +63,21 @@ def to_arrow(data: InsertData) -> Any:
         return data
     if hasattr(data, "__arrow_c_array__"):
         return pa.Table.from_batches([pa.record_batch(data)])
-    if isinstance(data, tuple) and len(data) == _PAIR and isinstance(data[0], np.ndarray):
+    if _is(data, tuple) and len(data) == _PAIR and _is(data[0], np.ndarray):
         return _columns(data[0], np.asarray(data[1]))
-    if isinstance(data, Mapping):
+    if _is(data, Mapping):
         return _pairs(data.items())
-    if isinstance(data, Iterable) and not isinstance(data, str | bytes | np.ndarray):
+    if _is(data, Iterable) and not _is(data, str | bytes | np.ndarray):
         return _pairs(data)
     raise BTRDBTypeError(
         f"cannot insert a `{type(data).__name__}`; give an Arrow table or frame of two columns, a "
         "pair of numpy arrays, a mapping, or pairs (time, value)"
     )
+
+
+def _is(data: Any, kind: Any) -> bool:
+    """`isinstance` that leaves the static type alone, which is unknown here by nature."""
+    return isinstance(data, kind)
 
 
 def _pandas(data: Any) -> pa.Table:
@@ -72,14 +94,14 @@ def _pandas(data: Any) -> pa.Table:
     )
 
 
-def _index(times: Any) -> np.ndarray[Any, Any]:
+def _index(times: Any) -> NDArray[Any]:
     """Times with a zone would come as objects otherwise; this gives them in UTC."""
     if times.dtype.kind == "M":
         return np.asarray(times.to_numpy(dtype="datetime64[ns]"))
     return np.asarray(times.to_numpy())
 
 
-def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Table:
+def _columns(times: NDArray[Any], values: NDArray[Any]) -> pa.Table:
     if times.ndim != 1 or times.shape != values.shape:
         raise BTRDBTypeError(
             f"times of shape {times.shape} and values of shape {values.shape}; give two arrays of "
@@ -111,7 +133,10 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
         times.append(time if type(time) is int else _time(time, row))
         values.append(value)
     try:
-        columns = [pa.array(times, pa.int64()), pa.array(values, pa.float64(), from_pandas=False)]
+        columns: list[pa.Array[Any]] = [
+            pa.array(times, pa.int64()),
+            pa.array(values, pa.float64(), from_pandas=False),
+        ]
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise BadValue(f"a value is no number, or a time does not fit: {error}") from error
     return pa.table(columns, names=RAW_F64_SCHEMA.names)
@@ -120,4 +145,4 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
 def _time(time: object, row: int) -> int:
     if time is None:
         raise BTRDBTypeError(f"row {row} has no time")
-    return to_nanoseconds(time)  # type: ignore[arg-type, return-value] # it checks the type itself
+    return to_nanoseconds(cast(Instant, time))  # it checks the type itself

@@ -4,6 +4,15 @@ from uuid import UUID
 
 import pyarrow as pa
 
+__all__ = [
+    "Client",
+    "Server",
+    "StreamInfo",
+    "__version__",
+    "connect",
+    "status_codes",
+]
+
 __version__: Final[str]
 
 def status_codes() -> dict[int, str]: ...
@@ -18,6 +27,7 @@ def connect(
     connect_timeout_s: float,
     blocking: bool,
 ) -> Awaitable[Client]: ...
+
 @final
 class StreamInfo:
     @property
@@ -69,7 +79,9 @@ class Client:
     def insert(
         self, data: Sequence[tuple[UUID, Any]], merge: str, *, return_errors: bool = False
     ) -> Awaitable[list[int]]: ...
-    def flush(self, uuids: Sequence[UUID], *, return_errors: bool = False) -> Awaitable[list[int]]: ...
+    def flush(
+        self, uuids: Sequence[UUID], *, return_errors: bool = False
+    ) -> Awaitable[list[int]]: ...
     def raw_values(
         self,
         streams: Sequence[tuple[UUID, int]],

@@ -100,25 +100,24 @@ mod tests {
     #[tokio::test]
     async fn lowering_takes_effect_while_calls_are_out() {
         let limit = Limit::new(3);
-        let (a, b, c) = (
+        let (first, second, third) = (
             limit.acquire().await.unwrap(),
             limit.acquire().await.unwrap(),
             limit.acquire().await.unwrap(),
         );
         limit.resize(1);
-        drop(a);
-        drop(b);
+        drop((first, second));
         assert!(
             would_wait(&limit).await,
             "two returned, but one is still out and one is allowed"
         );
-        drop(c);
-        let d = limit.acquire().await.unwrap();
+        drop(third);
+        let kept = limit.acquire().await.unwrap();
         assert!(would_wait(&limit).await);
         limit.resize(2);
-        let e = limit.acquire().await.unwrap();
+        let other = limit.acquire().await.unwrap();
         assert!(would_wait(&limit).await);
-        drop((d, e));
+        drop((kept, other));
     }
 
     #[tokio::test]

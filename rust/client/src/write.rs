@@ -434,7 +434,7 @@ mod tests {
         let n = i64::try_from(POINTS_PER_CALL).unwrap();
         let values = |n| Arc::new(Float64Array::from(vec![0.0; n])) as ArrayRef;
         let rising = insert(
-            Arc::new(Int64Array::from_iter_values(0..n + 1)),
+            Arc::new(Int64Array::from_iter_values(0..=n)),
             values(POINTS_PER_CALL + 1),
         );
         let rising = rising.unwrap();

@@ -1,4 +1,4 @@
-//! Arrow across the border: tables out, anything with a PyCapsule stream in.
+//! Arrow across the border: tables out, anything that offers an Arrow stream in.
 
 use pingthings_client::{Error, Table};
 use pyo3::{prelude::*, types::PyList};

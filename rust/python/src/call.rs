@@ -64,7 +64,7 @@ fn block<T: Send>(
                 if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK, &mut future).await {
                     return Ok(output);
                 }
-                match Python::try_attach(|py| py.check_signals()) {
+                match Python::try_attach(check_signals) {
                     Some(checked) => checked?,
                     None => return Ok(Err(exiting())),
                 }
@@ -74,6 +74,10 @@ fn block<T: Send>(
             }
         })
     })
+}
+
+fn check_signals(py: Python<'_>) -> PyResult<()> {
+    py.check_signals()
 }
 
 fn exiting() -> Error {

@@ -1,5 +1,11 @@
 //! The class `Client`: one method per call of the core.
 
+#![allow(
+    clippy::too_many_arguments,
+    clippy::needless_pass_by_value,
+    reason = "the signatures are Python's, and PyO3 extracts by value"
+)]
+
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use arrow_schema::SchemaRef;
@@ -20,6 +26,7 @@ use crate::{
 
 /// A whole number of any size; one that no time, width or version could be becomes the nearest
 /// that is none either, so that the core refuses it by its own rules.
+#[derive(Clone, Copy)]
 struct Integer(i64);
 
 impl<'py> FromPyObject<'_, 'py> for Integer {
@@ -353,7 +360,7 @@ impl Client {
         schema: Option<PySchema>,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let range = range(py, &start, &end)?;
+        let range = range(py, start, end)?;
         let wanted = wanted(py, Wanted::raw, schema)?;
         let work = move |core: pingthings_client::Client, (uuid, version)| {
             let wanted = wanted.clone();
@@ -374,7 +381,7 @@ impl Client {
         schema: Option<PySchema>,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let range = range(py, &start, &end)?;
+        let range = range(py, start, end)?;
         let width = u32::try_from(point_width.0)
             .ok()
             .and_then(PointWidth::new)
@@ -408,7 +415,7 @@ impl Client {
         schema: Option<PySchema>,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let range = range(py, &start, &end)?;
+        let range = range(py, start, end)?;
         let width = u64::try_from(width_ns.0)
             .ok()
             .filter(|&width| width > 0)
@@ -461,7 +468,7 @@ fn table(table: Table) -> TableOut {
     TableOut(table)
 }
 
-fn range(py: Python<'_>, start: &Integer, end: &Integer) -> PyResult<TimeRange> {
+fn range(py: Python<'_>, start: Integer, end: Integer) -> PyResult<TimeRange> {
     TimeRange::new(start.0, end.0).map_err(|error| to_exception(py, &error.into()))
 }
 

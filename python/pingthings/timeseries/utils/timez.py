@@ -114,7 +114,7 @@ def datetime_to_ns(dt: datetime) -> int:
         >>> datetime_to_ns(datetime(2018, 1, 1, microsecond=1))
         1514764800000001000
     """
-    if not isinstance(dt, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(dt, datetime):
         raise BTRDBTypeError(f"expected a datetime, got `{type(dt).__name__}`")
     if dt != dt:  # noqa: PLR0124 - NaT is a datetime that does not equal itself
         raise BTRDBValueError("`NaT` is no time")
@@ -427,7 +427,7 @@ def _fraction(name: str, value: Number) -> Fraction:
         return Fraction(int(value))
     if isinstance(value, Fraction):
         return value
-    if not isinstance(value, _FLOATS):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(value, _FLOATS):
         raise BTRDBTypeError(f"`{name}` is a number, not `{type(value).__name__}`")
     if not _is_finite(value):
         raise BTRDBValueError(f"`{name}` is `{value}`; it must be finite")
