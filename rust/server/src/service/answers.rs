@@ -131,3 +131,58 @@ where
         Some(encode(batch))
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+    use pingthings_proto::v5api::RawValuesResponse;
+    use pingthings_storage::{Engine, Options, SystemClock};
+    use pingthings_types::Code;
+
+    use super::*;
+    use crate::Config;
+    use crate::service::Service;
+
+    /// The codes of all answers, 0 for those with data, when `last` comes after `count` of them.
+    async fn codes(
+        count: usize,
+        last: impl Fn() -> Result<RawValuesResponse, Refusal> + Send + 'static,
+    ) -> Vec<u32> {
+        let engine = Engine::in_memory(Arc::new(SystemClock), Options::default()).unwrap();
+        let (working, _idle) = mpsc::channel(1);
+        let service = Service::new(Arc::new(engine), true, Config::default().limits, working);
+        let data = std::iter::repeat_with(|| Ok(RawValuesResponse::default()));
+        let more = data.take(count);
+        let messages = data
+            .take(count)
+            .chain(std::iter::once_with(last))
+            .chain(more);
+        let answers: Vec<Result<RawValuesResponse, _>> =
+            stream(service.0, |_| Ok(Box::new(messages) as Messages<_>))
+                .collect()
+                .await;
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap().stat.map_or(0, |stat| stat.code))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn an_error_after_data_is_the_last_answer() {
+        for count in [0, 1, AHEAD, 3 * AHEAD] {
+            let error = || Err(Refusal::new(Code::StorageError, "gone"));
+            let found = codes(count, error).await;
+            let (last, data) = found.split_last().unwrap();
+            assert_eq!(*last, Code::StorageError.number());
+            assert_eq!(data, vec![0; count]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_after_data_is_answered_too() {
+        let found = codes(3 * AHEAD, || panic!("secret")).await;
+        let (last, data) = found.split_last().unwrap();
+        assert_eq!(*last, Code::InvariantFailure.number());
+        assert_eq!(data, vec![0; 3 * AHEAD]);
+    }
+}

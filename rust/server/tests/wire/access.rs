@@ -225,6 +225,12 @@ async fn calls_that_are_not_here_say_so_by_name() {
     let fixture = Fixture::open().await;
     let channel = channel(&fixture.server).await;
     for (name, code) in [
+        ("SetStreamAnnotations", 501),
+        ("SetStreamTags", 501),
+        ("Changes", 501),
+        ("Delete", 501),
+        ("Obliterate", 501),
+        ("GetMetadataUsage", 501),
         ("GenerateCSV", 501),
         ("SQLQuery", 501),
         ("Subscribe", 501),

@@ -7,9 +7,12 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
+use pingthings_server::{Config, Limits};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, Refused, Stream, answers, points_schema, ramp, table, time_field};
+use crate::fixture::{
+    Fixture, Refused, Stream, answers, numbers, points_schema, ramp, table, time_field,
+};
 
 fn template(fields: Vec<Field>) -> (Schema, Bytes) {
     let schema = Schema::new(fields);
@@ -311,4 +314,103 @@ async fn wide_tables_come_in_small_messages() {
     let found = table(answers.iter().map(|answer| &answer.arrow_bytes));
     assert_eq!((found.num_rows(), found.num_columns()), (20_000, 31));
     assert_eq!(rows(&found)[19_999], (19_999, vec![Some(19_999.0); 30]));
+}
+
+/// The rows of a join by its definition; streams are in the order of time, ties in that of arrival.
+fn joined(
+    streams: &[Vec<(i64, f64)>],
+    (start, end): (i64, i64),
+    period: i64,
+) -> Vec<(i64, Vec<Option<f64>>)> {
+    let mut instants: Vec<i64> = if period == 0 {
+        streams.iter().flatten().map(|point| point.0).collect()
+    } else {
+        (start..end)
+            .step_by(usize::try_from(period).unwrap())
+            .collect()
+    };
+    instants.retain(|instant| (start..end).contains(instant));
+    instants.sort_unstable();
+    instants.dedup();
+    let (before, after) = (period / 2, (period - period / 2).max(1));
+    let cell = |instant: i64, stream: &Vec<(i64, f64)>| {
+        let mut best: Option<(i64, f64)> = None;
+        for &(time, value) in stream.iter().filter(|point| point.0 < end) {
+            let is_near = (instant - before..instant + after).contains(&time);
+            let is_better = best.is_none_or(|(other, _)| {
+                time == other || (time - instant).abs() < (other - instant).abs()
+            });
+            if is_near && is_better {
+                best = Some((time, value));
+            }
+        }
+        best.map(|(_, value)| value)
+    };
+    let rows = instants.into_iter().map(|instant| {
+        let cells = streams.iter().map(|stream| cell(instant, stream));
+        (instant, cells.collect::<Vec<_>>())
+    });
+    rows.filter(|(_, cells)| cells.iter().any(Option::is_some))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_join_over_versions_and_buffers_equals_brute_force() {
+    let fixture = Fixture::with(Config {
+        limits: Limits {
+            rows_per_message: 50,
+            ..Limits::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let mut random = numbers(11);
+    let mut points = |count: u32| -> Vec<(i64, f64)> {
+        (0..count)
+            .map(|_| (i64::from(random() % 2500) - 500, f64::from(random())))
+            .collect()
+    };
+    let (mut streams, mut contents, mut versions) = (Vec::new(), Vec::new(), Vec::new());
+    for count in [0, 1, 300, 300, 2000] {
+        let stream = fixture.stream().await;
+        let mut content = Vec::new();
+        for round in 0..3 {
+            let new = points(count);
+            stream.insert(&new).await.unwrap();
+            if round == 0 {
+                stream.flush().await.unwrap();
+            }
+            content.extend(new);
+            // Every other one is read as it was after the first round.
+            if round == 0 && streams.len() % 2 == 1 {
+                break;
+            }
+        }
+        if streams.len() % 2 == 1 {
+            stream.insert(&points(count)).await.unwrap();
+        }
+        content.sort_by_key(|point| point.0);
+        versions.push(if streams.len() % 2 == 1 { 11 } else { 0 });
+        contents.push(content);
+        streams.push(stream);
+    }
+    let set = Set { fixture, streams };
+    for (range, snap_period_ns) in [
+        ((0, 1000), 0),
+        ((-500, 2000), 0),
+        ((0, 1000), 1),
+        ((-77, 801), 7),
+        ((3, 1501), 40),
+        ((10, 20), 1000),
+        ((-2000, 3000), 333),
+    ] {
+        let params = v5::ArrowMultiValuesParams {
+            version_major: versions.clone(),
+            snap_period_ns,
+            ..set.params(range.0, range.1)
+        };
+        let found = rows(&set.read(params).await.unwrap());
+        let expected = joined(&contents, range, snap_period_ns);
+        assert_eq!(found, expected, "{range:?} every {snap_period_ns} ns");
+    }
 }

@@ -358,15 +358,30 @@ impl Stream {
     }
 
     pub(crate) async fn nearest(&self, time: i64, backward: bool) -> Refused<(i64, f64)> {
+        let found = self.nearest_at(0, time, backward).await;
+        found.map(|(_, point)| point)
+    }
+
+    /// Version and point.
+    pub(crate) async fn nearest_at(
+        &self,
+        version_major: u64,
+        time: i64,
+        backward: bool,
+    ) -> Refused<(Version, (i64, f64))> {
         let params = v5::NearestParams {
             uuid: self.id(),
             time,
-            version_major: 0,
+            version_major,
             backward,
         };
         answer(self.client.clone().nearest(params).await).map(|answer| {
+            let version = Version {
+                major: answer.version_major,
+                minor: answer.version_minor,
+            };
             let point = answer.value.unwrap();
-            (point.time, point.value)
+            (version, (point.time, point.value))
         })
     }
 
@@ -454,6 +469,7 @@ pub(crate) fn table<'a>(streams: impl Iterator<Item = &'a Bytes>) -> RecordBatch
     let mut schema: Option<SchemaRef> = None;
     let mut batches = Vec::new();
     for bytes in streams {
+        assert!(bytes.ends_with(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]));
         let reader = StreamReader::try_new(Cursor::new(bytes), None).unwrap();
         let expected = schema.get_or_insert_with(|| reader.schema());
         assert_eq!(*expected, reader.schema());
@@ -508,4 +524,15 @@ pub(crate) fn ramp(start: i64, step: i64, count: u32) -> Vec<(i64, f64)> {
     (0..count)
         .map(|i| (start + i64::from(i) * step, f64::from(i)))
         .collect()
+}
+
+/// Numbers that look random and are the same in every run.
+pub(crate) fn numbers(seed: u64) -> impl FnMut() -> u32 {
+    let mut state = seed;
+    move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from(state >> 33).unwrap()
+    }
 }

@@ -138,7 +138,11 @@ async fn a_dropped_server_stops() {
 
 #[tokio::test]
 async fn stopping_answers_what_was_asked_before() {
-    let fixture = Fixture::with(small_messages()).await;
+    let fixture = Fixture::with(Config {
+        grace: Duration::MAX,
+        ..small_messages()
+    })
+    .await;
     let stream = fixture.stream().await;
     fill(&stream, 10_000).await;
     let mut client = fixture.client.clone();
@@ -317,6 +321,17 @@ async fn requests_beyond_the_limit_are_refused_by_the_transport() {
     };
     let status = fixture.client.clone().insert(params).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::OutOfRange, "{status}");
+    // So are those that only compression makes small.
+    for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+        let mut client = fixture.client.clone().send_compressed(encoding);
+        let params = v5::ArrowInsertParams {
+            uuid: stream.id(),
+            arrow_bytes: vec![0; 100_000].into(),
+            ..v5::ArrowInsertParams::default()
+        };
+        let status = client.arrow_insert(params).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted, "{status}");
+    }
     assert_eq!(
         stream
             .insert(&[(1, 1.0)])

@@ -152,6 +152,45 @@ async fn create_refuses_what_is_taken_or_not_valid() {
 }
 
 #[tokio::test]
+async fn names_may_be_as_long_as_the_platform_allows_and_tags_left_out() {
+    let mut fixture = Fixture::open().await;
+    let collection = "x".repeat(256);
+    assert_eq!(
+        fixture.create(Uuid::new_v4(), &collection, &[]).await,
+        Ok(())
+    );
+    let stream = Stream {
+        client: fixture.client.clone(),
+        uuid: Uuid::new_v4(),
+    };
+    // Counted in characters, not in bytes.
+    let unit = "µ".repeat(255);
+    let mut params = v5::CreateParams {
+        uuid: stream.id(),
+        collection: collection.clone(),
+        tags: vec![pair("name", None), pair("unit", Some(&unit))],
+        annotations: vec![pair("note", Some(&"n".repeat(1 << 20)))],
+    };
+    answer(fixture.client.create(params.clone()).await).unwrap();
+    let tags = stream.info().await.unwrap().descriptor.unwrap().tags;
+    let expected = [
+        ("distiller", ""),
+        ("ingress", ""),
+        ("name", ""),
+        ("unit", unit.as_str()),
+    ];
+    assert_eq!(tags, pairs(&expected));
+
+    params.uuid = bytes(Uuid::new_v4());
+    params.tags = vec![];
+    params.annotations = vec![pair("note", Some(&"n".repeat((1 << 20) + 1)))];
+    params.collection = "y".to_owned();
+    let refused = answer(fixture.client.create(params).await);
+    assert_eq!(refused.unwrap_err(), 422);
+    assert_eq!(collections(&fixture, "").await, [collection]);
+}
+
+#[tokio::test]
 async fn lookup_finds_by_collection_tags_and_annotations() {
     let mut fixture = Fixture::open().await;
     let mut made = Vec::new();

@@ -166,6 +166,43 @@ async fn a_version_shows_what_was_committed_and_no_more() {
 }
 
 #[tokio::test]
+async fn the_versions_before_the_first_insert_are_empty() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    stream.insert(&[(1, 1.0)]).await.unwrap();
+    stream.flush().await.unwrap();
+    for major in 1..=10 {
+        let version = Version { major, minor: 0 };
+        assert_eq!(stream.raw_at(major, 0, 9).await, Ok((version, vec![])));
+        assert_eq!(stream.aligned_at(major, 0, 9, 0).await, Ok(vec![]));
+        assert_eq!(stream.nearest_at(major, 0, false).await, Err(401));
+    }
+}
+
+#[tokio::test]
+async fn nearest_tells_the_version_it_saw() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    let at = |major, minor| Version { major, minor };
+    stream.insert(&[(10, 1.0)]).await.unwrap();
+    stream.flush().await.unwrap();
+    stream.insert(&[(5, 2.0), (20, 3.0)]).await.unwrap();
+    let newest = at(11, 2);
+    assert_eq!(stream.nearest_at(0, 0, false).await, Ok((newest, (5, 2.0))));
+    assert_eq!(
+        stream.nearest_at(0, 99, true).await,
+        Ok((newest, (20, 3.0)))
+    );
+    // A version named by its number shows nothing that is buffered.
+    for backward in [false, true] {
+        let time = if backward { 99 } else { 0 };
+        assert_eq!(
+            stream.nearest_at(11, time, backward).await,
+            Ok((at(11, 0), (10, 1.0)))
+        );
+        assert_eq!(stream.nearest_at(12, time, backward).await, Err(450));
+    }
+}
+
+#[tokio::test]
 async fn nearest_is_inclusive_forward_and_exclusive_backward() {
     let fixture = Fixture::open().await;
     for flush in [false, true] {

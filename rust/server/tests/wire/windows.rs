@@ -1,8 +1,10 @@
 //! Statistics of windows, by the vectors of the protocol and against brute force.
 
+use pingthings_proto::v5api as v5;
+use pingthings_server::{Config, Limits};
 use pingthings_types::{MAX_TIME, MIN_TIME, Stat};
 
-use crate::fixture::{Fixture, Stream, Window, ramp};
+use crate::fixture::{Fixture, Stream, Window, answers, numbers, ramp};
 
 /// A point every 10 ns on [from, from + 10000).
 fn grid(from: i64) -> Vec<(i64, f64)> {
@@ -181,13 +183,7 @@ async fn a_stream_without_points_has_no_aligned_windows() {
 
 #[tokio::test]
 async fn windows_equal_brute_force_at_any_width() {
-    let mut state = 7u64;
-    let mut random = move || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from(state >> 33).unwrap()
-    };
+    let mut random = numbers(7);
     // 10000 points over about 2^53 ns, with a hole in the middle.
     let mut points: Vec<(i64, f64)> = (0..10000)
         .map(|_| {
@@ -217,6 +213,54 @@ async fn windows_equal_brute_force_at_any_width() {
             check(&points, &windows, width);
         }
     }
+}
+
+#[tokio::test]
+async fn windows_come_in_as_many_messages_as_it_takes() {
+    let rows = 64;
+    let fixture = Fixture::with(Config {
+        limits: Limits {
+            rows_per_message: rows,
+            ..Limits::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let mut stream = fixture.stream().await;
+    let points = grid(10000);
+    stream.insert(&points).await.unwrap();
+    let windows = stream.windows(10000, 20000, 10).await.unwrap();
+    assert_eq!(windows.len(), 1000);
+    check(&points, &windows, 10);
+    let windows = stream.aligned(10000, 20000, 3).await.unwrap();
+    assert_eq!(windows.len(), 1000);
+    check(&points, &windows, 8);
+
+    // 64 windows and an empty last one: what is left out takes no message either.
+    for (end, expected) in [(10640, vec![64]), (10650, vec![64, 1])] {
+        let params = v5::WindowsParams {
+            uuid: stream.id(),
+            start: 10000,
+            end,
+            version_major: 0,
+            width: 10,
+            depth: 0,
+        };
+        let found = answers(stream.client.windows(params).await).await.unwrap();
+        let found: Vec<_> = found.iter().map(|answer| answer.values.len()).collect();
+        assert_eq!(found, expected, "{end}");
+    }
+    let params = v5::WindowsParams {
+        uuid: stream.id(),
+        start: 19360,
+        end: 20010,
+        version_major: 0,
+        width: 10,
+        depth: 0,
+    };
+    let found = answers(stream.client.windows(params).await).await.unwrap();
+    let found: Vec<_> = found.iter().map(|answer| answer.values.len()).collect();
+    assert_eq!(found, [64]);
 }
 
 #[tokio::test]
