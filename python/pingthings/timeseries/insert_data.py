@@ -42,42 +42,70 @@ InsertData: TypeAlias = (
 """
 
 _PAIR = 2
+_TIMES = (pa.int64(), pa.uint64())
 
 
-def to_arrow(data: InsertData) -> Any:
-    """Returns an object with `__arrow_c_stream__` that holds the points.
+def to_arrow(data: InsertData) -> pa.Table:
+    """Returns the points as a table of times and numbers, without copying what is Arrow already.
 
     Raises:
         BTRDBTypeError: The data have none of the forms of `InsertData`.
         BadValue: A value is missing or no number.
+        InvalidTimeRange: A time does not fit in nanoseconds.
     """
-    return _to_arrow(cast("Any", data))
+    table = _table(data)
+    if table.num_columns != _PAIR:
+        raise BTRDBTypeError(f"points of {table.num_columns} columns; give two, times and values")
+    times, values = table.schema.types
+    if table.num_rows and not (pa.types.is_timestamp(times) or times in _TIMES):
+        raise BTRDBTypeError(
+            f"times of type `{times}` in the first column; give timestamps or int64 nanoseconds"
+        )
+    if table.num_rows and not _is_number(values):
+        raise BTRDBTypeError(f"values of type `{values}` in the second column; give numbers")
+    return table
 
 
-def _to_arrow(data: Any) -> Any:  # noqa: PLR0911 - one for each form
-    if _is(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
-    if hasattr(data, "index") and hasattr(data, "to_numpy"):
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+
+
+def _table(data: Any) -> pa.Table:
+    if _is(data, pa.RecordBatchReader):
+        table: pa.Table = data.read_all()
+        return table
+    if hasattr(data, "iloc"):
         return _pandas(data)
-    if hasattr(data, "__arrow_c_stream__"):
-        return data
-    if hasattr(data, "__arrow_c_array__"):
-        return pa.Table.from_batches([pa.record_batch(data)])
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
+        return _arrow(data)
     if _is(data, tuple) and len(data) == _PAIR and _is(data[0], np.ndarray):
-        return _columns(data[0], np.asarray(data[1]))
+        return _columns(data[0], np.asanyarray(data[1]))
     if _is(data, Mapping):
         return _pairs(data.items())
     if _is(data, Iterable) and not _is(data, str | bytes | np.ndarray):
         return _pairs(data)
-    raise BTRDBTypeError(
-        f"cannot insert a `{type(data).__name__}`; give an Arrow table or frame of two columns, a "
-        "pair of numpy arrays, a mapping, or pairs (time, value)"
-    )
+    raise BTRDBTypeError(_unknown(data))
 
 
 def _is(data: Any, kind: Any) -> bool:
     """`isinstance` that leaves the static type alone, which is unknown here by nature."""
     return isinstance(data, kind)
+
+
+def _unknown(data: object) -> str:
+    return (
+        f"cannot insert a `{type(data).__name__}`; give an Arrow table or frame of two columns, a "
+        "pair of numpy arrays, a mapping, or pairs (time, value)"
+    )
+
+
+def _arrow(data: Any) -> pa.Table:
+    try:
+        if hasattr(data, "__arrow_c_stream__"):
+            return pa.table(data)
+        return pa.Table.from_batches([pa.record_batch(data)])
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise BTRDBTypeError(_unknown(data)) from error
 
 
 def _pandas(data: Any) -> pa.Table:
@@ -94,14 +122,19 @@ def _pandas(data: Any) -> pa.Table:
     )
 
 
-def _index(times: Any) -> NDArray[Any]:
-    """Times with a zone would come as objects otherwise; this gives them in UTC."""
-    if times.dtype.kind == "M":
-        return np.asarray(times.to_numpy(dtype="datetime64[ns]"))
-    return np.asarray(times.to_numpy())
+def _index(times: Any) -> np.ndarray[Any, Any]:
+    """Times of any unit and zone, in UTC; pandas itself lets those beyond nanoseconds wrap."""
+    if times.dtype.kind != "M":
+        return np.asarray(times.to_numpy())
+    try:
+        column: Any = cast("Any", pa).array(times)
+        exact = column.cast(pa.timestamp("ns"))
+    except pa.ArrowInvalid as error:
+        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
+    return np.asarray(exact.to_numpy(zero_copy_only=False))
 
 
-def _columns(times: NDArray[Any], values: NDArray[Any]) -> pa.Table:
+def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Table:
     if times.ndim != 1 or times.shape != values.shape:
         raise BTRDBTypeError(
             f"times of shape {times.shape} and values of shape {values.shape}; give two arrays of "
@@ -118,7 +151,22 @@ def _columns(times: NDArray[Any], values: NDArray[Any]) -> pa.Table:
         if not np.array_equal(exact.astype(times.dtype), times):
             raise InvalidTimeRange("a time does not fit in nanoseconds, or is missing (NaT)")
         times = exact
-    return pa.table([pa.array(times), pa.array(values)], names=RAW_F64_SCHEMA.names)
+    elif times.dtype != np.uint64:
+        times = times.astype(np.int64)
+    try:
+        return _named(pa.array(_native(times)), pa.array(_native(values)))
+    except pa.ArrowException as error:
+        raise BTRDBTypeError(f"values of type `{values.dtype}`; give numbers") from error
+
+
+def _named(times: pa.Array[Any], values: pa.Array[Any]) -> pa.Table:
+    columns: list[pa.Array[Any]] = [times, values]
+    return pa.table(columns, names=RAW_F64_SCHEMA.names)
+
+
+def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Arrow takes no bytes in the order of other machines."""
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _pairs(pairs: Iterable[Any]) -> pa.Table:
@@ -133,13 +181,16 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
         times.append(time if type(time) is int else _time(time, row))
         values.append(value)
     try:
-        columns: list[pa.Array[Any]] = [
-            pa.array(times, pa.int64()),
-            pa.array(values, pa.float64(), from_pandas=False),
-        ]
+        instants = pa.array(times, pa.int64())
+    except OverflowError as error:
+        raise InvalidTimeRange(
+            "a time does not fit 64 bits of nanoseconds (1677 to 2262)"
+        ) from error
+    try:
+        numbers = pa.array(values, pa.float64(), from_pandas=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise BadValue(f"a value is no number, or a time does not fit: {error}") from error
-    return pa.table(columns, names=RAW_F64_SCHEMA.names)
+        raise BadValue(f"a value is no number: {error}") from error
+    return _named(instants, numbers)
 
 
 def _time(time: object, row: int) -> int:
