@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from pingthings.timeseries.constants import _PW
@@ -16,12 +16,17 @@ from pingthings.timeseries.exceptions import (
 from pingthings.timeseries.utils.timez import to_nanoseconds
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pingthings.timeseries.utils.timez import Instant
 
 __all__ = [
     "aligned_exponent",
     "as_exponent",
     "as_filter_map",
+    "as_list",
+    "as_mapping",
+    "as_schema",
     "as_text",
     "as_text_map",
     "as_time",
@@ -32,6 +37,8 @@ __all__ = [
 ]
 
 _NS_PER_US = 1000
+
+T = TypeVar("T")
 
 
 def as_uuid(value: UUID | str) -> UUID:
@@ -107,10 +114,44 @@ def aligned_exponent(start: int, end: int, width: int | timedelta | _PW) -> int 
 
 
 def as_text(value: str, name: str) -> str:
-    """Returns the text, which must be text."""
+    """Returns the text, which must be text that UTF-8 can write."""
     if not isinstance(value, str):
         raise BTRDBTypeError(f"`{name}` is text, not a `{type(value).__name__}`")
+    if not _is_writable(value):
+        raise BTRDBValueError(f"`{name}` is {value!a}; half a surrogate pair is no character")
     return value
+
+
+def _is_writable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def as_list(values: Iterable[T], name: str) -> list[T]:
+    """Returns what an iterable holds; text is refused, whose letters are not what was meant."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise BTRDBTypeError(f"`{name}` is a list, not a `{type(values).__name__}`")
+    return list(values)
+
+
+def as_mapping(values: Mapping[UUID | str, T], name: str) -> dict[UUID, T]:
+    """Returns a mapping by uuid, in which no stream is named twice."""
+    if not isinstance(values, Mapping):
+        raise BTRDBTypeError(f"`{name}` maps uuids to values, it is no `{type(values).__name__}`")
+    found = {as_uuid(uuid): value for uuid, value in values.items()}
+    if len(found) != len(values):
+        raise BTRDBValueError(f"`{name}` names a stream twice, as a UUID and as its text")
+    return found
+
+
+def as_schema(schema: pa.Schema | None) -> pa.Schema | None:
+    """Returns the schema, which may come from any library that speaks Arrow."""
+    if schema is not None and not hasattr(schema, "__arrow_c_schema__"):
+        raise BTRDBTypeError(f"a schema is a `pyarrow.Schema`, not a `{type(schema).__name__}`")
+    return schema
 
 
 def as_text_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str]:
@@ -132,6 +173,10 @@ def as_filter_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str 
     for key, value in pairs.items():
         if not isinstance(key, str) or not (value is None or isinstance(value, str)):
             raise BTRDBTypeError(f"`{name}` maps text to text, not `{key!r}` to `{value!r}`")
+        if not _is_writable(key + (value or "")):
+            raise BTRDBValueError(
+                f"`{name}` maps {key!a} to {value!a}; half a surrogate pair is no character"
+            )
     return dict(pairs)
 
 
@@ -139,7 +184,7 @@ def as_versions(values: Iterable[int | None] | None, count: int) -> list[int] | 
     """Returns one version for each of `count` streams, or None if none is given."""
     if values is None:
         return None
-    versions = [as_version(value) for value in values]
+    versions = [as_version(value) for value in as_list(values, "versions")]
     if len(versions) != count:
         raise BTRDBValueError(
             f"{len(versions)} versions for {count} streams; give one for each, in their order"

@@ -20,6 +20,9 @@ from pingthings.timeseries.arguments import (
     aligned_exponent,
     as_exponent,
     as_filter_map,
+    as_list,
+    as_mapping,
+    as_schema,
     as_text,
     as_text_map,
     as_time,
@@ -34,6 +37,7 @@ from pingthings.timeseries.constants import (
     RAW_F64_SCHEMA,
     STAT_F32_SCHEMA,
 )
+from pingthings.timeseries.credentials import resolve_concurrency_limit
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     InvalidOperation,
@@ -129,7 +133,7 @@ class AsyncClient:
             raise BTRDBTypeError(
                 f"the concurrency limit is a whole number, not a `{type(value).__name__}`"
             )
-        self._core.concurrency_limit = max(value, 0)
+        self._core.concurrency_limit = resolve_concurrency_limit(value, {})
 
     async def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
@@ -278,7 +282,7 @@ class AsyncClient:
             >>> streams[0].name
             'L1MAG'
         """
-        streams = AsyncStreamSet([self.stream_from_uuid(uuid) for uuid in uuids])
+        streams = AsyncStreamSet([self.stream_from_uuid(uuid) for uuid in as_list(uuids, "uuids")])
         if fetch_metadata:
             await streams.refresh_metadata()
         return streams
@@ -510,6 +514,7 @@ class AsyncStream:
             >>> await stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
             11
         """
+        merge = as_text(merge, "merge")
         (version,) = await self._client._core.insert([(self._uuid, to_arrow(data))], merge)
         return version
 
@@ -552,7 +557,7 @@ class AsyncStream:
             (['time', 'value'], 10)
         """
         (table,) = await self._client._core.raw_values(
-            [self._at(version)], as_time(start, "start"), as_time(end, "end"), schema
+            [self._at(version)], as_time(start, "start"), as_time(end, "end"), as_schema(schema)
         )
         return table
 
@@ -599,7 +604,7 @@ class AsyncStream:
             as_time(start, "start"),
             as_time(end, "end"),
             as_exponent(point_width),
-            schema,
+            as_schema(schema),
         )
         return table
 
@@ -644,7 +649,7 @@ class AsyncStream:
             as_time(start, "start"),
             as_time(end, "end"),
             as_width_ns(width),
-            schema,
+            as_schema(schema),
         )
         return table
 
@@ -754,7 +759,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         Args:
             streams: The streams, in the order in which results come.
         """
-        self._streams = list(streams)
+        self._streams = as_list(streams, "streams")
         for stream in self._streams:
             if not isinstance(stream, AsyncStream):
                 raise BTRDBTypeError(
@@ -853,7 +858,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         if versions is None:
             named = await self.get_latest_version()
         else:
-            named = {as_uuid(uuid): as_version(version) for uuid, version in versions.items()}
+            given = as_mapping(versions, "versions")
+            named = {uuid: as_version(version) for uuid, version in given.items()}
         for uuid in named:
             self._place(uuid)
         for stream in self._streams:
@@ -913,11 +919,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         Raises:
             StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
         """
-        if not isinstance(data_map, Mapping):
-            raise BTRDBTypeError(
-                f"`data_map` maps uuids to points, it is no `{type(data_map).__name__}`"
-            )
-        data = {as_uuid(uuid): points for uuid, points in data_map.items()}
+        data, merge = as_mapping(data_map, "data_map"), as_text(merge, "merge")
         for uuid in data:
             self._place(uuid)
         if not data:
@@ -958,9 +960,10 @@ class AsyncStreamSet(Collection[AsyncStream]):
             [10, 10]
         """
         at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
+        schema = as_schema(single_stream_schema)
         if not at:
             return []
-        return _tables(await self._core.raw_values(at, first, last, single_stream_schema))
+        return _tables(await self._core.raw_values(at, first, last, schema))
 
     async def aligned_windows(  # async only
         self,
@@ -984,12 +987,11 @@ class AsyncStreamSet(Collection[AsyncStream]):
             A table for each stream, in their order, or None for a stream without points there.
         """
         at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
+        schema = as_schema(single_stream_schema)
         exponent = as_exponent(point_width)
         if not at:
             return []
-        return _tables(
-            await self._core.aligned_windows(at, first, last, exponent, single_stream_schema)
-        )
+        return _tables(await self._core.aligned_windows(at, first, last, exponent, schema))
 
     async def precise_windows(  # async only
         self,
@@ -1013,12 +1015,11 @@ class AsyncStreamSet(Collection[AsyncStream]):
             A table for each stream, in their order, or None for a stream without points there.
         """
         at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
+        schema = as_schema(single_stream_schema)
         width_ns = as_width_ns(width)
         if not at:
             return []
-        return _tables(
-            await self._core.precise_windows(at, first, last, width_ns, single_stream_schema)
-        )
+        return _tables(await self._core.precise_windows(at, first, last, width_ns, schema))
 
     async def _windowed_values(
         self,
