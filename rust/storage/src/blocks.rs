@@ -91,7 +91,7 @@ pub trait Blocks: Send + Sync + Debug {
     /// Cuts the file to `length` bytes.
     fn truncate(&self, name: FileName, length: u64) -> io::Result<()>;
 
-    /// Removes the file.
+    /// Removes the file for good: it does not come back in a crash.
     fn remove(&self, name: FileName) -> io::Result<()>;
 }
 

@@ -41,6 +41,9 @@ pub struct Head {
 ///
 /// A call that changes something returns once the change is durable, and changes all or nothing.
 pub trait Catalog: Send + Sync + Debug {
+    /// Whether no stream was ever created in it.
+    fn is_unused(&self) -> Result<bool, Error>;
+
     /// The committed length of each segment.
     fn segments(&self) -> Result<BTreeMap<u32, u64>, Error>;
 

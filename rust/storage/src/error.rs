@@ -208,9 +208,17 @@ pub enum Error {
         /// What does not hold.
         problem: String,
     },
-    /// The journal failed earlier, so nothing more can be acknowledged.
-    #[error("the journal failed earlier ({cause}): make room or repair the disk, then reopen")]
+    /// What an earlier failed write left in the journal cannot be cut off, so nothing more can be
+    /// acknowledged until it can.
+    #[error("the journal failed earlier ({cause}): make room or repair the disk, then repeat")]
     JournalFailed {
+        /// The first failure.
+        cause: String,
+    },
+    /// A sync of a segment failed: what of it is on disk is unknown, and syncing again would not
+    /// tell. Nothing more is committed; acknowledged points wait in the journal.
+    #[error("a sync failed earlier ({cause}): repair the disk, then reopen")]
+    CommitsFailed {
         /// The first failure.
         cause: String,
     },
@@ -237,7 +245,9 @@ impl Error {
             Self::InvalidVersions { .. } => Code::InvalidVersions,
             Self::Locked { .. } => Code::LockFailed,
             Self::Closed => Code::GenericError,
-            Self::Damaged { .. } | Self::Io { .. } => Code::StorageError,
+            Self::Damaged { .. } | Self::Io { .. } | Self::CommitsFailed { .. } => {
+                Code::StorageError
+            }
             Self::FormatVersion { .. } => Code::UnsupportedRollback,
             Self::Catalog { .. } | Self::CatalogDamaged { .. } => Code::MetadataConnectionError,
             Self::JournalFailed { .. } => Code::JournalError,

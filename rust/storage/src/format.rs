@@ -11,7 +11,7 @@ mod times;
 
 pub(crate) use block::{BLOCK_HEADER, decode_block, seal_block};
 pub(crate) use cursor::{Cursor, Malformed};
-pub(crate) use journal::{FRAME_HEADER, Insert, decode_frame_header, decode_inserts};
+pub(crate) use journal::{FRAME_HEADER, Insert, SYNCED_FRAME, decode_frame_header, decode_inserts};
 pub(crate) use journal::{encode_insert, seal_frame};
 pub(crate) use leaf::{decode_leaf, encode_leaf};
 pub(crate) use node::{InnerParts, decode_inner, decode_run, encode_inner, encode_run};

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::blocks::{Blocks, FileName};
 use crate::error::io_error;
 use crate::format::{
-    FILE_HEADER, FRAME_HEADER, Insert, Malformed, check_file_header, decode_frame_header,
-    decode_inserts, encode_insert, file_header, seal_frame,
+    FILE_HEADER, FRAME_HEADER, Insert, Malformed, SYNCED_FRAME, check_file_header,
+    decode_frame_header, decode_inserts, encode_insert, file_header, seal_frame,
 };
 use crate::group::Group;
 use crate::segment::header_error;
@@ -24,6 +24,8 @@ struct Tail {
     number: u32,
     length: u64,
     is_sealed: bool,
+    /// Why a write behind `length` failed, until what it left is cut off.
+    torn: Option<String>,
 }
 
 /// Inserts in files of frames, one frame for each sync.
@@ -57,6 +59,7 @@ impl Journal {
                 number: last,
                 length: 0,
                 is_sealed: true,
+                torn: None,
             }),
             current: AtomicU32::new(last),
             waiting: Mutex::default(),
@@ -79,6 +82,7 @@ impl Journal {
 
     fn write(&self, records: &[Vec<u8>]) -> Result<u32, Error> {
         let mut tail = self.tail.lock();
+        self.cut(&mut tail)?;
         if tail.is_sealed || tail.length >= self.file_bytes {
             self.begin(&mut tail)?;
         }
@@ -89,16 +93,17 @@ impl Journal {
         for record in records {
             frame.extend_from_slice(record);
         }
-        seal_frame(&mut frame, tail.number, tail.length).map_err(unwritable)?;
+        seal_frame(&mut frame, self.durability, tail.number, tail.length).map_err(unwritable)?;
         let written = self
             .blocks
             .write_at(name, tail.length, &frame)
             .map_err(|e| io_error("write to", name, e))
             .and_then(|()| self.sync(name));
         if let Err(error) = written {
-            // What of the frame is on disk is unknown: cut it off and never write behind it.
+            // What of the frame is on disk is unknown: never write behind it.
             tail.is_sealed = true;
-            let _ = self.blocks.truncate(name, tail.length);
+            tail.torn = Some(error.to_string());
+            let _ = self.cut(&mut tail);
             return Err(error);
         }
         tail.length += frame.len() as u64;
@@ -116,8 +121,42 @@ impl Journal {
         }
     }
 
+    /// Cuts off what a failed write left: only the last file may end in something not whole, so
+    /// no other file is begun before this has succeeded.
+    fn cut(&self, tail: &mut Tail) -> Result<(), Error> {
+        let Some(cause) = tail.torn.clone() else {
+            return Ok(());
+        };
+        let name = FileName::journal(tail.number);
+        let cut = if tail.length > FILE_HEADER as u64 {
+            self.blocks
+                .truncate(name, tail.length)
+                .and_then(|()| self.blocks.sync(name))
+        } else {
+            // Not even the header was ever synced, and after a failure it may be lost.
+            match self.blocks.remove(name) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            }
+        };
+        cut.map_err(|_| Error::JournalFailed { cause })?;
+        if tail.length <= FILE_HEADER as u64 {
+            self.waiting.lock().remove(&tail.number);
+            tail.length = 0;
+        }
+        tail.torn = None;
+        Ok(())
+    }
+
     /// Begins the next file.
     fn begin(&self, tail: &mut Tail) -> Result<(), Error> {
+        if self.durability == Durability::Relaxed && tail.length > 0 {
+            // A file that is not the last one has to be whole whatever happens.
+            let name = FileName::journal(tail.number);
+            self.blocks
+                .sync(name)
+                .map_err(|e| io_error("sync", name, e))?;
+        }
         let name = FileName::journal(tail.number + 1);
         self.blocks
             .create(name)
@@ -130,22 +169,22 @@ impl Journal {
             number: name.number,
             length: FILE_HEADER as u64,
             is_sealed: false,
+            torn: None,
         };
         let mut waiting = self.waiting.lock();
         self.current.store(name.number, Ordering::Release);
         waiting.insert(name.number, 0);
         if waiting.get(&previous) == Some(&0) {
             waiting.remove(&previous);
-            self.remove(previous)?;
+            self.remove(previous);
         }
         Ok(())
     }
 
-    fn remove(&self, number: u32) -> Result<(), Error> {
-        let name = FileName::journal(number);
-        self.blocks
-            .remove(name)
-            .map_err(|e| io_error("remove", name, e))
+    /// Removes a file nobody needs any more. If that fails it only takes room until the next start:
+    /// what is in it is older than the versions of its streams.
+    fn remove(&self, number: u32) {
+        let _ = self.blocks.remove(FileName::journal(number));
     }
 
     /// Counts inserts of a file found on opening as waiting.
@@ -162,7 +201,7 @@ impl Journal {
     }
 
     /// Inserts are in a tree now: files all of whose inserts are, go.
-    pub(crate) fn release(&self, files: &[(u32, usize)]) -> Result<(), Error> {
+    pub(crate) fn release(&self, files: &[(u32, usize)]) {
         let mut gone = Vec::new();
         {
             let mut waiting = self.waiting.lock();
@@ -178,7 +217,9 @@ impl Journal {
                 }
             }
         }
-        gone.into_iter().try_for_each(|number| self.remove(number))
+        for number in gone {
+            self.remove(number);
+        }
     }
 }
 
@@ -196,59 +237,101 @@ pub(crate) struct Contents {
 /// Reads a journal file.
 ///
 /// Only the end of the last file may be incomplete: there the process was killed while writing
-/// what it had not acknowledged.
+/// what it had not acknowledged. A synced frame behind a broken one proves that the broken one was
+/// whole when it was acknowledged, so that is damage.
 pub(crate) fn read_file(
     blocks: &dyn Blocks,
     name: FileName,
     is_last: bool,
 ) -> Result<Contents, Error> {
     let length = blocks.len(name).map_err(|e| io_error("look at", name, e))?;
-    if length < FILE_HEADER as u64 && is_last {
-        return Ok(Contents {
-            inserts: Vec::new(),
-            length: 0,
-            is_torn: true,
-        });
+    let mut contents = Contents {
+        inserts: Vec::new(),
+        length: 0,
+        is_torn: true,
+    };
+    if let Err(error) = check_header(blocks, name, length) {
+        let is_damage = !is_last
+            || matches!(error, Error::FormatVersion { .. })
+            || synced_frame_follows(blocks, name, 0, length)?;
+        return if is_damage { Err(error) } else { Ok(contents) };
     }
-    let mut header = [0; FILE_HEADER];
-    blocks
-        .read_at(name, 0, &mut header)
-        .map_err(|e| io_error("read", name, e))?;
-    check_file_header(name, &header).map_err(|problem| header_error(name, problem))?;
     let damaged = |offset, problem: &str| Error::Damaged {
         file: name.to_string(),
         offset,
         problem: problem.to_owned(),
     };
-    let mut inserts = Vec::new();
     let mut offset = FILE_HEADER as u64;
     while offset < length {
         match read_frame(blocks, name, offset, length)? {
-            Some((frame, next)) => {
-                inserts.extend(decode_inserts(&frame).map_err(|e| damaged(offset, e.0))?);
-                offset = next;
+            Some(frame) => {
+                let inserts = decode_inserts(&frame.payload).map_err(|e| damaged(offset, e.0))?;
+                contents.inserts.extend(inserts);
+                offset = frame.next;
             }
-            None if is_last => break,
+            None if is_last && !synced_frame_follows(blocks, name, offset, length)? => break,
             None => {
                 let problem = "a frame is cut off or its checksum does not fit";
                 return Err(damaged(offset, problem));
             }
         }
     }
-    Ok(Contents {
-        inserts,
-        length: offset,
-        is_torn: offset < length,
-    })
+    contents.length = offset;
+    contents.is_torn = offset < length;
+    Ok(contents)
 }
 
-/// The payload of the frame at `offset` and where the next one begins; `None` if it is not whole.
+fn check_header(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(), Error> {
+    let mut header = [0; FILE_HEADER];
+    let present = usize::try_from(length).map_or(FILE_HEADER, |length| length.min(FILE_HEADER));
+    blocks
+        .read_at(name, 0, &mut header[..present])
+        .map_err(|e| io_error("read", name, e))?;
+    check_file_header(name, &header[..present]).map_err(|problem| header_error(name, problem))
+}
+
+/// Whether a whole frame that was written to a synced journal begins behind `offset`.
+fn synced_frame_follows(
+    blocks: &dyn Blocks,
+    name: FileName,
+    offset: u64,
+    length: u64,
+) -> Result<bool, Error> {
+    const STEP: usize = 1 << 16;
+    const MAGIC: usize = SYNCED_FRAME.len();
+    let mut from = offset + 1;
+    while from + FRAME_HEADER as u64 <= length {
+        let left = usize::try_from(length - from).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; left.min(STEP + MAGIC - 1)];
+        blocks
+            .read_at(name, from, &mut bytes)
+            .map_err(|e| io_error("read", name, e))?;
+        for (at, window) in bytes.windows(MAGIC).enumerate() {
+            if window == SYNCED_FRAME
+                && read_frame(blocks, name, from + at as u64, length)?.is_some()
+            {
+                return Ok(true);
+            }
+        }
+        from += STEP as u64;
+    }
+    Ok(false)
+}
+
+/// A whole frame.
+struct Frame {
+    payload: Vec<u8>,
+    /// Where the next one begins.
+    next: u64,
+}
+
+/// The frame at `offset`; `None` if it is not whole.
 fn read_frame(
     blocks: &dyn Blocks,
     name: FileName,
     offset: u64,
     length: u64,
-) -> Result<Option<(Vec<u8>, u64)>, Error> {
+) -> Result<Option<Frame>, Error> {
     let room = length - offset;
     if room < FRAME_HEADER as u64 {
         return Ok(None);
@@ -257,19 +340,19 @@ fn read_frame(
     blocks
         .read_at(name, offset, &mut header)
         .map_err(|e| io_error("read", name, e))?;
-    let Some(frame) = decode_frame_header(&header) else {
+    let Some(header) = decode_frame_header(&header) else {
         return Ok(None);
     };
-    if u64::from(frame.length) > room - FRAME_HEADER as u64 {
+    if u64::from(header.length) > room - FRAME_HEADER as u64 {
         return Ok(None);
     }
     let from = offset + FRAME_HEADER as u64;
-    let mut payload = vec![0; frame.length as usize];
+    let mut payload = vec![0; header.length as usize];
     blocks
         .read_at(name, from, &mut payload)
         .map_err(|e| io_error("read", name, e))?;
-    let next = from + u64::from(frame.length);
-    Ok(frame
+    let next = from + u64::from(header.length);
+    Ok(header
         .fits(name.number, offset, &payload)
-        .then_some((payload, next)))
+        .then_some(Frame { payload, next }))
 }

@@ -17,9 +17,15 @@ pub(crate) fn open(
     clock: Arc<dyn Clock>,
     options: Options,
 ) -> Result<Store, Error> {
+    let listed = blocks.list().map_err(|e| io_error("list", "files", e))?;
+    if !listed.is_empty() && catalog.is_unused()? {
+        // Files are made for streams only, and going on would remove these as left over.
+        return Err(Error::CatalogDamaged {
+            problem: "it has no stream, but there are files with data".to_owned(),
+        });
+    }
     let committed = catalog.segments()?;
     let segments = Segments::open(Arc::clone(&blocks), &committed, &options)?;
-    let listed = blocks.list().map_err(|e| io_error("list", "journal", e))?;
     let mut files: Vec<FileName> = listed
         .into_iter()
         .filter(|name| name.kind == FileKind::Journal)

@@ -23,6 +23,30 @@ struct Tail {
     length: u64,
     /// Lengths of the segments written to since the last sync.
     unsynced: BTreeMap<u32, u64>,
+    /// The first sync that failed.
+    failure: Option<String>,
+}
+
+impl Tail {
+    const fn new(number: u32, length: u64) -> Self {
+        Self {
+            number,
+            length,
+            unsynced: BTreeMap::new(),
+            failure: None,
+        }
+    }
+
+    /// Refuses once a sync has failed: the system may have dropped what it could not write, and
+    /// the next sync would say nothing of it.
+    fn check(&self) -> Result<(), Error> {
+        match &self.failure {
+            Some(cause) => Err(Error::CommitsFailed {
+                cause: cause.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// All segments: appending to the last, reading from any.
@@ -60,17 +84,9 @@ impl Segments {
                 blocks
                     .truncate(name, length)
                     .map_err(|e| io_error("truncate", name, e))?;
-                Tail {
-                    number,
-                    length,
-                    unsynced: BTreeMap::new(),
-                }
+                Tail::new(number, length)
             }
-            None => Tail {
-                number: 1,
-                length: 0,
-                unsynced: BTreeMap::new(),
-            },
+            None => Tail::new(1, 0),
         };
         Ok(Self {
             blocks,
@@ -83,6 +99,7 @@ impl Segments {
     /// Writes the new blocks of a tree; they count once synced and committed.
     pub(crate) fn append(&self, root: &PlanInner) -> Result<Address, Error> {
         let mut tail = self.tail.lock();
+        tail.check()?;
         if tail.length >= self.segment_bytes {
             tail.number += 1;
             tail.length = 0;
@@ -115,12 +132,17 @@ impl Segments {
 
     /// Makes everything appended so far durable; gives the segments it is in with their lengths.
     pub(crate) fn sync(&self) -> Result<BTreeMap<u32, u64>, Error> {
-        let unsynced = std::mem::take(&mut self.tail.lock().unsynced);
+        let unsynced = {
+            let mut tail = self.tail.lock();
+            tail.check()?;
+            std::mem::take(&mut tail.unsynced)
+        };
         for &number in unsynced.keys() {
             let name = FileName::segment(number);
             if let Err(e) = self.blocks.sync(name) {
-                self.not_recorded(unsynced);
-                return Err(io_error("sync", name, e));
+                let error = io_error("sync", name, e);
+                self.tail.lock().failure = Some(error.to_string());
+                return Err(error);
             }
         }
         Ok(unsynced)

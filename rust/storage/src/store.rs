@@ -169,7 +169,13 @@ impl Store {
         };
         let mut writer = stream.writer.lock();
         let view = stream.view();
-        if view.major != insert.major {
+        if view.major < insert.major {
+            let (uuid, major) = (insert.uuid, insert.major);
+            return Err(Error::CatalogDamaged {
+                problem: format!("it lacks version {major} of stream `{uuid}`"),
+            });
+        }
+        if view.major > insert.major {
             return Ok(());
         }
         let existing = Existing {
@@ -223,7 +229,7 @@ impl Store {
         let version = view.version();
         stream.publish(view);
         writer.since_ns = None;
-        self.journal.release(&std::mem::take(&mut writer.journal))?;
+        self.journal.release(&std::mem::take(&mut writer.journal));
         Ok(version)
     }
 

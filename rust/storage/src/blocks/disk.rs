@@ -123,6 +123,7 @@ impl Blocks for DiskBlocks {
 
     fn remove(&self, name: FileName) -> io::Result<()> {
         self.open.write().remove(&name);
-        fs::remove_file(self.path(name))
+        fs::remove_file(self.path(name))?;
+        self.sync_folder(name.kind)
     }
 }

@@ -152,6 +152,16 @@ fn address(place: Place) -> Result<Option<Address>, Error> {
 }
 
 impl Catalog for SqliteCatalog {
+    fn is_unused(&self) -> Result<bool, Error> {
+        self.read()
+            .query_row(
+                "select not exists (select 1 from streams) and not exists (select 1 from burnt)",
+                [],
+                |row| row.get(0),
+            )
+            .map_err(failed("read"))
+    }
+
     fn segments(&self) -> Result<BTreeMap<u32, u64>, Error> {
         let connection = self.read();
         let mut statement = connection

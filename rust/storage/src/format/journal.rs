@@ -4,6 +4,7 @@ use pingthings_types::{MergePolicy, Points};
 use uuid::Uuid;
 
 use super::{Cursor, Malformed};
+use crate::Durability;
 
 /// Length of the header of a frame.
 pub(crate) const FRAME_HEADER: usize = 16;
@@ -11,9 +12,14 @@ pub(crate) const FRAME_HEADER: usize = 16;
 /// The least room an insert takes.
 const INSERT_HEADER: usize = 16 + 8 + 1 + 4;
 
+/// How a frame begins if everything before it was synced when it was written.
+pub(crate) const SYNCED_FRAME: [u8; 4] = *b"PTfs";
+/// How a frame begins if nobody waited for what is before it.
+pub(crate) const RELAXED_FRAME: [u8; 4] = *b"PTfr";
+
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(crate) struct FrameHeader {
     /// Length of what follows the header.
     pub(crate) length: u32,
     /// Checksum of what follows the header.
@@ -70,13 +76,21 @@ pub(crate) fn encode_insert(
 }
 
 /// Fills in the header of a frame: `buffer` begins with room for it, the payload follows.
-pub(crate) fn seal_frame(buffer: &mut [u8], file: u32, offset: u64) -> Result<(), Malformed> {
+pub(crate) fn seal_frame(
+    buffer: &mut [u8],
+    durability: Durability,
+    file: u32,
+    offset: u64,
+) -> Result<(), Malformed> {
     let (header, payload) = buffer
         .split_first_chunk_mut::<FRAME_HEADER>()
         .ok_or(Malformed("a frame has no header"))?;
     let length =
         u32::try_from(payload.len()).map_err(|_| Malformed("a frame is longer than it can be"))?;
-    header[..4].copy_from_slice(b"PTfr");
+    header[..4].copy_from_slice(match durability {
+        Durability::Synced => &SYNCED_FRAME,
+        Durability::Relaxed => &RELAXED_FRAME,
+    });
     header[4..8].copy_from_slice(&length.to_le_bytes());
     header[8..12].copy_from_slice(&checksum(file, offset, payload).to_le_bytes());
     let crc = crc32c::crc32c(&header[..12]);
@@ -85,15 +99,16 @@ pub(crate) fn seal_frame(buffer: &mut [u8], file: u32, offset: u64) -> Result<()
 }
 
 /// The header of a frame, or `None` if the bytes are none.
-pub(crate) fn decode_frame_header(header: &[u8; FRAME_HEADER]) -> Option<Frame> {
+pub(crate) fn decode_frame_header(header: &[u8; FRAME_HEADER]) -> Option<FrameHeader> {
     let mut cursor = Cursor::new(header);
     let magic = cursor.array::<4>().ok()?;
     let (length, checksum, crc) = (cursor.u32().ok()?, cursor.u32().ok()?, cursor.u32().ok()?);
-    let fits = magic == *b"PTfr" && crc == crc32c::crc32c(&header[..12]);
-    fits.then_some(Frame { length, checksum })
+    let fits =
+        [SYNCED_FRAME, RELAXED_FRAME].contains(&magic) && crc == crc32c::crc32c(&header[..12]);
+    fits.then_some(FrameHeader { length, checksum })
 }
 
-impl Frame {
+impl FrameHeader {
     /// Whether `payload` is what the header was written for.
     pub(crate) fn fits(self, file: u32, offset: u64, payload: &[u8]) -> bool {
         self.checksum == checksum(file, offset, payload)
@@ -158,7 +173,7 @@ mod tests {
         for policy in MergePolicy::ALL {
             encode_insert(&mut buffer, Uuid::from_u128(7), 12, policy, &points).unwrap();
         }
-        seal_frame(&mut buffer, 5, 99).unwrap();
+        seal_frame(&mut buffer, Durability::Synced, 5, 99).unwrap();
         let (header, payload) = buffer.split_first_chunk().unwrap();
         let frame = decode_frame_header(header).unwrap();
         assert!(frame.fits(5, 99, payload));

@@ -1,0 +1,253 @@
+//! A process that inserts is killed at any moment, again and again; everything it was told is
+//! stored is there, once, and every version it was told of reads as it did.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_wrap,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a test fails by panicking and its numbers are small"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use pingthings_storage::{Durability, Engine, NewStream, Options, SystemClock};
+use pingthings_types::{MergePolicy, Points, RawPoint, TimeRange};
+use uuid::Uuid;
+
+/// Where the child works; unless set, there is no child.
+const DIRECTORY: &str = "STORAGE_KILL_DIRECTORY";
+/// The number of the batch each stream goes on with, separated by commas.
+const STARTS: &str = "STORAGE_KILL_STARTS";
+const DURABILITY: &str = "STORAGE_KILL_RELAXED";
+
+const STREAMS: usize = 3;
+const ROUNDS: u64 = 12;
+
+const fn uuid(stream: usize) -> Uuid {
+    Uuid::from_u128(100 + stream as u128)
+}
+
+/// The points of a batch: 1 to 60 of them, at times of their own, a few of them equal.
+fn batch(stream: usize, number: u64) -> Points {
+    let count = 1 + (number * 7_919 + stream as u64 * 31) % 60;
+    let point = |at: u64| RawPoint {
+        time: (number * 1_000 + at / 2) as i64,
+        value: (number * 100 + at) as f64 + stream as f64 / 10.0,
+    };
+    (0..count).map(point).collect()
+}
+
+fn open(directory: &Path, durability: Durability) -> Engine {
+    let options = Options {
+        durability,
+        buffer_points: 700,
+        segment_bytes: 30_000,
+        ..Options::default()
+    };
+    Engine::open_directory(directory, Arc::new(SystemClock), options).unwrap()
+}
+
+/// Writes a whole line at once, so that lines of threads and of the test harness stay apart.
+fn tell(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("\n{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// What the parent runs in a process of its own; by itself it does nothing.
+#[test]
+fn child() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else {
+        return;
+    };
+    let durability = if std::env::var_os(DURABILITY).is_some() {
+        Durability::Relaxed
+    } else {
+        Durability::Synced
+    };
+    let engine = open(Path::new(&directory), durability);
+    let starts = std::env::var(STARTS).unwrap();
+    thread::scope(|scope| {
+        for (stream, start) in starts.split(',').enumerate() {
+            let engine = &engine;
+            let start: u64 = start.parse().unwrap();
+            scope.spawn(move || {
+                for number in start.. {
+                    let points = batch(stream, number);
+                    let version = engine
+                        .insert(uuid(stream), points, MergePolicy::Never)
+                        .unwrap();
+                    let (major, minor) = (version.major, version.minor);
+                    tell(&format!("stored {stream} {number} {major} {minor}"));
+                    if number % 41 == 40 {
+                        let major = engine.flush(uuid(stream)).unwrap().major;
+                        tell(&format!("stored {stream} {number} {major} 0"));
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// What the child said of one stream.
+#[derive(Debug, Default)]
+struct Told {
+    /// How many batches are stored.
+    batches: u64,
+    /// How many points a version has.
+    versions: BTreeMap<u64, usize>,
+}
+
+fn points(stream: usize, batches: u64) -> usize {
+    (0..batches).map(|number| batch(stream, number).len()).sum()
+}
+
+fn note(told: &mut [Told], line: &str) -> bool {
+    let mut words = line.split(' ');
+    if words.next() != Some("stored") {
+        return false;
+    }
+    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
+    let (Some(stream), Some(batch), Some(major), Some(minor)) =
+        (number(), number(), number(), number())
+    else {
+        // The process was killed within the line.
+        return false;
+    };
+    let stream = stream as usize;
+    told[stream].batches = batch + 1;
+    let committed = points(stream, batch + 1) - minor as usize;
+    told[stream].versions.insert(major, committed);
+    true
+}
+
+/// Runs a child until it has told `patience` times that something is stored, and kills it.
+fn run_and_kill(directory: &Path, told: &mut [Told], patience: u64, durability: Durability) {
+    let starts: Vec<_> = told.iter().map(|told| told.batches.to_string()).collect();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(DIRECTORY, directory)
+        .env(STARTS, starts.join(","))
+        .stdout(Stdio::piped());
+    if durability == Durability::Relaxed {
+        command.env(DURABILITY, "1");
+    }
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let (mut line, mut count) = (Vec::new(), 0);
+    // What it said before it died counts, also what nobody had read yet.
+    while lines.read_until(b'\n', &mut line).unwrap() > 0 {
+        let is_whole = line.pop() == Some(b'\n');
+        if is_whole && note(told, std::str::from_utf8(&line).unwrap()) {
+            count += 1;
+            if count == patience {
+                child.kill().unwrap();
+            }
+        }
+        line.clear();
+    }
+    assert!(count >= patience, "the child ended by itself");
+    child.wait().unwrap();
+}
+
+fn read(engine: &Engine, stream: usize, version: u64) -> Vec<(i64, u64)> {
+    let snapshot = engine.snapshot(uuid(stream), version).unwrap();
+    let mut reader = snapshot.raw(TimeRange::ALL);
+    let mut found = Vec::new();
+    while let Some(points) = reader.next_batch(10_000).unwrap() {
+        found.extend(points.iter().map(|p| (p.time, p.value.to_bits())));
+    }
+    found
+}
+
+/// Checks what a killed child left, and counts the batch it was about to acknowledge if it is in.
+fn check(engine: &Engine, stream: usize, told: &mut Told) {
+    let found = read(engine, stream, 0);
+    let expected = |batches| -> Vec<(i64, u64)> {
+        (0..batches)
+            .flat_map(|number| {
+                let points = batch(stream, number);
+                let pairs: Vec<_> = points.iter().map(|p| (p.time, p.value.to_bits())).collect();
+                pairs
+            })
+            .collect()
+    };
+    if found.len() > points(stream, told.batches) {
+        told.batches += 1;
+    }
+    let expected = expected(told.batches);
+    assert_eq!(found, expected, "stream {stream}");
+    let latest = engine.version(uuid(stream)).unwrap().major;
+    for (&major, &count) in &told.versions {
+        assert!(major <= latest);
+        let found = read(engine, stream, major);
+        // Batches are in order of time, so a version is the beginning of what is there now.
+        assert_eq!(found, expected[..count], "stream {stream} version {major}");
+    }
+}
+
+#[test]
+fn a_killed_process_loses_nothing_it_acknowledged() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut told: [Told; STREAMS] = Default::default();
+    {
+        let engine = open(directory.path(), Durability::Synced);
+        for stream in 0..STREAMS {
+            let new = NewStream {
+                uuid: uuid(stream),
+                collection: format!("kill/{stream}"),
+                ..NewStream::default()
+            };
+            engine.create(new).unwrap();
+        }
+    }
+    for round in 0..ROUNDS {
+        let durability = if round % 4 == 3 {
+            Durability::Relaxed
+        } else {
+            Durability::Synced
+        };
+        let patience = 1 + round * round * 37 % 200;
+        run_and_kill(directory.path(), &mut told, patience, durability);
+        let engine = open(directory.path(), durability);
+        for (stream, told) in told.iter_mut().enumerate() {
+            check(&engine, stream, told);
+        }
+        if round % 3 == 0 {
+            // Recovering what was recovered once already comes to the same.
+            copy_crashed(directory.path(), &engine);
+        }
+    }
+    assert!(told.iter().all(|told| told.versions.len() > 2), "{told:?}");
+}
+
+/// Opens a copy of the directory as it is while the engine runs: as if it died right now.
+fn copy_crashed(directory: &Path, engine: &Engine) {
+    let copy = tempfile::tempdir().unwrap();
+    copy_folder(directory, copy.path());
+    let again = open(copy.path(), Durability::Synced);
+    for stream in 0..STREAMS {
+        assert_eq!(read(&again, stream, 0), read(engine, stream, 0));
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
