@@ -56,7 +56,8 @@ pub(super) fn nearest(
     shared: &Shared,
     params: &v5::NearestParams,
 ) -> Result<v5::NearestResponse, Refusal> {
-    let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
+    let uuid = uuid(&params.uuid)?;
+    let snapshot = shared.engine.snapshot(uuid, params.version_major)?;
     let point = snapshot
         .nearest(params.time, params.backward)?
         .ok_or_else(|| {
@@ -67,7 +68,7 @@ pub(super) fn nearest(
             };
             Refusal::new(
                 Code::NoSuchPoint,
-                format!("the stream has no point {side} {}", params.time),
+                format!("stream `{uuid}` has no point {side} {}", params.time),
             )
         })?;
     let version = snapshot.version();
