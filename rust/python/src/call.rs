@@ -64,12 +64,14 @@ fn block<T: Send>(
                 if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK, &mut future).await {
                     return Ok(output);
                 }
+                // A thread that is still here when the interpreter exits is a daemon, and has nobody
+                // left to tell: it waits, without the GIL, for the process to end.
+                if runtime::is_stopped() {
+                    std::future::pending::<()>().await;
+                }
                 match Python::try_attach(check_signals) {
                     Some(checked) => checked?,
-                    None => return Ok(Err(exiting())),
-                }
-                if runtime::is_stopped() {
-                    return Ok(Err(exiting()));
+                    None => std::future::pending().await,
                 }
             }
         })
@@ -78,13 +80,6 @@ fn block<T: Send>(
 
 fn check_signals(py: Python<'_>) -> PyResult<()> {
     py.check_signals()
-}
-
-fn exiting() -> Error {
-    Error::new(
-        ErrorKind::Closed,
-        "the interpreter is exiting: the call was given up",
-    )
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

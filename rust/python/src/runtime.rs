@@ -79,13 +79,10 @@ impl Bridge {
         &self.handle
     }
 
-    /// Ends the completer after its current batch and lets the runtime's threads go.
-    fn stop(&self) {
+    /// Ends the completer after its current batch.
+    fn stop_completer(&self) {
         let _ = self.jobs.send(Job::Stop);
         let _ = self.ended.lock().recv_timeout(STOP_TIMEOUT);
-        if let Some(tokio) = self.tokio.lock().take() {
-            tokio.shutdown_background();
-        }
     }
 }
 
@@ -126,7 +123,10 @@ pub(crate) fn current() -> Result<Arc<Bridge>, Error> {
     match &*before {
         // Another thread was quicker.
         Some(first) => {
-            fresh.stop();
+            fresh.stop_completer();
+            if let Some(tokio) = fresh.tokio.lock().take() {
+                tokio.shutdown_background();
+            }
             Ok(Arc::clone(first))
         }
         None => Ok(fresh),
@@ -141,11 +141,15 @@ pub(crate) fn forked() {
 }
 
 /// Called when the interpreter exits: afterwards no thread of ours is inside Python.
+///
+/// The runtime itself goes on until the process ends: daemon threads may wait in it, and a runtime
+/// that is shut down would panic under them.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) {
     STOPPED.store(true, Ordering::SeqCst);
     if let Some(bridge) = CURRENT.swap(None) {
-        py.detach(|| bridge.stop());
+        py.detach(|| bridge.stop_completer());
+        std::mem::forget(bridge);
     }
 }
 

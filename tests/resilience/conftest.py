@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from uuid import uuid4
+
+import pingthings.timeseries as pt
+import pytest
+from pingthings.server import Server
+from resilience.proxy import Proxy
+
+Script = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A server in this process; the clients under test live in processes of their own."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    with Proxy(server.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def stream(server: Server) -> Iterator[pt.Stream]:
+    """A stream of a thousand points, one a second from the epoch on, with values 0 to 999."""
+    with pt.connect(endpoint=server.endpoint) as client:
+        stream = client.create(uuid4(), f"resilience/{uuid4()}", {"name": "points"})
+        stream.insert([(k * 1_000_000_000, float(k)) for k in range(1000)])
+        yield stream
+
+
+@pytest.fixture
+def script() -> Script:
+    """Runs Python text in a process of its own, which must end before the time is over."""
+
+    def run(
+        text: str, *arguments: str, timeout_s: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-c", text, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    return run

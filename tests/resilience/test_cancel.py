@@ -1,0 +1,82 @@
+"""A call that nobody waits for any more ends on the wire, and leaves the client usable."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pingthings.timeseries as pt
+import pytest
+from pingthings.timeseries.exceptions import ClientClosedError, ConnectionError
+from resilience.proxy import HEADERS, RST_STREAM, Proxy
+
+
+async def test_cancelling_a_task_resets_its_stream(proxy: Proxy) -> None:
+    async with await pt.AsyncClient.connect(endpoint=proxy.endpoint) as client:
+        proxy.hold()
+        called, reset = proxy.frames[HEADERS], proxy.frames[RST_STREAM]
+        task = asyncio.create_task(client.info())
+        assert await asyncio.to_thread(proxy.wait_for_frames, HEADERS, called + 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(proxy.wait_for_frames, RST_STREAM, reset + 1)
+        proxy.release()
+        assert (await client.info())["major_version"] == 5
+
+
+async def test_a_timeout_frees_its_place_under_the_limit(proxy: Proxy) -> None:
+    async with await pt.AsyncClient.connect(endpoint=proxy.endpoint, concurrency_limit=1) as client:
+        proxy.hold()
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await client.info()
+        proxy.release()
+        assert (await client.info())["major_version"] == 5
+
+
+async def test_cancelling_a_set_ends_every_request(proxy: Proxy, stream: pt.Stream) -> None:
+    async with await pt.AsyncClient.connect(
+        endpoint=proxy.endpoint, concurrency_limit=64
+    ) as client:
+        one = client.stream_from_uuid(stream.uuid)
+        streams = pt.AsyncStreamSet([one] * 50)
+        proxy.hold()
+        called, reset = proxy.frames[HEADERS], proxy.frames[RST_STREAM]
+        task = asyncio.create_task(streams.raw_values(0, 10**12))
+        assert await asyncio.to_thread(proxy.wait_for_frames, HEADERS, called + 50)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await asyncio.to_thread(proxy.wait_for_frames, RST_STREAM, reset + 50)
+        proxy.release()
+        assert await one.count() == 1000
+
+
+async def test_closing_ends_calls_in_flight(proxy: Proxy) -> None:
+    client = await pt.AsyncClient.connect(endpoint=proxy.endpoint)
+    proxy.hold()
+    called = proxy.frames[HEADERS]
+    tasks = [asyncio.create_task(client.info()) for _ in range(10)]
+    assert await asyncio.to_thread(proxy.wait_for_frames, HEADERS, called + 10)
+    await client.close()
+    for task in tasks:
+        with pytest.raises(ClientClosedError):
+            await task
+    with pytest.raises(ClientClosedError):
+        await client.info()
+
+
+async def test_a_cut_connection_is_an_error_and_the_next_call_connects_again(
+    proxy: Proxy,
+) -> None:
+    async with await pt.AsyncClient.connect(endpoint=proxy.endpoint) as client:
+        proxy.hold()
+        called = proxy.frames[HEADERS]
+        task = asyncio.create_task(client.info())
+        assert await asyncio.to_thread(proxy.wait_for_frames, HEADERS, called + 1)
+        proxy.cut()
+        with pytest.raises(ConnectionError, match=proxy.endpoint):
+            await task
+        proxy.release()
+        assert (await client.info())["major_version"] == 5
