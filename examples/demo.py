@@ -90,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.keep is not None:
         console.rule("[bold]The data stay", align="left")
         console.print(f"  serve them again:  pingthings serve {options.keep}")
-        console.print(
-            "  and connect:       pt.connect('127.0.0.1:4410')  # the port that it prints"
-        )
+        console.print('  and in Python:     client = pt.connect(endpoint="127.0.0.1:4410")')
     return 0
 
 

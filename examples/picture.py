@@ -112,7 +112,14 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     formatter = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_formatter(formatter)
     if len(panel.lines) > 1:
-        axis.legend(frameon=False, fontsize=8, ncols=len(panel.lines), loc="upper right")
+        # The text of a high mark stands where the legend would.
+        is_taken = any(_is_high(axis, mark) for mark in panel.marks)
+        axis.legend(
+            frameon=False,
+            fontsize=8,
+            ncols=len(panel.lines),
+            loc="center right" if is_taken else "upper right",
+        )
 
 
 def _draw_line(axis: Axes, line: Line, colour: str) -> None:
@@ -131,7 +138,7 @@ def _draw_line(axis: Axes, line: Line, colour: str) -> None:
 def _draw_mark(axis: Axes, mark: Mark) -> None:
     instant: Any = _instant(mark.time)
     axis.plot([instant], [mark.value], "o", ms=6, mfc="none", mec=MARK, mew=1.5, zorder=5)
-    is_low = mark.value < np.mean(axis.get_ylim())
+    is_low = not _is_high(axis, mark)
     axis.annotate(
         mark.text,
         (instant, mark.value),
@@ -142,6 +149,10 @@ def _draw_mark(axis: Axes, mark: Mark) -> None:
         fontsize=8,
         zorder=6,
     )
+
+
+def _is_high(axis: Axes, mark: Mark) -> bool:
+    return mark.value > float(np.mean(axis.get_ylim()))
 
 
 def _instant(time: int) -> np.datetime64:
