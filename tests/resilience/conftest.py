@@ -39,14 +39,12 @@ def stream(server: Server) -> Iterator[pt.Stream]:
 def script() -> Script:
     """Runs Python text in a process of its own, which must end before the time is over."""
 
-    def run(
-        text: str, *arguments: str, timeout_s: float = 60.0
-    ) -> subprocess.CompletedProcess[str]:
+    def run(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-W", "error", "-c", text, *arguments],
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=60,
             check=False,
         )
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pingthings.timeseries as pt
 import pytest
-from pingthings.timeseries.exceptions import ClientClosedError, ConnectionError
+from pingthings.timeseries.exceptions import ClientClosedError, ConnectionError  # noqa: A004
 from resilience.proxy import HEADERS, RST_STREAM, Proxy
 
 

@@ -76,7 +76,7 @@ def end_while_calling(text: str, proxy: Proxy, calls: int) -> tuple[int, str]:
         child.stdin.write("\n")
         child.stdin.flush()
         assert child.stdout.readline() == "calling\n"
-        # The server allows so many per connection; the others wait inside the client for their turn.
+        # The server allows so many per connection; the others wait inside the client.
         assert proxy.wait_for_frames(HEADERS, before + min(calls, 200))
         _, errors = child.communicate("\n", timeout=30)
     return child.returncode, errors

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from resilience.conftest import Script
 from resilience.proxy import Proxy
 
@@ -32,9 +35,6 @@ print(client.info()["major_version"])
 
 
 def test_ctrl_c_ends_a_blocking_call_and_the_client_works_on(proxy: Proxy) -> None:
-    import subprocess
-    import sys
-
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTS, proxy.endpoint],
         stdin=subprocess.PIPE,

@@ -1,0 +1,157 @@
+"""What the package promises about itself."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pingthings
+import pingthings.timeseries as pt
+import pytest
+from pingthings.timeseries import exceptions, pyo3_client
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# The public names. Adding one here is adding it to the contract.
+EXPORTS = {
+    "pingthings": {"AsyncClient", "Client", "__version__", "connect", "timeseries", "utils"},
+    "pingthings.server": {"Server"},
+    "pingthings.timeseries": {
+        *("AsyncClient", "AsyncStream", "AsyncStreamSet", "Client", "Stream", "StreamSet"),
+        *("ClientEventLoop", "RawPoint", "StatPoint", "__version__", "connect"),
+        *("constants", "exceptions", "utils"),
+    },
+    "pingthings.timeseries.async_client": {"AsyncClient", "AsyncStream", "AsyncStreamSet"},
+    "pingthings.timeseries.client": {"Client", "ClientEventLoop", "Stream", "StreamSet"},
+    "pingthings.timeseries.pyo3_client": {
+        *("Client", "Server", "StreamInfo", "__version__", "connect", "status_codes"),
+    },
+    "pingthings.timeseries.utils": {
+        *("currently_as_ns", "datetime_to_ns", "nearest_point_width", "ns_delta"),
+        *("ns_to_datetime", "to_nanoseconds"),
+    },
+}
+
+# Which crates may use which, of ours (docs/design/architecture.md).
+CRATES = {
+    "types": set[str](),
+    "proto": set[str](),
+    "storage": {"types"},
+    "sql": {"types"},
+    "client": {"types", "proto"},
+    "server": {"types", "proto", "storage", "sql"},
+    "python": {"types", "client", "server"},
+    "benches": {"types", "storage"},
+}
+FOREIGN_TO_STORAGE = {"tokio", "tonic", "prost", "arrow-array", "arrow-ipc", "pyo3"}
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_exported_names_are_those_of_the_list(name: str) -> None:
+    module = importlib.import_module(name)
+    assert set(module.__all__) == EXPORTS[name]
+    for export in module.__all__:
+        assert getattr(module, export) is not None
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    missing = []
+    for owner in (pt.AsyncClient, pt.AsyncStream, pt.AsyncStreamSet, pt.Client, pt.Stream):
+        for name, member in inspect.getmembers(owner):
+            if not name.startswith("_") and not inspect.getdoc(member):
+                missing.append(f"{owner.__name__}.{name}")
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    ("source", "twin"),
+    [(pt.AsyncClient, pt.Client), (pt.AsyncStream, pt.Stream), (pt.AsyncStreamSet, pt.StreamSet)],
+)
+def test_twins_take_the_same_arguments(source: type, twin: type) -> None:
+    names = {name for name in vars(source) if not name.startswith("_")} & set(vars(twin))
+    assert len(names) >= 8
+    for name in names:
+        ours, theirs = inspect.getattr_static(source, name), inspect.getattr_static(twin, name)
+        if isinstance(ours, property) or name == "connect":
+            continue
+        assert [
+            (p.name, p.kind, p.default) for p in inspect.signature(ours).parameters.values()
+        ] == [(p.name, p.kind, p.default) for p in inspect.signature(theirs).parameters.values()]
+        assert not inspect.iscoroutinefunction(theirs)
+
+
+def test_every_status_code_has_a_class_or_the_documented_fallback() -> None:
+    codes = pyo3_client.status_codes()
+    assert len(codes) > 50
+    for code, name in codes.items():
+        error = exceptions.from_code(code, name)
+        assert isinstance(error, exceptions.BTrDBError)
+        assert error.code == code
+        assert str(error) == name
+    claimed = {code for cls in _subclasses(exceptions.BTrDBError) for code in cls.codes}
+    assert claimed <= set(codes)
+
+
+def _subclasses(
+    cls: type[exceptions.BTrDBError],
+) -> list[type[exceptions.BTrDBError]]:
+    return [cls, *(sub for child in cls.__subclasses__() for sub in _subclasses(child))]
+
+
+def test_the_version_is_one() -> None:
+    cargo = (ROOT / "Cargo.toml").read_text()
+    version = re.search(r'^version = "(.+)"$', cargo, re.MULTILINE)
+    assert version is not None
+    assert pingthings.__version__ == pt.__version__ == version[1]
+
+
+def test_import_is_silent_and_light() -> None:
+    text = (
+        "import sys, pingthings;"
+        "heavy = {'pandas', 'polars', 'matplotlib', 'asyncio'} & set(sys.modules);"
+        "print(sorted(heavy - {'asyncio'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_crates_depend_only_downwards() -> None:
+    done = subprocess.run(
+        ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    packages = {
+        p["name"].removeprefix("pingthings-"): p for p in json.loads(done.stdout)["packages"]
+    }
+    assert set(packages) == set(CRATES)
+    for crate, allowed in CRATES.items():
+        normal = {d["name"] for d in packages[crate]["dependencies"] if d["kind"] is None}
+        ours = {name.removeprefix("pingthings-") for name in normal if "pingthings" in name}
+        assert ours <= allowed, crate
+        if crate == "storage":
+            assert not normal & FOREIGN_TO_STORAGE
+
+
+def test_pyclasses_are_frozen() -> None:
+    for file in (ROOT / "rust/python/src").glob("*.rs"):
+        for attributes in re.findall(r"#\[pyclass\(([^)]*)\)\]", file.read_text()):
+            assert "frozen" in attributes, file.name
+
+
+def test_only_one_file_makes_a_runtime_and_only_two_attach_to_python() -> None:
+    sources = {file.name: file.read_text() for file in (ROOT / "rust/python/src").glob("*.rs")}
+    makes = {name for name, text in sources.items() if "runtime::Builder" in text}
+    attaches = {name for name, text in sources.items() if re.search(r"Python::(try_)?attach", text)}
+    assert makes == {"runtime.rs"}
+    # The completer, and a blocking call that looks for signals on its caller's own thread.
+    assert attaches == {"runtime.rs", "call.rs"}
