@@ -60,7 +60,7 @@ fn run(store: &Store, signal: &Signal) {
         }
         parking_lot::MutexGuard::unlocked(&mut is_stopped, || {
             // A failure will meet the next writer too; here nobody could be told.
-            let _ = store.flush_old();
+            let _ = store.flush_old().and_then(|()| store.trim());
         });
     }
 }

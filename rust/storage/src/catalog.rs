@@ -1,6 +1,7 @@
 //! The catalog: which streams there are, where the root of each version is, which segments count.
 
 mod descriptors;
+mod properties;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,21 @@ pub struct Head {
     pub root: Option<Address>,
 }
 
+/// A change of a stream's collection, tags or annotations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PropertyChange {
+    /// The property version the change is based on; 0 for whichever it is.
+    pub expected: u64,
+    /// The collection to move to.
+    pub collection: Option<String>,
+    /// Tags to set; one without a value becomes empty.
+    pub tags: BTreeMap<String, Option<String>>,
+    /// Annotations to set; one without a value becomes null.
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// Annotations to remove; unknown ones are ignored.
+    pub removed: Vec<String>,
+}
+
 /// Small tables with transactions.
 ///
 /// A call that changes something returns once the change is durable, and changes all or nothing.
@@ -64,6 +80,27 @@ pub trait Catalog: Send + Sync + Debug {
 
     /// The streams that fit `query`, ordered by collection and name.
     fn lookup(&self, query: &StreamQuery) -> Result<Vec<StreamDescriptor>, Error>;
+
+    /// Removes a stream with all its versions, and burns its uuid.
+    fn obliterate(&self, uuid: Uuid) -> Result<(), Error>;
+
+    /// Changes a stream's collection, tags or annotations; gives the new property version.
+    fn change(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error>;
+
+    /// How many streams of collections that begin with `prefix` have which annotation, by key.
+    fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error>;
+
+    /// The last version committed at or before a time of the clock.
+    fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error>;
+
+    /// How long a stream keeps its points, in nanoseconds; `None` for ever.
+    fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error>;
+
+    /// How long the streams of a collection that say nothing themselves keep their points.
+    fn keep_collection(&self, collection: &str, keep_ns: Option<i64>) -> Result<(), Error>;
+
+    /// The streams that do not keep their points for ever, and how long they do.
+    fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error>;
 
     /// The collections whose names begin with `prefix` and that hold a stream, sorted.
     fn collections(&self, prefix: &str) -> Result<Vec<String>, Error>;

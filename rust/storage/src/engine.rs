@@ -20,7 +20,7 @@ use crate::{Clock, Error, NewStream, Options, Snapshot, StreamDescriptor, Stream
 /// Every method takes `&self`; share it in an `Arc`. Dropping it commits what is buffered.
 #[derive(Debug)]
 pub struct Engine {
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
     background: Background,
     /// Freed last: another process may open the directory from then on.
     _lock: Option<DirectoryLock>,
@@ -188,10 +188,11 @@ impl Engine {
     }
 
     /// Does at once what the background thread does from time to time: commits buffers that have
-    /// waited too long.
+    /// waited too long, and trims what retention no longer keeps.
     pub fn maintain(&self) -> Result<(), Error> {
         self.store.check_open()?;
-        self.store.flush_old()
+        self.store.flush_old()?;
+        self.store.trim()
     }
 
     /// Commits every buffer and closes; later calls fail with [`Error::Closed`].

@@ -140,6 +140,12 @@ pub enum Error {
         /// The latest committed version.
         latest: u64,
     },
+    /// A retention is not a positive time.
+    #[error("a retention of {keep_ns} ns keeps nothing: give a positive time, or none for ever")]
+    InvalidRetention {
+        /// The refused time.
+        keep_ns: i64,
+    },
     /// The first version is after the second.
     #[error("version {from} of stream `{uuid}` is after version {to}")]
     InvalidVersions {
@@ -240,7 +246,7 @@ impl Error {
             Self::Range(_) | Self::PointTime { .. } => Code::InvalidTimeRange,
             Self::Width(_) => Code::InvalidPointWidth,
             Self::BadValue { .. } => Code::BadValue,
-            Self::ColumnLengths { .. } => Code::InvalidParameter,
+            Self::ColumnLengths { .. } | Self::InvalidRetention { .. } => Code::InvalidParameter,
             Self::VersionNotAvailable { .. } => Code::VersionNotAvailable,
             Self::InvalidVersions { .. } => Code::InvalidVersions,
             Self::Locked { .. } => Code::LockFailed,

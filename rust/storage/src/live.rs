@@ -33,6 +33,8 @@ pub(crate) struct Writer {
     pub(crate) journal: Vec<(u32, usize)>,
     /// When the oldest buffered point came, by the clock.
     pub(crate) since_ns: Option<i64>,
+    /// Whether the stream was obliterated.
+    pub(crate) is_gone: bool,
 }
 
 impl Writer {

@@ -13,6 +13,11 @@ pub(crate) enum Cover {
 pub(crate) struct Masks(Vec<(i64, i64)>);
 
 impl Masks {
+    /// One range.
+    pub(crate) fn of(start: i64, end: i64) -> Self {
+        Self(vec![(start, end)])
+    }
+
     /// These ranges and the single instants `times`, which ascend.
     pub(crate) fn with_instants(&self, times: &[i64]) -> Self {
         let instants = times.iter().map(|&time| (time, time + 1));
@@ -33,6 +38,11 @@ impl Masks {
         let from = self.0.partition_point(|mask| mask.1 <= start);
         let to = self.0.partition_point(|mask| mask.0 < end);
         self.0.get(from..to).unwrap_or_default()
+    }
+
+    /// The ranges.
+    pub(crate) fn ranges(&self) -> &[(i64, i64)] {
+        &self.0
     }
 
     /// How much of `[start, end)` is masked.

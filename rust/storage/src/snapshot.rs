@@ -71,6 +71,17 @@ impl Snapshot {
         WindowReader::new(self, Grid::Precise(windows))
     }
 
+    /// Exact number of points in `range`, from statistics.
+    pub fn count(&self, range: TimeRange) -> Result<u64, Error> {
+        let whole = PreciseWindows {
+            width: range.width(),
+            start: range.start(),
+            count: 1,
+        };
+        let window = self.windows(whole).next_batch(1)?;
+        Ok(window.map_or(0, |window| window.counts.iter().sum()))
+    }
+
     /// The first point at or after `time`, or with `backward` the last one before it.
     ///
     /// # Errors

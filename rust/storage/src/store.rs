@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{MutexGuard, RwLock};
 use pingthings_types::{MergePolicy, Points, Version, check_insert_time};
 use uuid::Uuid;
 
@@ -115,6 +115,16 @@ impl Store {
         Ok(stream)
     }
 
+    /// Takes the lock writers take.
+    fn writer<'a>(&self, uuid: Uuid, stream: &'a Stream) -> Result<MutexGuard<'a, Writer>, Error> {
+        let writer = stream.writer.lock();
+        self.check_open()?;
+        if writer.is_gone {
+            return Err(Error::NoSuchStream { uuid });
+        }
+        Ok(writer)
+    }
+
     /// Adds points, all or none; see [`crate::Engine::insert`].
     pub(crate) fn insert(
         &self,
@@ -125,8 +135,7 @@ impl Store {
         check_points(uuid, &points)?;
         let stream = self.stream(uuid)?;
         sort_by_time(&mut points);
-        let mut writer = stream.writer.lock();
-        self.check_open()?;
+        let mut writer = self.writer(uuid, &stream)?;
         let view = stream.view();
         let existing = Existing {
             segments: &self.segments,
@@ -250,10 +259,31 @@ impl Store {
 
     fn flush_locked(&self, stream: &Stream, writer: &mut Writer) -> Result<Version, Error> {
         let view = stream.view();
-        if view.buffer.len() == 0 {
+        if view.buffer.len() == 0 || writer.is_gone {
             return Ok(view.version());
         }
         self.commit(stream, writer, &view, &view.buffer, view.buffer.masks())
+    }
+
+    /// Commits what is buffered, then a version without the points in `[start, end)`.
+    pub(crate) fn delete(&self, uuid: Uuid, start: i64, end: i64) -> Result<Version, Error> {
+        let stream = self.stream(uuid)?;
+        let mut writer = self.writer(uuid, &stream)?;
+        self.flush_locked(&stream, &mut writer)?;
+        let view = stream.view();
+        let masks = Masks::of(start, end);
+        self.commit(&stream, &mut writer, &view, &Buffer::default(), &masks)
+    }
+
+    /// Forgets a stream and burns its uuid.
+    pub(crate) fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
+        let stream = self.stream(uuid)?;
+        let mut writer = self.writer(uuid, &stream)?;
+        self.catalog.obliterate(uuid)?;
+        writer.is_gone = true;
+        self.streams.write().remove(&uuid);
+        self.journal.release(&std::mem::take(&mut writer.journal));
+        Ok(())
     }
 
     fn all_streams(&self) -> Vec<Arc<Stream>> {

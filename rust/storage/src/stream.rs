@@ -51,6 +51,15 @@ pub struct StreamQuery {
     pub annotations: Vec<(String, Option<String>)>,
 }
 
+/// Which metadata streams have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetadataUsage {
+    /// The four tags, each with count 0, as the platform answers.
+    pub tags: Vec<(String, u64)>,
+    /// Annotation keys, sorted, with the number of streams that have them.
+    pub annotations: Vec<(String, u64)>,
+}
+
 impl NewStream {
     /// The values of the four tags, in the order of [`TAG_KEYS`], empty where not given.
     pub(crate) fn tag_values(&self) -> [&str; 4] {

@@ -5,6 +5,7 @@
 //! of each bucket. Neighbouring buckets with few points share one leaf, so that leaves stay large
 //! whatever the rate of the stream; equal times beyond a leaf's size become a run of leaves.
 
+mod changes;
 mod edit;
 mod nearest;
 mod node;
@@ -12,6 +13,7 @@ mod plan;
 mod probe;
 mod walk;
 
+pub(crate) use changes::Changes;
 pub(crate) use edit::{Edit, edit_root};
 pub(crate) use nearest::last_before;
 pub use node::Address;

@@ -30,6 +30,15 @@ enum Action {
     Insert(Vec<(i64, f64)>, MergePolicy),
     Flush,
     Reopen,
+    Delete {
+        start: i64,
+        length: i64,
+    },
+    Changes {
+        from: usize,
+        to: usize,
+        resolution: u32,
+    },
     Raw {
         start: i64,
         length: i64,
@@ -102,6 +111,10 @@ fn action() -> impl Strategy<Value = Action> {
         6 => (batch(), policy()).prop_map(|(points, policy)| Action::Insert(points, policy)),
         2 => Just(Action::Flush),
         1 => Just(Action::Reopen),
+        2 => (time(), length.clone())
+            .prop_map(|(start, length)| Action::Delete { start, length }),
+        2 => (version.clone(), version.clone(), 0..64u32)
+            .prop_map(|(from, to, resolution)| Action::Changes { from, to, resolution }),
         3 => (time(), length.clone(), version.clone(), batch_size.clone()).prop_map(
             |(start, length, version, batch)| Action::Raw { start, length, version, batch }),
         3 => (time(), length.clone(), version.clone(), 0..64u32, batch_size.clone()).prop_map(
@@ -224,6 +237,37 @@ impl Run {
                     self.oracle.version()
                 );
             }
+            Action::Delete { start, length } => {
+                let Some(range) = range(start, length) else {
+                    return;
+                };
+                let found = self.engine().delete(STREAM, range).unwrap();
+                self.oracle.delete(range.start(), range.end());
+                assert_eq!(found, self.oracle.version());
+            }
+            Action::Changes {
+                from,
+                to,
+                resolution,
+            } => {
+                let (mut from, mut to) = (self.pick(from), self.pick(to));
+                if to != 0 && from > to {
+                    std::mem::swap(&mut from, &mut to);
+                }
+                let width = PointWidth::new(resolution).unwrap();
+                let (_, ranges) = self.engine().changes(STREAM, from, to, width).unwrap();
+                let empty = if from == 0 { 1 } else { from };
+                let (old, new) = (self.oracle.at(empty), self.oracle.at(to));
+                for pair in ranges.windows(2) {
+                    assert!(pair[0].1 < pair[1].0);
+                }
+                for time in old.differing_times(&new) {
+                    assert!(ranges.iter().any(|r| r.0 <= time && time < r.1), "{time}");
+                }
+                if from == to && to != 0 {
+                    assert_eq!(ranges, []);
+                }
+            }
             Action::Raw {
                 start,
                 length,
@@ -237,6 +281,7 @@ impl Run {
                 let snapshot = self.engine().snapshot(STREAM, version).unwrap();
                 let expected = self.oracle.at(version).between(range.start(), range.end());
                 let found = all_raw(snapshot.raw(range), batch);
+                assert_eq!(snapshot.count(range).unwrap(), expected.len() as u64);
                 assert_eq!(found.len(), expected.len());
                 for (found, expected) in found.iter().zip(&expected) {
                     assert_eq!(found.time, expected.0);

@@ -155,7 +155,7 @@ fn after_prefix(prefix: &str) -> Option<String> {
 }
 
 /// A condition on `collection` with its parameters.
-fn in_collection(name: &str, is_prefix: bool) -> (&'static str, Vec<String>) {
+pub(super) fn in_collection(name: &str, is_prefix: bool) -> (&'static str, Vec<String>) {
     if !is_prefix {
         return ("collection = ?", vec![name.to_owned()]);
     }

@@ -9,8 +9,8 @@ use pingthings_types::FIRST_MAJOR;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::descriptors;
-use super::{Catalog, Commit, Head};
+use super::{Catalog, Commit, Head, PropertyChange};
+use super::{descriptors, properties};
 use crate::format::FORMAT_VERSION;
 use crate::tree::Address;
 use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
@@ -44,6 +44,18 @@ create table versions (
     primary key (stream, major)
 ) strict, without rowid;
 create table segments (number integer primary key, length integer not null) strict;
+";
+
+/// Came later than the rest: a database without them keeps everything.
+const RETENTION: &str = "
+create table if not exists stream_retention (
+    stream integer primary key,
+    keep_ns integer not null
+) strict;
+create table if not exists collection_retention (
+    collection text primary key,
+    keep_ns integer not null
+) strict, without rowid;
 ";
 
 /// The catalog in one `SQLite` database, in write-ahead mode, synced at every commit.
@@ -101,6 +113,19 @@ impl SqliteCatalog {
         })
     }
 
+    /// Runs a change in a transaction of its own.
+    fn change_all<R>(
+        &self,
+        action: &'static str,
+        change: impl FnOnce(&Connection) -> Result<R, Error>,
+    ) -> Result<R, Error> {
+        let mut connection = self.writer.lock();
+        let transaction = connection.transaction().map_err(failed(action))?;
+        let result = change(&transaction)?;
+        transaction.commit().map_err(failed(action))?;
+        Ok(result)
+    }
+
     fn read(&self) -> MutexGuard<'_, Connection> {
         self.reader.as_ref().unwrap_or(&self.writer).lock()
     }
@@ -120,10 +145,10 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
         .map_err(failed("read"))?;
     if version == 0 {
         run(&format!(
-            "begin; {SCHEMA} pragma user_version = {FORMAT_VERSION}; commit;"
+            "begin; {SCHEMA} {RETENTION} pragma user_version = {FORMAT_VERSION}; commit;"
         ))
     } else if version == i64::from(FORMAT_VERSION) {
-        Ok(())
+        run(RETENTION)
     } else {
         Err(Error::FormatVersion {
             file: path.display().to_string(),
@@ -274,6 +299,49 @@ impl Catalog for SqliteCatalog {
 
     fn lookup(&self, query: &StreamQuery) -> Result<Vec<StreamDescriptor>, Error> {
         descriptors::lookup(&self.read(), query)
+    }
+
+    fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
+        self.change_all("obliterate a stream in", |connection| {
+            properties::obliterate(connection, uuid)
+        })
+    }
+
+    fn change(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error> {
+        self.change_all("change a stream in", |connection| {
+            properties::change(connection, uuid, change)
+        })
+    }
+
+    fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+        properties::usage(&self.read(), prefix)
+    }
+
+    fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error> {
+        let found = self
+            .read()
+            .prepare_cached("select max(major) from versions where stream = ?1 and wall_ns <= ?2")
+            .and_then(|mut statement| {
+                statement.query_row(params![stream, wall_ns], |row| row.get::<_, Option<i64>>(0))
+            })
+            .map_err(failed("read"))?;
+        Ok(found.map(i64::unsigned_abs))
+    }
+
+    fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.change_all("set a retention in", |connection| {
+            properties::keep_stream(connection, uuid, keep_ns)
+        })
+    }
+
+    fn keep_collection(&self, collection: &str, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.change_all("set a retention in", |connection| {
+            properties::keep_collection(connection, collection, keep_ns)
+        })
+    }
+
+    fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error> {
+        properties::kept(&self.read())
     }
 
     fn collections(&self, prefix: &str) -> Result<Vec<String>, Error> {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use pingthings_storage::{Address, MemoryBlocks};
 use pingthings_storage::{
-    Blocks, Catalog, Commit, Error, FileName, Head, NewStream, SqliteCatalog, StreamDescriptor,
-    StreamQuery,
+    Blocks, Catalog, Commit, Error, FileName, Head, NewStream, PropertyChange, SqliteCatalog,
+    StreamDescriptor, StreamQuery,
 };
 use uuid::Uuid;
 
@@ -245,6 +245,34 @@ impl Catalog for MachineCatalog {
 
     fn create(&self, stream: &NewStream, wall_ns: i64) -> Result<(), Error> {
         self.operate()?.create(stream, wall_ns)
+    }
+
+    fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
+        self.operate()?.obliterate(uuid)
+    }
+
+    fn change(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error> {
+        self.operate()?.change(uuid, change)
+    }
+
+    fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.operate()?.keep_stream(uuid, keep_ns)
+    }
+
+    fn keep_collection(&self, collection: &str, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.operate()?.keep_collection(collection, keep_ns)
+    }
+
+    fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+        self.0.catalog.usage(prefix)
+    }
+
+    fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error> {
+        self.0.catalog.version_at(stream, wall_ns)
+    }
+
+    fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error> {
+        self.0.catalog.kept()
     }
 
     fn head(&self, uuid: Uuid) -> Result<Head, Error> {

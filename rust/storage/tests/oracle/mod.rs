@@ -1,5 +1,7 @@
 //! What the engine should answer, computed from plain lists of points.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use pingthings_types::{
     AlignedWindows, FIRST_MAJOR, MergePolicy, PreciseWindows, Stat, StatPoint, Version, Windows,
 };
@@ -23,6 +25,23 @@ impl List {
         } else {
             self.0.iter().copied().find(|p| p.0 >= time)
         }
+    }
+
+    /// The times at which two lists hold different values, or the same in another order.
+    pub(crate) fn differing_times(&self, other: &Self) -> BTreeSet<i64> {
+        let by_time = |list: &Self| {
+            let mut values: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+            for &(time, value) in &list.0 {
+                values.entry(time).or_default().push(value.to_bits());
+            }
+            values
+        };
+        let (own, others) = (by_time(self), by_time(other));
+        own.keys()
+            .chain(others.keys())
+            .copied()
+            .filter(|time| own.get(time) != others.get(time))
+            .collect()
     }
 
     fn stat(&self, start: i64, end: i64) -> Stat {
@@ -110,6 +129,13 @@ impl Oracle {
             v if v <= FIRST_MAJOR => List::default(),
             v => self.versions[usize::try_from(v - FIRST_MAJOR).unwrap()].clone(),
         }
+    }
+
+    pub(crate) fn delete(&mut self, start: i64, end: i64) {
+        self.flush();
+        self.latest
+            .retain(|held| held.point.0 < start || held.point.0 >= end);
+        self.versions.push(self.list());
     }
 
     pub(crate) fn flush(&mut self) {

@@ -1,0 +1,177 @@
+//! Changing what is known of a stream besides its data.
+
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::PropertyChange;
+use super::descriptors::{holder, in_collection, one};
+use super::sqlite::{failed, signed};
+use crate::Error;
+use crate::stream::TAG_KEYS;
+
+fn id_of(connection: &Connection, uuid: Uuid) -> Result<i64, Error> {
+    connection
+        .query_row(
+            "select id from streams where uuid = ?1",
+            [uuid.as_bytes()],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(failed("read"))?
+        .ok_or(Error::NoSuchStream { uuid })
+}
+
+/// Removes a stream with all its versions, and burns its uuid.
+pub(super) fn obliterate(connection: &Connection, uuid: Uuid) -> Result<(), Error> {
+    let failed = failed("obliterate a stream in");
+    let id = id_of(connection, uuid)?;
+    for table in ["annotations", "versions", "stream_retention"] {
+        connection
+            .execute(&format!("delete from {table} where stream = ?1"), [id])
+            .map_err(&failed)?;
+    }
+    connection
+        .execute("delete from streams where id = ?1", [id])
+        .map_err(&failed)?;
+    connection
+        .execute("insert into burnt values (?1)", [uuid.as_bytes()])
+        .map_err(&failed)?;
+    Ok(())
+}
+
+/// Changes a stream's collection, tags or annotations; gives the new property version.
+pub(super) fn change(
+    connection: &Connection,
+    uuid: Uuid,
+    change: &PropertyChange,
+) -> Result<u64, Error> {
+    let failed = failed("change a stream in");
+    let present = one(connection, uuid)?.ok_or(Error::NoSuchStream { uuid })?;
+    let actual = present.property_version;
+    if change.expected != 0 && change.expected != actual {
+        let expected = change.expected;
+        return Err(Error::PropertyVersion {
+            uuid,
+            expected,
+            actual,
+        });
+    }
+    let collection = change.collection.as_ref().unwrap_or(&present.collection);
+    let tags = TAG_KEYS.map(|key| match change.tags.get(key) {
+        Some(value) => value.as_deref().unwrap_or_default(),
+        None => present.tags.get(key).map_or("", String::as_str),
+    });
+    if let Some(existing) = holder(connection, collection, tags)?
+        && existing != uuid
+    {
+        let collection = collection.clone();
+        return Err(Error::AmbiguousStream {
+            collection,
+            existing,
+        });
+    }
+    let id = id_of(connection, uuid)?;
+    let [name, unit, ingress, distiller] = tags;
+    connection
+        .execute(
+            "update streams set collection = ?2, name = ?3, unit = ?4, ingress = ?5,
+             distiller = ?6, property_version = ?7 where id = ?1",
+            params![
+                id,
+                collection,
+                name,
+                unit,
+                ingress,
+                distiller,
+                signed(actual + 1)
+            ],
+        )
+        .map_err(&failed)?;
+    for key in &change.removed {
+        connection
+            .execute(
+                "delete from annotations where stream = ?1 and key = ?2",
+                params![id, key],
+            )
+            .map_err(&failed)?;
+    }
+    for (key, value) in &change.annotations {
+        connection
+            .execute(
+                "insert or replace into annotations values (?1, ?2, ?3)",
+                params![id, key, value],
+            )
+            .map_err(&failed)?;
+    }
+    Ok(actual + 1)
+}
+
+/// How many streams of collections that begin with `prefix` have which annotation, by key.
+pub(super) fn usage(connection: &Connection, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+    let (condition, parameters) = in_collection(prefix, true);
+    let sql = format!(
+        "select a.key, count(*) from annotations a join streams s on s.id = a.stream
+         where {condition} group by a.key order by a.key"
+    );
+    let mut statement = connection.prepare_cached(&sql).map_err(failed("read"))?;
+    let rows = statement
+        .query_map(rusqlite::params_from_iter(parameters), |row| {
+            Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs()))
+        })
+        .map_err(failed("read"))?;
+    rows.collect::<Result<_, _>>().map_err(failed("read"))
+}
+
+/// Sets how long a stream keeps its points.
+pub(super) fn keep_stream(
+    connection: &Connection,
+    uuid: Uuid,
+    keep_ns: Option<i64>,
+) -> Result<(), Error> {
+    let id = id_of(connection, uuid)?;
+    match keep_ns {
+        Some(keep_ns) => connection.execute(
+            "insert or replace into stream_retention values (?1, ?2)",
+            params![id, keep_ns],
+        ),
+        None => connection.execute("delete from stream_retention where stream = ?1", [id]),
+    }
+    .map(|_| ())
+    .map_err(failed("set a retention in"))
+}
+
+/// Sets how long the streams of a collection keep their points.
+pub(super) fn keep_collection(
+    connection: &Connection,
+    collection: &str,
+    keep_ns: Option<i64>,
+) -> Result<(), Error> {
+    match keep_ns {
+        Some(keep_ns) => connection.execute(
+            "insert or replace into collection_retention values (?1, ?2)",
+            params![collection, keep_ns],
+        ),
+        None => connection.execute(
+            "delete from collection_retention where collection = ?1",
+            [collection],
+        ),
+    }
+    .map(|_| ())
+    .map_err(failed("set a retention in"))
+}
+
+/// The streams that do not keep their points for ever; a stream's own time goes first.
+pub(super) fn kept(connection: &Connection) -> Result<Vec<(Uuid, i64)>, Error> {
+    let mut statement = connection
+        .prepare_cached(
+            "select s.uuid, coalesce(o.keep_ns, c.keep_ns) from streams s
+             left join stream_retention o on o.stream = s.id
+             left join collection_retention c on c.collection = s.collection
+             where o.keep_ns is not null or c.keep_ns is not null",
+        )
+        .map_err(failed("read"))?;
+    let rows = statement
+        .query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?)))
+        .map_err(failed("read"))?;
+    rows.collect::<Result<_, _>>().map_err(failed("read"))
+}

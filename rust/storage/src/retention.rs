@@ -1,0 +1,66 @@
+//! Retention: points older than they are kept go, as an ordinary new version.
+
+use pingthings_types::{MAX_TIME, MIN_TIME};
+use uuid::Uuid;
+
+use crate::live::View;
+use crate::store::Store;
+use crate::{Engine, Error, Snapshot};
+
+fn check(keep_ns: Option<i64>) -> Result<(), Error> {
+    match keep_ns {
+        Some(keep_ns) if keep_ns <= 0 => Err(Error::InvalidRetention { keep_ns }),
+        _ => Ok(()),
+    }
+}
+
+impl Engine {
+    /// Sets for how many nanoseconds a stream keeps its points; `None` leaves it to its
+    /// collection.
+    ///
+    /// A point goes once its own time lies further back than that by the clock. Past versions
+    /// still show it.
+    pub fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.store.check_open()?;
+        check(keep_ns)?;
+        self.store.catalog.keep_stream(uuid, keep_ns)
+    }
+
+    /// Sets for how many nanoseconds the streams of a collection keep their points, unless they
+    /// say so themselves; `None` is for ever.
+    pub fn set_collection_retention(
+        &self,
+        collection: &str,
+        keep_ns: Option<i64>,
+    ) -> Result<(), Error> {
+        self.store.check_open()?;
+        check(keep_ns)?;
+        self.store.catalog.keep_collection(collection, keep_ns)
+    }
+}
+
+impl Store {
+    /// Deletes what is older than it is kept.
+    pub(crate) fn trim(&self) -> Result<(), Error> {
+        let now = self.clock.now_ns();
+        for (uuid, keep_ns) in self.catalog.kept()? {
+            let end = now.saturating_sub(keep_ns).min(MAX_TIME - 1);
+            let trimmed = self.trim_stream(uuid, end);
+            // It may have been obliterated since it was listed.
+            if !matches!(trimmed, Err(Error::NoSuchStream { .. })) {
+                trimmed?;
+            }
+        }
+        Ok(())
+    }
+
+    fn trim_stream(&self, uuid: Uuid, end: i64) -> Result<(), Error> {
+        let view: View = self.stream(uuid)?.view();
+        let snapshot = Snapshot::of_view(std::sync::Arc::clone(&self.segments), &view);
+        let first = snapshot.nearest(MIN_TIME, false)?;
+        if first.is_some_and(|point| point.time < end) {
+            self.delete(uuid, MIN_TIME, end)?;
+        }
+        Ok(())
+    }
+}
