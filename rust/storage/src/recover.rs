@@ -1,10 +1,12 @@
 //! Opening what an earlier process left: the journal is replayed, exactly once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::blocks::{Blocks, FileKind, FileName};
 use crate::catalog::Catalog;
 use crate::error::io_error;
+use crate::format::Insert;
 use crate::journal::{Journal, read_file};
 use crate::segment::Segments;
 use crate::store::Store;
@@ -24,20 +26,50 @@ pub(crate) fn open(
             problem: "it has no stream, but there are files with data".to_owned(),
         });
     }
-    let committed = catalog.segments()?;
-    let segments = Segments::open(Arc::clone(&blocks), &committed, &options)?;
     let mut files: Vec<FileName> = listed
         .into_iter()
         .filter(|name| name.kind == FileKind::Journal)
         .collect();
     files.sort_unstable();
     let last = files.last().map_or(0, |name| name.number);
+    for &name in &files {
+        check_file(&*blocks, &*catalog, name, name.number == last)?;
+    }
+    let segments = Segments::open(Arc::clone(&blocks), &catalog.segments()?, &options)?;
     let journal = Journal::new(Arc::clone(&blocks), last, &options);
     let store = Store::new(blocks, segments, catalog, clock, options, journal);
     for name in files {
         recover_file(&store, name, name.number == last)?;
     }
     Ok(store)
+}
+
+/// Refuses a journal that is damaged or knows of versions the catalog does not: before anything
+/// the catalog does not know is removed.
+fn check_file(
+    blocks: &dyn Blocks,
+    catalog: &dyn Catalog,
+    name: FileName,
+    is_last: bool,
+) -> Result<(), Error> {
+    let mut heads = HashMap::new();
+    for Insert { uuid, major, .. } in read_file(blocks, name, is_last)?.inserts {
+        let head = match heads.get(&uuid) {
+            Some(head) => *head,
+            None => match catalog.head(uuid) {
+                Ok(head) => head.major,
+                Err(Error::NoSuchStream { .. }) => continue,
+                Err(error) => return Err(error),
+            },
+        };
+        heads.insert(uuid, head);
+        if head < major {
+            return Err(Error::CatalogDamaged {
+                problem: format!("it lacks version {major} of stream `{uuid}`"),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn recover_file(store: &Store, name: FileName, is_last: bool) -> Result<(), Error> {

@@ -67,6 +67,10 @@ impl Segments {
         committed: &BTreeMap<u32, u64>,
         options: &Options,
     ) -> Result<Self, Error> {
+        // Everything is looked at before anything is changed.
+        for (&number, &length) in committed {
+            check_segment(&*blocks, number, length)?;
+        }
         let names = blocks.list().map_err(|e| io_error("list", "segments", e))?;
         for name in names.iter().filter(|name| name.kind == FileKind::Segment) {
             if !committed.contains_key(&name.number) {
@@ -74,9 +78,6 @@ impl Segments {
                     .remove(*name)
                     .map_err(|e| io_error("remove", name, e))?;
             }
-        }
-        for (&number, &length) in committed {
-            check_segment(&*blocks, number, length)?;
         }
         let tail = match committed.last_key_value() {
             Some((&number, &length)) => {

@@ -178,13 +178,7 @@ impl Store {
         };
         let mut writer = stream.writer.lock();
         let view = stream.view();
-        if view.major < insert.major {
-            let (uuid, major) = (insert.uuid, insert.major);
-            return Err(Error::CatalogDamaged {
-                problem: format!("it lacks version {major} of stream `{uuid}`"),
-            });
-        }
-        if view.major > insert.major {
+        if view.major != insert.major {
             return Ok(());
         }
         let existing = Existing {

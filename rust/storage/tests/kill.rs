@@ -10,6 +10,8 @@
     reason = "a test fails by panicking and its numbers are small"
 )]
 
+mod copy;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -17,6 +19,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
+use copy::copy_folder;
 use pingthings_storage::{Durability, Engine, NewStream, Options, SystemClock};
 use pingthings_types::{MergePolicy, Points, RawPoint, TimeRange};
 use uuid::Uuid;
@@ -236,18 +239,5 @@ fn copy_crashed(directory: &Path, engine: &Engine) {
     let again = open(copy.path(), Durability::Synced);
     for stream in 0..STREAMS {
         assert_eq!(read(&again, stream, 0), read(engine, stream, 0));
-    }
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
     }
 }

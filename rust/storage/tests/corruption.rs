@@ -1,0 +1,281 @@
+//! Bytes on disk that are not what was written: the engine says so or answers as before; it never
+//! answers wrongly and never panics.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a test fails by panicking and its files are small"
+)]
+
+mod copy;
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use copy::copy_folder;
+use pingthings_storage::{Engine, Error, ManualClock, NewStream, Options};
+use pingthings_types::{MergePolicy, Points, RawPoint, TimeRange};
+use uuid::Uuid;
+
+const STREAM: Uuid = Uuid::from_u128(0xdead);
+/// Two of the inserts are committed, the others are in the journal only.
+const COMMITTED: i64 = 2;
+const INSERTS: i64 = 5;
+
+type Found = Vec<(i64, u64)>;
+
+fn open(directory: &Path) -> Result<Engine, Error> {
+    Engine::open_directory(directory, Arc::new(ManualClock::new(0)), Options::default())
+}
+
+fn batch(number: i64) -> Points {
+    let point = |at: i64| RawPoint {
+        time: number * 1_000 + at * at,
+        value: f64::from(number as i32) / 3.0,
+    };
+    (0..4).map(point).collect()
+}
+
+fn batches(count: i64) -> Found {
+    (0..count)
+        .flat_map(|number| batch(number).iter().collect::<Vec<_>>())
+        .map(|p| (p.time, p.value.to_bits()))
+        .collect()
+}
+
+fn read(engine: &Engine, version: u64) -> Result<Found, Error> {
+    let mut reader = engine.snapshot(STREAM, version)?.raw(TimeRange::ALL);
+    let mut found = Vec::new();
+    while let Some(points) = reader.next_batch(100)? {
+        found.extend(points.iter().map(|p| (p.time, p.value.to_bits())));
+    }
+    Ok(found)
+}
+
+/// A directory as a process leaves it that is killed after five inserts.
+struct Left {
+    directory: tempfile::TempDir,
+    /// The catalog as it was after the first commit.
+    old_catalog: tempfile::TempDir,
+}
+
+impl Left {
+    fn new() -> Self {
+        let running = tempfile::tempdir().unwrap();
+        let left = Self {
+            directory: tempfile::tempdir().unwrap(),
+            old_catalog: tempfile::tempdir().unwrap(),
+        };
+        let engine = open(running.path()).unwrap();
+        let stream = NewStream {
+            uuid: STREAM,
+            collection: "corruption".to_owned(),
+            ..NewStream::default()
+        };
+        engine.create(stream).unwrap();
+        for number in 0..INSERTS {
+            engine
+                .insert(STREAM, batch(number), MergePolicy::Never)
+                .unwrap();
+            if number < COMMITTED {
+                engine.flush(STREAM).unwrap();
+            }
+            if number == 0 {
+                copy_folder(running.path(), left.old_catalog.path());
+            }
+        }
+        copy_folder(running.path(), left.directory.path());
+        left
+    }
+
+    fn copy(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(self.directory.path(), copy.path());
+        copy
+    }
+
+    fn file(&self, name: &str) -> Vec<u8> {
+        fs::read(self.directory.path().join(name)).unwrap()
+    }
+}
+
+const JOURNAL: &str = "journal/00000001";
+const SEGMENT: &str = "segments/00000001";
+
+fn write(directory: &Path, name: &str, bytes: &[u8]) {
+    fs::write(directory.join(name), bytes).unwrap();
+}
+
+/// Where the frames of a journal begin.
+fn frames(journal: &[u8]) -> Vec<usize> {
+    let starts = journal.windows(4).enumerate();
+    starts
+        .filter(|(_, window)| window == b"PTfs")
+        .map(|(at, _)| at)
+        .collect()
+}
+
+#[test]
+fn a_torn_end_of_the_journal_is_what_nobody_was_told_of() {
+    let left = Left::new();
+    let whole = left.file(JOURNAL);
+    let starts = frames(&whole);
+    assert_eq!(starts.len() as i64, INSERTS);
+    for length in 0..=whole.len() {
+        let copy = left.copy();
+        write(copy.path(), JOURNAL, &whole[..length]);
+        let engine = open(copy.path()).unwrap();
+        let ends = starts[1..].iter().copied().chain([whole.len()]);
+        let kept = ends.filter(|end| *end <= length).count() as i64;
+        assert_eq!(
+            read(&engine, 0).unwrap(),
+            batches(kept.max(COMMITTED)),
+            "cut at {length}"
+        );
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_journal_is_noticed() {
+    let left = Left::new();
+    let whole = left.file(JOURNAL);
+    let last = *frames(&whole).last().unwrap();
+    for at in 0..whole.len() {
+        let copy = left.copy();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        write(copy.path(), JOURNAL, &bytes);
+        match open(copy.path()) {
+            Err(error @ Error::Damaged { .. }) => {
+                assert!(error.to_string().contains(JOURNAL), "{error}");
+                assert!(at < last, "byte {at}: {error}");
+            }
+            // Damage to the very last frame cannot be told from a write that was cut short.
+            Ok(engine) => {
+                assert!(at >= last, "byte {at} went unnoticed");
+                assert_eq!(read(&engine, 0).unwrap(), batches(INSERTS - 1));
+            }
+            Err(error) => panic!("byte {at}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_a_segment_is_noticed_or_does_not_matter() {
+    let left = Left::new();
+    let whole = left.file(SEGMENT);
+    let mut noticed = 0;
+    for at in 0..whole.len() {
+        let copy = left.copy();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        write(copy.path(), SEGMENT, &bytes);
+        let Ok(engine) = open(copy.path()).inspect_err(|error| {
+            assert!(matches!(error, Error::Damaged { .. }), "byte {at}: {error}");
+        }) else {
+            noticed += 1;
+            continue;
+        };
+        for (version, count) in [(0, INSERTS), (11, 1), (12, 2)] {
+            match read(&engine, version) {
+                Ok(found) => assert_eq!(found, batches(count), "byte {at} version {version}"),
+                Err(error) => {
+                    assert!(matches!(error, Error::Damaged { .. }), "byte {at}: {error}");
+                    assert!(error.to_string().contains(SEGMENT), "{error}");
+                    noticed += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        noticed >= whole.len(),
+        "every byte of every block is checked"
+    );
+}
+
+#[test]
+fn a_missing_or_short_segment_is_named() {
+    let left = Left::new();
+    let copy = left.copy();
+    let path = copy.path().join(SEGMENT);
+    let length = fs::metadata(&path).unwrap().len();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(length - 1).unwrap();
+    for problem in ["is cut off", "is missing"] {
+        let error = open(copy.path()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(SEGMENT) && text.contains(problem), "{text}");
+        assert_eq!(error.code().number(), 432, "{text}");
+        let _ = fs::remove_file(&path);
+    }
+}
+
+/// Puts a catalog in place of the one in `directory`.
+fn replace_catalog(directory: &Path, from: Option<&Path>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if is_catalog(&path) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let Some(from) = from else { return };
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        if is_catalog(&path) {
+            fs::copy(&path, directory.join(path.file_name().unwrap())).unwrap();
+        }
+    }
+}
+
+fn is_catalog(path: &Path) -> bool {
+    let name: PathBuf = path.file_name().unwrap().into();
+    name.to_string_lossy().starts_with("catalog.sqlite")
+}
+
+/// Without its catalog a segment would look as if nobody needed it.
+#[test]
+fn a_lost_or_old_catalog_costs_no_data() {
+    let left = Left::new();
+    for old in [None, Some(left.old_catalog.path())] {
+        let copy = left.copy();
+        replace_catalog(copy.path(), old);
+        let error = open(copy.path()).unwrap_err();
+        assert!(matches!(error, Error::CatalogDamaged { .. }), "{error}");
+        replace_catalog(copy.path(), Some(left.directory.path()));
+        let engine = open(copy.path()).unwrap();
+        assert_eq!(read(&engine, 0).unwrap(), batches(INSERTS));
+        assert_eq!(read(&engine, 12).unwrap(), batches(2));
+    }
+}
+
+#[test]
+fn a_catalog_that_is_none_is_refused() {
+    let left = Left::new();
+    let copy = left.copy();
+    replace_catalog(copy.path(), None);
+    write(copy.path(), "catalog.sqlite", &[b'x'; 5_000]);
+    let error = open(copy.path()).unwrap_err();
+    assert!(matches!(error, Error::Catalog { .. }), "{error}");
+}
+
+#[test]
+fn another_format_version_is_named() {
+    let left = Left::new();
+    for name in [SEGMENT, JOURNAL] {
+        let copy = left.copy();
+        let mut bytes = left.file(name);
+        bytes[4..8].copy_from_slice(&77u32.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..12]);
+        bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+        write(copy.path(), name, &bytes);
+        let error = open(copy.path()).unwrap_err();
+        assert!(
+            matches!(error, Error::FormatVersion { found: 77, .. }),
+            "{error}"
+        );
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
