@@ -1,1 +1,1 @@
-//! placeholder
+//! Benchmarks of the Rust crates; see `benches/`.

@@ -15,8 +15,21 @@ use uuid::Uuid;
 pub struct Error {
     kind: ErrorKind,
     message: String,
-    in_doubt: bool,
+    stream: Option<Uuid>,
+    insert: Option<FailedInsert>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What is known of an insert that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailedInsert {
+    /// Whether points may have been stored without an answer, so that repeating the insert could
+    /// store them twice.
+    pub in_doubt: bool,
+    /// First and last time of its points.
+    pub times: Option<(i64, i64)>,
+    /// The newest version an acknowledged part of it was answered with.
+    pub version: Option<u64>,
 }
 
 /// What a caller can tell apart.
@@ -53,7 +66,8 @@ impl Error {
         Self {
             kind,
             message: message.into(),
-            in_doubt: false,
+            stream: None,
+            insert: None,
             source: None,
         }
     }
@@ -96,6 +110,7 @@ impl Error {
     /// Says on which stream the call failed, unless the message says so already.
     #[must_use]
     pub fn on_stream(mut self, uuid: Uuid) -> Self {
+        self.stream = Some(uuid);
         let name = uuid.hyphenated().to_string();
         let about_a_stream = matches!(
             self.kind,
@@ -114,19 +129,24 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn in_doubt_if(mut self, in_doubt: bool) -> Self {
-        self.in_doubt = in_doubt;
+    pub(crate) fn of_insert(mut self, insert: FailedInsert) -> Self {
+        self.insert = Some(insert);
         self
+    }
+
+    /// The stream on which the call failed.
+    pub const fn stream(&self) -> Option<Uuid> {
+        self.stream
+    }
+
+    /// What is known of the insert, where one failed.
+    pub const fn insert(&self) -> Option<FailedInsert> {
+        self.insert
     }
 
     /// What a caller can act on.
     pub const fn kind(&self) -> ErrorKind {
         self.kind
-    }
-
-    /// Whether a write may have been carried out although it failed here.
-    pub const fn is_in_doubt(&self) -> bool {
-        self.in_doubt
     }
 
     /// Whether the answer was lost on the way, so that nobody here knows what the server did.

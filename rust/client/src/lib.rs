@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub use arrow::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
 pub use config::{ApiKey, Config, Endpoint};
 pub use connection::forked;
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, FailedInsert};
 pub use fanout::OnError;
 pub use info::Info;
 pub use metadata::{NewStream, StreamFilter, StreamInfo};

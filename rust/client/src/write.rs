@@ -1,14 +1,21 @@
 //! Insert and flush.
 
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arrow_array::{
-    Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray, cast::AsArray,
-    types::TimestampNanosecondType,
+    Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray,
+    cast::AsArray,
+    types::{Int64Type, TimestampNanosecondType},
 };
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, stream};
 use pingthings_proto::v5api;
 use pingthings_types::{Code, MergePolicy, Version, check_insert_time};
 use uuid::Uuid;
@@ -17,7 +24,7 @@ use crate::{
     Client,
     arrow::{RAW_SCHEMA, encode},
     call::Rpc,
-    error::Error,
+    error::{Error, FailedInsert},
     metadata::uuid_bytes,
 };
 
@@ -76,6 +83,18 @@ impl Insert {
     /// Number of points.
     pub const fn points(&self) -> usize {
         self.points
+    }
+
+    /// First and last time of the points, `None` without points.
+    fn time_range(&self) -> Option<(i64, i64)> {
+        let times = self.parts.iter().flat_map(|part| {
+            let times = part.column(0).as_primitive::<TimestampNanosecondType>();
+            times.values().iter().copied()
+        });
+        times.fold(None, |range, time| {
+            let (first, last) = range.unwrap_or((time, time));
+            Some((first.min(time), last.max(time)))
+        })
     }
 
     /// Whether each part ends before the next begins, so that no merge policy can see in which
@@ -163,25 +182,35 @@ fn unsuitable(why: &str) -> Error {
 }
 
 fn nanoseconds(times: &ArrayRef) -> Result<TimestampNanosecondArray, Error> {
-    let target = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
-    let cast = match times.data_type() {
-        DataType::Timestamp(..) => checked_cast(times, &target),
-        DataType::Int64 | DataType::UInt64 => {
-            checked_cast(times, &DataType::Int64).and_then(|times| checked_cast(&times, &target))
-        }
+    // A zone only says how an instant is shown: the numbers are UTC with every zone and with none.
+    let factor = match times.data_type() {
+        DataType::Int64 | DataType::UInt64 | DataType::Timestamp(TimeUnit::Nanosecond, _) => 1,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000,
+        DataType::Timestamp(TimeUnit::Millisecond, _) => 1_000_000,
+        DataType::Timestamp(TimeUnit::Second, _) => 1_000_000_000,
         other => {
             return Err(unsuitable(&format!(
                 "times of type {other}: the first column must hold timestamps or int64 nanoseconds"
             )));
         }
     };
-    let cast = cast.map_err(|error| {
+    let too_large = |time| {
         Error::refused(
             Code::InvalidTimeRange,
-            format!("a time does not fit in nanoseconds: {error}"),
+            format!("time {time} does not fit in nanoseconds"),
         )
-    })?;
-    Ok(cast.as_primitive::<TimestampNanosecondType>().clone())
+    };
+    let numbers =
+        checked_cast(times, &DataType::Int64).map_err(|error| too_large(error.to_string()))?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let scaled = match factor {
+        1 => numbers.clone(),
+        _ => numbers.try_unary(|time| {
+            time.checked_mul(factor)
+                .ok_or_else(|| too_large(time.to_string()))
+        })?,
+    };
+    Ok(scaled.reinterpret_cast::<TimestampNanosecondType>())
 }
 
 fn floats(values: &ArrayRef) -> Result<Float64Array, Error> {
@@ -212,14 +241,16 @@ fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError>
 impl Client {
     /// Inserts the points and answers once they are durable.
     ///
-    /// Many points take several calls, so another reader may see some before the rest; if a call
-    /// fails, the error says how many points were acknowledged before.
+    /// Many points take several calls, so another reader may see some before the rest. If a call
+    /// fails, no further one begins, those under way are waited for, and the error says how many
+    /// points were acknowledged.
     pub async fn insert(&self, insert: Insert, policy: MergePolicy) -> Result<Version, Error> {
         let in_flight = if insert.is_ordered() {
             PARTS_IN_FLIGHT
         } else {
             1
         };
+        let times = insert.time_range();
         // Locals are dropped in reverse: the owner of the memory goes after every call using it.
         let Insert {
             uuid,
@@ -227,41 +258,52 @@ impl Client {
             points,
             owner: _owner,
         } = insert;
-        let (mut done, mut version) = (0, Version::default());
+        let failed = AtomicBool::new(false);
         let mut calls = stream::iter(parts)
-            .map(|part| async move {
+            .map(|part| async {
+                if failed.load(Ordering::Relaxed) {
+                    return Ok(None);
+                }
                 let rows = part.num_rows();
-                self.insert_part(uuid, part, policy)
-                    .await
-                    .map(|version| (rows, version))
+                let outcome = self.insert_part(uuid, part, policy).await;
+                failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
+                outcome.map(|version| Some((rows, version)))
             })
             .buffered(in_flight);
-        let outcome = loop {
-            match calls.try_next().await {
+        let (mut done, mut version) = (0, Version::default());
+        let mut failure: Option<Error> = None;
+        while let Some(outcome) = calls.next().await {
+            match outcome {
                 Ok(Some((rows, now))) => {
                     done += rows;
                     if (now.major, now.minor) > (version.major, version.minor) {
                         version = now;
                     }
                 }
-                Ok(None) => break Ok(version),
-                Err(error) => break Err(error),
+                // The one that leaves most in the dark is the one to report.
+                Err(error) if failure.is_none() || error.is_ambiguous() => failure = Some(error),
+                Ok(None) | Err(_) => {}
             }
+        }
+        let Some(error) = failure else {
+            return Ok(version);
         };
-        outcome.map_err(|error| {
-            let in_doubt = !policy.is_idempotent() && error.is_ambiguous();
-            let error = error.on_stream(uuid).in_doubt_if(in_doubt);
-            match (done, in_doubt) {
-                (0, false) => error,
-                _ => error.with_context(&format!(
-                    "{done} of {points} points were acknowledged before{}",
-                    if in_doubt {
-                        ", and more may have been stored"
-                    } else {
-                        ""
-                    }
-                )),
-            }
+        let in_doubt = !policy.is_idempotent() && error.is_ambiguous();
+        let error = error.on_stream(uuid).of_insert(FailedInsert {
+            in_doubt,
+            times,
+            version: (done > 0).then_some(version.major),
+        });
+        Err(match (done, in_doubt) {
+            (0, false) => error,
+            _ => error.with_context(&format!(
+                "{done} of {points} points were acknowledged{}",
+                if in_doubt {
+                    ", and more may have been stored"
+                } else {
+                    ""
+                }
+            )),
         })
     }
 

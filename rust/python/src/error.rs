@@ -21,8 +21,13 @@ pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'
         Class::Code(code) => exceptions.call_method1("from_code", (code, message))?,
         Class::Name(name) => exceptions.getattr(name)?.call1((message,))?,
     };
-    if error.is_in_doubt() {
-        exception.setattr("in_doubt", true)?;
+    if let Some(uuid) = error.stream() {
+        exception.setattr("uuid", uuid)?;
+    }
+    if let Some(insert) = error.insert() {
+        exception.setattr("in_doubt", insert.in_doubt)?;
+        exception.setattr("time_range", insert.times)?;
+        exception.setattr("last_version", insert.version)?;
     }
     let mut causes = Vec::new();
     let mut cause = error.source();

@@ -1,0 +1,179 @@
+//! The client against the real server, over a real socket.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests; the numbers are small"
+)]
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use pingthings_client::{
+    Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Table, Wanted,
+};
+use pingthings_server::Server;
+use pingthings_types::{MergePolicy, PointWidth, TimeRange};
+use uuid::Uuid;
+
+async fn serve(arrow: bool) -> (Server, Client) {
+    let config = pingthings_server::Config {
+        anonymous: true,
+        arrow,
+        ..pingthings_server::Config::default()
+    };
+    let server = Server::start(config).await.unwrap();
+    let endpoint = Endpoint::parse(&server.addr().to_string(), None).unwrap();
+    let client = Client::connect(Config::new(endpoint)).await.unwrap();
+    (server, client)
+}
+
+async fn stream(client: &Client, name: &str) -> Uuid {
+    let uuid = Uuid::new_v4();
+    let tags = [("name".to_owned(), name.to_owned())].into();
+    let stream = NewStream {
+        uuid,
+        collection: "client".to_owned(),
+        tags,
+        annotations: [].into(),
+    };
+    client.create(stream).await.unwrap();
+    uuid
+}
+
+fn points(uuid: Uuid, times: impl IntoIterator<Item = i64>) -> Insert {
+    let times = Int64Array::from_iter_values(times);
+    let values: Float64Array = times
+        .iter()
+        .map(|t| t.map(|t| f64::from(t as i32) / 8.0))
+        .collect();
+    let schema = Schema::new(vec![
+        Field::new("time", DataType::Int64, false),
+        Field::new("value", DataType::Float64, true),
+    ]);
+    let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(values)];
+    Insert::new(
+        uuid,
+        &[RecordBatch::try_new(Arc::new(schema), columns).unwrap()],
+    )
+    .unwrap()
+}
+
+async fn read_all(client: &Client, uuid: Uuid) -> [Table; 3] {
+    let range = TimeRange::new(0, 1 << 20).unwrap();
+    let (raw, stat) = (Wanted::raw(None).unwrap(), Wanted::windows(None).unwrap());
+    let width = PointWidth::new(14).unwrap();
+    [
+        client.raw_values(uuid, range, 0, &raw).await.unwrap(),
+        client
+            .aligned_windows(uuid, range, width, 0, &stat)
+            .await
+            .unwrap(),
+        client
+            .precise_windows(uuid, range, 10_007, 0, &stat)
+            .await
+            .unwrap(),
+    ]
+}
+
+#[tokio::test]
+async fn a_server_without_arrow_gives_the_same_bits() {
+    let mut answers = Vec::new();
+    let mut servers = Vec::new();
+    for arrow in [true, false] {
+        let (server, client) = serve(arrow).await;
+        let uuid = stream(&client, "same").await;
+        client
+            .insert(
+                points(uuid, (0..120_000).map(|k| k * 7)),
+                MergePolicy::Never,
+            )
+            .await
+            .unwrap();
+        answers.push(read_all(&client, uuid).await);
+        servers.push(server);
+    }
+    for (with, without) in answers[0].iter().zip(&answers[1]) {
+        assert_eq!(with.schema, without.schema);
+        let whole = |table: &Table| {
+            arrow_select::concat::concat_batches(&table.schema, &table.batches).unwrap()
+        };
+        assert_eq!(whole(with), whole(without));
+        assert!(with.num_rows() > 0);
+    }
+}
+
+#[tokio::test]
+async fn a_failed_insert_says_what_it_knows() {
+    let (_server, client) = serve(true).await;
+    let uuid = Uuid::new_v4();
+    let insert = points(uuid, [5, 3, 9]);
+    let error = client.insert(insert, MergePolicy::Never).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Code(404));
+    assert_eq!(error.stream(), Some(uuid));
+    let known = error.insert().unwrap();
+    assert_eq!(
+        (known.in_doubt, known.times, known.version),
+        (false, Some((3, 9)), None)
+    );
+}
+
+#[tokio::test]
+async fn an_insert_that_lost_its_answer_is_in_doubt_only_where_repeating_doubles() {
+    for policy in MergePolicy::ALL {
+        let (server, client) = serve(true).await;
+        let uuid = stream(&client, policy.name()).await;
+        server.stop().await.unwrap();
+        let error = client.insert(points(uuid, [1]), policy).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        assert_eq!(
+            error.insert().unwrap().in_doubt,
+            policy == MergePolicy::Never
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_streams_come_in_order_and_errors_in_their_place() {
+    let (_server, client) = serve(true).await;
+    let mut uuids = Vec::new();
+    for number in 0..40 {
+        let uuid = stream(&client, &number.to_string()).await;
+        client
+            .insert(points(uuid, 0..number), MergePolicy::Never)
+            .await
+            .unwrap();
+        uuids.push(uuid);
+    }
+    let unknown = Uuid::new_v4();
+    uuids.insert(20, unknown);
+    client.set_concurrency_limit(3).unwrap();
+    let range = TimeRange::new(0, 1000).unwrap();
+    let read = move |client: Client, uuid| async move {
+        client.raw_values(uuid, range, 0, &Wanted::raw(None)?).await
+    };
+    let outcomes = client
+        .for_each(uuids.clone(), OnError::Return, read)
+        .await
+        .unwrap();
+    for (place, outcome) in outcomes.iter().enumerate() {
+        match outcome {
+            Ok(table) => assert_eq!(table.num_rows(), place - usize::from(place > 20)),
+            Err(error) => assert_eq!((place, error.stream()), (20, Some(unknown))),
+        }
+    }
+    let error = client
+        .for_each(uuids, OnError::Raise, read)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains(&unknown.to_string()));
+}
+
+#[tokio::test]
+async fn a_closed_client_says_so() {
+    let (_server, client) = serve(true).await;
+    client.close();
+    client.close();
+    assert_eq!(client.info().await.unwrap_err().kind(), ErrorKind::Closed);
+}
