@@ -87,6 +87,7 @@ pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<(), Head
 
 #[cfg(test)]
 mod tests {
+    use super::journal::RELAXED_FRAME;
     use super::*;
 
     #[test]
@@ -102,6 +103,37 @@ mod tests {
             damaged[at] ^= 1;
             assert!(check_file_header(name, &damaged).is_err());
         }
+    }
+
+    #[test]
+    fn the_document_agrees() {
+        use crate::tree::BlockKind;
+        let document = include_str!("../../../docs/design/storage-format.md");
+        let text = |magic: [u8; 4]| String::from_utf8(magic.to_vec()).unwrap();
+        let kind = |kind: BlockKind| kind.to_byte().to_string();
+        let rows = [
+            ("format version", FORMAT_VERSION.to_string()),
+            ("first bytes of a segment", text(magic(FileKind::Segment))),
+            (
+                "first bytes of a journal file",
+                text(magic(FileKind::Journal)),
+            ),
+            ("first bytes of a frame, synced", text(SYNCED_FRAME)),
+            ("first bytes of a frame, relaxed", text(RELAXED_FRAME)),
+            ("length of a file header", FILE_HEADER.to_string()),
+            ("length of a block header", BLOCK_HEADER.to_string()),
+            ("length of a frame header", FRAME_HEADER.to_string()),
+            ("kind of a leaf", kind(BlockKind::Leaf)),
+            ("kind of an inner node", kind(BlockKind::Inner)),
+            ("kind of a run", kind(BlockKind::Run)),
+            ("most points of a leaf", crate::tree::MAX_LEAF.to_string()),
+        ];
+        for (what, value) in rows {
+            let row = format!("| {what} | `{value}` |");
+            assert!(document.contains(&row), "the document lacks {row}");
+        }
+        let version = format!("Format version: **{FORMAT_VERSION}**");
+        assert!(document.contains(&version), "the document lacks {version}");
     }
 
     #[test]

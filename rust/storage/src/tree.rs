@@ -17,6 +17,8 @@ pub(crate) use changes::Changes;
 pub(crate) use edit::{Edit, edit_root};
 pub(crate) use nearest::last_before;
 pub use node::Address;
+#[cfg(test)]
+pub(crate) use node::MAX_LEAF;
 pub(crate) use node::{Block, BlockKind, Child, Inner, Run};
 pub(crate) use plan::{Placer, PlanInner};
 pub(crate) use probe::Probe;
