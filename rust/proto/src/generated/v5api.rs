@@ -591,8 +591,10 @@ pub struct SetStreamTagsParams {
     /// Only those to change; none leaves them all as they are.
     #[prost(message, repeated, tag = "3")]
     pub tags: ::prost::alloc::vec::Vec<KeyOptValue>,
+    /// Empty: the stream stays where it is.
     #[prost(string, tag = "4")]
     pub collection: ::prost::alloc::string::String,
+    /// Tags that become empty.
     #[prost(string, repeated, tag = "5")]
     pub remove: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }

@@ -1,7 +1,9 @@
 //! Streams, collections, tags and annotations.
 
+use std::collections::BTreeMap;
+
 use pingthings_proto::v5api as v5;
-use pingthings_storage::{NewStream, StreamDescriptor, StreamQuery};
+use pingthings_storage::{NewStream, PropertyChange, StreamDescriptor, StreamQuery};
 use pingthings_types::{Code, Version};
 use prost::Message as _;
 
@@ -55,6 +57,62 @@ pub(super) fn create(
         annotations: pairs(&params.annotations),
     })?;
     Ok(v5::CreateResponse { stat: None })
+}
+
+pub(super) fn set_stream_annotations(
+    shared: &Shared,
+    params: &v5::SetStreamAnnotationsParams,
+) -> Result<v5::SetStreamAnnotationsResponse, Refusal> {
+    let change = PropertyChange {
+        expected: params.expected_property_version,
+        annotations: pairs(&params.changes),
+        removed: params.removals.clone(),
+        ..PropertyChange::default()
+    };
+    shared.engine.set_properties(uuid(&params.uuid)?, &change)?;
+    Ok(v5::SetStreamAnnotationsResponse { stat: None })
+}
+
+pub(super) fn set_stream_tags(
+    shared: &Shared,
+    params: &v5::SetStreamTagsParams,
+) -> Result<v5::SetStreamTagsResponse, Refusal> {
+    // A tag is never gone, only empty; one that is also set has the value it is set to.
+    let mut tags: BTreeMap<_, _> = params
+        .remove
+        .iter()
+        .map(|key| (key.clone(), None))
+        .collect();
+    tags.extend(pairs::<Vec<_>>(&params.tags));
+    let change = PropertyChange {
+        expected: params.expected_property_version,
+        // No stream is in a collection without a name, so none is a wish to stay.
+        collection: Some(params.collection.clone()).filter(|name| !name.is_empty()),
+        tags,
+        ..PropertyChange::default()
+    };
+    shared.engine.set_properties(uuid(&params.uuid)?, &change)?;
+    Ok(v5::SetStreamTagsResponse { stat: None })
+}
+
+pub(super) fn obliterate(
+    shared: &Shared,
+    params: &v5::ObliterateParams,
+) -> Result<v5::ObliterateResponse, Refusal> {
+    shared.engine.obliterate(uuid(&params.uuid)?)?;
+    Ok(v5::ObliterateResponse { stat: None })
+}
+
+pub(super) fn get_metadata_usage(
+    shared: &Shared,
+    params: &v5::MetadataUsageParams,
+) -> Result<v5::MetadataUsageResponse, Refusal> {
+    let usage = shared.engine.metadata_usage(&params.prefix)?;
+    Ok(v5::MetadataUsageResponse {
+        stat: None,
+        tags: key_counts(usage.tags),
+        annotations: key_counts(usage.annotations),
+    })
 }
 
 pub(super) fn lookup_streams(
@@ -134,6 +192,13 @@ fn descriptor(stream: StreamDescriptor) -> v5::StreamDescriptor {
             .collect(),
         property_version: stream.property_version,
     }
+}
+
+fn key_counts(counts: Vec<(String, u64)>) -> Vec<v5::KeyCount> {
+    counts
+        .into_iter()
+        .map(|(key, count)| v5::KeyCount { key, count })
+        .collect()
 }
 
 fn pair(key: String, value: Option<String>) -> v5::KeyOptValue {

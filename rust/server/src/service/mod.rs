@@ -1,6 +1,7 @@
 //! The calls of the contract: decode, let the engine work, encode.
 
 mod answers;
+mod changes;
 mod info;
 mod metadata;
 mod multi;
@@ -198,16 +199,16 @@ impl BTrDb for Service {
 
     async fn set_stream_annotations(
         &self,
-        _request: Request<v5::SetStreamAnnotationsParams>,
+        request: Request<v5::SetStreamAnnotationsParams>,
     ) -> Reply<v5::SetStreamAnnotationsResponse> {
-        Ok(not_implemented("SetStreamAnnotations"))
+        self.one(request, metadata::set_stream_annotations).await
     }
 
     async fn set_stream_tags(
         &self,
-        _request: Request<v5::SetStreamTagsParams>,
+        request: Request<v5::SetStreamTagsParams>,
     ) -> Reply<v5::SetStreamTagsResponse> {
-        Ok(not_implemented("SetStreamTags"))
+        self.one(request, metadata::set_stream_tags).await
     }
 
     async fn create(&self, request: Request<v5::CreateParams>) -> Reply<v5::CreateResponse> {
@@ -232,8 +233,8 @@ impl BTrDb for Service {
         self.one(request, read::nearest).await
     }
 
-    async fn changes(&self, _request: Request<v5::ChangesParams>) -> Reply<Self::ChangesStream> {
-        Ok(refused(Refusal::not_implemented("Changes")))
+    async fn changes(&self, request: Request<v5::ChangesParams>) -> Reply<Self::ChangesStream> {
+        self.many(request, changes::changes)
     }
 
     async fn insert(&self, request: Request<v5::InsertParams>) -> Reply<v5::InsertResponse> {
@@ -248,8 +249,8 @@ impl BTrDb for Service {
         self.one(request, write::arrow_insert).await
     }
 
-    async fn delete(&self, _request: Request<v5::DeleteParams>) -> Reply<v5::DeleteResponse> {
-        Ok(not_implemented("Delete"))
+    async fn delete(&self, request: Request<v5::DeleteParams>) -> Reply<v5::DeleteResponse> {
+        self.one(request, write::delete).await
     }
 
     async fn info(&self, _request: Request<v5::InfoParams>) -> Reply<v5::InfoResponse> {
@@ -269,16 +270,16 @@ impl BTrDb for Service {
 
     async fn obliterate(
         &self,
-        _request: Request<v5::ObliterateParams>,
+        request: Request<v5::ObliterateParams>,
     ) -> Reply<v5::ObliterateResponse> {
-        Ok(not_implemented("Obliterate"))
+        self.one(request, metadata::obliterate).await
     }
 
     async fn get_metadata_usage(
         &self,
-        _request: Request<v5::MetadataUsageParams>,
+        request: Request<v5::MetadataUsageParams>,
     ) -> Reply<v5::MetadataUsageResponse> {
-        Ok(not_implemented("GetMetadataUsage"))
+        self.one(request, metadata::get_metadata_usage).await
     }
 
     async fn generate_csv(
@@ -301,9 +302,4 @@ impl BTrDb for Service {
     ) -> Reply<Self::SubscribeStream> {
         Ok(refused(Refusal::not_implemented("Subscribe")))
     }
-}
-
-/// One answer that says that there is none.
-fn not_implemented<M: Refuse>(call: &str) -> Response<M> {
-    Response::new(M::refuse(Refusal::not_implemented(call)))
 }

@@ -1,8 +1,8 @@
-//! Inserting and committing.
+//! Inserting, deleting and committing.
 
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
-use pingthings_types::{Code, MergePolicy, Points, RawPoint};
+use pingthings_types::{Code, MergePolicy, Points, RawPoint, TimeRange};
 
 use super::Shared;
 use super::request::uuid;
@@ -70,6 +70,19 @@ fn check_rounding(rounding: Option<&v5::RoundSpec>) -> Result<(), Refusal> {
     } else {
         Ok(())
     }
+}
+
+pub(super) fn delete(
+    shared: &Shared,
+    params: &v5::DeleteParams,
+) -> Result<v5::DeleteResponse, Refusal> {
+    let range = TimeRange::new(params.start, params.end)?;
+    let version = shared.engine.delete(uuid(&params.uuid)?, range)?;
+    Ok(v5::DeleteResponse {
+        stat: None,
+        version_major: version.major,
+        version_minor: version.minor,
+    })
 }
 
 pub(super) fn flush(

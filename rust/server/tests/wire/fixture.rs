@@ -54,13 +54,19 @@ answers!(
     ArrowMultiValuesResponse,
     ArrowRawValuesResponse,
     ArrowWindowsResponse,
+    ChangesResponse,
     CreateResponse,
+    DeleteResponse,
     FlushResponse,
     InsertResponse,
     ListCollectionsResponse,
     LookupStreamsResponse,
+    MetadataUsageResponse,
     NearestResponse,
+    ObliterateResponse,
     RawValuesResponse,
+    SetStreamAnnotationsResponse,
+    SetStreamTagsResponse,
     StreamInfoResponse,
     WindowsResponse
 );
@@ -383,6 +389,27 @@ impl Stream {
             let point = answer.value.unwrap();
             (version, (point.time, point.value))
         })
+    }
+
+    pub(crate) async fn delete(&self, start: i64, end: i64) -> Refused<Version> {
+        let params = v5::DeleteParams {
+            uuid: self.id(),
+            start,
+            end,
+        };
+        answer(self.client.clone().delete(params).await).map(|answer| Version {
+            major: answer.version_major,
+            minor: answer.version_minor,
+        })
+    }
+
+    pub(crate) async fn obliterate(&self) -> Refused<()> {
+        let params = v5::ObliterateParams { uuid: self.id() };
+        answer(self.client.clone().obliterate(params).await).map(|_| ())
+    }
+
+    pub(crate) async fn descriptor(&self) -> v5::StreamDescriptor {
+        self.info().await.unwrap().descriptor.unwrap()
     }
 
     pub(crate) async fn info(&self) -> Refused<v5::StreamInfoResponse> {

@@ -9,6 +9,7 @@
 
 mod access;
 mod arrow;
+mod changes;
 mod fixture;
 mod lifecycle;
 mod metadata;

@@ -1,9 +1,10 @@
 //! Streams, collections, tags and annotations.
 
 use pingthings_proto::v5api as v5;
+use pingthings_types::{MAX_TIME, MIN_TIME};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, Stream, answer, answers, bytes, pair, pairs};
+use crate::fixture::{Fixture, Refused, Stream, answer, answers, bytes, pair, pairs};
 
 const NOBODY: [Uuid; 0] = [];
 
@@ -302,4 +303,252 @@ async fn many_streams_come_in_several_messages() {
         .collect();
     let expected: Vec<_> = (0..1500).map(|i| format!("{i:04}")).collect();
     assert_eq!(names, expected);
+}
+
+#[tokio::test]
+async fn an_obliterated_stream_leaves_its_name_but_not_its_uuid() {
+    let fixture = Fixture::open().await;
+    let named: &[_] = &[("name", "a")];
+    let stream = Stream {
+        client: fixture.client.clone(),
+        uuid: Uuid::new_v4(),
+    };
+    fixture.create(stream.uuid, "gone", named).await.unwrap();
+    stream.insert(&[(1, 1.0)]).await.unwrap();
+    stream.flush().await.unwrap();
+    stream.insert(&[(2, 2.0)]).await.unwrap();
+
+    stream.obliterate().await.unwrap();
+    assert_eq!(stream.obliterate().await, Err(404));
+    assert_eq!(stream.info().await.unwrap_err(), 404);
+    assert_eq!(stream.raw(0, 9).await, Err(404));
+    assert_eq!(stream.insert(&[(1, 1.0)]).await, Err(404));
+    assert_eq!(stream.flush().await, Err(404));
+    assert_eq!(stream.delete(0, 9).await, Err(404));
+    assert_eq!(lookup(&fixture, in_collection("gone", true)).await, NOBODY);
+    assert_eq!(collections(&fixture, "").await, [""; 0]);
+    assert_eq!(fixture.create(stream.uuid, "gone", named).await, Err(429));
+    fixture.create(Uuid::new_v4(), "gone", named).await.unwrap();
+    assert_eq!(collections(&fixture, "").await, ["gone"]);
+}
+
+#[tokio::test]
+async fn streams_come_and_go_side_by_side() {
+    let fixture = std::sync::Arc::new(Fixture::open().await);
+    for _ in 0..2 {
+        let mut tasks = tokio::task::JoinSet::new();
+        for i in 0..10 {
+            let fixture = std::sync::Arc::clone(&fixture);
+            tasks.spawn(async move {
+                let stream = Stream {
+                    client: fixture.client.clone(),
+                    uuid: Uuid::new_v4(),
+                };
+                let name = format!("stream {i}");
+                fixture
+                    .create(stream.uuid, "busy", &[("name", &name)])
+                    .await
+                    .unwrap();
+                assert_eq!(stream.aligned(MIN_TIME, MAX_TIME - 1, 60).await, Ok(vec![]));
+                stream.obliterate().await.unwrap();
+            });
+        }
+        while let Some(done) = tasks.join_next().await {
+            done.unwrap();
+        }
+    }
+    assert_eq!(collections(&fixture, "").await, [""; 0]);
+}
+
+async fn annotate(
+    stream: &Stream,
+    expected_property_version: u64,
+    changes: Vec<v5::KeyOptValue>,
+    removals: &[&str],
+) -> Refused<()> {
+    let params = v5::SetStreamAnnotationsParams {
+        uuid: stream.id(),
+        expected_property_version,
+        changes,
+        removals: removals.iter().map(|&key| key.to_owned()).collect(),
+    };
+    answer(stream.client.clone().set_stream_annotations(params).await).map(|_| ())
+}
+
+#[tokio::test]
+async fn annotations_are_set_and_removed() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    let changes = vec![pair("a", Some("1")), pair("b", None), pair("c", Some(""))];
+    annotate(&stream, 1, changes.clone(), &[]).await.unwrap();
+    let descriptor = stream.descriptor().await;
+    assert_eq!(descriptor.property_version, 2);
+    assert_eq!(descriptor.annotations, changes);
+
+    // Seen too early: nothing is changed.
+    assert_eq!(
+        annotate(&stream, 1, vec![pair("a", Some("9"))], &["b"]).await,
+        Err(423)
+    );
+    assert_eq!(stream.descriptor().await, descriptor);
+
+    // 0 overwrites whatever is there.
+    annotate(
+        &stream,
+        0,
+        vec![pair("a", Some("2"))],
+        &["b", "never there"],
+    )
+    .await
+    .unwrap();
+    let descriptor = stream.descriptor().await;
+    assert_eq!(descriptor.property_version, 3);
+    assert_eq!(
+        descriptor.annotations,
+        [pair("a", Some("2")), pair("c", Some(""))]
+    );
+
+    annotate(&stream, 3, vec![], &["a", "c"]).await.unwrap();
+    let descriptor = stream.descriptor().await;
+    assert_eq!(
+        (descriptor.property_version, descriptor.annotations),
+        (4, vec![])
+    );
+
+    let unknown = Stream {
+        uuid: Uuid::new_v4(),
+        ..stream
+    };
+    assert_eq!(annotate(&unknown, 0, vec![], &[]).await, Err(404));
+}
+
+fn tagging(stream: &Stream, collection: &str, tags: &[(&str, &str)]) -> v5::SetStreamTagsParams {
+    v5::SetStreamTagsParams {
+        uuid: stream.id(),
+        tags: pairs(tags),
+        collection: collection.to_owned(),
+        ..v5::SetStreamTagsParams::default()
+    }
+}
+
+async fn tag(stream: &Stream, params: v5::SetStreamTagsParams) -> Refused<()> {
+    answer(stream.client.clone().set_stream_tags(params).await).map(|_| ())
+}
+
+#[tokio::test]
+async fn tags_change_one_by_one_and_streams_move() {
+    let fixture = Fixture::open().await;
+    let stream = Stream {
+        client: fixture.client.clone(),
+        uuid: Uuid::new_v4(),
+    };
+    fixture
+        .create(stream.uuid, "old", &[("name", "a"), ("unit", "V")])
+        .await
+        .unwrap();
+    fixture
+        .create(Uuid::new_v4(), "new", &[("name", "taken")])
+        .await
+        .unwrap();
+
+    tag(&stream, tagging(&stream, "old", &[("unit", "A")]))
+        .await
+        .unwrap();
+    let descriptor = stream.descriptor().await;
+    assert_eq!(descriptor.property_version, 2);
+    let tags = pairs(&[
+        ("distiller", ""),
+        ("ingress", ""),
+        ("name", "a"),
+        ("unit", "A"),
+    ]);
+    assert_eq!(descriptor.tags, tags);
+
+    // No tags leaves them as they are.
+    tag(&stream, tagging(&stream, "new", &[])).await.unwrap();
+    let descriptor = stream.descriptor().await;
+    assert_eq!(
+        (descriptor.collection.as_str(), descriptor.property_version),
+        ("new", 3)
+    );
+    assert_eq!(descriptor.tags, tags);
+    assert_eq!(collections(&fixture, "").await, ["new"]);
+
+    // No collection leaves the stream where it is; what is removed reads as empty.
+    let removing = v5::SetStreamTagsParams {
+        remove: vec!["unit".to_owned()],
+        ..tagging(&stream, "", &[])
+    };
+    tag(&stream, removing).await.unwrap();
+    let descriptor = stream.descriptor().await;
+    assert_eq!(
+        (descriptor.collection.as_str(), descriptor.property_version),
+        ("new", 4)
+    );
+    assert_eq!(descriptor.tags[3], pair("unit", Some("")));
+
+    let late = v5::SetStreamTagsParams {
+        expected_property_version: 3,
+        ..tagging(&stream, "new", &[("name", "b")])
+    };
+    assert_eq!(tag(&stream, late).await, Err(423));
+    assert_eq!(
+        tag(&stream, tagging(&stream, "new", &[("name", "taken")])).await,
+        Err(418)
+    );
+    assert_eq!(
+        tag(&stream, tagging(&stream, "new", &[("colour", "red")])).await,
+        Err(408)
+    );
+    assert_eq!(
+        tag(&stream, tagging(&stream, "new", &[("name", "\0")])).await,
+        Err(409)
+    );
+    assert_eq!(tag(&stream, tagging(&stream, "\0", &[])).await, Err(407));
+    assert_eq!(stream.descriptor().await, descriptor);
+    let unknown = Stream {
+        uuid: Uuid::new_v4(),
+        ..stream
+    };
+    assert_eq!(tag(&unknown, tagging(&unknown, "new", &[])).await, Err(404));
+}
+
+#[tokio::test]
+async fn usage_counts_annotations_and_lists_the_four_tags() {
+    let mut fixture = Fixture::open().await;
+    for i in 0..3 {
+        let params = v5::CreateParams {
+            uuid: bytes(Uuid::new_v4()),
+            collection: format!("used/{i}"),
+            tags: pairs(&[("name", "x")]),
+            annotations: (0..=i)
+                .map(|key| pair(&format!("key {key}"), None))
+                .collect(),
+        };
+        answer(fixture.client.create(params).await).unwrap();
+    }
+    let mut usage = async |prefix: &str| {
+        let params = v5::MetadataUsageParams {
+            prefix: prefix.to_owned(),
+            role: None,
+        };
+        let answer = answer(fixture.client.get_metadata_usage(params).await).unwrap();
+        let counts = |counts: Vec<v5::KeyCount>| -> Vec<(String, u64)> {
+            let mut counts: Vec<_> = counts.into_iter().map(|c| (c.key, c.count)).collect();
+            counts.sort();
+            counts
+        };
+        (counts(answer.tags), counts(answer.annotations))
+    };
+    let owned = |counts: &[(&str, u64)]| -> Vec<(String, u64)> {
+        counts
+            .iter()
+            .map(|&(key, count)| (key.to_owned(), count))
+            .collect()
+    };
+    let tags = owned(&[("distiller", 0), ("ingress", 0), ("name", 0), ("unit", 0)]);
+    let annotations = owned(&[("key 0", 3), ("key 1", 2), ("key 2", 1)]);
+    assert_eq!(usage("used").await, (tags.clone(), annotations));
+    let annotations = owned(&[("key 0", 1), ("key 1", 1)]);
+    assert_eq!(usage("used/1").await, (tags.clone(), annotations));
+    assert_eq!(usage("unused").await, (tags, vec![]));
 }

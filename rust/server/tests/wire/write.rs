@@ -12,7 +12,9 @@ use pingthings_proto::v5api::{self as v5, MergePolicy, round_spec::Spec};
 use pingthings_server::{Config, Limits};
 use pingthings_types::{MAX_TIME, MIN_TIME, Version};
 
-use crate::fixture::{Fixture, answer, arrow_points, ipc, ramp};
+use uuid::Uuid;
+
+use crate::fixture::{Fixture, Stream, answer, arrow_points, ipc, ramp};
 
 #[tokio::test]
 async fn a_policy_decides_between_points_of_the_same_time() {
@@ -356,4 +358,69 @@ async fn a_thousand_points_may_share_a_time() {
     assert_eq!(stream.all().await, points);
     stream.flush().await.unwrap();
     assert_eq!(stream.all().await, points);
+}
+
+#[tokio::test]
+async fn a_delete_is_a_version_of_its_own() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    stream.insert(&ramp(0, 1, 10)).await.unwrap();
+    let full = stream.flush().await.unwrap();
+    let at = |major| Version { major, minor: 0 };
+
+    assert_eq!(stream.delete(3, 7).await, Ok(at(full.major + 1)));
+    let kept: Vec<_> = stream
+        .all()
+        .await
+        .into_iter()
+        .map(|(time, _)| time)
+        .collect();
+    assert_eq!(kept, [0, 1, 2, 7, 8, 9]);
+    let (_, before) = stream.raw_at(full.major, 0, 100).await.unwrap();
+    assert_eq!(before, ramp(0, 1, 10));
+    // One that finds nothing counts as well.
+    assert_eq!(stream.delete(3, 7).await, Ok(at(full.major + 2)));
+    let windows = stream.windows(0, 10, 10).await.unwrap();
+    assert_eq!(windows[0].count, 6);
+}
+
+#[tokio::test]
+async fn a_delete_reaches_buffered_points() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    stream.insert(&ramp(0, 1, 10)).await.unwrap();
+    let version = stream.delete(0, 5).await.unwrap();
+    assert_eq!(version.minor, 0);
+    assert_eq!(stream.all().await, ramp(0, 1, 10)[5..]);
+}
+
+#[tokio::test]
+async fn everything_may_be_deleted_and_inserted_again() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    stream.insert(&ramp(0, 1, 2000)).await.unwrap();
+    for _ in 0..2 {
+        stream.delete(MIN_TIME, MAX_TIME - 1).await.unwrap();
+        assert_eq!(stream.all().await, []);
+        assert_eq!(stream.nearest(0, false).await, Err(401));
+        assert_eq!(stream.aligned(0, 1 << 20, 10).await, Ok(vec![]));
+    }
+    stream.insert(&ramp(0, 1, 5)).await.unwrap();
+    assert_eq!(stream.all().await, ramp(0, 1, 5));
+    stream.flush().await.unwrap();
+    assert_eq!(stream.all().await, ramp(0, 1, 5));
+}
+
+#[tokio::test]
+async fn a_delete_refuses_what_a_read_refuses() {
+    let (_fixture, stream) = Fixture::with_stream().await;
+    for (start, end) in [(5, 5), (6, 5), (MIN_TIME - 1, 0), (0, MAX_TIME)] {
+        assert_eq!(
+            stream.delete(start, end).await,
+            Err(413),
+            "[{start}, {end})"
+        );
+    }
+    let unknown = Stream {
+        uuid: Uuid::new_v4(),
+        ..stream
+    };
+    assert_eq!(unknown.delete(0, 1).await, Err(404));
 }

@@ -1,0 +1,45 @@
+//! What differs between two versions.
+
+use pingthings_proto::v5api as v5;
+use pingthings_types::{Code, PointWidth};
+
+use super::Shared;
+use super::answers::{Messages, batches};
+use super::request::uuid;
+use crate::status::Refusal;
+
+pub(super) fn changes(
+    shared: &Shared,
+    params: &v5::ChangesParams,
+) -> Result<Messages<v5::ChangesResponse>, Refusal> {
+    let resolution = PointWidth::new(params.resolution).ok_or_else(|| {
+        Refusal::new(
+            Code::InvalidPointWidth,
+            format!("a resolution of {}: give 0 to 63", params.resolution),
+        )
+    })?;
+    let (version, ranges) = shared.engine.changes(
+        uuid(&params.uuid)?,
+        params.from_major,
+        params.to_major,
+        resolution,
+    )?;
+    let rows = shared.limits.rows_per_message;
+    let mut ranges = ranges
+        .into_iter()
+        .map(|(start, end)| v5::ChangedRange { start, end });
+    Ok(batches(
+        move || {
+            let batch: Vec<_> = ranges.by_ref().take(rows).collect();
+            Ok((!batch.is_empty()).then_some(batch))
+        },
+        move |ranges| {
+            Ok(v5::ChangesResponse {
+                stat: None,
+                version_major: version.major,
+                version_minor: version.minor,
+                ranges,
+            })
+        },
+    ))
+}
