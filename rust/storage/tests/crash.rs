@@ -211,6 +211,91 @@ fn nothing_acknowledged_is_lost_when_an_operation_fails() {
     }
 }
 
+/// One step of a life with deletes, on the engine and on a list.
+fn step(number: usize, engine: &Engine, list: &mut Option<Contents>) -> Result<(), Error> {
+    let uuid = STREAMS[0];
+    let mut insert = |number: i64, policy| {
+        let points = batch(number);
+        let contents = list.as_mut().unwrap();
+        if policy == MergePolicy::Replace {
+            contents.retain(|pair| !points.times.contains(&pair.0));
+        }
+        contents.extend(pairs(&points));
+        contents.sort_by_key(|pair| pair.0);
+        engine.insert(uuid, points, policy).map(|_| ())
+    };
+    match number {
+        0 | 1 => insert(i64::from(number == 0), MergePolicy::Never),
+        2 => engine.flush(uuid).map(|_| ()),
+        4 => insert(1, MergePolicy::Replace),
+        6 => insert(2, MergePolicy::Never),
+        3 | 5 | 7 => {
+            let (start, end) = [(-100, 1), (8, 12), (-100, 1_000)][(number - 3) / 2];
+            let contents = list.as_mut().unwrap();
+            contents.retain(|pair| pair.0 < start || end <= pair.0);
+            let range = TimeRange::new(start, end).unwrap();
+            engine.delete(uuid, range).map(|_| ())
+        }
+        8 => insert(3, MergePolicy::Retain),
+        _ => {
+            *list = None;
+            engine.obliterate(uuid)
+        }
+    }
+}
+
+/// What a stream reads as; `None` if it is gone.
+fn state(engine: &Engine) -> Option<Contents> {
+    match engine.version(STREAMS[0]) {
+        Ok(_) => Some(read(engine, STREAMS[0], 0)),
+        Err(Error::NoSuchStream { .. }) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Each step is there or not; gives the number of operations.
+fn live(at: usize, loss: Loss) -> usize {
+    let machine = Machine::new(Fault::Power(at));
+    let mut list = Some(Contents::new());
+    let mut before = list.clone();
+    {
+        let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+        let engine = open(Arc::clone(&machine) as _, catalog, Durability::Synced).unwrap();
+        if !create(&engine) {
+            return machine.count();
+        }
+        for number in 0..10 {
+            before.clone_from(&list);
+            if step(number, &engine, &mut list).is_err() {
+                break;
+            }
+            before.clone_from(&list);
+            assert_eq!(state(&engine), list, "step {number}");
+        }
+    }
+    let (blocks, catalog) = machine.restart(loss);
+    for _ in 0..2 {
+        let engine = open(
+            Arc::clone(&blocks) as _,
+            Arc::clone(&catalog) as _,
+            Durability::Synced,
+        );
+        let found = state(&engine.unwrap());
+        assert!(found == before || found == list, "{at} {loss:?}: {found:?}");
+    }
+    machine.count()
+}
+
+#[test]
+fn a_delete_is_done_as_a_whole_or_not_at_all() {
+    let all = live(usize::MAX, Loss::Everything);
+    for at in 0..all {
+        for loss in Loss::ALL {
+            live(at, loss);
+        }
+    }
+}
+
 /// Nothing is promised of the last moments, but the machine starts and what is there is whole.
 #[test]
 fn a_relaxed_journal_survives_a_dead_process() {
