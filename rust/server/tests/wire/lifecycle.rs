@@ -164,6 +164,39 @@ async fn stopping_answers_what_was_asked_before() {
 }
 
 #[tokio::test]
+async fn an_answer_under_way_outlives_what_happens_to_its_stream() {
+    let fixture = Fixture::with(small_messages()).await;
+    let stream = fixture.stream().await;
+    fill(&stream, 10_000).await;
+    let mut client = fixture.client.clone();
+    for is_obliterated in [false, true] {
+        let mut reading = client
+            .raw_values(everything(&stream))
+            .await
+            .unwrap()
+            .into_inner();
+        let first = reading.message().await.unwrap().unwrap();
+        if is_obliterated {
+            stream.obliterate().await.unwrap();
+        } else {
+            stream.delete(MIN_TIME, MAX_TIME - 1).await.unwrap();
+        }
+        let mut count = first.values.len();
+        while let Some(message) = reading.message().await.unwrap() {
+            assert_eq!(message.stat, None);
+            assert_eq!(message.version_major, first.version_major);
+            count += message.values.len();
+        }
+        assert_eq!(count, 10_000);
+        if !is_obliterated {
+            assert_eq!(stream.all().await, []);
+            fill(&stream, 10_000).await;
+        }
+    }
+    assert_eq!(stream.raw(0, 1).await, Err(404));
+}
+
+#[tokio::test]
 async fn stopping_does_not_wait_for_a_client_that_never_reads() {
     let fixture = Fixture::with(Config {
         grace: Duration::ZERO,

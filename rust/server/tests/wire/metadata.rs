@@ -505,6 +505,22 @@ async fn tags_change_one_by_one_and_streams_move() {
     );
     assert_eq!(tag(&stream, tagging(&stream, "\0", &[])).await, Err(407));
     assert_eq!(stream.descriptor().await, descriptor);
+
+    // What is both removed and set is set, and nobody has a fifth tag to remove.
+    let both = v5::SetStreamTagsParams {
+        remove: vec!["unit".to_owned()],
+        ..tagging(&stream, "", &[("unit", "A")])
+    };
+    tag(&stream, both).await.unwrap();
+    let fifth = v5::SetStreamTagsParams {
+        remove: vec!["colour".to_owned()],
+        ..tagging(&stream, "", &[])
+    };
+    assert_eq!(tag(&stream, fifth).await, Err(408));
+    let descriptor = stream.descriptor().await;
+    assert_eq!(descriptor.property_version, 5);
+    assert_eq!(descriptor.tags[3], pair("unit", Some("A")));
+
     let unknown = Stream {
         uuid: Uuid::new_v4(),
         ..stream
