@@ -15,6 +15,9 @@ use crate::format::{
 use crate::tree::{Address, Block, Inner, Placer, PlanInner, Run};
 use crate::{Error, Options};
 
+/// Length from which it is checked that a block is there before room is made for it.
+const LARGE_BLOCK: u32 = 1 << 20;
+
 #[derive(Debug)]
 struct Tail {
     /// The segment written to.
@@ -162,6 +165,17 @@ impl Segments {
             return Ok(block);
         }
         let name = FileName::segment(address.segment);
+        if address.length > LARGE_BLOCK {
+            // Room is made for what is there, not for what a damaged address says.
+            let end = u64::from(address.offset) + u64::from(address.length);
+            let length = self.blocks.len(name);
+            if length.map_err(|e| io_error("look at", name, e))? < end {
+                return Err(damaged(
+                    address,
+                    Malformed("a block would reach beyond the end"),
+                ));
+            }
+        }
         let mut bytes = vec![0; address.length as usize];
         self.blocks
             .read_at(name, u64::from(address.offset), &mut bytes)

@@ -262,6 +262,23 @@ fn a_catalog_that_is_none_is_refused() {
 }
 
 #[test]
+fn an_address_beyond_the_end_of_a_segment_is_damage() {
+    let left = Left::new();
+    let copy = left.copy();
+    let catalog = rusqlite::Connection::open(copy.path().join("catalog.sqlite")).unwrap();
+    let changed = catalog.execute(
+        "update versions set length = 4000000000 where major = 11",
+        [],
+    );
+    assert_eq!(changed.unwrap(), 1);
+    drop(catalog);
+    let engine = open(copy.path()).unwrap();
+    let error = read(&engine, 11).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert_eq!(read(&engine, 0).unwrap(), batches(INSERTS));
+}
+
+#[test]
 fn another_format_version_is_named() {
     let left = Left::new();
     for name in [SEGMENT, JOURNAL] {
