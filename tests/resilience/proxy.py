@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Self
 
@@ -110,8 +111,8 @@ class Proxy:
         self._spawn(self._pump(client, to_server, counter))
         self._spawn(self._pump(server, to_client, None))
 
-    def _spawn(self, pump: object) -> None:
-        task = self._loop.create_task(pump)  # type: ignore[arg-type] # a coroutine
+    def _spawn(self, pump: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(pump)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -126,7 +126,7 @@ def test_point_width_is_immutable():
     with pytest.raises(AttributeError):
         del PW[3]._exponent
     with pytest.raises(AttributeError):
-        PW[3].other = 4  # type: ignore[attr-defined]
+        PW[3].other = 4
 
 
 def test_point_width_survives_pickle_and_copy():

@@ -36,7 +36,8 @@ def read(measurements: ModuleType, tmp_path: Path) -> Any:
 def times(series: Any) -> list[int]:
     assert series.points.schema.names == ["time", "value"]
     assert series.points.schema.types == [pa.timestamp("ns", "UTC"), pa.float64()]
-    return series.points["time"].cast(pa.int64()).to_pylist()
+    times: list[int] = series.points["time"].cast(pa.int64()).to_pylist()
+    return times
 
 
 @pytest.mark.parametrize(

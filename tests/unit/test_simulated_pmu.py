@@ -50,7 +50,7 @@ def test_recording_is_small_and_says_it_is_simulated(generator: ModuleType, reco
     assert b"imulated" in recording.schema.metadata[b"description"]
     assert recording.num_rows == generator.SAMPLES == 18_000
     assert recording.num_columns == 1 + 14 * len(generator.STATIONS)
-    units = {field.metadata[b"unit"] for field in recording.schema if field.name != "time"}
+    units = {(field.metadata or {})[b"unit"] for field in recording.schema if field.name != "time"}
     assert units == {b"V", b"A", b"deg", b"Hz", b"Hz/s"}
 
 

@@ -76,7 +76,8 @@ def test_ns_to_datetime_cuts_nanoseconds_off_towards_the_past():
     assert ns_to_datetime(NEW_YEAR).tzinfo is UTC
     assert ns_to_datetime(NEW_YEAR + 1_999).microsecond == 1
     assert ns_to_datetime(-1) == datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
-    assert ns_to_datetime(np.int64(0)) == datetime(1970, 1, 1, tzinfo=UTC)
+    epoch = ns_to_datetime(np.int64(0))  # type: ignore[arg-type] # numpy's are taken, too
+    assert epoch == datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def test_ns_to_datetime_beyond_datetime_raises():
@@ -144,7 +145,8 @@ def test_to_nanoseconds_leaves_none_alone():
     ],
 )
 def test_to_nanoseconds_of_datetime64_knows_every_unit(unit: str, count: int, expected: int):
-    assert to_nanoseconds(np.datetime64(count, unit)) == expected
+    moment = np.datetime64(count, unit)  # type: ignore[call-overload] # the unit is a variable
+    assert to_nanoseconds(moment) == expected
 
 
 @pytest.mark.parametrize(
@@ -295,9 +297,9 @@ def test_ns_delta_reads_a_float_as_the_decimal_it_prints(seconds: Any, expected:
 
 def test_ns_delta_of_wrong_types_raises():
     with pytest.raises(BTRDBTypeError, match="`nanoseconds`"):
-        ns_delta(nanoseconds=1.0)
+        ns_delta(nanoseconds=1.0)  # type: ignore[arg-type]
     with pytest.raises(BTRDBTypeError, match="`hours`"):
-        ns_delta(hours="1")
+        ns_delta(hours="1")  # type: ignore[arg-type]
     with pytest.raises(BTRDBTypeError, match="`days`"):
         ns_delta(days=True)
     with pytest.raises(BTRDBTypeError, match="`nanoseconds`"):
