@@ -894,7 +894,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         """
         texts = {"collection": collection, "name": name, "unit": unit}
         for what, condition in texts.items():
-            if condition is not None and not isinstance(condition, str | re.Pattern):
+            text = condition.pattern if isinstance(condition, re.Pattern) else condition
+            if text is not None and not isinstance(text, str):
                 raise BTRDBTypeError(
                     f"`{what}` is text or a compiled pattern, not a `{type(condition).__name__}`"
                 )
