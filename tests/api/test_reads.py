@@ -67,6 +67,11 @@ BAD_TIMES: list[tuple[Any, type[Exception], str]] = [
     (MAXIMUM_TIME + 1, InvalidTimeRange, str(MAXIMUM_TIME + 1)),
 ]
 
+
+def schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(columns)
+
+
 bad_times = pytest.mark.parametrize(("time", "error", "message"), BAD_TIMES, ids=repr)
 
 
@@ -100,23 +105,23 @@ async def test_points_come_in_order_whatever_was_inserted_when(stream: pt.AsyncS
 
 
 @pytest.mark.parametrize(
-    "schema",
+    "wanted",
     [
         RAW_F64_SCHEMA,
         RAW_F32_SCHEMA,
-        pa.schema({"t": pa.int64(), "v": pa.float32()}),
-        pa.schema({"t": pa.timestamp("ns"), "v": pa.float64()}),
+        schema(t=pa.int64(), v=pa.float32()),
+        schema(t=pa.timestamp("ns"), v=pa.float64()),
     ],
     ids=str,
 )
-async def test_schema_is_obeyed(grid: pt.AsyncStream, schema: pa.Schema):
+async def test_schema_is_obeyed(grid: pt.AsyncStream, wanted: pa.Schema):
     await grid.insert([(9_999, 0.1)])
-    table = await grid.raw_values(9_999, 10_020, schema=schema)
-    assert table.schema == schema
+    table = await grid.raw_values(9_999, 10_020, schema=wanted)
+    assert table.schema == wanted
     plain = await grid.raw_values(9_999, 10_020)
     assert table[0].cast(pa.int64()) == plain[0].cast(pa.int64())
-    assert table[1].to_pylist() == plain[1].cast(schema.field(1).type).to_pylist()
-    assert (await grid.raw_values(0, 1, schema=schema)) == schema.empty_table()
+    assert table[1].to_pylist() == plain[1].cast(wanted.field(1).type).to_pylist()
+    assert (await grid.raw_values(0, 1, schema=wanted)) == wanted.empty_table()
 
 
 async def test_schema_none_is_the_default(grid: pt.AsyncStream):
@@ -129,9 +134,9 @@ async def test_schema_none_is_the_default(grid: pt.AsyncStream):
     "schema",
     [
         pa.schema([("time", pa.int64())]),
-        pa.schema({"time": pa.string(), "value": pa.float64()}),
-        pa.schema({"time": pa.int64(), "value": pa.string()}),
-        pa.schema({"value": pa.float64(), "time": pa.int64()}),
+        schema(time=pa.string(), value=pa.float64()),
+        schema(time=pa.int64(), value=pa.string()),
+        schema(value=pa.float64(), time=pa.int64()),
     ],
     ids=str,
 )
