@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import pingthings
 from pingthings.server import Server
@@ -77,10 +79,12 @@ def _add_serve(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # Blocked before the server's threads begin, so that they inherit it and only this one waits.
-    signals = {signal.SIGINT, signal.SIGTERM}
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    # A signal may reach any thread, also those of libraries; the wake-up socket hears of each.
+    hears, tells = socket.socketpair()
+    tells.setblocking(False)  # noqa: FBT003 - the standard library's
+    signal.set_wakeup_fd(tells.fileno())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _heard)
     server = Server(
         options.directory,
         host=options.host,
@@ -92,9 +96,13 @@ def _serve(options: argparse.Namespace) -> int:
     with server:
         where = "in memory" if options.directory is None else f"in {options.directory}"
         print(f"listening on {server.endpoint}, data {where}", flush=True)
-        signal.sigwait(signals)
+        hears.recv(1)
         print("stopping", file=sys.stderr, flush=True)
     return 0
+
+
+def _heard(_number: int, _frame: FrameType | None) -> None:
+    """Keeps the signal from ending the process; the wake-up socket tells that it came."""
 
 
 def _api_keys(file: str | None) -> list[str]:
@@ -104,8 +112,8 @@ def _api_keys(file: str | None) -> list[str]:
         try:
             with open(file, encoding="utf-8") as lines:  # noqa: PTH123 - one read of a named file
                 keys = list(lines)
-        except OSError as error:
-            raise BTrDBError(f"cannot read the API keys of `{file}`: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise BTrDBError(f"cannot read the API keys of `{file}`: {error}") from error
     found = [key.strip() for key in keys if key.strip()]
     if file is not None and not found:
         raise BTrDBError(f"`{file}` holds no API key; write one on each line")

@@ -190,7 +190,6 @@ def test_bad_key_files(tmp_path: Path):
     assert_refused(run("serve", "--api-keys-file", str(empty)), str(empty), "no API key")
 
 
-@pytest.mark.xfail(reason="only errors of the system are caught")
 def test_key_file_that_is_no_text(tmp_path: Path):
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")

@@ -140,13 +140,11 @@ def test_host_must_be_an_address(host: str):
         Server(host=host).start()
 
 
-@pytest.mark.xfail(reason="the binding asks for anonymous access whatever the host")
 def test_open_host_needs_keys():
     with pytest.raises(BTrDBError, match="key"), Server(host="0.0.0.0"):  # noqa: S104 - refused
         pass
 
 
-@pytest.mark.xfail(reason="the binding joins host and port without brackets")
 def test_address_of_ipv6():
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

@@ -1,6 +1,9 @@
 //! The class `Server`: the embedded server, started and stopped.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use parking_lot::Mutex;
 use pingthings_client::{Error, ErrorKind};
@@ -37,20 +40,18 @@ impl Server {
         relaxed: bool,
         arrow: bool,
     ) -> PyResult<Self> {
-        let address = format!("{host}:{port}");
-        let listen = address.parse().map_err(|_| {
-            let message = format!("cannot listen on `{address}`: give an IP address and a port");
+        let listen = host.parse::<IpAddr>().map_err(|_| {
+            let message = format!("cannot listen on `{host}`: give an IP address");
             failed(py, ErrorKind::InvalidArgument, message)
         })?;
         let config = Config {
-            listen,
+            listen: SocketAddr::new(listen, port),
             storage: directory.map_or(Storage::Memory, Storage::Directory),
             durability: if relaxed {
                 Durability::Relaxed
             } else {
                 Durability::Synced
             },
-            anonymous: api_keys.is_empty(),
             api_keys,
             arrow,
             ..Config::default()
