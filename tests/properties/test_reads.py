@@ -14,6 +14,8 @@ from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from properties import model
 from properties.strategies import Step, histories, ranges, times
 
+pytestmark = pytest.mark.timeout(900)  # for the long ones; the others take seconds
+
 Replay = Callable[[list[Step]], tuple[pt.Stream, model.Stream]]
 
 

@@ -12,6 +12,8 @@ from pingthings.timeseries.constants import _PW
 from properties import model
 from properties.strategies import Step, aligned_questions, histories, precise_questions
 
+pytestmark = pytest.mark.timeout(900)  # for the long ones; the others take seconds
+
 Replay = Callable[[list[Step]], tuple[pt.Stream, model.Stream]]
 
 EPSILON = 2.0**-52
