@@ -287,7 +287,7 @@ async def test_unknown_stream_is_named(unknown: pt.AsyncStream):
     ):
         with pytest.raises(StreamNotFoundError, match=str(unknown.uuid)) as raised:
             await call
-        assert raised.value.code == 404
+        assert (raised.value.code, raised.value.uuid) == (404, unknown.uuid)
 
 
 async def test_set_reads_in_its_order(
