@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pingthings.timeseries as pt
@@ -33,6 +34,26 @@ def stream(server: Server) -> Iterator[pt.Stream]:
         stream = client.create(uuid4(), f"resilience/{uuid4()}", {"name": "points"})
         stream.insert([(k * 1_000_000_000, float(k)) for k in range(1000)])
         yield stream
+
+
+@contextmanager
+def calling(text: str, proxy: Proxy, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A script that connects through the proxy, says so, and calls once answers are held back."""
+    proxy.release()
+    with subprocess.Popen(
+        [sys.executable, "-c", text, proxy.endpoint, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "connected\n"
+        proxy.hold()
+        child.stdin.write("\n")
+        child.stdin.flush()
+        yield child
 
 
 @pytest.fixture

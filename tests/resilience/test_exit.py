@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-from resilience.conftest import Script
+from resilience.conftest import Script, calling
 from resilience.proxy import HEADERS, Proxy
 
 RUNS = 50
@@ -60,21 +57,9 @@ sys.stdin.readline()
 
 def end_while_calling(text: str, proxy: Proxy, calls: int) -> tuple[int, str]:
     """Starts the script, holds its answers, lets it call, then lets it end."""
-    proxy.release()
-    with subprocess.Popen(
-        [sys.executable, "-c", text, proxy.endpoint, str(calls)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
+    before = proxy.frames[HEADERS] + 1  # the call with which the script connects
+    with calling(text, proxy, str(calls)) as child:
         assert child.stdout is not None
-        assert child.stdin is not None
-        assert child.stdout.readline() == "connected\n"
-        proxy.hold()
-        before = proxy.frames[HEADERS]
-        child.stdin.write("\n")
-        child.stdin.flush()
         assert child.stdout.readline() == "calling\n"
         # The server allows so many per connection; the others wait inside the client.
         assert proxy.wait_for_frames(HEADERS, before + min(calls, 200))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
-from resilience.conftest import Script
+from resilience.conftest import Script, calling
 from resilience.proxy import Proxy
 
 INTERRUPTS = """
@@ -35,19 +32,8 @@ print(client.info()["major_version"])
 
 
 def test_ctrl_c_ends_a_blocking_call_and_the_client_works_on(proxy: Proxy) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTS, proxy.endpoint],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
+    with calling(INTERRUPTS, proxy) as child:
         assert child.stdout is not None
-        assert child.stdin is not None
-        assert child.stdout.readline() == "connected\n"
-        proxy.hold()
-        child.stdin.write("\n")
-        child.stdin.flush()
         waits = [float(wait) for wait in child.stdout.readline().split()]
         assert len(waits) == 5
         # The core looks for signals every 50 ms. The best of five, because the machine may be busy.

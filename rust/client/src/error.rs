@@ -48,8 +48,6 @@ pub enum ErrorKind {
     Timeout,
     /// An argument is not valid, for a reason the protocol has no code for.
     InvalidArgument,
-    /// An argument is of the wrong type.
-    InvalidType,
     /// The server does not offer what was asked for.
     NotSupported,
     /// The server's answer makes no sense.

@@ -55,7 +55,6 @@ fn class_name(kind: ErrorKind) -> Class {
         ErrorKind::PermissionDenied => Class::Name("PermissionDenied"),
         ErrorKind::Timeout => Class::Name("DeadlineExceededError"),
         ErrorKind::InvalidArgument => Class::Name("BTRDBValueError"),
-        ErrorKind::InvalidType => Class::Name("BTRDBTypeError"),
         ErrorKind::NotSupported => Class::Name("NotSupportedError"),
         ErrorKind::Closed => Class::Name("ClientClosedError"),
         _ => Class::Name("BTRDBServerError"),
