@@ -14,7 +14,7 @@ mod oracle;
 use std::path::Path;
 use std::sync::Arc;
 
-use oracle::{Oracle, aligned, precise};
+use oracle::{Oracle, aligned, assert_same_windows, precise};
 use pingthings_storage::{Engine, ManualClock, NewStream, Options, RawReader, WindowReader};
 use pingthings_types::{
     AlignedWindows, MAX_TIME, MIN_TIME, MergePolicy, PointWidth, Points, PreciseWindows, RawPoint,
@@ -165,17 +165,6 @@ fn all_windows(mut reader: WindowReader, max: usize) -> Windows {
         all.stddevs.extend(batch.stddevs);
     }
     all
-}
-
-fn assert_same_windows(found: &Windows, expected: &Windows) {
-    assert_eq!(found.times, expected.times);
-    assert_eq!(found.counts, expected.counts);
-    for at in 0..found.len() {
-        assert!(found.mins[at] == expected.mins[at] && found.maxs[at] == expected.maxs[at]);
-        let scale = found.maxs[at].abs().max(found.mins[at].abs()).max(1e-300);
-        assert!((found.means[at] - expected.means[at]).abs() <= 1e-9 * scale);
-        assert!((found.stddevs[at] - expected.stddevs[at]).abs() <= 1e-6 * scale);
-    }
 }
 
 struct Run {

@@ -1,5 +1,7 @@
 //! What the engine should answer, computed from plain lists of points.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use pingthings_types::{
@@ -11,6 +13,17 @@ use pingthings_types::{
 pub(crate) struct List(Vec<(i64, f64)>);
 
 impl List {
+    /// A list of these points, which are in order.
+    pub(crate) const fn of(points: Vec<(i64, f64)>) -> Self {
+        Self(points)
+    }
+
+    /// Every bit of it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let bytes = |&(time, value): &(i64, f64)| [time.to_le_bytes(), value.to_le_bytes()];
+        self.0.iter().flat_map(bytes).flatten().collect()
+    }
+
     pub(crate) fn between(&self, start: i64, end: i64) -> Vec<(i64, f64)> {
         self.0
             .iter()
@@ -81,6 +94,18 @@ pub(crate) fn precise(list: &List, windows: PreciseWindows) -> Windows {
     }
     found.drop_empty_last();
     found
+}
+
+/// Extremes must be exact, means and deviations as close as rounding allows.
+pub(crate) fn assert_same_windows(found: &Windows, expected: &Windows) {
+    assert_eq!(found.times, expected.times);
+    assert_eq!(found.counts, expected.counts);
+    for at in 0..found.len() {
+        assert!(found.mins[at] == expected.mins[at] && found.maxs[at] == expected.maxs[at]);
+        let scale = found.maxs[at].abs().max(found.mins[at].abs()).max(1e-300);
+        assert!((found.means[at] - expected.means[at]).abs() <= 1e-9 * scale);
+        assert!((found.stddevs[at] - expected.stddevs[at]).abs() <= 1e-6 * scale);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
