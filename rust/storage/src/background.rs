@@ -8,15 +8,20 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::Error;
 use crate::error::io_error;
+use crate::retention::Trim;
 use crate::store::Store;
 
 /// How often to look whether something is due.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// How many periods lie between two looks at what takes longer.
+const SELDOM: u32 = 60;
+
 #[derive(Debug, Default)]
 struct Signal {
     is_stopped: Mutex<bool>,
     stopped: Condvar,
+    error: Mutex<Option<Error>>,
 }
 
 /// A thread that runs until stopped.
@@ -41,6 +46,11 @@ impl Background {
         })
     }
 
+    /// What failed the last time.
+    pub(crate) fn error(&self) -> Option<Error> {
+        self.signal.error.lock().clone()
+    }
+
     /// Stops the thread and waits for it.
     pub(crate) fn stop(&self) {
         *self.signal.is_stopped.lock() = true;
@@ -53,14 +63,26 @@ impl Background {
 
 fn run(store: &Store, signal: &Signal) {
     let mut is_stopped = signal.is_stopped.lock();
+    let mut period = 0;
     while !*is_stopped {
         signal.stopped.wait_for(&mut is_stopped, PERIOD);
         if *is_stopped {
             return;
         }
+        period = (period + 1) % SELDOM;
         parking_lot::MutexGuard::unlocked(&mut is_stopped, || {
-            // A failure will meet the next writer too; here nobody could be told.
-            let _ = store.flush_old().and_then(|()| store.trim());
+            let done = store.flush_old().and_then(|()| {
+                if period > 0 {
+                    return Ok(());
+                }
+                store.trim(Trim::Coarsely)?;
+                store.sweep()?;
+                store.compact_due()
+            });
+            // What failed seldom is not forgotten because what is done often succeeds.
+            if done.is_err() || period == 0 {
+                *signal.error.lock() = done.err();
+            }
         });
     }
 }

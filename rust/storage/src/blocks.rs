@@ -32,13 +32,15 @@ impl FileKind {
     }
 }
 
-/// Which file: its kind and its number, which is never used twice.
+/// Which file: its kind, and its number and generation, which are never used twice together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName {
     /// What the file is for.
     pub kind: FileKind,
     /// Its number within the kind.
     pub number: u32,
+    /// How often a segment was written anew; 0 otherwise.
+    pub generation: u32,
 }
 
 impl FileName {
@@ -47,6 +49,7 @@ impl FileName {
         Self {
             kind: FileKind::Segment,
             number,
+            generation: 0,
         }
     }
 
@@ -55,13 +58,30 @@ impl FileName {
         Self {
             kind: FileKind::Journal,
             number,
+            generation: 0,
         }
+    }
+
+    /// The file that is called `text` in the folder of its kind.
+    pub(crate) fn parse(kind: FileKind, text: &str) -> Option<Self> {
+        let (number, generation) = text.split_once('.').unwrap_or((text, "0"));
+        let name = Self {
+            kind,
+            number: number.parse().ok()?,
+            generation: generation.parse().ok()?,
+        };
+        // What is written otherwise is somebody else's.
+        (name.to_string().rsplit('/').next() == Some(text)).then_some(name)
     }
 }
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{:08}", self.kind.folder(), self.number)
+        write!(f, "{}/{:08}", self.kind.folder(), self.number)?;
+        match self.generation {
+            0 => Ok(()),
+            generation => write!(f, ".{generation}"),
+        }
     }
 }
 
@@ -120,6 +140,28 @@ mod tests {
         assert_eq!(blocks.len(name).unwrap(), 5);
         blocks.remove(name).unwrap();
         assert_eq!(blocks.list().unwrap(), [FileName::journal(1)]);
+    }
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let written = FileName {
+            generation: 2,
+            ..FileName::segment(7)
+        };
+        assert_eq!(written.to_string(), "segments/00000007.2");
+        let read = |text| FileName::parse(FileKind::Segment, text);
+        assert_eq!(read("00000007.2"), Some(written));
+        assert_eq!(read("00000007"), Some(FileName::segment(7)));
+        for other in [
+            "7",
+            "00000007.0",
+            "00000007.02",
+            "00000007.",
+            "00000007.tmp",
+            "",
+        ] {
+            assert_eq!(read(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod descriptors;
 mod properties;
+mod reclaim;
+mod schema;
 mod sqlite;
 
 use std::collections::BTreeMap;
@@ -9,6 +11,8 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) use schema::SCHEMA_VERSION;
 pub use sqlite::SqliteCatalog;
 
 use crate::tree::Address;
@@ -38,6 +42,39 @@ pub struct Head {
     pub root: Option<Address>,
 }
 
+/// What is known of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentState {
+    /// Its committed length, holes included.
+    pub length: u64,
+    /// How often it was written anew without its holes.
+    pub generation: u32,
+}
+
+/// A range of a segment nothing leads to any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Hole {
+    /// Number of the segment.
+    pub segment: u32,
+    /// Where it begins, in the segment as it was first written.
+    pub offset: u32,
+    /// How long it is.
+    pub length: u64,
+    /// Whether the present file of the segment is without it.
+    pub is_gone: bool,
+}
+
+/// Versions of a stream nobody can ask for any more, whose blocks were not looked for yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doomed {
+    /// Number of the last of them.
+    pub last: u64,
+    /// Their roots.
+    pub roots: Vec<Address>,
+    /// Root of the oldest version that can be asked for: what it leads to is not theirs alone.
+    pub oldest_kept: Option<Address>,
+}
+
 /// A change of a stream's collection, tags or annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PropertyChange {
@@ -57,11 +94,14 @@ pub struct PropertyChange {
 ///
 /// A call that changes something returns once the change is durable, and changes all or nothing.
 pub trait Catalog: Send + Sync + Debug {
+    /// The URI by which `SQLite` in this process opens it for reading.
+    fn uri(&self) -> &str;
+
     /// Whether no stream was ever created in it.
     fn is_unused(&self) -> Result<bool, Error>;
 
-    /// The committed length of each segment.
-    fn segments(&self) -> Result<BTreeMap<u32, u64>, Error>;
+    /// The segments that count.
+    fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error>;
 
     /// Adds versions, and the lengths of the segments their blocks are in.
     fn commit(&self, commits: &[Commit], segments: &BTreeMap<u32, u64>) -> Result<(), Error>;
@@ -81,11 +121,12 @@ pub trait Catalog: Send + Sync + Debug {
     /// The streams that fit `query`, ordered by collection and name.
     fn lookup(&self, query: &StreamQuery) -> Result<Vec<StreamDescriptor>, Error>;
 
-    /// Removes a stream with all its versions, and burns its uuid.
+    /// Removes a stream and burns its uuid; its versions are doomed.
     fn obliterate(&self, uuid: Uuid) -> Result<(), Error>;
 
-    /// Changes a stream's collection, tags or annotations; gives the new property version.
-    fn change(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error>;
+    /// Changes a stream's collection, tags or annotations at `wall_ns`; gives the new property
+    /// version.
+    fn change(&self, uuid: Uuid, change: &PropertyChange, wall_ns: i64) -> Result<u64, Error>;
 
     /// How many streams of collections that begin with `prefix` have which annotation, by key.
     fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error>;
@@ -104,4 +145,31 @@ pub trait Catalog: Send + Sync + Debug {
 
     /// The collections whose names begin with `prefix` and that hold a stream, sorted.
     fn collections(&self, prefix: &str) -> Result<Vec<String>, Error>;
+
+    /// Dooms the versions of a stream that had a successor at a time of the clock; gives how many.
+    fn forget(&self, stream: i64, wall_ns: i64) -> Result<usize, Error>;
+
+    /// The streams with versions that had a successor at a time of the clock.
+    fn forgettable(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error>;
+
+    /// The streams that have doomed versions, also those that were obliterated.
+    fn doomed_streams(&self) -> Result<Vec<i64>, Error>;
+
+    /// The doomed versions of a stream.
+    fn doomed(&self, stream: i64) -> Result<Doomed, Error>;
+
+    /// Drops the doomed versions of a stream up to `last`; `holes` are where their blocks were.
+    fn bury(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error>;
+
+    /// All holes, by segment and offset.
+    fn holes(&self) -> Result<Vec<Hole>, Error>;
+
+    /// Notes that a segment is in a file of another generation now; `holes` are all it has.
+    fn rewritten(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error>;
+
+    /// Forgets a segment that holds nothing any more.
+    fn removed(&self, segment: u32) -> Result<(), Error>;
+
+    /// Gives back the room the catalog itself does not need any more.
+    fn shrink(&self) -> Result<(), Error>;
 }

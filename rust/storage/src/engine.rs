@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, SqliteCatalog};
 use crate::error::io_error;
 use crate::lock::DirectoryLock;
 use crate::recover;
+use crate::retention::Trim;
 use crate::store::Store;
 use crate::{Clock, Error, NewStream, Options, Snapshot, StreamDescriptor, StreamQuery};
 
@@ -117,7 +118,11 @@ impl Engine {
     /// Where the data of a stream stand.
     pub fn version(&self, uuid: Uuid) -> Result<Version, Error> {
         self.store.check_open()?;
-        Ok(self.store.stream(uuid)?.view().version())
+        let view = self.store.stream(uuid)?.view();
+        if view.is_gone {
+            return Err(Error::NoSuchStream { uuid });
+        }
+        Ok(view.version())
     }
 
     /// The streams that fit `query`, ordered by collection and name.
@@ -163,6 +168,9 @@ impl Engine {
         self.store.check_open()?;
         let stream = self.store.stream(uuid)?;
         let view = stream.view();
+        if view.is_gone {
+            return Err(Error::NoSuchStream { uuid });
+        }
         let segments = Arc::clone(&self.store.segments);
         if version == LATEST {
             return Ok(Snapshot::of_view(segments, &view));
@@ -184,15 +192,22 @@ impl Engine {
                 latest,
             })?
         };
-        Ok(Snapshot::of_version(segments, version, root))
+        Ok(Snapshot::of_version(segments, version, root, view.hold))
     }
 
     /// Does at once what the background thread does from time to time: commits buffers that have
-    /// waited too long, and trims what retention no longer keeps.
+    /// waited too long, trims what retention no longer keeps, and reclaims the room of it.
     pub fn maintain(&self) -> Result<(), Error> {
         self.store.check_open()?;
         self.store.flush_old()?;
-        self.store.trim()
+        self.store.trim(Trim::Exactly)?;
+        self.store.sweep()?;
+        self.store.compact_due()
+    }
+
+    /// What the background thread failed in the last time it had something to do, if it did.
+    pub fn background_error(&self) -> Option<Error> {
+        self.background.error()
     }
 
     /// Commits every buffer and closes; later calls fail with [`Error::Closed`].

@@ -131,7 +131,14 @@ pub enum Error {
         values: usize,
     },
     /// The version is in the future or was pruned.
-    #[error("stream `{uuid}` has no version {version}: its latest is {latest}")]
+    #[error(
+        "stream `{uuid}` has no version {version}: {}",
+        if version > latest {
+            format!("its latest is {latest}")
+        } else {
+            "it was replaced long ago and forgotten".to_owned()
+        }
+    )]
     VersionNotAvailable {
         /// The stream.
         uuid: Uuid,

@@ -9,7 +9,7 @@ mod leaf;
 mod node;
 mod times;
 
-pub(crate) use block::{BLOCK_HEADER, decode_block, seal_block};
+pub(crate) use block::{BLOCK_HEADER, check_block, decode_block, seal_block};
 pub(crate) use cursor::{Cursor, Malformed};
 pub(crate) use journal::{FRAME_HEADER, Insert, SYNCED_FRAME, decode_frame_header, decode_inserts};
 pub(crate) use journal::{encode_insert, seal_frame};
@@ -37,9 +37,18 @@ pub(crate) fn file_header(name: FileName) -> [u8; FILE_HEADER] {
     bytes[..4].copy_from_slice(&magic(name.kind));
     bytes[4..8].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes[8..12].copy_from_slice(&name.number.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..12]);
+    let crc = header_checksum(name, &bytes);
     bytes[12..].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+/// The checksum covers the generation as well, which the first file of a segment is without.
+fn header_checksum(name: FileName, bytes: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(&bytes[..12]);
+    match name.generation {
+        0 => crc,
+        generation => crc32c::crc32c_append(crc, &generation.to_le_bytes()),
+    }
 }
 
 /// Why the first bytes of a file are not acceptable.
@@ -69,7 +78,7 @@ pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<(), Head
             "the file does not begin as it should",
         ));
     }
-    if crc != crc32c::crc32c(&bytes[..12]) {
+    if crc != header_checksum(name, bytes) {
         return Err(HeaderProblem::Damaged(
             "the checksum of the file header does not fit",
         ));
@@ -97,6 +106,13 @@ mod tests {
         assert_eq!(check_file_header(name, &header), Ok(()));
         assert!(check_file_header(FileName::segment(4), &header).is_err());
         assert!(check_file_header(FileName::journal(3), &header).is_err());
+        let later = FileName {
+            generation: 1,
+            ..name
+        };
+        assert!(check_file_header(later, &header).is_err());
+        assert!(check_file_header(name, &file_header(later)).is_err());
+        assert_eq!(check_file_header(later, &file_header(later)), Ok(()));
         assert!(check_file_header(name, &header[..15]).is_err());
         for at in 0..FILE_HEADER {
             let mut damaged = header;
@@ -113,6 +129,10 @@ mod tests {
         let kind = |kind: BlockKind| kind.to_byte().to_string();
         let rows = [
             ("format version", FORMAT_VERSION.to_string()),
+            (
+                "version of the catalog",
+                crate::catalog::SCHEMA_VERSION.to_string(),
+            ),
             ("first bytes of a segment", text(magic(FileKind::Segment))),
             (
                 "first bytes of a journal file",

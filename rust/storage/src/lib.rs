@@ -25,9 +25,11 @@ mod cache;
 mod catalog;
 mod clock;
 mod columns;
+mod compact;
 mod engine;
 mod error;
 mod format;
+mod generations;
 mod group;
 mod history;
 mod journal;
@@ -38,6 +40,7 @@ mod merge;
 mod metadata;
 mod options;
 mod raw;
+mod reclaim;
 mod recover;
 mod retention;
 mod segment;
@@ -48,8 +51,11 @@ mod tree;
 mod windows;
 
 pub use blocks::{Blocks, DiskBlocks, FileKind, FileName, MemoryBlocks};
-pub use catalog::{Catalog, Commit, Head, PropertyChange, SqliteCatalog};
+pub use catalog::{
+    Catalog, Commit, Doomed, Head, Hole, PropertyChange, SegmentState, SqliteCatalog,
+};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use compact::Compaction;
 pub use engine::Engine;
 pub use error::Error;
 pub use options::{Durability, Options};

@@ -9,9 +9,17 @@ use crate::buffer::Buffer;
 use crate::catalog::Head;
 use crate::tree::Address;
 
+/// Kept by readers for as long as they read.
+#[derive(Debug, Default)]
+pub(crate) struct Hold;
+
 /// What readers of the latest version see; replaced as a whole.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
+    /// Another one after versions were doomed, so that the readers from before can be told.
+    pub(crate) hold: Arc<Hold>,
+    /// Whether the stream was obliterated.
+    pub(crate) is_gone: bool,
     pub(crate) major: u64,
     pub(crate) root: Option<Address>,
     pub(crate) buffer: Arc<Buffer>,
@@ -33,8 +41,6 @@ pub(crate) struct Writer {
     pub(crate) journal: Vec<(u32, usize)>,
     /// When the oldest buffered point came, by the clock.
     pub(crate) since_ns: Option<i64>,
-    /// Whether the stream was obliterated.
-    pub(crate) is_gone: bool,
 }
 
 impl Writer {
@@ -62,6 +68,8 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(head: Head) -> Self {
         let view = View {
+            hold: Arc::default(),
+            is_gone: false,
             major: head.major,
             root: head.root,
             buffer: Arc::default(),

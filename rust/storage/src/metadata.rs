@@ -22,7 +22,13 @@ impl Engine {
         for (key, value) in &change.annotations {
             check_annotation(key, value.as_deref())?;
         }
-        self.store.catalog.change(uuid, change)
+        let now = self.store.clock.now_ns();
+        self.store.catalog.change(uuid, change, now)
+    }
+
+    /// The URI by which `SQLite` in this process opens the catalog for reading.
+    pub fn catalog_uri(&self) -> &str {
+        self.store.catalog.uri()
     }
 
     /// Which metadata the streams have whose collections begin with `prefix`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pingthings_types::Points;
 
 use crate::columns::{Slice, stretch};
+use crate::live::Hold;
 use crate::tree::{Piece, Walk};
 use crate::{Error, Snapshot};
 
@@ -14,6 +15,7 @@ const ROOM: usize = 1 << 16;
 
 /// Raw points of a range, ascending by time, equal times in the order of their arrival.
 pub struct RawReader {
+    _hold: Arc<Hold>,
     walk: Walk,
     /// Part of a leaf not handed out yet.
     piece: Option<(Arc<Points>, usize, usize)>,
@@ -38,6 +40,7 @@ impl RawReader {
         let masks = snapshot.masks.clone();
         let walk = Walk::new(segments, snapshot.root, masks, (start, end), None);
         Self {
+            _hold: Arc::clone(&snapshot.hold),
             walk,
             piece: None,
             buffered,

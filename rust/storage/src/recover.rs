@@ -35,7 +35,12 @@ pub(crate) fn open(
     for &name in &files {
         check_file(&*blocks, &*catalog, name, name.number == last)?;
     }
-    let segments = Segments::open(Arc::clone(&blocks), &catalog.segments()?, &options)?;
+    let segments = Segments::open(
+        Arc::clone(&blocks),
+        &catalog.segments()?,
+        &catalog.holes()?,
+        &options,
+    )?;
     let journal = Journal::new(Arc::clone(&blocks), last, &options);
     let store = Store::new(blocks, segments, catalog, clock, options, journal);
     for name in files {

@@ -18,8 +18,9 @@ impl Engine {
     /// Sets for how many nanoseconds a stream keeps its points; `None` leaves it to its
     /// collection.
     ///
-    /// A point goes once its own time lies further back than that by the clock. Past versions
-    /// still show it.
+    /// A point goes once its own time lies further back than that by the clock, at the latest
+    /// when a 64th more has passed. Past versions still show it, until they themselves were
+    /// replaced that long ago: then they are forgotten, and their room is reclaimed.
     pub fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
         self.store.check_open()?;
         check(keep_ns)?;
@@ -39,26 +40,47 @@ impl Engine {
     }
 }
 
+/// How far behind trimming may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trim {
+    /// Not at all.
+    Exactly,
+    /// A small part of what is kept, so that a stream that is written to all the time does not
+    /// get a new version each time somebody looks.
+    Coarsely,
+}
+
+impl Trim {
+    const fn slack(self, keep_ns: i64) -> i64 {
+        match self {
+            Self::Exactly => 0,
+            Self::Coarsely => keep_ns / 64,
+        }
+    }
+}
+
 impl Store {
-    /// Deletes what is older than it is kept.
-    pub(crate) fn trim(&self) -> Result<(), Error> {
+    /// Deletes what is older than it is kept, and forgets versions that were replaced as long ago.
+    pub(crate) fn trim(&self, trim: Trim) -> Result<(), Error> {
         let now = self.clock.now_ns();
         for (uuid, keep_ns) in self.catalog.kept()? {
-            let end = now.saturating_sub(keep_ns).min(MAX_TIME - 1);
-            let trimmed = self.trim_stream(uuid, end);
+            let end = now.saturating_sub(keep_ns);
+            let due = end.saturating_sub(trim.slack(keep_ns));
+            let trimmed = self.trim_stream(uuid, due.min(MAX_TIME - 1), end.min(MAX_TIME - 1));
             // It may have been obliterated since it was listed.
             if !matches!(trimmed, Err(Error::NoSuchStream { .. })) {
                 trimmed?;
             }
+            self.forget(uuid, due)?;
         }
         Ok(())
     }
 
-    fn trim_stream(&self, uuid: Uuid, end: i64) -> Result<(), Error> {
+    fn trim_stream(&self, uuid: Uuid, due: i64, end: i64) -> Result<(), Error> {
         let view: View = self.stream(uuid)?.view();
         let snapshot = Snapshot::of_view(std::sync::Arc::clone(&self.segments), &view);
         let first = snapshot.nearest(MIN_TIME, false)?;
-        if first.is_some_and(|point| point.time < end) {
+        if first.is_some_and(|point| point.time < due) {
             self.delete(uuid, MIN_TIME, end)?;
         }
         Ok(())

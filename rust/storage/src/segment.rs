@@ -8,10 +8,12 @@ use pingthings_types::Points;
 
 use crate::blocks::{Blocks, FileKind, FileName};
 use crate::cache::Cache;
+use crate::catalog::{Hole, SegmentState};
 use crate::error::io_error;
 use crate::format::{
     FILE_HEADER, HeaderProblem, Malformed, check_file_header, decode_block, file_header,
 };
+use crate::generations::Generations;
 use crate::tree::{Address, Block, Inner, Placer, PlanInner, Run};
 use crate::{Error, Options};
 
@@ -24,6 +26,8 @@ struct Tail {
     number: u32,
     /// Where the next block goes; 0 until the file exists.
     length: u64,
+    /// The length of each segment, synced or not.
+    lengths: BTreeMap<u32, u64>,
     /// Lengths of the segments written to since the last sync.
     unsynced: BTreeMap<u32, u64>,
     /// The first sync that failed.
@@ -35,6 +39,7 @@ impl Tail {
         Self {
             number,
             length,
+            lengths: BTreeMap::new(),
             unsynced: BTreeMap::new(),
             failure: None,
         }
@@ -55,35 +60,42 @@ impl Tail {
 /// All segments: appending to the last, reading from any.
 #[derive(Debug)]
 pub(crate) struct Segments {
-    blocks: Arc<dyn Blocks>,
+    pub(crate) blocks: Arc<dyn Blocks>,
+    pub(crate) generations: Generations,
     cache: Cache,
     segment_bytes: u64,
     tail: Mutex<Tail>,
 }
 
 impl Segments {
-    /// Opens the segments, of which `committed` gives the lengths that count.
+    /// Opens the segments that are `committed`, with all `holes` they have.
     ///
     /// What lies behind them was never committed and goes.
     pub(crate) fn open(
         blocks: Arc<dyn Blocks>,
-        committed: &BTreeMap<u32, u64>,
+        committed: &BTreeMap<u32, SegmentState>,
+        holes: &[Hole],
         options: &Options,
     ) -> Result<Self, Error> {
+        let generations = Generations::new(committed, holes);
         // Everything is looked at before anything is changed.
-        for (&number, &length) in committed {
-            check_segment(&*blocks, number, length)?;
+        for (&number, state) in committed {
+            let (name, length) = generations
+                .locate(number, state.length)
+                .unwrap_or((FileName::segment(number), state.length));
+            check_segment(&*blocks, name, length)?;
         }
         let names = blocks.list().map_err(|e| io_error("list", "segments", e))?;
         for name in names.iter().filter(|name| name.kind == FileKind::Segment) {
-            if !committed.contains_key(&name.number) {
+            if !committed.contains_key(&name.number) || generations.name(name.number) != *name {
                 blocks
                     .remove(*name)
                     .map_err(|e| io_error("remove", name, e))?;
             }
         }
-        let tail = match committed.last_key_value() {
-            Some((&number, &length)) => {
+        let mut tail = match committed.last_key_value() {
+            Some((&number, state)) if state.generation > 0 => Tail::new(number + 1, 0),
+            Some((&number, &SegmentState { length, .. })) => {
                 let name = FileName::segment(number);
                 blocks
                     .truncate(name, length)
@@ -92,8 +104,13 @@ impl Segments {
             }
             None => Tail::new(1, 0),
         };
+        tail.lengths = committed
+            .iter()
+            .map(|(&number, state)| (number, state.length))
+            .collect();
         Ok(Self {
             blocks,
+            generations,
             cache: Cache::new(options.cache_bytes),
             segment_bytes: options.segment_bytes,
             tail: Mutex::new(tail),
@@ -130,6 +147,7 @@ impl Segments {
         tail.length += bytes.len() as u64;
         let (number, length) = (tail.number, tail.length);
         tail.unsynced.insert(number, length);
+        tail.lengths.insert(number, length);
         drop(tail);
         Ok(address)
     }
@@ -160,29 +178,77 @@ impl Segments {
         }
     }
 
+    /// The length of a segment nothing is written to any more.
+    pub(crate) fn sealed_length(&self, number: u32) -> Option<u64> {
+        let tail = self.tail.lock();
+        let length = tail.lengths.get(&number).copied();
+        length.filter(|_| number != tail.number)
+    }
+
+    /// Writes nothing more to the present segment.
+    pub(crate) fn seal(&self) {
+        let mut tail = self.tail.lock();
+        if tail.length > 0 {
+            tail.number += 1;
+            tail.length = 0;
+        }
+    }
+
     fn block(&self, address: Address) -> Result<Block, Error> {
         if let Some(block) = self.cache.get(address) {
             return Ok(block);
         }
-        let name = FileName::segment(address.segment);
+        let block = self.decode(address)?;
+        self.cache.put(address, block.clone());
+        Ok(block)
+    }
+
+    /// The block at `address`, not kept for later.
+    pub(crate) fn peek(&self, address: Address) -> Result<Block, Error> {
+        match self.cache.get(address) {
+            Some(block) => Ok(block),
+            None => self.decode(address),
+        }
+    }
+
+    fn decode(&self, address: Address) -> Result<Block, Error> {
+        let bytes = self.read(address)?;
+        decode_block(address, &bytes).map_err(|problem| damaged(address, problem))
+    }
+
+    /// The bytes at `address`.
+    pub(crate) fn read(&self, address: Address) -> Result<Vec<u8>, Error> {
+        loop {
+            let place = self
+                .generations
+                .locate(address.segment, u64::from(address.offset));
+            let (name, offset) =
+                place.ok_or_else(|| damaged(address, Malformed("what was here was given up")))?;
+            match self.read_from(name, offset, address) {
+                // Its segment was written anew since its place was looked up.
+                Err(Error::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound
+                        && self.generations.name(address.segment) != name => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn read_from(&self, name: FileName, offset: u64, address: Address) -> Result<Vec<u8>, Error> {
         if address.length > LARGE_BLOCK {
             // Room is made for what is there, not for what a damaged address says.
-            let end = u64::from(address.offset) + u64::from(address.length);
             let length = self.blocks.len(name);
-            if length.map_err(|e| io_error("look at", name, e))? < end {
-                return Err(damaged(
-                    address,
-                    Malformed("a block would reach beyond the end"),
-                ));
+            let length = length.map_err(|e| io_error("look at", name, e))?;
+            if length < offset + u64::from(address.length) {
+                let problem = Malformed("a block would reach beyond the end");
+                return Err(damaged(address, problem));
             }
         }
         let mut bytes = vec![0; address.length as usize];
         self.blocks
-            .read_at(name, u64::from(address.offset), &mut bytes)
+            .read_at(name, offset, &mut bytes)
             .map_err(|e| io_error("read", name, e))?;
-        let block = decode_block(address, &bytes).map_err(|problem| damaged(address, problem))?;
-        self.cache.put(address, block.clone());
-        Ok(block)
+        Ok(bytes)
     }
 
     /// The leaf at `address`.
@@ -228,7 +294,7 @@ impl Segments {
     }
 }
 
-fn damaged(address: Address, problem: Malformed) -> Error {
+pub(crate) fn damaged(address: Address, problem: Malformed) -> Error {
     Error::Damaged {
         file: FileName::segment(address.segment).to_string(),
         offset: u64::from(address.offset),
@@ -236,8 +302,7 @@ fn damaged(address: Address, problem: Malformed) -> Error {
     }
 }
 
-fn check_segment(blocks: &dyn Blocks, number: u32, length: u64) -> Result<(), Error> {
-    let name = FileName::segment(number);
+fn check_segment(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(), Error> {
     let damaged = |offset, problem: String| Error::Damaged {
         file: name.to_string(),
         offset,

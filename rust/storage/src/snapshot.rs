@@ -8,7 +8,7 @@ use pingthings_types::{
 };
 
 use crate::Error;
-use crate::live::View;
+use crate::live::{Hold, View};
 use crate::masks::Masks;
 use crate::raw::RawReader;
 use crate::segment::Segments;
@@ -25,6 +25,8 @@ pub struct Snapshot {
     /// Where points of the tree no longer count.
     pub(crate) masks: Masks,
     version: Version,
+    /// Keeps the blocks of the version where they are.
+    pub(crate) hold: Arc<Hold>,
 }
 
 impl Snapshot {
@@ -36,17 +38,24 @@ impl Snapshot {
             buffered: view.buffer.points(),
             masks: view.buffer.masks().clone(),
             version: view.version(),
+            hold: Arc::clone(&view.hold),
         }
     }
 
     /// A committed version.
-    pub(crate) fn of_version(segments: Arc<Segments>, major: u64, root: Option<Address>) -> Self {
+    pub(crate) fn of_version(
+        segments: Arc<Segments>,
+        major: u64,
+        root: Option<Address>,
+        hold: Arc<Hold>,
+    ) -> Self {
         Self {
             segments,
             root,
             buffered: Arc::default(),
             masks: Masks::default(),
             version: Version { major, minor: 0 },
+            hold,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::journal::Journal;
 use crate::live::{Stream, View, Writer};
 use crate::masks::Masks;
 use crate::merge::{Existing, apply};
+use crate::reclaim::Reclaim;
 use crate::segment::Segments;
 use crate::tree::{Edit, edit_root};
 use crate::{Clock, Error, Options};
@@ -34,6 +35,7 @@ pub(crate) struct Store {
     commits: Group<Commit, ()>,
     streams: RwLock<HashMap<Uuid, Arc<Stream>>>,
     is_closed: AtomicBool,
+    pub(crate) reclaim: Reclaim,
 }
 
 fn check_points(uuid: Uuid, points: &Points) -> Result<(), Error> {
@@ -87,6 +89,7 @@ impl Store {
             commits: Group::default(),
             streams: RwLock::default(),
             is_closed: AtomicBool::new(false),
+            reclaim: Reclaim::default(),
         }
     }
 
@@ -119,7 +122,7 @@ impl Store {
     fn writer<'a>(&self, uuid: Uuid, stream: &'a Stream) -> Result<MutexGuard<'a, Writer>, Error> {
         let writer = stream.writer.lock();
         self.check_open()?;
-        if writer.is_gone {
+        if stream.view().is_gone {
             return Err(Error::NoSuchStream { uuid });
         }
         Ok(writer)
@@ -228,6 +231,7 @@ impl Store {
             major,
             root,
             buffer: Arc::default(),
+            ..view.clone()
         };
         let version = view.version();
         stream.publish(view);
@@ -253,7 +257,7 @@ impl Store {
 
     fn flush_locked(&self, stream: &Stream, writer: &mut Writer) -> Result<Version, Error> {
         let view = stream.view();
-        if view.buffer.len() == 0 || writer.is_gone {
+        if view.buffer.len() == 0 || view.is_gone {
             return Ok(view.version());
         }
         self.commit(stream, writer, &view, &view.buffer, view.buffer.masks())
@@ -274,8 +278,15 @@ impl Store {
         let stream = self.stream(uuid)?;
         let mut writer = self.writer(uuid, &stream)?;
         self.catalog.obliterate(uuid)?;
-        writer.is_gone = true;
+        let view = View {
+            is_gone: true,
+            root: None,
+            buffer: Arc::default(),
+            ..stream.view()
+        };
+        self.release(&stream, view);
         self.streams.write().remove(&uuid);
+        writer.since_ns = None;
         self.journal.release(&std::mem::take(&mut writer.journal));
         Ok(())
     }

@@ -11,6 +11,7 @@ mod nearest;
 mod node;
 mod plan;
 mod probe;
+mod reach;
 mod walk;
 
 pub(crate) use changes::Changes;
@@ -22,4 +23,5 @@ pub(crate) use node::MAX_LEAF;
 pub(crate) use node::{Block, BlockKind, Child, Inner, Run};
 pub(crate) use plan::{Placer, PlanInner};
 pub(crate) use probe::Probe;
+pub(crate) use reach::unshared;
 pub(crate) use walk::{InOneWindow, Piece, Walk};

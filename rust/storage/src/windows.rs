@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pingthings_types::{AlignedWindows, Points, PreciseWindows, Stat, StatPoint, Windows};
 
 use crate::columns::Slice;
+use crate::live::Hold;
 use crate::tree::{InOneWindow, Piece, Walk};
 use crate::{Error, Snapshot};
 
@@ -57,6 +58,7 @@ impl Grid {
 
 /// Statistics of windows, ascending by time.
 pub struct WindowReader {
+    _hold: Arc<Hold>,
     grid: Grid,
     walk: Walk,
     piece: Option<Piece>,
@@ -89,6 +91,7 @@ impl WindowReader {
             Some(grid.in_one_window()),
         );
         Self {
+            _hold: Arc::clone(&snapshot.hold),
             grid,
             walk,
             piece: None,

@@ -69,12 +69,8 @@ impl Blocks for DiskBlocks {
         for kind in FileKind::ALL {
             for entry in fs::read_dir(self.directory.join(kind.folder()))? {
                 let entry = entry?;
-                let number = entry
-                    .file_name()
-                    .to_str()
-                    .and_then(|name| name.parse().ok());
-                let name = number.map(|number| FileName { kind, number });
-                names.extend(name.filter(|name| self.path(*name) == entry.path()));
+                let name = entry.file_name();
+                names.extend(name.to_str().and_then(|name| FileName::parse(kind, name)));
             }
         }
         Ok(names)

@@ -61,14 +61,19 @@ pub(super) fn holder(
 }
 
 /// Adds the row of a stream and its annotations; gives its number.
-pub(super) fn insert(connection: &Connection, stream: &NewStream) -> Result<i64, Error> {
+pub(super) fn insert(
+    connection: &Connection,
+    stream: &NewStream,
+    wall_ns: i64,
+) -> Result<i64, Error> {
     let failed = failed("create a stream in");
     let [name, unit, ingress, distiller] = stream.tag_values();
     connection
         .prepare_cached(
             "insert into streams
-             (uuid, collection, name, unit, ingress, distiller, property_version)
-             values (?1, ?2, ?3, ?4, ?5, ?6, 1)",
+             (uuid, collection, name, unit, ingress, distiller, property_version,
+              created_ns, updated_ns)
+             values (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?7)",
         )
         .and_then(|mut statement| {
             let uuid = stream.uuid.as_bytes();
@@ -78,7 +83,8 @@ pub(super) fn insert(connection: &Connection, stream: &NewStream) -> Result<i64,
                 name,
                 unit,
                 ingress,
-                distiller
+                distiller,
+                wall_ns
             ])
         })
         .map_err(&failed)?;

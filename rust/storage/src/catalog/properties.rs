@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::PropertyChange;
 use super::descriptors::{holder, in_collection, one};
 use super::sqlite::{failed, signed};
+use super::{PropertyChange, reclaim};
 use crate::Error;
 use crate::stream::TAG_KEYS;
 
@@ -25,7 +25,8 @@ fn id_of(connection: &Connection, uuid: Uuid) -> Result<i64, Error> {
 pub(super) fn obliterate(connection: &Connection, uuid: Uuid) -> Result<(), Error> {
     let failed = failed("obliterate a stream in");
     let id = id_of(connection, uuid)?;
-    for table in ["annotations", "versions", "stream_retention"] {
+    reclaim::doom_all(connection, id)?;
+    for table in ["annotations", "stream_retention"] {
         connection
             .execute(&format!("delete from {table} where stream = ?1"), [id])
             .map_err(&failed)?;
@@ -44,6 +45,7 @@ pub(super) fn change(
     connection: &Connection,
     uuid: Uuid,
     change: &PropertyChange,
+    wall_ns: i64,
 ) -> Result<u64, Error> {
     let failed = failed("change a stream in");
     let present = one(connection, uuid)?.ok_or(Error::NoSuchStream { uuid })?;
@@ -75,7 +77,7 @@ pub(super) fn change(
     connection
         .execute(
             "update streams set collection = ?2, name = ?3, unit = ?4, ingress = ?5,
-             distiller = ?6, property_version = ?7 where id = ?1",
+             distiller = ?6, property_version = ?7, updated_ns = ?8 where id = ?1",
             params![
                 id,
                 collection,
@@ -83,7 +85,8 @@ pub(super) fn change(
                 unit,
                 ingress,
                 distiller,
-                signed(actual + 1)
+                signed(actual + 1),
+                wall_ns
             ],
         )
         .map_err(&failed)?;
@@ -131,7 +134,7 @@ pub(super) fn keep_stream(
     let id = id_of(connection, uuid)?;
     match keep_ns {
         Some(keep_ns) => connection.execute(
-            "insert or replace into stream_retention values (?1, ?2)",
+            "insert or replace into stream_retention (stream, keep_ns) values (?1, ?2)",
             params![id, keep_ns],
         ),
         None => connection.execute("delete from stream_retention where stream = ?1", [id]),
@@ -148,7 +151,7 @@ pub(super) fn keep_collection(
 ) -> Result<(), Error> {
     match keep_ns {
         Some(keep_ns) => connection.execute(
-            "insert or replace into collection_retention values (?1, ?2)",
+            "insert or replace into collection_retention (collection, keep_ns) values (?1, ?2)",
             params![collection, keep_ns],
         ),
         None => connection.execute(

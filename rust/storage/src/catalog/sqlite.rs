@@ -3,60 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use pingthings_types::FIRST_MAJOR;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{Catalog, Commit, Head, PropertyChange};
-use super::{descriptors, properties};
-use crate::format::FORMAT_VERSION;
+use super::{Catalog, Commit, Doomed, Head, Hole, PropertyChange, SegmentState};
+use super::{descriptors, properties, reclaim, schema};
 use crate::tree::Address;
 use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
-
-const SCHEMA: &str = "
-create table streams (
-    id integer primary key autoincrement,
-    uuid blob not null unique,
-    collection text not null,
-    name text not null,
-    unit text not null,
-    ingress text not null,
-    distiller text not null,
-    property_version integer not null,
-    unique (collection, name, unit, ingress, distiller)
-) strict;
-create table annotations (
-    stream integer not null,
-    key text not null,
-    value text,
-    primary key (stream, key)
-) strict, without rowid;
-create table burnt (uuid blob primary key) strict, without rowid;
-create table versions (
-    stream integer not null,
-    major integer not null,
-    segment integer,
-    offset integer,
-    length integer,
-    wall_ns integer not null,
-    primary key (stream, major)
-) strict, without rowid;
-create table segments (number integer primary key, length integer not null) strict;
-";
-
-/// Came later than the rest: a database without them keeps everything.
-const RETENTION: &str = "
-create table if not exists stream_retention (
-    stream integer primary key,
-    keep_ns integer not null
-) strict;
-create table if not exists collection_retention (
-    collection text primary key,
-    keep_ns integer not null
-) strict, without rowid;
-";
 
 /// The catalog in one `SQLite` database, in write-ahead mode, synced at every commit.
 ///
@@ -66,6 +23,24 @@ pub struct SqliteCatalog {
     writer: Mutex<Connection>,
     /// None in memory, where the writer reads.
     reader: Option<Mutex<Connection>>,
+    uri: String,
+}
+
+/// How long a connection waits for another one that has the database locked.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The URI by which `SQLite` opens the file at `path`.
+fn uri_of(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            other => uri.push(other),
+        }
+    }
+    uri
 }
 
 /// The error for a failed statement.
@@ -100,16 +75,20 @@ impl SqliteCatalog {
         Ok(Self {
             writer: Mutex::new(writer),
             reader: Some(Mutex::new(reader)),
+            uri: uri_of(path),
         })
     }
 
     /// An empty catalog in memory.
     pub fn in_memory() -> Result<Self, Error> {
-        let writer = Connection::open_in_memory().map_err(failed("open"))?;
+        // A name of its own lets further connections of this process read it.
+        let uri = format!("file:/{}?vfs=memdb", Uuid::new_v4());
+        let writer = Connection::open(&uri).map_err(failed("open"))?;
         prepare(&writer, Path::new("catalog"))?;
         Ok(Self {
             writer: Mutex::new(writer),
             reader: None,
+            uri,
         })
     }
 
@@ -132,39 +111,27 @@ impl SqliteCatalog {
 }
 
 fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let run = |sql: &str| connection.execute_batch(sql).map_err(failed("prepare"));
+    let set = |pragma: &str, value: &str| {
+        connection
+            .pragma_update(None, pragma, value)
+            .map_err(failed("prepare"))
+    };
+    set("journal_mode", "wal")?;
+    set("synchronous", "full")?;
     connection
-        .pragma_update(None, "journal_mode", "wal")
-        .map_err(failed("prepare"))?;
-    connection
-        .pragma_update(None, "synchronous", "full")
+        .busy_timeout(PATIENCE)
         .map_err(failed("prepare"))?;
     connection.set_prepared_statement_cache_capacity(64);
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(failed("read"))?;
-    if version == 0 {
-        run(&format!(
-            "begin; {SCHEMA} {RETENTION} pragma user_version = {FORMAT_VERSION}; commit;"
-        ))
-    } else if version == i64::from(FORMAT_VERSION) {
-        run(RETENTION)
-    } else {
-        Err(Error::FormatVersion {
-            file: path.display().to_string(),
-            found: u32::try_from(version).unwrap_or(u32::MAX),
-            supported: FORMAT_VERSION,
-        })
-    }
+    schema::prepare(connection, path)
 }
 
-type Place = (Option<u32>, Option<u32>, Option<u32>);
+pub(super) type Place = (Option<u32>, Option<u32>, Option<u32>);
 
-fn place(row: &Row<'_>, at: usize) -> rusqlite::Result<Place> {
+pub(super) fn place(row: &Row<'_>, at: usize) -> rusqlite::Result<Place> {
     Ok((row.get(at)?, row.get(at + 1)?, row.get(at + 2)?))
 }
 
-fn address(place: Place) -> Result<Option<Address>, Error> {
+pub(super) fn address(place: Place) -> Result<Option<Address>, Error> {
     match place {
         (Some(segment), Some(offset), Some(length)) => Ok(Some(Address {
             segment,
@@ -177,6 +144,10 @@ fn address(place: Place) -> Result<Option<Address>, Error> {
 }
 
 impl Catalog for SqliteCatalog {
+    fn uri(&self) -> &str {
+        &self.uri
+    }
+
     fn is_unused(&self) -> Result<bool, Error> {
         self.read()
             .query_row(
@@ -187,20 +158,8 @@ impl Catalog for SqliteCatalog {
             .map_err(failed("read"))
     }
 
-    fn segments(&self) -> Result<BTreeMap<u32, u64>, Error> {
-        let connection = self.read();
-        let mut statement = connection
-            .prepare_cached("select number, length from segments")
-            .map_err(failed("read"))?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
-            .map_err(failed("read"))?;
-        rows.map(|row| {
-            let (number, length) = row.map_err(failed("read"))?;
-            let length = u64::try_from(length).map_err(|_| damaged("a segment has no length"))?;
-            Ok((number, length))
-        })
-        .collect()
+    fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error> {
+        reclaim::segments(&self.read())
     }
 
     fn commit(&self, commits: &[Commit], segments: &BTreeMap<u32, u64>) -> Result<(), Error> {
@@ -225,7 +184,10 @@ impl Catalog for SqliteCatalog {
                     .map_err(&failed)?;
             }
             let mut grow = transaction
-                .prepare_cached("insert or replace into segments values (?1, ?2)")
+                .prepare_cached(
+                    "insert into segments (number, length) values (?1, ?2)
+                     on conflict do update set length = excluded.length",
+                )
                 .map_err(&failed)?;
             for (number, length) in segments {
                 grow.execute(params![number, signed(*length)])
@@ -240,7 +202,7 @@ impl Catalog for SqliteCatalog {
         let mut connection = self.writer.lock();
         let transaction = connection.transaction().map_err(&failed)?;
         descriptors::check_new(&transaction, stream)?;
-        let id = descriptors::insert(&transaction, stream)?;
+        let id = descriptors::insert(&transaction, stream, wall_ns)?;
         transaction
             .execute(
                 "insert into versions values (?1, ?2, null, null, null, ?3)",
@@ -307,9 +269,9 @@ impl Catalog for SqliteCatalog {
         })
     }
 
-    fn change(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error> {
+    fn change(&self, uuid: Uuid, change: &PropertyChange, wall_ns: i64) -> Result<u64, Error> {
         self.change_all("change a stream in", |connection| {
-            properties::change(connection, uuid, change)
+            properties::change(connection, uuid, change, wall_ns)
         })
     }
 
@@ -342,6 +304,53 @@ impl Catalog for SqliteCatalog {
 
     fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error> {
         properties::kept(&self.read())
+    }
+
+    fn forget(&self, stream: i64, wall_ns: i64) -> Result<usize, Error> {
+        self.change_all("reclaim room in", |connection| {
+            reclaim::forget(connection, stream, wall_ns)
+        })
+    }
+
+    fn forgettable(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
+        reclaim::forgettable(&self.read(), wall_ns)
+    }
+
+    fn doomed_streams(&self) -> Result<Vec<i64>, Error> {
+        reclaim::doomed_streams(&self.read())
+    }
+
+    fn doomed(&self, stream: i64) -> Result<Doomed, Error> {
+        reclaim::doomed(&self.read(), stream)
+    }
+
+    fn bury(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error> {
+        self.change_all("reclaim room in", |connection| {
+            reclaim::bury(connection, stream, last, holes)
+        })
+    }
+
+    fn holes(&self) -> Result<Vec<Hole>, Error> {
+        reclaim::holes(&self.read())
+    }
+
+    fn rewritten(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error> {
+        self.change_all("reclaim room in", |connection| {
+            reclaim::rewritten(connection, segment, generation, holes)
+        })
+    }
+
+    fn removed(&self, segment: u32) -> Result<(), Error> {
+        self.change_all("reclaim room in", |connection| {
+            reclaim::removed(connection, segment)
+        })
+    }
+
+    fn shrink(&self) -> Result<(), Error> {
+        self.writer
+            .lock()
+            .execute_batch("vacuum; pragma wal_checkpoint(truncate);")
+            .map_err(failed("shrink"))
     }
 
     fn collections(&self, prefix: &str) -> Result<Vec<String>, Error> {

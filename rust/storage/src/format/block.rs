@@ -39,18 +39,33 @@ pub(crate) fn seal_block(
     })
 }
 
-/// The block whose bytes are `bytes`, read from `address`.
-pub(crate) fn decode_block(address: Address, bytes: &[u8]) -> Result<Block, Malformed> {
+/// The kind and payload of the block that `bytes` begin with.
+fn open_block(segment: u32, offset: u32, bytes: &[u8]) -> Result<([u8; 4], &[u8]), Malformed> {
     let mut cursor = Cursor::new(bytes);
     let length = cursor.u32()?;
     let crc = cursor.u32()?;
     let kind = cursor.array::<4>()?;
-    let payload = cursor.rest();
-    if u32::try_from(payload.len()) != Ok(length) {
-        return Err(Malformed("the length of the block does not fit"));
-    }
-    if crc != checksum(address.segment, address.offset, kind, payload) {
+    let payload = cursor
+        .rest()
+        .get(..length as usize)
+        .ok_or(Malformed("the length of the block does not fit"))?;
+    if crc != checksum(segment, offset, kind, payload) {
         return Err(Malformed("the checksum of the block does not fit"));
+    }
+    Ok((kind, payload))
+}
+
+/// The length, with its header, of the block that `bytes` begin with.
+pub(crate) fn check_block(segment: u32, offset: u32, bytes: &[u8]) -> Result<usize, Malformed> {
+    let (_, payload) = open_block(segment, offset, bytes)?;
+    Ok(payload.len() + BLOCK_HEADER)
+}
+
+/// The block whose bytes are `bytes`, read from `address`.
+pub(crate) fn decode_block(address: Address, bytes: &[u8]) -> Result<Block, Malformed> {
+    let (kind, payload) = open_block(address.segment, address.offset, bytes)?;
+    if payload.len() + BLOCK_HEADER != address.length as usize {
+        return Err(Malformed("the length of the block does not fit"));
     }
     match BlockKind::from_byte(kind[0]).filter(|_| kind[1..] == [0, 0, 0]) {
         Some(BlockKind::Leaf) => {

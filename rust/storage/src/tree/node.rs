@@ -38,6 +38,10 @@ pub(crate) enum BlockKind {
 }
 
 impl BlockKind {
+    pub(crate) const fn is_leaf(self) -> bool {
+        matches!(self, Self::Leaf)
+    }
+
     pub(crate) const fn to_byte(self) -> u8 {
         match self {
             Self::Leaf => 1,

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use pingthings_storage::{Address, MemoryBlocks};
 use pingthings_storage::{
-    Blocks, Catalog, Commit, Error, FileName, Head, NewStream, PropertyChange, SqliteCatalog,
-    StreamDescriptor, StreamQuery,
+    Blocks, Catalog, Commit, Doomed, Error, FileName, Head, Hole, NewStream, PropertyChange,
+    SegmentState, SqliteCatalog, StreamDescriptor, StreamQuery,
 };
 use uuid::Uuid;
 
@@ -231,11 +231,15 @@ impl MachineCatalog {
 }
 
 impl Catalog for MachineCatalog {
+    fn uri(&self) -> &str {
+        self.0.catalog.uri()
+    }
+
     fn is_unused(&self) -> Result<bool, Error> {
         self.0.catalog.is_unused()
     }
 
-    fn segments(&self) -> Result<BTreeMap<u32, u64>, Error> {
+    fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error> {
         self.0.catalog.segments()
     }
 
@@ -251,8 +255,44 @@ impl Catalog for MachineCatalog {
         self.operate()?.obliterate(uuid)
     }
 
-    fn change(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error> {
-        self.operate()?.change(uuid, change)
+    fn change(&self, uuid: Uuid, change: &PropertyChange, wall_ns: i64) -> Result<u64, Error> {
+        self.operate()?.change(uuid, change, wall_ns)
+    }
+
+    fn forget(&self, stream: i64, wall_ns: i64) -> Result<usize, Error> {
+        self.operate()?.forget(stream, wall_ns)
+    }
+
+    fn bury(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error> {
+        self.operate()?.bury(stream, last, holes)
+    }
+
+    fn rewritten(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error> {
+        self.operate()?.rewritten(segment, generation, holes)
+    }
+
+    fn removed(&self, segment: u32) -> Result<(), Error> {
+        self.operate()?.removed(segment)
+    }
+
+    fn shrink(&self) -> Result<(), Error> {
+        self.operate()?.shrink()
+    }
+
+    fn forgettable(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
+        self.0.catalog.forgettable(wall_ns)
+    }
+
+    fn doomed_streams(&self) -> Result<Vec<i64>, Error> {
+        self.0.catalog.doomed_streams()
+    }
+
+    fn doomed(&self, stream: i64) -> Result<Doomed, Error> {
+        self.0.catalog.doomed(stream)
+    }
+
+    fn holes(&self) -> Result<Vec<Hole>, Error> {
+        self.0.catalog.holes()
     }
 
     fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {

@@ -1,0 +1,127 @@
+//! The tables of the catalog, and how those of earlier builds become them.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::sqlite::failed;
+use crate::Error;
+
+/// Each step leads from the version that is its position to the next one. Steps that were ever
+/// released never change.
+const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM];
+
+const FIRST: &str = "
+create table streams (
+    id integer primary key autoincrement,
+    uuid blob not null unique,
+    collection text not null,
+    name text not null,
+    unit text not null,
+    ingress text not null,
+    distiller text not null,
+    property_version integer not null,
+    unique (collection, name, unit, ingress, distiller)
+) strict;
+create table annotations (
+    stream integer not null,
+    key text not null,
+    value text,
+    primary key (stream, key)
+) strict, without rowid;
+create table burnt (uuid blob primary key) strict, without rowid;
+create table versions (
+    stream integer not null,
+    major integer not null,
+    segment integer,
+    offset integer,
+    length integer,
+    wall_ns integer not null,
+    primary key (stream, major)
+) strict, without rowid;
+create table segments (number integer primary key, length integer not null) strict;
+create table stream_retention (
+    stream integer primary key,
+    keep_ns integer not null
+) strict;
+create table collection_retention (
+    collection text primary key,
+    keep_ns integer not null
+) strict, without rowid;
+";
+
+/// `doomed` holds the roots of versions nobody can ask for any more, until their blocks were
+/// looked for; `holes` holds the ranges of those blocks, `is_gone` once they were left out of a
+/// generation of their segment.
+const RECLAIM: &str = "
+create table if not exists stream_retention (
+    stream integer primary key,
+    keep_ns integer not null
+) strict;
+create table if not exists collection_retention (
+    collection text primary key,
+    keep_ns integer not null
+) strict, without rowid;
+alter table collection_retention add column overrides integer not null default 0;
+alter table streams add column created_ns integer not null default 0;
+alter table streams add column updated_ns integer not null default 0;
+update streams set created_ns =
+    coalesce((select min(wall_ns) from versions where stream = streams.id), 0);
+update streams set updated_ns = created_ns;
+create table devices (
+    id integer primary key autoincrement,
+    name text not null unique,
+    fields text not null
+) strict;
+create table units (
+    id integer primary key autoincrement,
+    name text not null unique,
+    fields text not null
+) strict;
+alter table segments add column generation integer not null default 0;
+create table doomed (
+    stream integer not null,
+    major integer not null,
+    segment integer not null,
+    offset integer not null,
+    length integer not null,
+    primary key (stream, major)
+) strict, without rowid;
+create table holes (
+    segment integer not null,
+    offset integer not null,
+    length integer not null,
+    is_gone integer not null,
+    primary key (segment, offset)
+) strict, without rowid;
+";
+
+/// Version of the tables; kept in `user_version`.
+pub(crate) const SCHEMA_VERSION: u32 = 2;
+
+/// Makes the tables, or brings those of an earlier build up to date.
+///
+/// # Errors
+/// [`Error::FormatVersion`] if a later build made them.
+pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(failed("read"))?;
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let Some(steps) = STEPS.get(done..) else {
+        return Err(Error::FormatVersion {
+            file: path.display().to_string(),
+            found: u32::try_from(version).unwrap_or(u32::MAX),
+            supported: SCHEMA_VERSION,
+        });
+    };
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let steps = steps.concat();
+    connection
+        .execute_batch(&format!(
+            "begin; {steps} pragma user_version = {SCHEMA_VERSION}; commit;"
+        ))
+        .map_err(failed("prepare"))
+}

@@ -1,0 +1,166 @@
+//! Writing a segment anew without the blocks nothing leads to any more.
+
+use crate::Error;
+use crate::blocks::FileName;
+use crate::catalog::Hole;
+use crate::error::io_error;
+use crate::format::{BLOCK_HEADER, FILE_HEADER, check_block, file_header};
+use crate::segment::{Segments, damaged};
+use crate::tree::Address;
+
+/// How much is read and written at once.
+const CHUNK: usize = 1 << 20;
+
+/// What reclaiming came to so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Compaction {
+    /// How many segments were looked at.
+    pub segments: usize,
+    /// How many of them were written anew, without what nothing leads to.
+    pub rewritten: usize,
+    /// How many held nothing any more and were removed.
+    pub removed: usize,
+    /// Bytes of the segments looked at, before.
+    pub bytes_before: u64,
+    /// Bytes of the same segments now.
+    pub bytes_after: u64,
+}
+
+/// Joins ranges that touch and sorts them; all become `is_gone`.
+pub(crate) fn joined(mut holes: Vec<Hole>) -> Vec<Hole> {
+    holes.sort_unstable();
+    let mut apart: Vec<Hole> = Vec::new();
+    for hole in holes {
+        let start = u64::from(hole.offset);
+        match apart.last_mut() {
+            Some(last)
+                if last.segment == hole.segment
+                    && start <= u64::from(last.offset) + last.length =>
+            {
+                let end = start + hole.length;
+                last.length = last.length.max(end - u64::from(last.offset));
+            }
+            _ => apart.push(Hole {
+                is_gone: true,
+                ..hole
+            }),
+        }
+    }
+    apart
+}
+
+/// The ranges the blocks of `addresses` take, as holes that are still to be left out.
+pub(crate) fn holes_of(addresses: &[Address]) -> Vec<Hole> {
+    let holes = addresses.iter().map(|address| Hole {
+        segment: address.segment,
+        offset: address.offset,
+        length: u64::from(address.length),
+        is_gone: false,
+    });
+    let mut holes = joined(holes.collect());
+    for hole in &mut holes {
+        hole.is_gone = false;
+    }
+    holes
+}
+
+impl Segments {
+    /// Copies a segment of `length` bytes, but for `holes`, into the file `to`, and syncs it.
+    ///
+    /// Every block is checked on the way: damage is met here, while the original is still there.
+    pub(crate) fn copy(&self, length: u64, holes: &[Hole], to: FileName) -> Result<(), Error> {
+        let failed = |action| move |e| io_error(action, to, e);
+        self.blocks.create(to).map_err(failed("create"))?;
+        self.blocks
+            .write_at(to, 0, &file_header(to))
+            .map_err(failed("write"))?;
+        let mut written = FILE_HEADER as u64;
+        let mut from = FILE_HEADER as u64;
+        let end = Hole {
+            segment: to.number,
+            offset: u32::try_from(length).unwrap_or(u32::MAX),
+            length: 0,
+            is_gone: true,
+        };
+        for hole in holes.iter().chain([&end]) {
+            let until = u64::from(hole.offset);
+            self.copy_range(to, from, until, &mut written)?;
+            from = until + hole.length;
+        }
+        self.blocks.sync(to).map_err(failed("sync"))
+    }
+
+    fn copy_range(
+        &self,
+        to: FileName,
+        mut from: u64,
+        until: u64,
+        written: &mut u64,
+    ) -> Result<(), Error> {
+        let mut room = CHUNK;
+        while from < until {
+            let left = usize::try_from(until - from).unwrap_or(usize::MAX);
+            let address = Address {
+                segment: to.number,
+                offset: u32::try_from(from).unwrap_or(u32::MAX),
+                length: u32::try_from(left.min(room)).unwrap_or(u32::MAX),
+            };
+            let bytes = self.read(address)?;
+            let whole = whole_blocks(address, &bytes, left)?;
+            if whole == 0 {
+                room *= 2;
+                continue;
+            }
+            self.blocks
+                .write_at(to, *written, &bytes[..whole])
+                .map_err(|e| io_error("write", to, e))?;
+            *written += whole as u64;
+            from += whole as u64;
+        }
+        Ok(())
+    }
+}
+
+/// How many of `bytes` are whole blocks; `left` bytes follow in all, these included.
+fn whole_blocks(address: Address, bytes: &[u8], left: usize) -> Result<usize, Error> {
+    let mut whole = 0;
+    while whole < bytes.len() {
+        let rest = &bytes[whole..];
+        let length = rest
+            .first_chunk()
+            .map(|length| u32::from_le_bytes(*length) as usize + BLOCK_HEADER);
+        match length {
+            // It goes on behind what was read.
+            None if bytes.len() < left => break,
+            Some(length) if length > rest.len() && whole + length <= left => break,
+            _ => {}
+        }
+        let offset = address.offset + u32::try_from(whole).unwrap_or(u32::MAX);
+        let place = Address { offset, ..address };
+        whole += check_block(address.segment, offset, rest)
+            .map_err(|problem| damaged(place, problem))?;
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_touch_become_one() {
+        let at = |segment, offset, length| Address {
+            segment,
+            offset,
+            length,
+        };
+        let found = holes_of(&[at(1, 40, 10), at(1, 16, 4), at(2, 50, 1), at(1, 20, 20)]);
+        let hole = |segment, offset, length| Hole {
+            segment,
+            offset,
+            length,
+            is_gone: false,
+        };
+        assert_eq!(found, [hole(1, 16, 34), hole(2, 50, 1)]);
+    }
+}

@@ -1,0 +1,237 @@
+//! Reclaiming the room of what nobody can read any more: obliterated streams, and versions that
+//! retention or an operator has forgotten.
+//!
+//! Three steps, each durable before the next: versions are doomed (nobody can open them), their
+//! blocks are looked for and become holes, and segments are written anew without their holes.
+//! Readers that had a doomed version open when it was doomed keep it: its blocks are only looked
+//! for once they are through.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::blocks::FileName;
+use crate::catalog::{Hole, SegmentState};
+use crate::compact::{Compaction, holes_of, joined};
+use crate::format::FILE_HEADER;
+use crate::live::{Hold, Stream, View};
+use crate::store::Store;
+use crate::tree::unshared;
+use crate::{Engine, Error};
+
+/// The background writes a segment anew once less than this many hundredths of it are needed.
+const BACKGROUND_LIVE_PERCENT: u64 = 30;
+
+/// What reclaiming needs to remember between its steps.
+#[derive(Debug)]
+pub(crate) struct Reclaim {
+    /// What readers of doomed versions hold, by the number of the stream.
+    holds: Mutex<HashMap<i64, Vec<Weak<Hold>>>>,
+    /// Whether there may be holes that are still in a file.
+    has_holes: AtomicBool,
+    /// Locked by the thread that replaces segments. False once the catalog did not say whether
+    /// one was replaced: only opening it anew will tell.
+    may_replace: Mutex<bool>,
+}
+
+impl Default for Reclaim {
+    fn default() -> Self {
+        Self {
+            holds: Mutex::default(),
+            has_holes: AtomicBool::new(true),
+            may_replace: Mutex::new(true),
+        }
+    }
+}
+
+impl Reclaim {
+    fn hold(&self, stream: i64, hold: &Arc<Hold>) {
+        let mut holds = self.holds.lock();
+        let own = holds.entry(stream).or_default();
+        own.push(Arc::downgrade(hold));
+    }
+
+    /// Whether a reader still has a doomed version of the stream open.
+    fn is_held(&self, stream: i64) -> bool {
+        let mut holds = self.holds.lock();
+        let Some(own) = holds.get_mut(&stream) else {
+            return false;
+        };
+        own.retain(|hold| hold.strong_count() > 0);
+        let is_held = !own.is_empty();
+        if !is_held {
+            holds.remove(&stream);
+        }
+        is_held
+    }
+}
+
+impl Engine {
+    /// Forgets the versions of all streams that were replaced by a later one at or before
+    /// `wall_ns`, a time of the clock; gives how many there were.
+    ///
+    /// The latest version of a stream is never forgotten. Asking for a forgotten version is
+    /// [`Error::VersionNotAvailable`].
+    pub fn forget_versions(&self, wall_ns: i64) -> Result<usize, Error> {
+        self.store.check_open()?;
+        let mut count = 0;
+        for uuid in self.store.catalog.forgettable(wall_ns)? {
+            count += self.store.forget(uuid, wall_ns)?;
+        }
+        Ok(count)
+    }
+
+    /// Writes every segment anew that has blocks nothing leads to, and removes those that hold
+    /// nothing else; `progress` is told after each segment.
+    ///
+    /// Reading and writing go on meanwhile. Blocks of versions that a [`crate::Snapshot`] still
+    /// has open stay.
+    pub fn compact(&self, progress: &mut dyn FnMut(&Compaction)) -> Result<Compaction, Error> {
+        self.store.check_open()?;
+        self.store.sweep()?;
+        self.store.segments.seal();
+        let done = self.store.compact(100, progress)?;
+        self.store.catalog.shrink()?;
+        Ok(done)
+    }
+}
+
+impl Store {
+    /// Dooms the versions of a stream that were replaced at or before `wall_ns`.
+    pub(crate) fn forget(&self, uuid: Uuid, wall_ns: i64) -> Result<usize, Error> {
+        let stream = match self.stream(uuid) {
+            // It was obliterated since it was listed.
+            Err(Error::NoSuchStream { .. }) => return Ok(0),
+            other => other?,
+        };
+        // Held so that the latest version does not get a successor meanwhile.
+        let _writer = stream.writer.lock();
+        let count = self.catalog.forget(stream.id, wall_ns)?;
+        if count > 0 {
+            let view = stream.view();
+            self.release(&stream, view);
+        }
+        Ok(count)
+    }
+
+    /// Publishes `view` to new readers; those there are may have a doomed version open.
+    pub(crate) fn release(&self, stream: &Stream, view: View) {
+        let held = Arc::clone(&view.hold);
+        stream.publish(View {
+            hold: Arc::default(),
+            ..view
+        });
+        self.reclaim.hold(stream.id, &held);
+    }
+
+    /// Looks for the blocks of doomed versions nobody has open.
+    pub(crate) fn sweep(&self) -> Result<(), Error> {
+        for stream in self.catalog.doomed_streams()? {
+            if self.reclaim.is_held(stream) {
+                continue;
+            }
+            let doomed = self.catalog.doomed(stream)?;
+            let blocks = unshared(&self.segments, &doomed.roots, doomed.oldest_kept)?;
+            self.catalog.bury(stream, doomed.last, &holes_of(&blocks))?;
+            self.reclaim.has_holes.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Compacts what the background would: segments of which little is needed.
+    pub(crate) fn compact_due(&self) -> Result<(), Error> {
+        if !self.reclaim.has_holes.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.compact(BACKGROUND_LIVE_PERCENT, &mut |_| {})
+            .map(|_| ())
+    }
+
+    /// Writes the segments anew of which less than `percent` hundredths are needed.
+    fn compact(
+        &self,
+        percent: u64,
+        progress: &mut dyn FnMut(&Compaction),
+    ) -> Result<Compaction, Error> {
+        let mut may_replace = self.reclaim.may_replace.lock();
+        let mut done = Compaction::default();
+        if !*may_replace {
+            return Ok(done);
+        }
+        self.reclaim.has_holes.store(false, Ordering::Release);
+        let mut holes: BTreeMap<u32, Vec<Hole>> = BTreeMap::new();
+        for hole in self.catalog.holes()? {
+            holes.entry(hole.segment).or_default().push(hole);
+        }
+        for (number, segment) in self.catalog.segments()? {
+            let holes = holes.remove(&number).unwrap_or_default();
+            let before = segment.length - length_of(holes.iter().filter(|hole| hole.is_gone));
+            let needed = segment.length - length_of(&holes);
+            let is_sealed = self.segments.sealed_length(number) == Some(segment.length);
+            let is_empty = needed <= FILE_HEADER as u64;
+            let is_due = needed < before && (is_empty || needed * 100 < before * percent);
+            done.segments += 1;
+            done.bytes_before += before;
+            if !is_sealed || !is_due {
+                if needed < before && !is_sealed {
+                    self.reclaim.has_holes.store(true, Ordering::Release);
+                }
+                done.bytes_after += before;
+                continue;
+            }
+            let replaced = if is_empty {
+                self.drop_segment(number)
+            } else {
+                self.rewrite(number, segment, holes)
+            };
+            *may_replace = !matches!(replaced, Err(Error::Catalog { .. }));
+            replaced?;
+            if is_empty {
+                done.removed += 1;
+            } else {
+                done.rewritten += 1;
+                done.bytes_after += needed;
+            }
+            progress(&done);
+        }
+        Ok(done)
+    }
+
+    fn drop_segment(&self, number: u32) -> Result<(), Error> {
+        let name = self.segments.generations.name(number);
+        self.catalog.removed(number)?;
+        self.segments.generations.remove(number);
+        self.remove_file(name);
+        Ok(())
+    }
+
+    fn rewrite(&self, number: u32, segment: SegmentState, holes: Vec<Hole>) -> Result<(), Error> {
+        let old = self.segments.generations.name(number);
+        let new = FileName {
+            generation: segment.generation + 1,
+            ..old
+        };
+        let holes = joined(holes);
+        self.segments
+            .copy(segment.length, &holes, new)
+            .inspect_err(|_| self.remove_file(new))?;
+        self.catalog.rewritten(number, new.generation, &holes)?;
+        self.segments
+            .generations
+            .set(number, new.generation, &holes);
+        self.remove_file(old);
+        Ok(())
+    }
+
+    /// Removes a file the catalog does not name; if that fails, the next start does it.
+    fn remove_file(&self, name: FileName) {
+        let _ = self.blocks.remove(name);
+    }
+}
+
+fn length_of<'a>(holes: impl IntoIterator<Item = &'a Hole>) -> u64 {
+    holes.into_iter().map(|hole| hole.length).sum()
+}
