@@ -1,6 +1,7 @@
 //! Statistics of windows.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pingthings_types::{AlignedWindows, Points, PreciseWindows, Stat, StatPoint, Windows};
@@ -56,6 +57,21 @@ impl Grid {
     }
 }
 
+/// Appends windows without points.
+///
+/// All at once: with narrow windows there may be any number of them between two points.
+fn append_empty(batch: &mut Windows, windows: PreciseWindows, indices: Range<u64>) {
+    let starts = indices.map(|index| windows.start_of(index));
+    batch.times.extend(starts);
+    let length = batch.times.len();
+    let Stat { min, max, mean, .. } = Stat::EMPTY;
+    batch.mins.resize(length, min);
+    batch.maxs.resize(length, max);
+    batch.means.resize(length, mean);
+    batch.counts.resize(length, 0);
+    batch.stddevs.resize(length, Stat::EMPTY.stddev());
+}
+
 /// Statistics of windows, ascending by time.
 pub struct WindowReader {
     _hold: Arc<Hold>,
@@ -104,31 +120,37 @@ impl WindowReader {
 
     /// The next windows, at most `max` of them (at least one); `None` when there are no more.
     pub fn next_batch(&mut self, max: usize) -> Result<Option<Windows>, Error> {
+        let max = max.max(1);
         let mut batch = Windows::default();
-        while batch.len() < max.max(1) {
-            match self.next_window()? {
-                Some(window) => batch.push(window),
-                None => break,
-            }
-        }
+        while batch.len() < max && self.fill(&mut batch, max)? {}
         Ok((!batch.is_empty()).then_some(batch))
     }
 
-    fn next_window(&mut self) -> Result<Option<StatPoint>, Error> {
+    /// Appends a window with points or a stretch of windows without; `false` at the end.
+    fn fill(&mut self, batch: &mut Windows, max: usize) -> Result<bool, Error> {
         if self.due >= self.grid.end() {
-            return Ok(None);
+            return Ok(false);
         }
-        let (time, end) = match self.grid {
-            Grid::Precise(_) => self.grid.window_of(self.due),
-            Grid::Aligned(_) => match self.next_time()? {
-                Some(time) => self.grid.window_of(time),
-                None => return Ok(None),
-            },
+        let next = self.next_time()?;
+        if let Grid::Precise(windows) = self.grid {
+            let due = windows.index_of(self.due);
+            let until = next.map_or(windows.count - 1, |time| windows.index_of(time));
+            let room = (max - batch.len()) as u64;
+            let indices = due..until.min(due.saturating_add(room));
+            if !indices.is_empty() {
+                self.due = windows.start_of(indices.end);
+                append_empty(batch, windows, indices);
+                return Ok(true);
+            }
+        }
+        let Some(time) = next else {
+            return Ok(false);
         };
+        let (time, end) = self.grid.window_of(time);
         self.due = end;
         let stat = self.gather(end)?;
-        let is_left_out = stat.count == 0 && end >= self.grid.end();
-        Ok((!is_left_out).then_some(StatPoint { time, stat }))
+        batch.push(StatPoint { time, stat });
+        Ok(true)
     }
 
     fn look_ahead(&mut self) -> Result<Option<&mut Piece>, Error> {

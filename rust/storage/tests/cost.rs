@@ -19,7 +19,7 @@ use pingthings_storage::{
     Engine, ManualClock, NewStream, Options, Snapshot, SqliteCatalog, WindowReader,
 };
 use pingthings_types::{
-    AlignedWindows, MergePolicy, PointWidth, Points, PreciseWindows, TimeRange,
+    AlignedWindows, MergePolicy, PointWidth, Points, PreciseWindows, TimeRange, Windows,
 };
 use uuid::Uuid;
 
@@ -279,4 +279,38 @@ fn replaced_points_cost_their_leaves() {
     assert_eq!(masked.value, plain.value);
     let bound = plain.cost + DEPTH * replaced.len() as u64;
     assert!(masked.cost <= bound, "{} blocks", masked.cost);
+}
+
+/// Windows as narrow as they can be, over thirty years with points in a few seconds only.
+#[test]
+fn empty_windows_cost_nothing() {
+    let stream = Stream::new(1_000, 1_000);
+    let second = 1_000_000_000;
+    let range = range(-second, 1_000_000_000 * second);
+    let windows = PreciseWindows::new(range, 1).unwrap().unwrap();
+    let empty = stream.ask(|snapshot| {
+        let mut reader = snapshot.windows(windows);
+        let mut last = Windows::default();
+        for _ in 0..100 {
+            last = reader.next_batch(5_000).unwrap().unwrap();
+            assert_eq!((last.len(), last.counts[4_999]), (5_000, 0));
+        }
+        last
+    });
+    assert_eq!(empty.value.times[0], START - second + 99 * 5_000);
+    assert!(empty.cost <= DEPTH, "{} blocks", empty.cost);
+    let windows = PreciseWindows::new(range, 1_000).unwrap().unwrap();
+    let count = 1_000_000 + (1_000 * PERIOD.unsigned_abs()) / 1_000;
+    let some = stream.ask(|snapshot| {
+        let mut reader = snapshot.windows(windows);
+        let (mut windows, mut points) = (0, 0);
+        while windows < count {
+            let batch = reader.next_batch(50_000).unwrap().unwrap();
+            windows += batch.len() as u64;
+            points += batch.counts.iter().sum::<u64>();
+        }
+        points
+    });
+    assert_eq!(some.value, 1_000);
+    assert!(some.cost <= 2 * DEPTH, "{} blocks", some.cost);
 }
