@@ -4,13 +4,18 @@ use pingthings_types::Points;
 
 /// Voltage magnitudes as a synchrophasor sends them: 60 Hz, single precision widened, points
 /// `first..first + count` of one long recording.
+pub fn synchrophasor(first: usize, count: usize) -> Points {
+    recording(60, first, count)
+}
+
+/// The same with another number of points in a second.
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     reason = "numbers of points stay far below 2^52"
 )]
-pub fn synchrophasor(first: usize, count: usize) -> Points {
+pub fn recording(rate: i64, first: usize, count: usize) -> Points {
     let mut points = Points::with_capacity(count);
     for i in first..first + count {
         let mut noise = (i as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -19,7 +24,7 @@ pub fn synchrophasor(first: usize, count: usize) -> Points {
         let slow = (i as f64 / 36_000.0).sin() * 40.0 + (i as f64 / 700.0).sin() * 3.0;
         points
             .times
-            .push(1_500_000_000_000_000_000 + i as i64 * 1_000_000_000 / 60);
+            .push(1_500_000_000_000_000_000 + i as i64 * 1_000_000_000 / rate);
         points
             .values
             .push(f64::from((7_200.0 + slow + noise * 0.5) as f32));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -14,75 +14,93 @@ use crate::store::Store;
 /// How often to look whether something is due.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// How many periods lie between two looks at what takes longer.
-const SELDOM: u32 = 60;
+/// How often to look at what takes longer.
+const SELDOM: Duration = Duration::from_mins(1);
+
+/// Wakes the thread, and tells what became of its work.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    state: Mutex<State>,
+    changed: Condvar,
+    error: Mutex<Option<Error>>,
+}
 
 #[derive(Debug, Default)]
-struct Signal {
-    is_stopped: Mutex<bool>,
-    stopped: Condvar,
-    error: Mutex<Option<Error>>,
+struct State {
+    is_stopped: bool,
+    is_due: bool,
+}
+
+impl Signal {
+    /// Has the thread look at once.
+    pub(crate) fn wake(&self) {
+        self.state.lock().is_due = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until something may be due; false once the thread is to end.
+    fn wait(&self) -> bool {
+        let mut state = self.state.lock();
+        if !state.is_stopped && !state.is_due {
+            self.changed.wait_for(&mut state, PERIOD);
+        }
+        state.is_due = false;
+        !state.is_stopped
+    }
 }
 
 /// A thread that runs until stopped.
 #[derive(Debug)]
 pub(crate) struct Background {
-    signal: Arc<Signal>,
+    store: Arc<Store>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Background {
     /// Starts the thread.
     pub(crate) fn start(store: Arc<Store>) -> Result<Self, Error> {
-        let signal = Arc::new(Signal::default());
-        let own = Arc::clone(&signal);
+        let own = Arc::clone(&store);
         let thread = thread::Builder::new()
             .name("storage-background".to_owned())
-            .spawn(move || run(&store, &own))
+            .spawn(move || run(&own))
             .map_err(|e| io_error("start", "background thread", e))?;
         Ok(Self {
-            signal,
+            store,
             thread: Mutex::new(Some(thread)),
         })
     }
 
     /// What failed the last time.
     pub(crate) fn error(&self) -> Option<Error> {
-        self.signal.error.lock().clone()
+        self.store.due.error.lock().clone()
     }
 
     /// Stops the thread and waits for it.
     pub(crate) fn stop(&self) {
-        *self.signal.is_stopped.lock() = true;
-        self.signal.stopped.notify_all();
+        self.store.due.state.lock().is_stopped = true;
+        self.store.due.changed.notify_all();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
     }
 }
 
-fn run(store: &Store, signal: &Signal) {
-    let mut is_stopped = signal.is_stopped.lock();
-    let mut period = 0;
-    while !*is_stopped {
-        signal.stopped.wait_for(&mut is_stopped, PERIOD);
-        if *is_stopped {
-            return;
-        }
-        period = (period + 1) % SELDOM;
-        parking_lot::MutexGuard::unlocked(&mut is_stopped, || {
-            let done = store.flush_old().and_then(|()| {
-                if period > 0 {
-                    return Ok(());
-                }
-                store.trim(Trim::Coarsely)?;
-                store.sweep()?;
-                store.compact_due()
-            });
-            // What failed seldom is not forgotten because what is done often succeeds.
-            if done.is_err() || period == 0 {
-                *signal.error.lock() = done.err();
+fn run(store: &Store) {
+    let mut seldom = Instant::now();
+    while store.due.wait() {
+        let is_seldom = seldom.elapsed() >= SELDOM;
+        let done = store.flush_old().and_then(|()| {
+            if !is_seldom {
+                return Ok(());
             }
+            seldom = Instant::now();
+            store.trim(Trim::Coarsely)?;
+            store.sweep()?;
+            store.compact_due()
         });
+        // What failed seldom is not forgotten because what is done often succeeds.
+        if done.is_err() || is_seldom {
+            *store.due.error.lock() = done.err();
+        }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) struct Journal {
     blocks: Arc<dyn Blocks>,
     durability: Durability,
     file_bytes: u64,
+    files: u32,
     group: Group<Vec<u8>, u32>,
     tail: Mutex<Tail>,
     /// Number of the file written to, so that asking for it does not wait for a sync.
@@ -53,7 +54,8 @@ impl Journal {
         Self {
             blocks,
             durability: options.durability,
-            file_bytes: options.segment_bytes,
+            file_bytes: options.journal_file_bytes,
+            files: options.journal_files,
             group: Group::default(),
             tail: Mutex::new(Tail {
                 number: last,
@@ -185,6 +187,12 @@ impl Journal {
     /// what is in it is older than the versions of its streams.
     fn remove(&self, number: u32) {
         let _ = self.blocks.remove(FileName::journal(number));
+    }
+
+    /// The last file that has to go: with it the journal would be longer than it may be.
+    pub(crate) fn horizon(&self) -> u32 {
+        let last = self.current.load(Ordering::Acquire);
+        last.saturating_sub(self.files)
     }
 
     /// Counts inserts of a file found on opening as waiting.

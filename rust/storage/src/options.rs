@@ -22,8 +22,13 @@ pub struct Options {
     pub buffer_points: usize,
     /// A stream's buffer is committed when its oldest point has waited this many nanoseconds.
     pub buffer_age_ns: i64,
-    /// Length, in bytes, from which a segment or journal file is closed and the next one begun.
+    /// Length, in bytes, from which a segment is closed and the next one begun.
     pub segment_bytes: u64,
+    /// Length, in bytes, from which a journal file is closed and the next one begun.
+    pub journal_file_bytes: u64,
+    /// How many journal files there may be before the buffers in the oldest are committed: this
+    /// bounds the memory buffers take, and how long opening takes.
+    pub journal_files: u32,
 }
 
 impl Default for Options {
@@ -34,6 +39,8 @@ impl Default for Options {
             buffer_points: 32_768,
             buffer_age_ns: 8 * 3_600 * 1_000_000_000,
             segment_bytes: 64 << 20,
+            journal_file_bytes: 16 << 20,
+            journal_files: 4,
         }
     }
 }

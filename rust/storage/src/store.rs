@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::{MutexGuard, RwLock};
 use pingthings_types::{MergePolicy, Points, Version, check_insert_time};
 use uuid::Uuid;
 
+use crate::background::Signal;
 use crate::blocks::Blocks;
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Commit};
@@ -23,6 +24,9 @@ use crate::segment::Segments;
 use crate::tree::{Edit, edit_root};
 use crate::{Clock, Error, Options};
 
+/// How many streams are committed in one sync when many are to be.
+const STREAMS_PER_SYNC: usize = 256;
+
 /// Everything that is open.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -32,10 +36,14 @@ pub(crate) struct Store {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) journal: Journal,
-    commits: Group<Commit, ()>,
+    commits: Group<Vec<Commit>, ()>,
     streams: RwLock<HashMap<Uuid, Arc<Stream>>>,
     is_closed: AtomicBool,
     pub(crate) reclaim: Reclaim,
+    /// The last journal file written to.
+    journal_file: AtomicU32,
+    /// Wakes the background thread.
+    pub(crate) due: Signal,
 }
 
 fn check_points(uuid: Uuid, points: &Points) -> Result<(), Error> {
@@ -90,6 +98,8 @@ impl Store {
             streams: RwLock::default(),
             is_closed: AtomicBool::new(false),
             reclaim: Reclaim::default(),
+            journal_file: AtomicU32::new(0),
+            due: Signal::default(),
         }
     }
 
@@ -158,6 +168,9 @@ impl Store {
         match asked {
             Some(asked) => {
                 let file = self.journal.insert(uuid, view.major, policy, &asked)?;
+                if self.journal_file.fetch_max(file, Ordering::Relaxed) < file {
+                    self.due.wake();
+                }
                 writer.note(file, self.clock.now_ns());
                 let view = View {
                     buffer: Arc::new(buffer),
@@ -211,25 +224,43 @@ impl Store {
         buffer: &Buffer,
         masks: &Masks,
     ) -> Result<Version, Error> {
+        let commit = self.plan(stream, view, buffer, masks)?;
+        self.submit(vec![commit])?;
+        Ok(self.finish(stream, writer, view, commit))
+    }
+
+    /// Appends the blocks of a new version, which counts once it was submitted.
+    fn plan(
+        &self,
+        stream: &Stream,
+        view: &View,
+        buffer: &Buffer,
+        masks: &Masks,
+    ) -> Result<Commit, Error> {
         let points = buffer.points();
         let edit = Edit {
             points: Slice::of(&points),
             masks,
         };
         let plan = edit_root(&self.segments, view.root, edit)?;
-        let root = plan.map(|plan| self.segments.append(&plan)).transpose()?;
-        let major = view.major + 1;
-        let commit = Commit {
+        Ok(Commit {
             stream: stream.id,
-            major,
-            root,
+            major: view.major + 1,
+            root: plan.map(|plan| self.segments.append(&plan)).transpose()?,
             wall_ns: self.clock.now_ns(),
-        };
+        })
+    }
+
+    fn submit(&self, commits: Vec<Commit>) -> Result<(), Error> {
         self.commits
-            .submit(commit, |commits| self.write_commits(&commits))?;
+            .submit(commits, |groups| self.write_commits(&groups.concat()))
+    }
+
+    /// Shows a submitted version to readers.
+    fn finish(&self, stream: &Stream, writer: &mut Writer, view: &View, commit: Commit) -> Version {
         let view = View {
-            major,
-            root,
+            major: commit.major,
+            root: commit.root,
             buffer: Arc::default(),
             ..view.clone()
         };
@@ -237,7 +268,7 @@ impl Store {
         stream.publish(view);
         writer.since_ns = None;
         self.journal.release(&std::mem::take(&mut writer.journal));
-        Ok(version)
+        version
     }
 
     /// Blocks first, then the roots that lead to them: a crash between the two leaves bytes that
@@ -295,21 +326,23 @@ impl Store {
         self.streams.read().values().cloned().collect()
     }
 
-    /// Commits the buffers whose oldest point has waited too long.
+    /// Commits the buffers whose oldest point has waited too long, or is in a journal file that
+    /// has to go so that the journal stays short.
     pub(crate) fn flush_old(&self) -> Result<(), Error> {
         let limit = self
             .clock
             .now_ns()
             .saturating_sub(self.options.buffer_age_ns);
-        for stream in self.all_streams() {
-            // A stream that is being written to will be looked at the next time.
-            if let Some(mut writer) = stream.writer.try_lock()
-                && writer.since_ns.is_some_and(|since| since <= limit)
-            {
-                self.flush_locked(&stream, &mut writer)?;
-            }
-        }
-        Ok(())
+        let horizon = self.journal.horizon();
+        let is_old = |writer: &Writer| {
+            writer.since_ns.is_some_and(|since| since <= limit)
+                || writer
+                    .journal
+                    .first()
+                    .is_some_and(|(file, _)| *file <= horizon)
+        };
+        // A stream that is being written to will be looked at the next time.
+        self.flush_streams(|stream| stream.writer.try_lock().filter(|writer| is_old(writer)))
     }
 
     /// Commits every buffer and refuses further calls; repeating it changes nothing.
@@ -317,8 +350,39 @@ impl Store {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.all_streams()
-            .iter()
-            .try_for_each(|stream| self.flush(stream).map(|_| ()))
+        self.flush_streams(|stream| Some(stream.writer.lock()))
+    }
+
+    /// Commits the buffers of the streams that `pick` locks, many in one sync.
+    fn flush_streams(
+        &self,
+        pick: impl Fn(&Stream) -> Option<MutexGuard<'_, Writer>>,
+    ) -> Result<(), Error> {
+        for streams in self.all_streams().chunks(STREAMS_PER_SYNC) {
+            let mut planned = Vec::new();
+            let mut failed = Ok(());
+            for stream in streams {
+                let Some(writer) = pick(stream) else { continue };
+                let view = stream.view();
+                if view.buffer.len() == 0 || view.is_gone {
+                    continue;
+                }
+                match self.plan(stream, &view, &view.buffer, view.buffer.masks()) {
+                    Ok(commit) => planned.push((stream, writer, view, commit)),
+                    Err(error) => {
+                        failed = Err(error);
+                        break;
+                    }
+                }
+            }
+            if !planned.is_empty() {
+                self.submit(planned.iter().map(|(_, _, _, commit)| *commit).collect())?;
+            }
+            for (stream, mut writer, view, commit) in planned {
+                self.finish(stream, &mut writer, &view, commit);
+            }
+            failed?;
+        }
+        Ok(())
     }
 }

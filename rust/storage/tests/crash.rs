@@ -32,6 +32,8 @@ fn open(
         durability,
         buffer_points: 40,
         segment_bytes: 700,
+        journal_file_bytes: 700,
+        journal_files: u32::MAX,
         ..Options::default()
     };
     Engine::open(blocks, catalog, Arc::new(ManualClock::new(0)), options)

@@ -52,6 +52,8 @@ fn open(directory: &Path, durability: Durability) -> Engine {
         durability,
         buffer_points: 700,
         segment_bytes: 30_000,
+        journal_file_bytes: 30_000,
+        journal_files: 4,
         ..Options::default()
     };
     Engine::open_directory(directory, Arc::new(SystemClock), options).unwrap()

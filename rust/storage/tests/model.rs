@@ -135,6 +135,8 @@ fn open(path: &Path) -> Engine {
     let options = Options {
         buffer_points: 4_000,
         segment_bytes: 200_000,
+        journal_file_bytes: 200_000,
+        journal_files: 4,
         ..Options::default()
     };
     Engine::open_directory(path, Arc::new(ManualClock::new(0)), options).unwrap()
