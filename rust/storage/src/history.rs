@@ -1,6 +1,9 @@
 //! Deleting, and what changed between versions.
 
-use pingthings_types::{PointWidth, TimeRange, Version};
+use std::fmt;
+use std::sync::Arc;
+
+use pingthings_types::{MAX_TIME, MIN_TIME, PointWidth, TimeRange, Version};
 use uuid::Uuid;
 
 use crate::tree::Changes;
@@ -23,8 +26,7 @@ impl Engine {
         self.store.catalog.version_at(stream.id, wall_ns)
     }
 
-    /// Ranges `[start, end)`, ascending and apart, outside of which nothing differs between two
-    /// versions, with borders at multiples of 2^`resolution` ns.
+    /// Where two versions differ, with borders at multiples of 2^`resolution` ns.
     ///
     /// With `to` 0 buffered points count as well. Gives the version compared with `from`.
     ///
@@ -37,7 +39,7 @@ impl Engine {
         from: u64,
         to: u64,
         resolution: PointWidth,
-    ) -> Result<(Version, Vec<(i64, i64)>), Error> {
+    ) -> Result<(Version, ChangeReader), Error> {
         let new = self.snapshot(uuid, to)?;
         let version = new.version();
         if from > version.major {
@@ -46,22 +48,89 @@ impl Engine {
         }
         // From 0 on is from before the first version, which was empty.
         let old = self.snapshot(uuid, from.max(1))?;
-        Ok((version, changes_between(&old, &new, resolution)?))
+        Ok((version, ChangeReader::new(old, new, resolution)))
     }
 }
 
-fn changes_between(
-    old: &Snapshot,
-    new: &Snapshot,
+/// Ranges outside of which nothing differs between two versions.
+pub struct ChangeReader {
+    new: Snapshot,
+    /// Held for as long as it is read.
+    _old: Snapshot,
     resolution: PointWidth,
-) -> Result<Vec<(i64, i64)>, Error> {
-    let mut changes = Changes::new(&new.segments, resolution);
-    changes.compare(old.root, new.root)?;
-    for &time in &new.buffered.times {
-        changes.add(time, time);
+    changes: Changes,
+    /// Found in the trees and not handed out yet.
+    found: Option<(i64, i64)>,
+    /// Everything before is handed out, or is in `open`.
+    known: i64,
+    /// The last range, to which what follows may join.
+    open: Option<(i64, i64)>,
+}
+
+impl fmt::Debug for ChangeReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeReader").finish_non_exhaustive()
     }
-    for &(start, end) in new.masks.ranges() {
-        changes.add(start, end - 1);
+}
+
+impl ChangeReader {
+    fn new(old: Snapshot, new: Snapshot, resolution: PointWidth) -> Self {
+        let segments = Arc::clone(&new.segments);
+        Self {
+            changes: Changes::new(segments, [old.root, new.root], resolution),
+            new,
+            _old: old,
+            resolution,
+            found: None,
+            known: i64::MIN,
+            open: None,
+        }
     }
-    Ok(changes.finish())
+
+    /// The next ranges `[start, end)`, ascending and apart, at most `max` of them (at least one);
+    /// `None` when there are no more.
+    pub fn next_batch(&mut self, max: usize) -> Result<Option<Vec<(i64, i64)>>, Error> {
+        let mut batch = Vec::new();
+        while batch.len() < max.max(1) {
+            match (self.next_range()?, &mut self.open) {
+                (Some(range), Some(open)) if range.0 <= open.1 => open.1 = open.1.max(range.1),
+                (range, open) => {
+                    batch.extend(open.take());
+                    *open = range;
+                    if open.is_none() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok((!batch.is_empty()).then_some(batch))
+    }
+
+    /// The next range, which may touch the one before.
+    fn next_range(&mut self) -> Result<Option<(i64, i64)>, Error> {
+        if self.found.is_none() {
+            self.found = self.changes.next(self.known)?;
+        }
+        let times = &self.new.buffered.times;
+        let at = times.partition_point(|&time| time < self.known);
+        let buffered = times.get(at).map(|&time| (time, time));
+        let masks = self.new.masks.ranges();
+        let at = masks.partition_point(|mask| mask.1 <= self.known);
+        let masked = masks.get(at).map(|&(start, end)| (start, end - 1));
+        let all = [self.found, buffered, masked];
+        let Some((first, last)) = all.into_iter().flatten().min() else {
+            return Ok(None);
+        };
+        if self.found == Some((first, last)) {
+            self.found = None;
+        }
+        let width = self.resolution;
+        let start = width.floor(first).max(MIN_TIME);
+        let end = width
+            .floor(last)
+            .saturating_add_unsigned(width.nanoseconds())
+            .min(MAX_TIME);
+        self.known = self.known.max(end);
+        Ok(Some((start, end)))
+    }
 }

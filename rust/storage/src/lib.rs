@@ -58,6 +58,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use compact::Compaction;
 pub use engine::Engine;
 pub use error::Error;
+pub use history::ChangeReader;
 pub use options::{Durability, Options};
 pub use raw::RawReader;
 pub use snapshot::Snapshot;

@@ -314,3 +314,41 @@ fn empty_windows_cost_nothing() {
     assert_eq!(some.value, 1_000);
     assert!(some.cost <= 2 * DEPTH, "{} blocks", some.cost);
 }
+
+/// Two versions are compared where they differ, no finer than asked for.
+#[test]
+fn changes_cost_what_changed() {
+    let stream = Stream::new(MILLION, 200_000);
+    let before = stream.engine.version(UUID).unwrap().major;
+    let times: Vec<i64> = (0..10).map(|at| START + at * 99_999 * PERIOD + 1).collect();
+    stream.insert(&times, MergePolicy::Never);
+    stream.engine.flush(UUID).unwrap();
+    let compare = |from, resolution| {
+        let width = PointWidth::new(resolution).unwrap();
+        stream.ask(|_| {
+            let (_, mut reader) = stream.engine.changes(UUID, from, 0, width).unwrap();
+            let mut number = 0;
+            while let Some(batch) = reader.next_batch(3).unwrap() {
+                number += batch.len() as u64;
+            }
+            number
+        })
+    };
+    for resolution in 0..30 {
+        let found = compare(before, resolution);
+        assert_eq!(found.value, 10);
+        assert!(found.cost <= 2 * DEPTH * 10, "{} blocks", found.cost);
+    }
+    for resolution in 30..=63 {
+        // All of it is new, so it is one range.
+        let found = compare(0, resolution);
+        assert_eq!(found.value, 1);
+        let ranges = (MILLION * PERIOD) >> resolution;
+        let bound = 2 * (DEPTH + ranges.unsigned_abs());
+        assert!(
+            found.cost <= bound,
+            "2^{resolution} ns: {} blocks",
+            found.cost
+        );
+    }
+}

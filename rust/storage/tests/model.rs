@@ -15,7 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use oracle::{Oracle, aligned, assert_same_windows, precise};
-use pingthings_storage::{Engine, ManualClock, NewStream, Options, RawReader, WindowReader};
+use pingthings_storage::{
+    ChangeReader, Engine, ManualClock, NewStream, Options, RawReader, WindowReader,
+};
 use pingthings_types::{
     AlignedWindows, MAX_TIME, MIN_TIME, MergePolicy, PointWidth, Points, PreciseWindows, RawPoint,
     TimeRange, Windows,
@@ -38,6 +40,7 @@ enum Action {
         from: usize,
         to: usize,
         resolution: u32,
+        batch: usize,
     },
     Raw {
         start: i64,
@@ -113,8 +116,8 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Reopen),
         2 => (time(), length.clone())
             .prop_map(|(start, length)| Action::Delete { start, length }),
-        2 => (version.clone(), version.clone(), 0..64u32)
-            .prop_map(|(from, to, resolution)| Action::Changes { from, to, resolution }),
+        2 => (version.clone(), version.clone(), 0..64u32, batch_size.clone()).prop_map(
+            |(from, to, resolution, batch)| Action::Changes { from, to, resolution, batch }),
         3 => (time(), length.clone(), version.clone(), batch_size.clone()).prop_map(
             |(start, length, version, batch)| Action::Raw { start, length, version, batch }),
         3 => (time(), length.clone(), version.clone(), 0..64u32, batch_size.clone()).prop_map(
@@ -153,6 +156,15 @@ fn all_raw(mut reader: RawReader, max: usize) -> Vec<RawPoint> {
         points.extend(batch.iter());
     }
     points
+}
+
+fn all_changes(mut reader: ChangeReader, max: usize) -> Vec<(i64, i64)> {
+    let mut ranges = Vec::new();
+    while let Some(batch) = reader.next_batch(max).unwrap() {
+        assert!(!batch.is_empty() && batch.len() <= max);
+        ranges.extend(batch);
+    }
+    ranges
 }
 
 fn all_windows(mut reader: WindowReader, max: usize) -> Windows {
@@ -240,17 +252,24 @@ impl Run {
                 from,
                 to,
                 resolution,
+                batch,
             } => {
                 let (mut from, mut to) = (self.pick(from), self.pick(to));
                 if to != 0 && from > to {
                     std::mem::swap(&mut from, &mut to);
                 }
                 let width = PointWidth::new(resolution).unwrap();
-                let (_, ranges) = self.engine().changes(STREAM, from, to, width).unwrap();
+                let (_, reader) = self.engine().changes(STREAM, from, to, width).unwrap();
+                let ranges = all_changes(reader, batch);
                 let empty = if from == 0 { 1 } else { from };
                 let (old, new) = (self.oracle.at(empty), self.oracle.at(to));
                 for pair in ranges.windows(2) {
                     assert!(pair[0].1 < pair[1].0);
+                }
+                for &(start, end) in &ranges {
+                    assert!(MIN_TIME <= start && start < end && end <= MAX_TIME);
+                    assert!(start == MIN_TIME || width.floor(start) == start);
+                    assert!(end == MAX_TIME || width.floor(end) == end);
                 }
                 for time in old.differing_times(&new) {
                     assert!(ranges.iter().any(|r| r.0 <= time && time < r.1), "{time}");

@@ -18,27 +18,22 @@ pub(super) fn changes(
             format!("a resolution of {}: give 0 to 63", params.resolution),
         )
     })?;
-    let (version, ranges) = shared.engine.changes(
+    let (version, mut reader) = shared.engine.changes(
         uuid(&params.uuid)?,
         params.from_major,
         params.to_major,
         resolution,
     )?;
     let rows = shared.limits.rows_per_message;
-    let mut ranges = ranges
-        .into_iter()
-        .map(|(start, end)| v5::ChangedRange { start, end });
     Ok(batches(
-        move || {
-            let batch: Vec<_> = ranges.by_ref().take(rows).collect();
-            Ok((!batch.is_empty()).then_some(batch))
-        },
+        move || reader.next_batch(rows),
         move |ranges| {
+            let range = |(start, end)| v5::ChangedRange { start, end };
             Ok(v5::ChangesResponse {
                 stat: None,
                 version_major: version.major,
                 version_minor: version.minor,
-                ranges,
+                ranges: ranges.into_iter().map(range).collect(),
             })
         },
     ))

@@ -1,152 +1,185 @@
 //! Where two trees differ.
 
-use pingthings_types::{MAX_TIME, MIN_TIME, PointWidth, Points};
+use std::sync::Arc;
 
-use super::node::{Address, BlockKind, Child, Inner, ROOT_EXPONENT, below};
+use pingthings_types::{MIN_TIME, PointWidth, Points};
+
+use super::node::{Address, BlockKind, Inner, ROOT_EXPONENT, below, bucket_start};
 use crate::Error;
 use crate::columns::Slice;
 use crate::segment::Segments;
 
-/// Collects the ranges in which two trees of a stream differ.
+/// One of two trees at a node that at least one of them has.
+#[derive(Debug)]
+enum Side {
+    Nothing,
+    Node(Arc<Inner>),
+    /// A leaf above the node: this tree is not divided as far down as the other.
+    Leaf(Arc<Points>),
+}
+
+/// What one of two trees has in a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Below {
+    Nothing,
+    Child(BlockKind, Address),
+    /// Points of the leaf above.
+    Covered,
+}
+
+impl Side {
+    fn below(&self, bucket: u8, start: i64, end: i64) -> Below {
+        match self {
+            Self::Nothing => Below::Nothing,
+            Self::Leaf(leaf) if Slice::of(leaf).between(start, end).is_empty() => Below::Nothing,
+            Self::Leaf(_) => Below::Covered,
+            Self::Node(inner) => {
+                let at = inner.children.partition_point(|child| child.last < bucket);
+                let is_occupied = inner.stats[usize::from(bucket)].count > 0;
+                let child = inner.children.get(at).filter(|_| is_occupied);
+                child.map_or(Below::Nothing, |child| {
+                    Below::Child(child.kind, child.address)
+                })
+            }
+        }
+    }
+}
+
+/// A node of which the buckets before `bucket` were compared.
+#[derive(Debug)]
+struct Frame {
+    sides: [Side; 2],
+    start: i64,
+    /// Where it ends: one of single nanoseconds fills only the first of its buckets.
+    end: i64,
+    exponent: u32,
+    bucket: u8,
+}
+
+/// The ranges in which two trees of a stream differ, one by one.
 ///
 /// A version shares every block with the one before that it did not change, so equal addresses
 /// mean equal points, and the work is that of the commits between.
 #[derive(Debug)]
-pub(crate) struct Changes<'a> {
-    segments: &'a Segments,
+pub(crate) struct Changes {
+    segments: Arc<Segments>,
+    /// Nothing smaller is told apart.
     resolution: PointWidth,
-    found: Vec<(i64, i64)>,
+    roots: Option<[Option<Address>; 2]>,
+    stack: Vec<Frame>,
+    /// The leaf of each side read last: neighbouring buckets often share it.
+    held: [Option<(Address, Arc<Points>)>; 2],
 }
 
-impl<'a> Changes<'a> {
-    /// Nothing yet; ranges will have borders at multiples of `resolution`.
-    pub(crate) const fn new(segments: &'a Segments, resolution: PointWidth) -> Self {
+impl Changes {
+    /// A comparison of the trees at two roots.
+    pub(crate) fn new(
+        segments: Arc<Segments>,
+        roots: [Option<Address>; 2],
+        resolution: PointWidth,
+    ) -> Self {
         Self {
             segments,
             resolution,
-            found: Vec::new(),
+            roots: Some(roots),
+            stack: Vec::new(),
+            held: [None, None],
         }
     }
 
-    /// Adds the range from `first` to `last`, both included.
-    pub(crate) fn add(&mut self, first: i64, last: i64) {
-        let width = self.resolution;
-        let start = width.floor(first).max(MIN_TIME);
-        let end = width
-            .floor(last)
-            .saturating_add_unsigned(width.nanoseconds())
-            .min(MAX_TIME);
-        match self.found.last_mut() {
-            Some(previous) if start >= previous.0 && start <= previous.1 => {
-                previous.1 = previous.1.max(end);
-            }
-            _ => self.found.push((start, end)),
-        }
-    }
-
-    /// The ranges, ascending and apart.
-    pub(crate) fn finish(mut self) -> Vec<(i64, i64)> {
-        self.found.sort_unstable();
-        let mut joined: Vec<(i64, i64)> = Vec::new();
-        for (start, end) in self.found {
-            match joined.last_mut() {
-                Some(last) if start <= last.1 => last.1 = last.1.max(end),
-                _ => joined.push((start, end)),
+    /// The first and the last instant of the next range that does not end before `from`.
+    ///
+    /// Ranges ascend and are apart. What ends before `from` is not looked at.
+    pub(crate) fn next(&mut self, from: i64) -> Result<Option<(i64, i64)>, Error> {
+        if let Some(roots) = self.roots.take() {
+            let roots = roots.map(|root| {
+                root.map_or(Below::Nothing, |root| Below::Child(BlockKind::Inner, root))
+            });
+            if roots[0] != roots[1] {
+                let end = bucket_start(MIN_TIME, ROOT_EXPONENT, 64);
+                self.enter(roots, (MIN_TIME, end), ROOT_EXPONENT)?;
             }
         }
-        joined
+        while let Some(frame) = self.stack.last_mut() {
+            let (bucket, exponent) = (frame.bucket, frame.exponent);
+            let start = bucket_start(frame.start, exponent, bucket);
+            if start >= frame.end {
+                self.stack.pop();
+                continue;
+            }
+            frame.bucket += 1;
+            let end = bucket_start(start, exponent, 1);
+            if end <= from {
+                continue;
+            }
+            let sides = [0, 1].map(|side| frame.sides[side].below(bucket, start, end));
+            if sides[0] == sides[1] {
+                continue;
+            }
+            let has = |kind| {
+                let is = |side: &Below| matches!(side, Below::Child(found, _) if *found == kind);
+                sides.iter().any(is)
+            };
+            if has(BlockKind::Inner) && exponent > self.resolution.exponent() {
+                self.enter(sides, (start, end), below(exponent))?;
+            } else if has(BlockKind::Inner) || has(BlockKind::Run) {
+                return Ok(Some((start, end - 1)));
+            } else {
+                let (old, new) = (self.leaf(0, sides[0])?, self.leaf(1, sides[1])?);
+                let cut = |leaf| Slice::of(leaf).between(start.max(from), end);
+                if let Some(found) = difference(cut(&old), cut(&new)) {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
     }
 
-    /// Adds the ranges in which the trees differ.
-    pub(crate) fn compare(
+    /// Begins to compare the nodes of a range.
+    fn enter(
         &mut self,
-        old: Option<Address>,
-        new: Option<Address>,
-    ) -> Result<(), Error> {
-        self.nodes(old, new, MIN_TIME, ROOT_EXPONENT)
-    }
-
-    fn nodes(
-        &mut self,
-        old: Option<Address>,
-        new: Option<Address>,
-        start: i64,
+        sides: [Below; 2],
+        (start, end): (i64, i64),
         exponent: u32,
     ) -> Result<(), Error> {
-        if old == new {
-            return Ok(());
+        let mut entered = [Side::Nothing, Side::Nothing];
+        for (at, side) in sides.into_iter().enumerate() {
+            entered[at] = match side {
+                Below::Nothing => Side::Nothing,
+                Below::Child(BlockKind::Inner, address) => {
+                    Side::Node(self.segments.inner_at(address, start, exponent)?)
+                }
+                Below::Child(..) | Below::Covered => Side::Leaf(self.leaf(at, side)?),
+            };
         }
-        let read = |address: Option<Address>| {
-            address
-                .map(|address| self.segments.inner_at(address, start, exponent))
-                .transpose()
-        };
-        let (old, new) = (read(old)?, read(new)?);
-        for bucket in 0..64 {
-            self.bucket(
-                side(old.as_deref(), bucket),
-                side(new.as_deref(), bucket),
-                bucket,
-            )?;
-        }
+        self.stack.push(Frame {
+            sides: entered,
+            start,
+            end,
+            exponent,
+            bucket: 0,
+        });
         Ok(())
     }
 
-    fn bucket(
-        &mut self,
-        old: Option<(&Inner, Child)>,
-        new: Option<(&Inner, Child)>,
-        bucket: u8,
-    ) -> Result<(), Error> {
-        let Some((inner, _)) = old.or(new) else {
-            return Ok(());
-        };
-        let address = |side: Option<(&Inner, Child)>| side.map(|(_, child)| child.address);
-        if address(old) == address(new) {
-            return Ok(());
+    /// The leaf of a side of the bucket that is compared; of nothing, one without points.
+    fn leaf(&mut self, side: usize, below: Below) -> Result<Arc<Points>, Error> {
+        match below {
+            Below::Nothing => Ok(Arc::default()),
+            Below::Child(_, address) => match &self.held[side] {
+                Some((held, leaf)) if *held == address => Ok(Arc::clone(leaf)),
+                _ => {
+                    let leaf = self.segments.leaf(address)?;
+                    self.held[side] = Some((address, Arc::clone(&leaf)));
+                    Ok(leaf)
+                }
+            },
+            Below::Covered => match self.stack.last().map(|frame| &frame.sides[side]) {
+                Some(Side::Leaf(leaf)) => Ok(Arc::clone(leaf)),
+                _ => Ok(Arc::default()),
+            },
         }
-        let (start, end) = (inner.bucket_start(bucket), inner.bucket_end(bucket));
-        let kinds = [old, new].map(|side| side.map(|(_, child)| child.kind));
-        let are_all = |kind| kinds.iter().all(|k| k.is_none_or(|k| k == kind));
-        if inner.exponent > self.resolution.exponent() && are_all(BlockKind::Inner) {
-            return self.nodes(address(old), address(new), start, below(inner.exponent));
-        }
-        if are_all(BlockKind::Leaf) {
-            return self.leaves(address(old), address(new), start, end);
-        }
-        self.add(start, end - 1);
-        Ok(())
     }
-
-    /// Adds the range from the first to the last difference of a bucket.
-    fn leaves(
-        &mut self,
-        old: Option<Address>,
-        new: Option<Address>,
-        start: i64,
-        end: i64,
-    ) -> Result<(), Error> {
-        let read = |address: Option<Address>| match address {
-            Some(address) => self.segments.leaf(address),
-            None => Ok(std::sync::Arc::new(Points::default())),
-        };
-        let (old, new) = (read(old)?, read(new)?);
-        let old = Slice::of(&old).between(start, end);
-        let new = Slice::of(&new).between(start, end);
-        if let Some((first, last)) = difference(old, new) {
-            self.add(first, last);
-        }
-        Ok(())
-    }
-}
-
-fn side(inner: Option<&Inner>, bucket: u8) -> Option<(&Inner, Child)> {
-    let inner = inner?;
-    if inner.stats[usize::from(bucket)].count == 0 {
-        return None;
-    }
-    let at = inner.children.partition_point(|child| child.last < bucket);
-    inner.children.get(at).map(|child| (inner, *child))
 }
 
 /// The first and the last time at which two sorted lists differ.
