@@ -1,5 +1,6 @@
 //! The catalog: which streams there are, where the root of each version is, which segments count.
 
+mod checksum;
 mod descriptors;
 mod properties;
 mod reclaim;

@@ -342,3 +342,30 @@ pub(crate) fn header_error(name: FileName, problem: HeaderProblem) -> Error {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryBlocks;
+
+    #[test]
+    fn no_room_is_made_for_what_is_not_there() {
+        let blocks = Arc::new(MemoryBlocks::default());
+        let name = FileName::segment(1);
+        blocks.create(name).unwrap();
+        blocks.write_at(name, 0, &file_header(name)).unwrap();
+        let state = SegmentState {
+            length: FILE_HEADER as u64,
+            generation: 0,
+        };
+        let states = BTreeMap::from([(1, state)]);
+        let segments = Segments::open(blocks, &states, &[], &Options::default()).unwrap();
+        let address = Address {
+            segment: 1,
+            offset: 16,
+            length: 4_000_000_000,
+        };
+        let error = segments.peek(address).unwrap_err();
+        assert!(error.to_string().contains("beyond the end"), "{error}");
+    }
+}

@@ -262,19 +262,17 @@ fn a_catalog_that_is_none_is_refused() {
 }
 
 #[test]
-fn an_address_beyond_the_end_of_a_segment_is_damage() {
+fn a_changed_row_of_the_catalog_is_damage() {
     let left = Left::new();
     let copy = left.copy();
     let catalog = rusqlite::Connection::open(copy.path().join("catalog.sqlite")).unwrap();
-    let changed = catalog.execute(
-        "update versions set length = 4000000000 where major = 11",
-        [],
-    );
+    let changed = catalog.execute("update versions set length = 4000 where major = 11", []);
     assert_eq!(changed.unwrap(), 1);
     drop(catalog);
     let engine = open(copy.path()).unwrap();
     let error = read(&engine, 11).unwrap_err();
-    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(matches!(error, Error::CatalogDamaged { .. }), "{error}");
+    assert!(error.to_string().contains("`versions`"), "{error}");
     assert_eq!(read(&engine, 0).unwrap(), batches(INSERTS));
 }
 
@@ -295,4 +293,51 @@ fn another_format_version_is_named() {
         );
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+/// Whatever byte of the catalog changes, what is answered is what was written, or an error.
+#[test]
+fn a_changed_catalog_answers_truly_or_not_at_all() {
+    let whole = Left::new().copy();
+    let open_whole = || open(whole.path()).unwrap();
+    // Committed, so that all there is to know is in the catalog.
+    open_whole().flush(STREAM).unwrap();
+    let versions: Vec<_> = {
+        let engine = open_whole();
+        let last = engine.version(STREAM).unwrap().major;
+        (10..=last).map(|v| read(&engine, v).unwrap()).collect()
+    };
+    let bytes = fs::read(whole.path().join("catalog.sqlite")).unwrap();
+    let (mut tried, mut refused, mut answered) = (0, 0, 0);
+    // Zeros are mostly room nothing uses.
+    let used = (0..bytes.len()).filter(|&at| bytes[at] != 0);
+    for at in used.step_by(7) {
+        tried += 1;
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(whole.path(), copy.path());
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        replace_catalog(copy.path(), None);
+        write(copy.path(), "catalog.sqlite", &damaged);
+        let Ok(engine) = open(copy.path()) else {
+            refused += 1;
+            continue;
+        };
+        if let Ok(found) = engine.stream(STREAM) {
+            assert_eq!(found.collection, "corruption", "byte {at}");
+        }
+        for (version, expected) in (10..)
+            .zip(&versions)
+            .chain([(0, &versions[versions.len() - 1])])
+        {
+            if let Ok(points) = read(&engine, version) {
+                answered += 1;
+                assert_eq!(&points, expected, "byte {at}, version {version}");
+            }
+        }
+    }
+    assert!(
+        refused > 0 && answered > 0,
+        "{refused} refused, {answered} answered of {tried}"
+    );
 }

@@ -89,8 +89,16 @@ pub(super) fn insert(
         })
         .map_err(&failed)?;
     let id = connection.last_insert_rowid();
+    connection
+        .prepare_cached(
+            "update streams set crc =
+                 checksum(id, uuid, collection, name, unit, ingress, distiller, property_version)
+             where id = ?1",
+        )
+        .and_then(|mut statement| statement.execute([id]))
+        .map_err(&failed)?;
     let mut annotate = connection
-        .prepare_cached("insert into annotations values (?1, ?2, ?3)")
+        .prepare_cached("insert into annotations values (?1, ?2, ?3, checksum(?1, ?2, ?3))")
         .map_err(&failed)?;
     for (key, value) in &stream.annotations {
         annotate.execute(params![id, key, value]).map_err(&failed)?;
@@ -100,6 +108,9 @@ pub(super) fn insert(
 
 const COLUMNS: &str =
     "s.id, s.uuid, s.collection, s.property_version, s.name, s.unit, s.ingress, s.distiller";
+
+const WHOLE: &str = "whole('streams', s.crc, s.id, s.uuid, s.collection, s.name, s.unit,
+     s.ingress, s.distiller, s.property_version)";
 
 /// The row of a stream; annotations are elsewhere.
 fn row_of(row: &Row<'_>) -> rusqlite::Result<(i64, StreamDescriptor)> {
@@ -122,7 +133,10 @@ fn annotate(
     (id, mut descriptor): (i64, StreamDescriptor),
 ) -> Result<StreamDescriptor, Error> {
     let mut statement = connection
-        .prepare_cached("select key, value from annotations where stream = ?1")
+        .prepare_cached(
+            "select key, value from annotations where stream = ?1
+             and whole('annotations', crc, stream, key, value)",
+        )
         .map_err(failed("read"))?;
     let rows = statement
         .query_map([id], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -138,7 +152,7 @@ fn annotate(
 pub(super) fn one(connection: &Connection, uuid: Uuid) -> Result<Option<StreamDescriptor>, Error> {
     let found = connection
         .prepare_cached(&format!(
-            "select {COLUMNS} from streams s where s.uuid = ?1"
+            "select {COLUMNS} from streams s where s.uuid = ?1 and {WHOLE}"
         ))
         .and_then(|mut statement| statement.query_row([uuid.as_bytes()], row_of).optional())
         .map_err(failed("read"))?;
@@ -180,7 +194,7 @@ pub(super) fn lookup(
     query: &StreamQuery,
 ) -> Result<Vec<StreamDescriptor>, Error> {
     let (condition, mut parameters) = in_collection(&query.collection, query.is_prefix);
-    let mut sql = format!("select {COLUMNS} from streams s where {condition}");
+    let mut sql = format!("select {COLUMNS} from streams s where {condition} and {WHOLE}");
     for (key, value) in &query.tags {
         // Every stream has all four tags, so one without a value holds for all.
         match (TAG_KEYS.iter().find(|known| *known == key), value) {

@@ -77,7 +77,8 @@ pub(super) fn change(
     connection
         .execute(
             "update streams set collection = ?2, name = ?3, unit = ?4, ingress = ?5,
-             distiller = ?6, property_version = ?7, updated_ns = ?8 where id = ?1",
+             distiller = ?6, property_version = ?7, updated_ns = ?8,
+             crc = checksum(id, uuid, ?2, ?3, ?4, ?5, ?6, ?7) where id = ?1",
             params![
                 id,
                 collection,
@@ -101,7 +102,8 @@ pub(super) fn change(
     for (key, value) in &change.annotations {
         connection
             .execute(
-                "insert or replace into annotations values (?1, ?2, ?3)",
+                "insert or replace into annotations
+                 values (?1, ?2, ?3, checksum(?1, ?2, ?3))",
                 params![id, key, value],
             )
             .map_err(&failed)?;
@@ -134,7 +136,7 @@ pub(super) fn keep_stream(
     let id = id_of(connection, uuid)?;
     match keep_ns {
         Some(keep_ns) => connection.execute(
-            "insert or replace into stream_retention (stream, keep_ns) values (?1, ?2)",
+            "insert or replace into stream_retention values (?1, ?2, checksum(?1, ?2))",
             params![id, keep_ns],
         ),
         None => connection.execute("delete from stream_retention where stream = ?1", [id]),
@@ -151,7 +153,8 @@ pub(super) fn keep_collection(
 ) -> Result<(), Error> {
     match keep_ns {
         Some(keep_ns) => connection.execute(
-            "insert or replace into collection_retention (collection, keep_ns) values (?1, ?2)",
+            "insert or replace into collection_retention
+             values (?1, ?2, 0, checksum(?1, ?2, 0))",
             params![collection, keep_ns],
         ),
         None => connection.execute(
@@ -170,7 +173,9 @@ pub(super) fn kept(connection: &Connection) -> Result<Vec<(Uuid, i64)>, Error> {
             "select s.uuid, coalesce(o.keep_ns, c.keep_ns) from streams s
              left join stream_retention o on o.stream = s.id
              left join collection_retention c on c.collection = s.collection
-             where o.keep_ns is not null or c.keep_ns is not null",
+             where (o.keep_ns is not null or c.keep_ns is not null)
+             and whole('stream_retention', o.crc, o.stream, o.keep_ns)
+             and whole('collection_retention', c.crc, c.collection, c.keep_ns, c.overrides)",
         )
         .map_err(failed("read"))?;
     let rows = statement

@@ -21,7 +21,10 @@ pub(super) fn doom_all(connection: &Connection, stream: i64) -> Result<(), Error
 /// there were.
 pub(super) fn forget(connection: &Connection, stream: i64, wall_ns: i64) -> Result<usize, Error> {
     let first_kept: Option<i64> = connection
-        .prepare_cached("select max(major) from versions where stream = ?1 and wall_ns <= ?2")
+        .prepare_cached(
+            "select max(major) from versions where stream = ?1 and wall_ns <= ?2
+             and whole('versions', crc, stream, major, segment, offset, length, wall_ns)",
+        )
         .and_then(|mut statement| statement.query_row(params![stream, wall_ns], |row| row.get(0)))
         .map_err(failed("read"))?;
     match first_kept {
@@ -33,8 +36,11 @@ pub(super) fn forget(connection: &Connection, stream: i64, wall_ns: i64) -> Resu
 fn doom(connection: &Connection, stream: i64, before: i64) -> Result<usize, Error> {
     connection
         .prepare_cached(
-            "insert into doomed select stream, major, segment, offset, length from versions
-             where stream = ?1 and major < ?2 and segment is not null",
+            "insert into doomed
+             select stream, major, segment, offset, length,
+                 checksum(stream, major, segment, offset, length)
+             from versions where stream = ?1 and major < ?2 and segment is not null
+             and whole('versions', crc, stream, major, segment, offset, length, wall_ns)",
         )
         .and_then(|mut statement| statement.execute(params![stream, before]))
         .map_err(failed(ACTION))?;
@@ -73,7 +79,8 @@ pub(super) fn doomed_streams(connection: &Connection) -> Result<Vec<i64>, Error>
 pub(super) fn doomed(connection: &Connection, stream: i64) -> Result<Doomed, Error> {
     let mut statement = connection
         .prepare_cached(
-            "select segment, offset, length, major from doomed where stream = ?1 order by major",
+            "select segment, offset, length, major from doomed where stream = ?1
+             and whole('doomed', crc, stream, major, segment, offset, length) order by major",
         )
         .map_err(failed("read"))?;
     let rows = statement
@@ -90,6 +97,7 @@ pub(super) fn doomed(connection: &Connection, stream: i64) -> Result<Doomed, Err
     let oldest = connection
         .prepare_cached(
             "select segment, offset, length from versions where stream = ?1
+             and whole('versions', crc, stream, major, segment, offset, length, wall_ns)
              order by major limit 1",
         )
         .and_then(|mut statement| {
@@ -125,7 +133,10 @@ pub(super) fn bury(
 /// Adds ranges nothing leads to.
 pub(super) fn add_holes(connection: &Connection, holes: &[Hole]) -> Result<(), Error> {
     let mut insert = connection
-        .prepare_cached("insert or replace into holes values (?1, ?2, ?3, ?4)")
+        .prepare_cached(
+            "insert or replace into holes
+             values (?1, ?2, ?3, ?4, checksum(?1, ?2, ?3, ?4))",
+        )
         .map_err(failed(ACTION))?;
     for hole in holes {
         let length = signed(hole.length);
@@ -139,7 +150,10 @@ pub(super) fn add_holes(connection: &Connection, holes: &[Hole]) -> Result<(), E
 /// The ranges nothing leads to, by segment and offset.
 pub(super) fn holes(connection: &Connection) -> Result<Vec<Hole>, Error> {
     let mut statement = connection
-        .prepare_cached("select segment, offset, length, is_gone from holes order by 1, 2")
+        .prepare_cached(
+            "select segment, offset, length, is_gone from holes
+             where whole('holes', crc, segment, offset, length, is_gone) order by 1, 2",
+        )
         .map_err(failed("read"))?;
     let rows = statement
         .query_map([], |row| {
@@ -167,7 +181,8 @@ pub(super) fn rewritten(
     add_holes(connection, holes)?;
     let updated = connection
         .execute(
-            "update segments set generation = ?2 where number = ?1",
+            "update segments set generation = ?2, crc = checksum(number, length, ?2)
+             where number = ?1 and whole('segments', crc, number, length, generation)",
             params![segment, generation],
         )
         .map_err(failed(ACTION))?;
@@ -192,7 +207,10 @@ pub(super) fn removed(connection: &Connection, segment: u32) -> Result<(), Error
 /// The segments that count.
 pub(super) fn segments(connection: &Connection) -> Result<BTreeMap<u32, SegmentState>, Error> {
     let mut statement = connection
-        .prepare_cached("select number, length, generation from segments")
+        .prepare_cached(
+            "select number, length, generation from segments
+             where whole('segments', crc, number, length, generation)",
+        )
         .map_err(failed("read"))?;
     let rows = statement
         .query_map([], |row| {

@@ -9,7 +9,7 @@ use crate::Error;
 
 /// Each step leads from the version that is its position to the next one. Steps that were ever
 /// released never change.
-const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM];
+const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED];
 
 const FIRST: &str = "
 create table streams (
@@ -96,8 +96,28 @@ create table holes (
 ) strict, without rowid;
 ";
 
+const CHECKED: &str = "
+alter table streams add column crc integer not null default 0;
+alter table annotations add column crc integer not null default 0;
+alter table versions add column crc integer not null default 0;
+alter table segments add column crc integer not null default 0;
+alter table stream_retention add column crc integer not null default 0;
+alter table collection_retention add column crc integer not null default 0;
+alter table doomed add column crc integer not null default 0;
+alter table holes add column crc integer not null default 0;
+update streams set crc =
+    checksum(id, uuid, collection, name, unit, ingress, distiller, property_version);
+update annotations set crc = checksum(stream, key, value);
+update versions set crc = checksum(stream, major, segment, offset, length, wall_ns);
+update segments set crc = checksum(number, length, generation);
+update stream_retention set crc = checksum(stream, keep_ns);
+update collection_retention set crc = checksum(collection, keep_ns, overrides);
+update doomed set crc = checksum(stream, major, segment, offset, length);
+update holes set crc = checksum(segment, offset, length, is_gone);
+";
+
 /// Version of the tables; kept in `user_version`.
-pub(crate) const SCHEMA_VERSION: u32 = 2;
+pub(crate) const SCHEMA_VERSION: u32 = 3;
 
 /// Makes the tables, or brings those of an earlier build up to date.
 ///

@@ -10,6 +10,7 @@ use pingthings_types::FIRST_MAJOR;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
+use super::checksum::{self, DAMAGED};
 use super::{Catalog, Commit, Doomed, Head, Hole, PropertyChange, SegmentState};
 use super::{descriptors, properties, reclaim, schema};
 use crate::tree::Address;
@@ -45,9 +46,16 @@ fn uri_of(path: &Path) -> String {
 
 /// The error for a failed statement.
 pub(super) fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |source| Error::Catalog {
-        action,
-        source: Arc::new(source),
+    move |source| {
+        if let rusqlite::Error::SqliteFailure(_, Some(message)) = &source
+            && let Some(problem) = message.strip_prefix(DAMAGED)
+        {
+            return damaged(problem);
+        }
+        Error::Catalog {
+            action,
+            source: Arc::new(source),
+        }
     }
 }
 
@@ -68,7 +76,9 @@ impl SqliteCatalog {
         let connect = || Connection::open(path).map_err(failed("open"));
         let writer = connect()?;
         prepare(&writer, path)?;
+        checksum::check(&writer)?;
         let reader = connect()?;
+        checksum::install(&reader)?;
         reader
             .pragma_update(None, "query_only", true)
             .map_err(failed("open"))?;
@@ -122,6 +132,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
         .busy_timeout(PATIENCE)
         .map_err(failed("prepare"))?;
     connection.set_prepared_statement_cache_capacity(64);
+    checksum::install(connection)?;
     schema::prepare(connection, path)
 }
 
@@ -168,7 +179,10 @@ impl Catalog for SqliteCatalog {
         let transaction = connection.transaction().map_err(&failed)?;
         {
             let mut insert = transaction
-                .prepare_cached("insert into versions values (?1, ?2, ?3, ?4, ?5, ?6)")
+                .prepare_cached(
+                    "insert into versions
+                     values (?1, ?2, ?3, ?4, ?5, ?6, checksum(?1, ?2, ?3, ?4, ?5, ?6))",
+                )
                 .map_err(&failed)?;
             for commit in commits {
                 let root = commit.root;
@@ -185,8 +199,12 @@ impl Catalog for SqliteCatalog {
             }
             let mut grow = transaction
                 .prepare_cached(
-                    "insert into segments (number, length) values (?1, ?2)
-                     on conflict do update set length = excluded.length",
+                    "insert into segments (number, length, crc)
+                     values (?1, ?2, checksum(?1, ?2, 0))
+                     on conflict do update set length = excluded.length,
+                         crc = checksum(number, excluded.length, generation)
+                     where length < excluded.length
+                         and whole('segments', segments.crc, number, segments.length, generation)",
                 )
                 .map_err(&failed)?;
             for (number, length) in segments {
@@ -205,7 +223,8 @@ impl Catalog for SqliteCatalog {
         let id = descriptors::insert(&transaction, stream, wall_ns)?;
         transaction
             .execute(
-                "insert into versions values (?1, ?2, null, null, null, ?3)",
+                "insert into versions
+                 values (?1, ?2, null, null, null, ?3, checksum(?1, ?2, null, null, null, ?3))",
                 params![id, signed(FIRST_MAJOR), wall_ns],
             )
             .map_err(&failed)?;
@@ -223,7 +242,9 @@ impl Catalog for SqliteCatalog {
             .prepare_cached(
                 "select v.stream, v.major, v.segment, v.offset, v.length from versions v
                  join streams s on s.id = v.stream
-                 where s.uuid = ?1 order by v.major desc limit 1",
+                 where s.uuid = ?1 and whole('versions', v.crc, v.stream, v.major, v.segment,
+                     v.offset, v.length, v.wall_ns)
+                 order by v.major desc limit 1",
             )
             .map_err(failed("read"))?;
         let row = statement
@@ -245,7 +266,8 @@ impl Catalog for SqliteCatalog {
         let connection = self.read();
         let mut statement = connection
             .prepare_cached(
-                "select segment, offset, length from versions where stream = ?1 and major = ?2",
+                "select segment, offset, length from versions where stream = ?1 and major = ?2
+                 and whole('versions', crc, stream, major, segment, offset, length, wall_ns)",
             )
             .map_err(failed("read"))?;
         let row = statement
@@ -282,7 +304,10 @@ impl Catalog for SqliteCatalog {
     fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error> {
         let found = self
             .read()
-            .prepare_cached("select max(major) from versions where stream = ?1 and wall_ns <= ?2")
+            .prepare_cached(
+                "select max(major) from versions where stream = ?1 and wall_ns <= ?2
+                 and whole('versions', crc, stream, major, segment, offset, length, wall_ns)",
+            )
             .and_then(|mut statement| {
                 statement.query_row(params![stream, wall_ns], |row| row.get::<_, Option<i64>>(0))
             })
