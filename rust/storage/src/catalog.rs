@@ -113,6 +113,9 @@ pub trait Catalog: Send + Sync + Debug {
     /// Where a stream's data stand.
     fn head(&self, uuid: Uuid) -> Result<Head, Error>;
 
+    /// Whether the uuid belonged to a stream that was obliterated.
+    fn is_burnt(&self, uuid: Uuid) -> Result<bool, Error>;
+
     /// Root of a version; the outer `None` if there is no such version.
     fn root(&self, stream: i64, major: u64) -> Result<Option<Option<Address>>, Error>;
 

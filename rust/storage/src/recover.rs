@@ -63,7 +63,12 @@ fn check_file(
             Some(head) => *head,
             None => match catalog.head(uuid) {
                 Ok(head) => head.major,
-                Err(Error::NoSuchStream { .. }) => continue,
+                Err(Error::NoSuchStream { .. }) if catalog.is_burnt(uuid)? => continue,
+                Err(Error::NoSuchStream { .. }) => {
+                    return Err(Error::CatalogDamaged {
+                        problem: format!("it lacks stream `{uuid}`, which the journal has"),
+                    });
+                }
                 Err(error) => return Err(error),
             },
         };

@@ -252,6 +252,27 @@ fn a_lost_or_old_catalog_costs_no_data() {
 }
 
 #[test]
+fn a_catalog_without_the_streams_of_the_journal_is_refused() {
+    let left = Left::new();
+    let other = tempfile::tempdir().unwrap();
+    let stream = NewStream {
+        uuid: Uuid::from_u128(1),
+        collection: "other".to_owned(),
+        ..NewStream::default()
+    };
+    open(other.path()).unwrap().create(stream).unwrap();
+    let copy = left.copy();
+    replace_catalog(copy.path(), Some(other.path()));
+    let error = open(copy.path()).unwrap_err();
+    assert!(error.to_string().contains("lacks stream"), "{error}");
+    replace_catalog(copy.path(), Some(left.directory.path()));
+    assert_eq!(
+        read(&open(copy.path()).unwrap(), 0).unwrap(),
+        batches(INSERTS)
+    );
+}
+
+#[test]
 fn a_catalog_that_is_none_is_refused() {
     let left = Left::new();
     let copy = left.copy();

@@ -18,14 +18,7 @@ pub(super) fn check_new(connection: &Connection, stream: &NewStream) -> Result<(
             collection: existing.collection,
         });
     }
-    let is_burnt: bool = connection
-        .query_row(
-            "select exists (select 1 from burnt where uuid = ?1)",
-            [uuid.as_bytes()],
-            |row| row.get(0),
-        )
-        .map_err(failed("read"))?;
-    if is_burnt {
+    if is_burnt(connection, uuid)? {
         return Err(Error::ReusedUuid { uuid });
     }
     let [name, unit, ingress, distiller] = stream.tag_values();
@@ -40,6 +33,17 @@ pub(super) fn check_new(connection: &Connection, stream: &NewStream) -> Result<(
         }),
         None => Ok(()),
     }
+}
+
+/// Whether the uuid belonged to a stream that was obliterated.
+pub(super) fn is_burnt(connection: &Connection, uuid: Uuid) -> Result<bool, Error> {
+    connection
+        .query_row(
+            "select exists (select 1 from burnt where uuid = ?1)",
+            [uuid.as_bytes()],
+            |row| row.get(0),
+        )
+        .map_err(failed("read"))
 }
 
 /// The stream with this collection and these tags.

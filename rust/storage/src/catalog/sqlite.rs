@@ -262,6 +262,10 @@ impl Catalog for SqliteCatalog {
         })
     }
 
+    fn is_burnt(&self, uuid: Uuid) -> Result<bool, Error> {
+        descriptors::is_burnt(&self.read(), uuid)
+    }
+
     fn root(&self, stream: i64, major: u64) -> Result<Option<Option<Address>>, Error> {
         let connection = self.read();
         let mut statement = connection

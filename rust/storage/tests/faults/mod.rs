@@ -235,6 +235,10 @@ impl Catalog for MachineCatalog {
         self.0.catalog.uri()
     }
 
+    fn is_burnt(&self, uuid: Uuid) -> Result<bool, Error> {
+        self.0.catalog.is_burnt(uuid)
+    }
+
     fn is_unused(&self) -> Result<bool, Error> {
         self.0.catalog.is_unused()
     }
