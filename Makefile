@@ -7,7 +7,7 @@ CARGO := cargo
 CSV ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long bench bench-smoke docs ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long bench bench-storage bench-smoke docs ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,8 +56,12 @@ test-long: build ## The same with more cases, and what takes minutes
 bench: build ## Measure, and print the ratios
 	$(BIN)/python benches/python/bench_slice.py
 
+bench-storage: ## Measure the storage engine, targets beside what was reached (some minutes)
+	$(CARGO) bench --locked -p pingthings-benches
+
 bench-smoke: build
 	$(BIN)/python benches/python/bench_slice.py --smoke
+	$(CARGO) bench --locked --quiet -p pingthings-benches --bench scale -- --smoke
 
 docs: build ## Run every example of the README and the docs
 	$(BIN)/pytest -q tests/meta/test_documents.py

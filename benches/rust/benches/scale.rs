@@ -8,10 +8,10 @@
     reason = "a bench: failing is its way to answer, printing its purpose"
 )]
 
-//! What only shows in large stores: windows over 100 million points, warm and in a new process,
-//! opening a gigabyte after a kill, bytes written for bytes kept, and memory whatever is asked.
-//!
-//! Each figure is printed beside the one to be reached. `--smoke` does the same a hundred times
+//! Every figure the storage engine has to reach, beside what it reaches here: ingest, scans,
+//! windows over 100 million points, warm and in a new process, opening a gigabyte after a kill,
+//! bytes written for bytes kept, and memory whatever is asked.
+//! `--smoke` does the same a hundred times
 //! smaller, to see that it works. Processes of its own are started for what a process remembers.
 
 use std::fs;
@@ -20,6 +20,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pingthings_benches::recording;
@@ -191,6 +193,63 @@ fn task(name: &str, number: i64, path: &Path) {
     }
 }
 
+/// Points stored in a second, by `threads` that take turns at `streams`.
+fn ingest(streams: i64, batch: usize, rounds: usize, threads: usize) -> f64 {
+    let directory = tempfile::tempdir().expect("a directory");
+    let engine = open(directory.path());
+    (1..=streams).for_each(|stream| create(&engine, stream));
+    let spent = (0..rounds).map(|round| {
+        let points = recording(60, round * batch, batch);
+        let next = AtomicI64::new(1);
+        let work = || {
+            loop {
+                let stream = next.fetch_add(1, Ordering::Relaxed);
+                if stream > streams {
+                    break;
+                }
+                engine
+                    .insert(uuid(stream), points.clone(), MergePolicy::Never)
+                    .expect("an insert");
+            }
+        };
+        time(|| {
+            thread::scope(|scope| {
+                for _ in 1..threads {
+                    scope.spawn(work);
+                }
+                work();
+            });
+        })
+    });
+    let points = batch as f64 * streams as f64;
+    points / median(spent.collect()).as_secs_f64()
+}
+
+fn scan(engine: &Engine, rate: i64) {
+    let snapshot = engine.snapshot(uuid(rate), 0).expect("a snapshot");
+    let mut reader = snapshot.raw(TimeRange::ALL);
+    while let Some(batch) = reader.next_batch(BATCH).expect("a batch") {
+        black_box(batch);
+    }
+}
+
+fn millions(number: f64) -> String {
+    format!("{:.1} million", number / 1e6)
+}
+
+fn measure_ingest(rounds: usize) {
+    row(
+        "ingest, one stream, batches of 50,000, points/s",
+        "8 million",
+        &millions(ingest(1, BATCH, rounds, 1)),
+    );
+    row(
+        "ingest, 1,000 streams, batches of 1,000, 32 threads, points/s",
+        "5 million",
+        &millions(ingest(1_000, 1_000, rounds / 4, 32)),
+    );
+}
+
 fn measure_windows(scale: i64) {
     let seconds = SECONDS / scale;
     let directory = tempfile::tempdir().expect("a directory");
@@ -205,21 +264,31 @@ fn measure_windows(scale: i64) {
         drop(engine);
         bytes = (proc("io", "wchar:") - before.0, size(path) - before.1);
         let engine = open(path);
+        if rate == SPARSE {
+            scan(&engine, rate);
+            let spent = median((0..11).map(|_| time(|| scan(&engine, rate))).collect());
+            row(
+                &format!("raw scan of {points} points, warm, one thread, points/s"),
+                "60 million",
+                &millions(points as f64 / spent.as_secs_f64()),
+            );
+        }
         windows(&engine, rate, seconds);
         warm.push(median(
             (0..51)
                 .map(|_| time(|| windows(&engine, rate, seconds)))
                 .collect(),
         ));
-        println!(
-            "{points} points: {} windows, {:.3} bytes a point with everything",
-            windows(&engine, rate, seconds),
-            bytes.1 as f64 / points as f64,
+        row(
+            &format!("bytes a point of {points}, with statistics and all versions"),
+            "2.0",
+            &format!("{:.2}", bytes.1 as f64 / points as f64),
         );
     }
+    let count = windows(&open(path), DENSE, seconds);
     let amplification = bytes.0 as f64 / bytes.1 as f64;
     row(
-        "1,000 windows of 100 million points, warm",
+        &format!("{count} windows of {} points, warm", seconds * DENSE),
         "3 ms",
         &milliseconds(warm[1]),
     );
@@ -287,6 +356,7 @@ fn main() {
     }
     let is_smoke = arguments.iter().any(|argument| argument == "--smoke");
     println!("| what | to reach | reached |\n|---|---|---|");
+    measure_ingest(if is_smoke { 4 } else { 400 });
     measure_windows(if is_smoke { 100 } else { 1 });
     measure_large(if is_smoke { 6_000_000 } else { 600_000_000 });
 }
