@@ -4,6 +4,7 @@ mod checksum;
 mod descriptors;
 mod properties;
 mod reclaim;
+mod records;
 mod schema;
 mod sqlite;
 
@@ -12,12 +13,16 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
+pub use records::Merge;
 #[cfg(test)]
 pub(crate) use schema::SCHEMA_VERSION;
 pub use sqlite::SqliteCatalog;
 
 use crate::tree::Address;
-use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
+use crate::{
+    CollectionRetention, Error, NewStream, Record, RecordKind, StreamDescriptor, StreamQuery,
+    StreamRetention,
+};
 
 /// A new version of a stream's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,8 +146,39 @@ pub trait Catalog: Send + Sync + Debug {
     /// How long a stream keeps its points, in nanoseconds; `None` for ever.
     fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error>;
 
-    /// How long the streams of a collection that say nothing themselves keep their points.
-    fn keep_collection(&self, collection: &str, keep_ns: Option<i64>) -> Result<(), Error>;
+    /// How long a stream keeps its points, by its own policy and in effect.
+    fn stream_retention(&self, uuid: Uuid) -> Result<StreamRetention, Error>;
+
+    /// How long the streams of a collection keep their points.
+    fn keep_collection(
+        &self,
+        collection: &str,
+        retention: CollectionRetention,
+    ) -> Result<(), Error>;
+
+    /// What was set for a collection, whether or not there is such a collection.
+    fn collection_retention(&self, collection: &str) -> Result<CollectionRetention, Error>;
+
+    /// All records of a kind, by number.
+    fn records(&self, kind: RecordKind) -> Result<Vec<Record>, Error>;
+
+    /// The record with this number.
+    fn record(&self, kind: RecordKind, id: i64) -> Result<Record, Error>;
+
+    /// Adds a record and gives it a number.
+    fn add_record(&self, kind: RecordKind, name: &str, fields: &str) -> Result<Record, Error>;
+
+    /// Changes a record: its name where one is given, its fields to what `merge` makes of them.
+    fn change_record(
+        &self,
+        kind: RecordKind,
+        id: i64,
+        name: Option<&str>,
+        merge: Merge<'_>,
+    ) -> Result<Record, Error>;
+
+    /// Removes a record; its number is never given again.
+    fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error>;
 
     /// The streams that do not keep their points for ever, and how long they do.
     fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error>;

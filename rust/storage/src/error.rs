@@ -6,6 +6,8 @@ use std::sync::Arc;
 use pingthings_types::{Code, MAX_INSERT_TIME, MIN_TIME, RangeError, WidthError};
 use uuid::Uuid;
 
+use crate::RecordKind;
+
 /// Why the engine refused or failed; [`Error::code`] is what a server answers.
 ///
 /// Cloning is cheap, so that every insert waiting for one sync can report its failure.
@@ -153,6 +155,38 @@ pub enum Error {
         /// The refused time.
         keep_ns: i64,
     },
+    /// There is no device or unit of this number.
+    #[error("{kind} `{id}` does not exist")]
+    NoSuchRecord {
+        /// What was asked for.
+        kind: RecordKind,
+        /// Its number.
+        id: i64,
+    },
+    /// Another device or unit has the name.
+    #[error("{kind} `{existing}` has the name `{name}` already: choose another one")]
+    RecordExists {
+        /// What was to be named.
+        kind: RecordKind,
+        /// The name.
+        name: String,
+        /// The number of the one that has it.
+        existing: i64,
+    },
+    /// A device or unit was to have no name.
+    #[error("a {kind} needs a name that is not empty")]
+    NoRecordName {
+        /// What was to be named.
+        kind: RecordKind,
+    },
+    /// The name or the further keys of a device or unit are not valid.
+    #[error("a {kind} {problem}")]
+    InvalidRecord {
+        /// What was to be stored.
+        kind: RecordKind,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The first version is after the second.
     #[error("version {from} of stream `{uuid}` is after version {to}")]
     InvalidVersions {
@@ -253,7 +287,12 @@ impl Error {
             Self::Range(_) | Self::PointTime { .. } => Code::InvalidTimeRange,
             Self::Width(_) => Code::InvalidPointWidth,
             Self::BadValue { .. } => Code::BadValue,
-            Self::ColumnLengths { .. } | Self::InvalidRetention { .. } => Code::InvalidParameter,
+            Self::NoSuchRecord { .. } => Code::ObjectNotFound,
+            Self::RecordExists { .. } => Code::AlreadyExists,
+            Self::NoRecordName { .. } => Code::MissingParameter,
+            Self::ColumnLengths { .. }
+            | Self::InvalidRetention { .. }
+            | Self::InvalidRecord { .. } => Code::InvalidParameter,
             Self::VersionNotAvailable { .. } => Code::VersionNotAvailable,
             Self::InvalidVersions { .. } => Code::InvalidVersions,
             Self::Locked { .. } => Code::LockFailed,

@@ -41,6 +41,7 @@ mod metadata;
 mod options;
 mod raw;
 mod reclaim;
+mod record;
 mod recover;
 mod retention;
 mod segment;
@@ -52,7 +53,7 @@ mod windows;
 
 pub use blocks::{Blocks, DiskBlocks, FileKind, FileName, MemoryBlocks};
 pub use catalog::{
-    Catalog, Commit, Doomed, Head, Hole, PropertyChange, SegmentState, SqliteCatalog,
+    Catalog, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState, SqliteCatalog,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use compact::Compaction;
@@ -61,6 +62,8 @@ pub use error::Error;
 pub use history::ChangeReader;
 pub use options::{Durability, Options};
 pub use raw::RawReader;
+pub use record::{Record, RecordKind};
+pub use retention::{CollectionRetention, StreamRetention};
 pub use snapshot::Snapshot;
 pub use stream::{MetadataUsage, NewStream, StreamDescriptor, StreamQuery};
 pub use tree::Address;

@@ -5,7 +5,36 @@ use uuid::Uuid;
 
 use crate::live::View;
 use crate::store::Store;
+use crate::stream::check_collection;
 use crate::{Engine, Error, Snapshot};
+
+/// How long a stream keeps its points, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamRetention {
+    /// What was set for the stream itself.
+    pub own_ns: Option<i64>,
+    /// What holds, once its collection was asked too; `None` for ever.
+    pub effective_ns: Option<i64>,
+}
+
+/// How long the streams of a collection keep their points.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CollectionRetention {
+    /// For how many nanoseconds; `None` for ever.
+    pub keep_ns: Option<i64>,
+    /// Whether that also holds for streams with a retention of their own.
+    pub overrides: bool,
+}
+
+impl From<Option<i64>> for CollectionRetention {
+    /// One that streams may override.
+    fn from(keep_ns: Option<i64>) -> Self {
+        Self {
+            keep_ns,
+            overrides: false,
+        }
+    }
+}
 
 fn check(keep_ns: Option<i64>) -> Result<(), Error> {
     match keep_ns {
@@ -27,16 +56,32 @@ impl Engine {
         self.store.catalog.keep_stream(uuid, keep_ns)
     }
 
-    /// Sets for how many nanoseconds the streams of a collection keep their points, unless they
-    /// say so themselves; `None` is for ever.
+    /// How long a stream keeps its points.
+    pub fn stream_retention(&self, uuid: Uuid) -> Result<StreamRetention, Error> {
+        self.store.check_open()?;
+        self.store.catalog.stream_retention(uuid)
+    }
+
+    /// Sets how long the streams of a collection keep their points, those that will be in it
+    /// included.
+    ///
+    /// A stream with a retention of its own goes by that, unless the collection overrides it.
     pub fn set_collection_retention(
         &self,
         collection: &str,
-        keep_ns: Option<i64>,
+        retention: impl Into<CollectionRetention>,
     ) -> Result<(), Error> {
         self.store.check_open()?;
-        check(keep_ns)?;
-        self.store.catalog.keep_collection(collection, keep_ns)
+        check_collection(collection)?;
+        let retention = retention.into();
+        check(retention.keep_ns)?;
+        self.store.catalog.keep_collection(collection, retention)
+    }
+
+    /// What was set for a collection; nothing is for ever.
+    pub fn collection_retention(&self, collection: &str) -> Result<CollectionRetention, Error> {
+        self.store.check_open()?;
+        self.store.catalog.collection_retention(collection)
     }
 }
 

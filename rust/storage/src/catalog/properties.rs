@@ -6,8 +6,8 @@ use uuid::Uuid;
 use super::descriptors::{holder, in_collection, one};
 use super::sqlite::{failed, signed};
 use super::{PropertyChange, reclaim};
-use crate::Error;
 use crate::stream::TAG_KEYS;
+use crate::{CollectionRetention, Error, StreamRetention};
 
 fn id_of(connection: &Connection, uuid: Uuid) -> Result<i64, Error> {
     connection
@@ -145,17 +145,54 @@ pub(super) fn keep_stream(
     .map_err(failed("set a retention in"))
 }
 
+/// Stands for ever where a collection overrides what its streams say: longer than all of time.
+const FOR_EVER: i64 = i64::MAX;
+
+/// How long a stream keeps its points, with `o` for its own row and `c` for its collection's.
+const EFFECTIVE: &str =
+    "nullif(case when c.overrides then c.keep_ns else coalesce(o.keep_ns, c.keep_ns) end,
+         9223372036854775807)";
+
+const WITH_RETENTION: &str = "streams s
+     left join stream_retention o on o.stream = s.id
+     left join collection_retention c on c.collection = s.collection
+     where whole('stream_retention', o.crc, o.stream, o.keep_ns)
+     and whole('collection_retention', c.crc, c.collection, c.keep_ns, c.overrides)";
+
+/// How long a stream keeps its points, by its own policy and in effect.
+pub(super) fn stream_retention(
+    connection: &Connection,
+    uuid: Uuid,
+) -> Result<StreamRetention, Error> {
+    connection
+        .prepare_cached(&format!(
+            "select o.keep_ns, {EFFECTIVE} from {WITH_RETENTION} and s.uuid = ?1"
+        ))
+        .and_then(|mut statement| {
+            let row_of = |row: &rusqlite::Row<'_>| {
+                Ok(StreamRetention {
+                    own_ns: row.get(0)?,
+                    effective_ns: row.get(1)?,
+                })
+            };
+            statement.query_row([uuid.as_bytes()], row_of).optional()
+        })
+        .map_err(failed("read"))?
+        .ok_or(Error::NoSuchStream { uuid })
+}
+
 /// Sets how long the streams of a collection keep their points.
 pub(super) fn keep_collection(
     connection: &Connection,
     collection: &str,
-    keep_ns: Option<i64>,
+    retention: CollectionRetention,
 ) -> Result<(), Error> {
-    match keep_ns {
+    let CollectionRetention { keep_ns, overrides } = retention;
+    match keep_ns.or(overrides.then_some(FOR_EVER)) {
         Some(keep_ns) => connection.execute(
             "insert or replace into collection_retention
-             values (?1, ?2, 0, checksum(?1, ?2, 0))",
-            params![collection, keep_ns],
+             values (?1, ?2, ?3, checksum(?1, ?2, ?3))",
+            params![collection, keep_ns, overrides],
         ),
         None => connection.execute(
             "delete from collection_retention where collection = ?1",
@@ -166,17 +203,37 @@ pub(super) fn keep_collection(
     .map_err(failed("set a retention in"))
 }
 
-/// The streams that do not keep their points for ever; a stream's own time goes first.
+/// What was set for a collection.
+pub(super) fn collection_retention(
+    connection: &Connection,
+    collection: &str,
+) -> Result<CollectionRetention, Error> {
+    let found: Option<(i64, bool)> = connection
+        .prepare_cached(
+            "select keep_ns, overrides from collection_retention where collection = ?1
+             and whole('collection_retention', crc, collection, keep_ns, overrides)",
+        )
+        .and_then(|mut statement| {
+            let row_of = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+            statement.query_row([collection], row_of).optional()
+        })
+        .map_err(failed("read"))?;
+    Ok(
+        found.map_or_else(CollectionRetention::default, |(keep_ns, overrides)| {
+            CollectionRetention {
+                keep_ns: Some(keep_ns).filter(|keep_ns| *keep_ns != FOR_EVER),
+                overrides,
+            }
+        }),
+    )
+}
+
+/// The streams that do not keep their points for ever.
 pub(super) fn kept(connection: &Connection) -> Result<Vec<(Uuid, i64)>, Error> {
     let mut statement = connection
-        .prepare_cached(
-            "select s.uuid, coalesce(o.keep_ns, c.keep_ns) from streams s
-             left join stream_retention o on o.stream = s.id
-             left join collection_retention c on c.collection = s.collection
-             where (o.keep_ns is not null or c.keep_ns is not null)
-             and whole('stream_retention', o.crc, o.stream, o.keep_ns)
-             and whole('collection_retention', c.crc, c.collection, c.keep_ns, c.overrides)",
-        )
+        .prepare_cached(&format!(
+            "select s.uuid, {EFFECTIVE} from {WITH_RETENTION} and {EFFECTIVE} is not null"
+        ))
         .map_err(failed("read"))?;
     let rows = statement
         .query_map([], |row| Ok((Uuid::from_bytes(row.get(0)?), row.get(1)?)))

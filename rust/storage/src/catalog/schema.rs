@@ -9,7 +9,7 @@ use crate::Error;
 
 /// Each step leads from the version that is its position to the next one. Steps that were ever
 /// released never change.
-const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED];
+const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED, RECORDS];
 
 const FIRST: &str = "
 create table streams (
@@ -116,8 +116,15 @@ update doomed set crc = checksum(stream, major, segment, offset, length);
 update holes set crc = checksum(segment, offset, length, is_gone);
 ";
 
+const RECORDS: &str = "
+alter table devices add column crc integer not null default 0;
+alter table units add column crc integer not null default 0;
+update devices set crc = checksum(id, name, fields);
+update units set crc = checksum(id, name, fields);
+";
+
 /// Version of the tables; kept in `user_version`.
-pub(crate) const SCHEMA_VERSION: u32 = 3;
+pub(crate) const SCHEMA_VERSION: u32 = 4;
 
 /// Makes the tables, or brings those of an earlier build up to date.
 ///

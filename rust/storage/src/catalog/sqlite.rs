@@ -11,10 +11,13 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::checksum::{self, DAMAGED};
-use super::{Catalog, Commit, Doomed, Head, Hole, PropertyChange, SegmentState};
-use super::{descriptors, properties, reclaim, schema};
+use super::{Catalog, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState};
+use super::{descriptors, properties, reclaim, records, schema};
 use crate::tree::Address;
-use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
+use crate::{
+    CollectionRetention, Error, NewStream, Record, RecordKind, StreamDescriptor, StreamQuery,
+    StreamRetention,
+};
 
 /// The catalog in one `SQLite` database, in write-ahead mode, synced at every commit.
 ///
@@ -325,10 +328,52 @@ impl Catalog for SqliteCatalog {
         })
     }
 
-    fn keep_collection(&self, collection: &str, keep_ns: Option<i64>) -> Result<(), Error> {
+    fn stream_retention(&self, uuid: Uuid) -> Result<StreamRetention, Error> {
+        properties::stream_retention(&self.read(), uuid)
+    }
+
+    fn keep_collection(
+        &self,
+        collection: &str,
+        retention: CollectionRetention,
+    ) -> Result<(), Error> {
         self.change_all("set a retention in", |connection| {
-            properties::keep_collection(connection, collection, keep_ns)
+            properties::keep_collection(connection, collection, retention)
         })
+    }
+
+    fn collection_retention(&self, collection: &str) -> Result<CollectionRetention, Error> {
+        properties::collection_retention(&self.read(), collection)
+    }
+
+    fn records(&self, kind: RecordKind) -> Result<Vec<Record>, Error> {
+        records::all(&self.read(), kind)
+    }
+
+    fn record(&self, kind: RecordKind, id: i64) -> Result<Record, Error> {
+        records::one(&self.read(), kind, id)
+    }
+
+    fn add_record(&self, kind: RecordKind, name: &str, fields: &str) -> Result<Record, Error> {
+        self.change_all("change", |connection| {
+            records::add(connection, kind, name, fields)
+        })
+    }
+
+    fn change_record(
+        &self,
+        kind: RecordKind,
+        id: i64,
+        name: Option<&str>,
+        merge: Merge<'_>,
+    ) -> Result<Record, Error> {
+        self.change_all("change", |connection| {
+            records::change(connection, kind, id, name, merge)
+        })
+    }
+
+    fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error> {
+        self.change_all("change", |connection| records::delete(connection, kind, id))
     }
 
     fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error> {

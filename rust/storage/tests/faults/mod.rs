@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use pingthings_storage::{Address, MemoryBlocks};
 use pingthings_storage::{
-    Blocks, Catalog, Commit, Doomed, Error, FileName, Head, Hole, NewStream, PropertyChange,
-    SegmentState, SqliteCatalog, StreamDescriptor, StreamQuery,
+    Blocks, Catalog, CollectionRetention, Commit, Doomed, Error, FileName, Head, Hole, Merge,
+    NewStream, PropertyChange, Record, RecordKind, SegmentState, SqliteCatalog, StreamDescriptor,
+    StreamQuery, StreamRetention,
 };
 use uuid::Uuid;
 
@@ -303,8 +304,42 @@ impl Catalog for MachineCatalog {
         self.operate()?.keep_stream(uuid, keep_ns)
     }
 
-    fn keep_collection(&self, collection: &str, keep_ns: Option<i64>) -> Result<(), Error> {
-        self.operate()?.keep_collection(collection, keep_ns)
+    fn keep_collection(&self, collection: &str, kept: CollectionRetention) -> Result<(), Error> {
+        self.operate()?.keep_collection(collection, kept)
+    }
+
+    fn stream_retention(&self, uuid: Uuid) -> Result<StreamRetention, Error> {
+        self.0.catalog.stream_retention(uuid)
+    }
+
+    fn collection_retention(&self, collection: &str) -> Result<CollectionRetention, Error> {
+        self.0.catalog.collection_retention(collection)
+    }
+
+    fn records(&self, kind: RecordKind) -> Result<Vec<Record>, Error> {
+        self.0.catalog.records(kind)
+    }
+
+    fn record(&self, kind: RecordKind, id: i64) -> Result<Record, Error> {
+        self.0.catalog.record(kind, id)
+    }
+
+    fn add_record(&self, kind: RecordKind, name: &str, fields: &str) -> Result<Record, Error> {
+        self.operate()?.add_record(kind, name, fields)
+    }
+
+    fn change_record(
+        &self,
+        kind: RecordKind,
+        id: i64,
+        name: Option<&str>,
+        merge: Merge<'_>,
+    ) -> Result<Record, Error> {
+        self.operate()?.change_record(kind, id, name, merge)
+    }
+
+    fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error> {
+        self.operate()?.delete_record(kind, id)
     }
 
     fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
