@@ -182,16 +182,11 @@ impl Store {
                 done.bytes_after += before;
                 continue;
             }
-            let replaced = if is_empty {
-                self.drop_segment(number)
-            } else {
-                self.rewrite(number, segment, holes)
-            };
-            *may_replace = !matches!(replaced, Err(Error::Catalog { .. }));
-            replaced?;
             if is_empty {
+                self.drop_segment(number, &mut may_replace)?;
                 done.removed += 1;
             } else {
+                self.rewrite(number, segment, holes, &mut may_replace)?;
                 done.rewritten += 1;
                 done.bytes_after += needed;
             }
@@ -200,15 +195,23 @@ impl Store {
         Ok(done)
     }
 
-    fn drop_segment(&self, number: u32) -> Result<(), Error> {
+    fn drop_segment(&self, number: u32, may_replace: &mut bool) -> Result<(), Error> {
         let name = self.segments.generations.name(number);
+        *may_replace = false;
         self.catalog.removed(number)?;
+        *may_replace = true;
         self.segments.generations.remove(number);
         self.remove_file(name);
         Ok(())
     }
 
-    fn rewrite(&self, number: u32, segment: SegmentState, holes: Vec<Hole>) -> Result<(), Error> {
+    fn rewrite(
+        &self,
+        number: u32,
+        segment: SegmentState,
+        holes: Vec<Hole>,
+        may_replace: &mut bool,
+    ) -> Result<(), Error> {
         let old = self.segments.generations.name(number);
         let new = FileName {
             generation: segment.generation + 1,
@@ -218,7 +221,9 @@ impl Store {
         self.segments
             .copy(segment.length, &holes, new)
             .inspect_err(|_| self.remove_file(new))?;
+        *may_replace = false;
         self.catalog.rewritten(number, new.generation, &holes)?;
+        *may_replace = true;
         self.segments
             .generations
             .set(number, new.generation, &holes);
