@@ -2,7 +2,10 @@
 
 use std::{future::Future, sync::Arc};
 
-use pingthings_proto::v5api::{self, b_tr_db_client::BTrDbClient};
+use pingthings_proto::{
+    management::{self, management_client::ManagementClient},
+    v5api::{self, b_tr_db_client::BTrDbClient},
+};
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
 
 use crate::{
@@ -13,6 +16,28 @@ use crate::{
 };
 
 pub(crate) type Rpc = BTrDbClient<Channel>;
+pub(crate) type ManagementRpc = ManagementClient<Channel>;
+
+/// The calls of a service over a channel.
+pub(crate) trait Stub: Send {
+    fn over(channel: Channel) -> Self;
+}
+
+impl Stub for Rpc {
+    fn over(channel: Channel) -> Self {
+        Self::new(channel)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+    }
+}
+
+impl Stub for ManagementRpc {
+    fn over(channel: Channel) -> Self {
+        Self::new(channel).max_decoding_message_size(usize::MAX)
+    }
+}
 
 /// An answer that says in `stat` whether the server refused.
 pub(crate) trait Answer {
@@ -20,8 +45,8 @@ pub(crate) trait Answer {
 }
 
 macro_rules! answers {
-    ($($message:ident)*) => {
-        $(impl Answer for v5api::$message {
+    ($package:ident: $($message:ident)*) => {
+        $(impl Answer for $package::$message {
             fn stat(&mut self) -> Option<v5api::Status> {
                 self.stat.take()
             }
@@ -29,10 +54,18 @@ macro_rules! answers {
     };
 }
 
-answers! {
+answers! { v5api:
     InfoResponse CreateResponse StreamInfoResponse LookupStreamsResponse ListCollectionsResponse
     InsertResponse NearestResponse FlushResponse RawValuesResponse ArrowRawValuesResponse
     AlignedWindowsResponse ArrowAlignedWindowsResponse WindowsResponse ArrowWindowsResponse
+    ChangesResponse DeleteResponse ObliterateResponse SetStreamTagsResponse
+    SetStreamAnnotationsResponse SqlQueryResponse
+}
+
+answers! { management:
+    GetStreamRetentionResponse SetStreamRetentionResponse GetCollectionResponse
+    SetCollectionRetentionResponse GetVersionAtTimeResponse ListRecordsResponse RecordResponse
+    DeleteRecordResponse
 }
 
 fn check<A: Answer>(answer: &mut A) -> Result<(), Error> {
@@ -45,19 +78,21 @@ fn check<A: Answer>(answer: &mut A) -> Result<(), Error> {
 
 impl Client {
     /// One request, one answer.
-    pub(crate) async fn unary<Q, A, F>(
+    pub(crate) async fn unary<S, Q, A, F>(
         &self,
         method: &'static str,
         request: Q,
-        send: impl FnOnce(Rpc, Request<Q>) -> F + Send,
+        send: impl FnOnce(S, Request<Q>) -> F + Send,
     ) -> Result<A, Error>
     where
+        S: Stub,
         Q: Send,
         A: Answer,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
         let flight = self.take_off().await?;
-        let (rpc, request) = self.request(&flight, request);
+        let request = self.request(request);
+        let rpc = S::over(flight.session.channel());
         let mut answer = flight
             .unless_closed(send(rpc, request))
             .await?
@@ -68,19 +103,21 @@ impl Client {
     }
 
     /// One request, a stream of answers. The permit is held until the stream ends or is dropped.
-    pub(crate) async fn streaming<Q, A, F>(
+    pub(crate) async fn streaming<S, Q, A, F>(
         &self,
         method: &'static str,
         request: Q,
-        send: impl FnOnce(Rpc, Request<Q>) -> F + Send,
+        send: impl FnOnce(S, Request<Q>) -> F + Send,
     ) -> Result<Answers<A>, Error>
     where
+        S: Stub,
         Q: Send,
         A: Answer,
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
         let flight = self.take_off().await?;
-        let (rpc, request) = self.request(&flight, request);
+        let request = self.request(request);
+        let rpc = S::over(flight.session.channel());
         let messages = flight
             .unless_closed(send(rpc, request))
             .await?
@@ -99,21 +136,16 @@ impl Client {
         let permit = session.limit.acquire().await?;
         Ok(Flight {
             session,
-            _permit: permit,
+            permit: Some(permit),
         })
     }
 
-    fn request<Q>(&self, flight: &Flight, message: Q) -> (Rpc, Request<Q>) {
+    fn request<Q>(&self, message: Q) -> Request<Q> {
         let mut request = Request::new(message);
         if let Some(key) = &self.connection.config.api_key {
             request.metadata_mut().insert("authorization", key.header());
         }
-        let rpc = BTrDbClient::new(flight.session.channel())
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
-        (rpc, request)
+        request
     }
 
     fn translate(&self, method: &'static str, status: Status) -> Error {
@@ -125,7 +157,7 @@ impl Client {
 #[derive(Debug)]
 struct Flight {
     session: Arc<Session>,
-    _permit: Permit,
+    permit: Option<Permit>,
 }
 
 impl Flight {
@@ -150,6 +182,11 @@ pub(crate) struct Answers<A> {
 }
 
 impl<A: Answer> Answers<A> {
+    /// The permit, for somebody else to hold.
+    pub(crate) const fn take_permit(&mut self) -> Option<Permit> {
+        self.flight.permit.take()
+    }
+
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
         let message = self.flight.unless_closed(self.messages.message()).await?;
         let Some(mut answer) =

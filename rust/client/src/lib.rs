@@ -6,27 +6,35 @@
 
 mod arrow;
 mod call;
+mod changes;
 mod config;
 mod connection;
+mod delete;
 mod error;
 mod fanout;
 mod info;
 mod limit;
+mod management;
 mod metadata;
 mod nearest;
 mod read;
+mod sql;
+mod tables;
 mod windows;
 mod write;
 
 use std::sync::Arc;
 
 pub use arrow::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
+pub use changes::Changes;
 pub use config::{ApiKey, Config, Endpoint};
 pub use connection::forked;
 pub use error::{Error, ErrorKind, FailedInsert};
 pub use fanout::OnError;
 pub use info::Info;
-pub use metadata::{NewStream, StreamFilter, StreamInfo};
+pub use management::{CollectionRetention, Record, RecordKind};
+pub use metadata::{NewStream, StreamChange, StreamFilter, StreamInfo};
+pub use tables::Tables;
 pub use write::Insert;
 
 /// A connection to a server; cheap to clone, all clones share it.

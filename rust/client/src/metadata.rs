@@ -40,7 +40,22 @@ pub struct NewStream {
     /// Its tags.
     pub tags: BTreeMap<String, String>,
     /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: BTreeMap<String, Option<String>>,
+}
+
+/// A change of what a stream is; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamChange {
+    /// The version of the metadata the change is based on; 0 for whichever it is.
+    pub expected: u64,
+    /// The collection to move to.
+    pub collection: Option<String>,
+    /// Tags to set.
+    pub tags: BTreeMap<String, String>,
+    /// Annotations to set.
+    pub annotations: BTreeMap<String, Option<String>>,
+    /// Annotations to remove.
+    pub removed: Vec<String>,
 }
 
 /// Which streams to look up; all conditions must hold.
@@ -92,6 +107,55 @@ impl TryFrom<v5api::StreamDescriptor> for StreamInfo {
 }
 
 impl Client {
+    /// Changes what a stream is; gives what it is then.
+    ///
+    /// Tags and collection change in one call, annotations in another: if the second is refused,
+    /// the first has happened, and the error says so.
+    pub async fn update(&self, uuid: Uuid, change: StreamChange) -> Result<StreamInfo, Error> {
+        let mut expected = change.expected;
+        let has_tags = change.collection.is_some() || !change.tags.is_empty();
+        if has_tags {
+            let request = v5api::SetStreamTagsParams {
+                uuid: uuid_bytes(uuid),
+                expected_property_version: expected,
+                tags: pairs(change.tags),
+                collection: change.collection.unwrap_or_default(),
+                remove: Vec::new(),
+            };
+            let answer: Result<v5api::SetStreamTagsResponse, Error> = self
+                .unary("SetStreamTags", request, |mut rpc: Rpc, q| async move {
+                    rpc.set_stream_tags(q).await
+                })
+                .await;
+            answer.map_err(|error| error.on_stream(uuid))?;
+            expected += u64::from(expected > 0);
+        }
+        if !change.annotations.is_empty() || !change.removed.is_empty() {
+            let request = v5api::SetStreamAnnotationsParams {
+                uuid: uuid_bytes(uuid),
+                expected_property_version: expected,
+                changes: pairs(change.annotations),
+                removals: change.removed,
+            };
+            let answer: Result<v5api::SetStreamAnnotationsResponse, Error> = self
+                .unary(
+                    "SetStreamAnnotations",
+                    request,
+                    |mut rpc: Rpc, q| async move { rpc.set_stream_annotations(q).await },
+                )
+                .await;
+            answer.map_err(|error| {
+                let error = error.on_stream(uuid);
+                if has_tags {
+                    error.with_context("tags and collection were changed, annotations were not")
+                } else {
+                    error
+                }
+            })?;
+        }
+        self.stream_info(uuid).await
+    }
+
     /// Makes a stream.
     pub async fn create(&self, stream: NewStream) -> Result<(), Error> {
         let uuid = stream.uuid;

@@ -1,5 +1,6 @@
 //! Raw points of a stream.
 
+use arrow_array::RecordBatch;
 use pingthings_proto::v5api;
 use pingthings_types::{Points, RawPoint, TimeRange, Version};
 use uuid::Uuid;
@@ -10,6 +11,7 @@ use crate::{
     call::Rpc,
     error::Error,
     metadata::uuid_bytes,
+    tables::{TableAnswer, Tables},
 };
 
 const WHAT: &str = "raw values";
@@ -23,84 +25,99 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        if self.server.has_arrow() {
-            match self.raw_values_arrow(uuid, range, version, wanted).await {
-                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
-                done => return done.map_err(|error| error.on_stream(uuid)),
-            }
-        }
-        self.raw_values_points(uuid, range, version, wanted)
+        let tables = self.open_raw_values(uuid, range, version, wanted).await?;
+        tables.collect().await
+    }
+
+    /// The same as they arrive.
+    pub async fn raw_values_iter(
+        &self,
+        uuid: Uuid,
+        range: TimeRange,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
+        let tables = self.open_raw_values(uuid, range, version, wanted).await?;
+        Ok(tables.at_leisure())
+    }
+
+    async fn open_raw_values(
+        &self,
+        uuid: Uuid,
+        range: TimeRange,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
+        self.raw_answers(uuid, range, version, wanted)
             .await
             .map_err(|error| error.on_stream(uuid))
     }
 
-    async fn raw_values_arrow(
+    async fn raw_answers(
         &self,
         uuid: Uuid,
         range: TimeRange,
         version: u64,
         wanted: &Wanted,
-    ) -> Result<Table, Error> {
-        let request = v5api::ArrowRawValuesParams {
-            uuid: uuid_bytes(uuid),
-            start: range.start(),
-            end: range.end(),
-            version_major: version,
-            template_bytes: wanted.template()?,
-        };
-        let mut answers = self
-            .streaming("ArrowRawValues", request, |mut rpc: Rpc, q| async move {
-                rpc.arrow_raw_values(q).await
-            })
-            .await?;
-        let mut table = wanted.table();
-        while let Some(answer) = answers.next().await? {
-            let answer: v5api::ArrowRawValuesResponse = answer;
-            table.version = Version {
-                major: answer.version_major,
-                minor: answer.version_minor,
+    ) -> Result<Tables, Error> {
+        if self.server.has_arrow() {
+            let request = v5api::ArrowRawValuesParams {
+                uuid: uuid_bytes(uuid),
+                start: range.start(),
+                end: range.end(),
+                version_major: version,
+                template_bytes: wanted.template()?,
             };
-            table.append(wanted, WHAT, decode(WHAT, answer.arrow_bytes)?.1)?;
+            let answers = self
+                .streaming("ArrowRawValues", request, |mut rpc: Rpc, q| async move {
+                    rpc.arrow_raw_values(q).await
+                })
+                .await;
+            match Tables::of((WHAT, uuid), answers, wanted).await {
+                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
+                done => return done,
+            }
         }
-        Ok(table)
-    }
-
-    async fn raw_values_points(
-        &self,
-        uuid: Uuid,
-        range: TimeRange,
-        version: u64,
-        wanted: &Wanted,
-    ) -> Result<Table, Error> {
         let request = v5api::RawValuesParams {
             uuid: uuid_bytes(uuid),
             start: range.start(),
             end: range.end(),
             version_major: version,
         };
-        let mut answers = self
+        let answers = self
             .streaming("RawValues", request, |mut rpc: Rpc, q| async move {
                 rpc.raw_values(q).await
             })
-            .await?;
-        let mut table = wanted.table();
-        while let Some(answer) = answers.next().await? {
-            let answer: v5api::RawValuesResponse = answer;
-            table.version = Version {
-                major: answer.version_major,
-                minor: answer.version_minor,
-            };
-            let points: Points = answer
-                .values
-                .iter()
-                .map(|p| RawPoint {
-                    time: p.time,
-                    value: p.value,
-                })
-                .collect();
-            let batch = points_batch(points).map_err(|error| Error::decode(WHAT, error))?;
-            table.append(wanted, WHAT, vec![batch])?;
-        }
-        Ok(table)
+            .await;
+        Tables::of((WHAT, uuid), answers, wanted).await
+    }
+}
+
+impl TableAnswer for v5api::ArrowRawValuesResponse {
+    fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
+        let version = Version {
+            major: self.version_major,
+            minor: self.version_minor,
+        };
+        Ok((version, decode(WHAT, self.arrow_bytes)?.1))
+    }
+}
+
+impl TableAnswer for v5api::RawValuesResponse {
+    fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
+        let version = Version {
+            major: self.version_major,
+            minor: self.version_minor,
+        };
+        let points: Points = self
+            .values
+            .iter()
+            .map(|p| RawPoint {
+                time: p.time,
+                value: p.value,
+            })
+            .collect();
+        let batch = points_batch(points).map_err(|error| Error::decode(WHAT, error))?;
+        Ok((version, vec![batch]))
     }
 }

@@ -8,9 +8,10 @@ use uuid::Uuid;
 use crate::{
     Client,
     arrow::{Table, Wanted, decode, windows_batch, without_empty},
-    call::{Answer, Answers, Rpc},
+    call::Rpc,
     error::Error,
     metadata::uuid_bytes,
+    tables::{TableAnswer, Tables},
 };
 
 const WHAT: &str = "windows";
@@ -29,6 +30,35 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
+        self.open_aligned_windows(uuid, range, width, version, wanted)
+            .await?
+            .collect()
+            .await
+    }
+
+    /// The same as they arrive.
+    pub async fn aligned_windows_iter(
+        &self,
+        uuid: Uuid,
+        range: TimeRange,
+        width: PointWidth,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
+        let tables = self
+            .open_aligned_windows(uuid, range, width, version, wanted)
+            .await?;
+        Ok(tables.at_leisure())
+    }
+
+    async fn open_aligned_windows(
+        &self,
+        uuid: Uuid,
+        range: TimeRange,
+        width: PointWidth,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
         let result = if AlignedWindows::new(range, width).is_none() {
             self.no_windows(uuid, wanted).await
         } else {
@@ -39,7 +69,7 @@ impl Client {
                 version_major: version,
                 point_width: width.exponent(),
             };
-            self.aligned_answers(request, wanted).await
+            self.aligned_answers(uuid, request, wanted).await
         };
         result.map_err(|error| error.on_stream(uuid))
     }
@@ -54,6 +84,35 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
+        self.open_precise_windows(uuid, range, width_ns, version, wanted)
+            .await?
+            .collect()
+            .await
+    }
+
+    /// The same as they arrive.
+    pub async fn precise_windows_iter(
+        &self,
+        uuid: Uuid,
+        range: TimeRange,
+        width_ns: u64,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
+        let tables = self
+            .open_precise_windows(uuid, range, width_ns, version, wanted)
+            .await?;
+        Ok(tables.at_leisure())
+    }
+
+    async fn open_precise_windows(
+        &self,
+        uuid: Uuid,
+        range: TimeRange,
+        width_ns: u64,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
         let result = if PreciseWindows::new(range, width_ns)?.is_none() {
             self.no_windows(uuid, wanted).await
         } else {
@@ -65,26 +124,24 @@ impl Client {
                 width: width_ns,
                 depth: 0,
             };
-            self.precise_answers(request, wanted).await
+            self.precise_answers(uuid, request, wanted).await
         };
         result.map_err(|error| error.on_stream(uuid))
     }
 
     /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
     /// for a stream that exists.
-    async fn no_windows(&self, uuid: Uuid, wanted: &Wanted) -> Result<Table, Error> {
+    async fn no_windows(&self, uuid: Uuid, wanted: &Wanted) -> Result<Tables, Error> {
         let version = self.version(uuid).await?;
-        Ok(Table {
-            version,
-            ..wanted.table()
-        })
+        Ok(Tables::empty((WHAT, uuid), wanted, version))
     }
 
     async fn aligned_answers(
         &self,
+        uuid: Uuid,
         request: v5api::AlignedWindowsParams,
         wanted: &Wanted,
-    ) -> Result<Table, Error> {
+    ) -> Result<Tables, Error> {
         if self.server.has_arrow() {
             let answers = self
                 .streaming(
@@ -93,7 +150,7 @@ impl Client {
                     |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
                 )
                 .await;
-            match collect::<v5api::ArrowAlignedWindowsResponse>(answers, wanted).await {
+            match Tables::of((WHAT, uuid), answers, wanted).await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
@@ -103,14 +160,15 @@ impl Client {
                 rpc.aligned_windows(q).await
             })
             .await;
-        collect::<v5api::AlignedWindowsResponse>(answers, wanted).await
+        Tables::of((WHAT, uuid), answers, wanted).await
     }
 
     async fn precise_answers(
         &self,
+        uuid: Uuid,
         request: v5api::WindowsParams,
         wanted: &Wanted,
-    ) -> Result<Table, Error> {
+    ) -> Result<Tables, Error> {
         if self.server.has_arrow() {
             let answers = self
                 .streaming(
@@ -119,7 +177,7 @@ impl Client {
                     |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
                 )
                 .await;
-            match collect::<v5api::ArrowWindowsResponse>(answers, wanted).await {
+            match Tables::of((WHAT, uuid), answers, wanted).await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
@@ -129,28 +187,24 @@ impl Client {
                 rpc.windows(q).await
             })
             .await;
-        collect::<v5api::WindowsResponse>(answers, wanted).await
+        Tables::of((WHAT, uuid), answers, wanted).await
     }
-}
-
-/// An answer that carries windows, in Arrow or as points.
-trait WindowAnswer: Answer {
-    fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error>;
 }
 
 macro_rules! window_answers {
     (arrow: $($arrow:ident)*; points: $($points:ident)*) => {
-        $(impl WindowAnswer for v5api::$arrow {
+        $(impl TableAnswer for v5api::$arrow {
             fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
                 let version = Version { major: self.version_major, minor: self.version_minor };
-                Ok((version, decode(WHAT, self.arrow_bytes)?.1))
+                Ok((version, with_points(decode(WHAT, self.arrow_bytes)?.1)?))
             }
         })*
-        $(impl WindowAnswer for v5api::$points {
+        $(impl TableAnswer for v5api::$points {
             fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
                 let version = Version { major: self.version_major, minor: self.version_minor };
                 let batch = windows_batch(columns(self.values));
-                Ok((version, vec![batch.map_err(|error| Error::decode(WHAT, error))?]))
+                let batch = batch.map_err(|error| Error::decode(WHAT, error))?;
+                Ok((version, with_points(vec![batch])?))
             }
         })*
     };
@@ -159,6 +213,14 @@ macro_rules! window_answers {
 window_answers! {
     arrow: ArrowAlignedWindowsResponse ArrowWindowsResponse;
     points: AlignedWindowsResponse WindowsResponse
+}
+
+fn with_points(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
+    batches
+        .into_iter()
+        .map(without_empty)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Error::decode(WHAT, error))
 }
 
 fn columns(points: Vec<v5api::StatPoint>) -> Windows {
@@ -172,23 +234,4 @@ fn columns(points: Vec<v5api::StatPoint>) -> Windows {
         windows.stddevs.push(p.stddev);
     }
     windows
-}
-
-async fn collect<A: WindowAnswer>(
-    answers: Result<Answers<A>, Error>,
-    wanted: &Wanted,
-) -> Result<Table, Error> {
-    let mut answers = answers?;
-    let mut table = wanted.table();
-    while let Some(answer) = answers.next().await? {
-        let (version, batches) = answer.into_batches()?;
-        table.version = version;
-        let batches = batches
-            .into_iter()
-            .map(without_empty)
-            .collect::<Result<_, _>>()
-            .map_err(|error| Error::decode(WHAT, error))?;
-        table.append(wanted, WHAT, batches)?;
-    }
-    Ok(table)
 }

@@ -1,0 +1,42 @@
+//! Removing points, and whole streams.
+
+use pingthings_proto::v5api;
+use pingthings_types::{TimeRange, Version};
+use uuid::Uuid;
+
+use crate::{Client, call::Rpc, error::Error, metadata::uuid_bytes};
+
+impl Client {
+    /// Removes the points of a range in a new version; earlier versions still show them.
+    pub async fn delete(&self, uuid: Uuid, range: TimeRange) -> Result<Version, Error> {
+        let request = v5api::DeleteParams {
+            uuid: uuid_bytes(uuid),
+            start: range.start(),
+            end: range.end(),
+        };
+        let answer: Result<v5api::DeleteResponse, Error> = self
+            .unary("Delete", request, |mut rpc: Rpc, q| async move {
+                rpc.delete(q).await
+            })
+            .await;
+        answer
+            .map(|answer| Version {
+                major: answer.version_major,
+                minor: answer.version_minor,
+            })
+            .map_err(|error| error.on_stream(uuid))
+    }
+
+    /// Removes a stream with all its versions; its uuid can never be used again.
+    pub async fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
+        let request = v5api::ObliterateParams {
+            uuid: uuid_bytes(uuid),
+        };
+        let answer: Result<v5api::ObliterateResponse, Error> = self
+            .unary("Obliterate", request, |mut rpc: Rpc, q| async move {
+                rpc.obliterate(q).await
+            })
+            .await;
+        answer.map(drop).map_err(|error| error.on_stream(uuid))
+    }
+}

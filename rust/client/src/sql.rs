@@ -1,0 +1,28 @@
+//! SQL over the metadata of streams.
+
+use bytes::Bytes;
+use pingthings_proto::v5api;
+
+use crate::{Client, call::Rpc, error::Error};
+
+impl Client {
+    /// The rows a query answers, each a JSON object as the server wrote it.
+    pub async fn sql_query(&self, query: String, params: Vec<String>) -> Result<Vec<Bytes>, Error> {
+        let request = v5api::SqlQueryParams {
+            query,
+            params,
+            role: None,
+        };
+        let mut answers = self
+            .streaming("SQLQuery", request, |mut rpc: Rpc, q| async move {
+                rpc.sql_query(q).await
+            })
+            .await?;
+        let mut rows = Vec::new();
+        while let Some(answer) = answers.next().await? {
+            let answer: v5api::SqlQueryResponse = answer;
+            rows.extend(answer.sql_query_row);
+        }
+        Ok(rows)
+    }
+}
