@@ -1,6 +1,6 @@
 //! Journal frames: what one sync made durable, a header and the inserts in it.
 
-use pingthings_types::{MergePolicy, Points};
+use pingthings_types::{MergePolicy, Points, check_insert_time};
 use uuid::Uuid;
 
 use super::{Cursor, Malformed};
@@ -140,6 +140,10 @@ fn decode_insert(cursor: &mut Cursor<'_>) -> Result<Insert, Malformed> {
         times: times.collect(),
         values: values.collect(),
     };
+    let is_time = |time: &i64| check_insert_time(*time).is_ok();
+    if !points.times.iter().all(is_time) || !points.values.iter().all(|v| v.is_finite()) {
+        return Err(Malformed("an insert has a point no stream can hold"));
+    }
     Ok(Insert {
         uuid,
         major,
@@ -183,6 +187,21 @@ mod tests {
         for (insert, policy) in inserts.iter().zip(MergePolicy::ALL) {
             assert_eq!((insert.uuid, insert.major), (Uuid::from_u128(7), 12));
             assert_eq!((insert.policy, &insert.points), (policy, &points));
+        }
+    }
+
+    /// Inserts are checked before they are written, so one like these was not written by us.
+    #[test]
+    fn points_no_stream_can_hold_are_refused() {
+        for (time, value) in [(i64::MAX, 1.0), (i64::MIN, 1.0), (0, f64::NAN), (0, 1.0)] {
+            let points = Points {
+                times: vec![0, time],
+                values: vec![1.0, value],
+            };
+            let mut buffer = Vec::new();
+            let uuid = Uuid::from_u128(7);
+            encode_insert(&mut buffer, uuid, 12, MergePolicy::Never, &points).unwrap();
+            assert_eq!(decode_inserts(&buffer).is_ok(), (time, value) == (0, 1.0));
         }
     }
 

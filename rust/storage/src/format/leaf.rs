@@ -2,7 +2,7 @@
 
 use pco::ChunkConfig;
 use pco::standalone::{simple_compress, simple_decompress_into};
-use pingthings_types::Points;
+use pingthings_types::{MAX_INSERT_TIME, MIN_TIME, Points};
 
 use super::times::Line;
 use super::{Cursor, Malformed};
@@ -136,11 +136,14 @@ pub(crate) fn decode_leaf(payload: &[u8]) -> Result<Points, Malformed> {
         PCO => unpack(value_bytes, count)?,
         _ => return Err(Malformed("the code of the values is unknown")),
     };
-    if times.is_sorted() {
-        Ok(Points { times, values })
-    } else {
-        Err(Malformed("the times of a leaf are not ascending"))
+    if !times.is_sorted() {
+        return Err(Malformed("the times of a leaf are not ascending"));
     }
+    let ends = times.first().zip(times.last());
+    if ends.is_none_or(|(&first, &last)| first < MIN_TIME || last > MAX_INSERT_TIME) {
+        return Err(Malformed("a time of a leaf is none a stream can hold"));
+    }
+    Ok(Points { times, values })
 }
 
 #[cfg(test)]
@@ -202,11 +205,18 @@ mod tests {
     proptest! {
         #[test]
         fn any_columns_survive(
-            columns in prop::collection::vec((any::<i64>(), any::<f64>()), 1..300),
+            columns in prop::collection::vec((MIN_TIME..=MAX_INSERT_TIME, any::<f64>()), 1..300),
         ) {
             let (mut times, values): (Vec<_>, Vec<_>) = columns.into_iter().unzip();
             times.sort_unstable();
             round_trip(&Points { times, values });
+        }
+
+        #[test]
+        fn times_no_stream_can_hold_are_refused(time in any::<i64>()) {
+            let payload = encode_leaf(&[time], &[1.0], 4).unwrap();
+            let is_valid = (MIN_TIME..=MAX_INSERT_TIME).contains(&time);
+            prop_assert_eq!(decode_leaf(&payload).is_ok(), is_valid);
         }
 
         #[test]

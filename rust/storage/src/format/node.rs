@@ -10,6 +10,9 @@ const NARROW: u8 = 1;
 /// Set where some bucket has more than 2^32 points.
 const LONG: u8 = 2;
 
+/// More points than a bucket will ever have; sums of such numbers stay far below 2^64.
+const MAX_COUNT: u64 = 1 << 48;
+
 fn put_address(payload: &mut Vec<u8>, address: Address) {
     payload.extend_from_slice(&address.segment.to_le_bytes());
     payload.extend_from_slice(&address.offset.to_le_bytes());
@@ -139,8 +142,8 @@ pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
         } else {
             u64::from(cursor.u32()?)
         };
-        if count == 0 {
-            return Err(Malformed("an occupied bucket counts no point"));
+        if count == 0 || count > MAX_COUNT {
+            return Err(Malformed("the number of points of a bucket is impossible"));
         }
         stats[usize::from(bucket)].count = count;
     }
@@ -169,6 +172,15 @@ pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
             .checked_ilog2()
             .and_then(|bit| u8::try_from(bit).ok());
         let last = last.ok_or(Malformed("a child of an inner node covers nothing"))?;
+        let is_possible = match kind {
+            BlockKind::Leaf => true,
+            // Or a node could lead to itself.
+            BlockKind::Inner => first == last && exponent > 0,
+            BlockKind::Run => first == last && exponent == 0,
+        };
+        if !is_possible {
+            return Err(Malformed("a child of an inner node is impossible"));
+        }
         children.push(Child {
             first,
             last,
@@ -232,7 +244,12 @@ mod tests {
 
     #[test]
     fn an_inner_node_survives() {
-        for (wide, many) in [(0.0, 0), (1e-12, 0), (0.0, 1 << 33)] {
+        let (inner, run) = (BlockKind::Inner, BlockKind::Run);
+        for (wide, many, exponent, deep) in [
+            (0.0, 0, 38, inner),
+            (1e-12, 0, 2, inner),
+            (0.0, 1 << 33, 0, run),
+        ] {
             let mut stats = Box::new([Stat::EMPTY; 64]);
             for bucket in [0, 1, 5, 9, 62, 63] {
                 stats[bucket] = Stat::of_slice(&[1.5 + wide, -0.0, bucket as f64]);
@@ -253,13 +270,13 @@ mod tests {
                 Child {
                     first: 9,
                     last: 9,
-                    kind: BlockKind::Inner,
+                    kind: deep,
                     address: at(2),
                 },
                 Child {
                     first: 62,
                     last: 62,
-                    kind: BlockKind::Run,
+                    kind: BlockKind::Leaf,
                     address: at(3),
                 },
                 Child {
@@ -271,7 +288,7 @@ mod tests {
             ];
             let parts = InnerParts {
                 start: -(1 << 60),
-                exponent: 38,
+                exponent,
                 stats: &stats[..],
             };
             let payload = encode_inner(parts, &children);
@@ -280,6 +297,50 @@ mod tests {
             assert_eq!(inner.stats, stats);
             assert_eq!(inner.children, children);
             assert!(decode_inner(&payload[..payload.len() - 1]).is_err());
+        }
+    }
+
+    /// A node could lead to itself, and a walk would never end.
+    #[test]
+    fn impossible_children_are_refused() {
+        let address = Address {
+            segment: 1,
+            offset: 16,
+            length: 100,
+        };
+        let mut stats = Box::new([Stat::EMPTY; 64]);
+        stats[3] = Stat::of(1.0);
+        stats[4] = Stat::of(1.0);
+        let decode = |exponent, kind, last| {
+            let parts = InnerParts {
+                start: 0,
+                exponent,
+                stats: &stats[..],
+            };
+            let child = |first, last| Child {
+                first,
+                last,
+                kind,
+                address,
+            };
+            let each = [child(3, 3), child(4, 4)];
+            let children = if last == 3 { &each[..] } else { &[child(3, 4)] };
+            decode_inner(&encode_inner(parts, children)).is_ok()
+        };
+        for (exponent, kind, last, is_possible) in [
+            (2, BlockKind::Leaf, 4, true),
+            (2, BlockKind::Inner, 3, true),
+            (2, BlockKind::Inner, 4, false),
+            (0, BlockKind::Inner, 3, false),
+            (0, BlockKind::Run, 3, true),
+            (0, BlockKind::Run, 4, false),
+            (2, BlockKind::Run, 3, false),
+        ] {
+            assert_eq!(
+                decode(exponent, kind, last),
+                is_possible,
+                "{kind:?} at {exponent}"
+            );
         }
     }
 
