@@ -6,8 +6,16 @@ BIN := $(VENV)/bin
 CARGO := cargo
 CSV ?=
 
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := leaf node header block times journal tree engine
+# What libFuzzer wants of the compiler. With a target given they do not reach build scripts.
+FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
+	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+	-Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long bench bench-storage bench-smoke docs ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz bench bench-storage bench-smoke docs ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,12 +36,12 @@ demo: build ## Real data in and out; CSV=path for your own, otherwise a recordin
 	$(BIN)/python examples/demo.py $(CSV) $(DEMO_ARGS)
 
 fix: setup ## Format, mend what can be mended, and write the generated text
-	$(CARGO) fmt --all
+	$(CARGO) fmt --all && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 	$(BIN)/python tools/mirror_sync.py
 	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
 
 check: build ## Every check that runs no test
-	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	$(BIN)/python tools/mirror_sync.py --check
@@ -50,8 +58,22 @@ test-python: build
 	$(BIN)/pytest -q -m "not long"
 
 test-long: build ## The same with more cases, and what takes minutes
-	PROPTEST_CASES=2000 $(CARGO) test --workspace --locked --release
+	PROPTEST_CASES=2000 STORAGE_LONG=1 $(CARGO) test --workspace --locked --release
 	$(BIN)/pytest -q
+	$(MAKE) fuzz FUZZ_SECONDS=1200
+
+fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 in all
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --quiet \
+		--manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
+	rm -rf target/fuzz/found
+	@for name in $(FUZZ_TARGETS); do \
+		mkdir -p target/fuzz/found/$$name; \
+		target/fuzz/$(HOST)/release/$$name -timeout=10 -artifact_prefix=target/fuzz/failed-$$name- \
+			-max_total_time=$$(( $(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)) )) \
+			target/fuzz/found/$$name tests/fuzz/seeds/$$name > target/fuzz/$$name.log 2>&1 \
+			|| { cat target/fuzz/$$name.log; exit 1; }; \
+		echo "fuzz $$name: $$(tail -n 1 target/fuzz/$$name.log)"; \
+	done
 
 bench: build ## Measure, and print the ratios
 	$(BIN)/python benches/python/bench_slice.py
@@ -66,7 +88,7 @@ bench-smoke: build
 docs: build ## Run every example of the README and the docs
 	$(BIN)/pytest -q tests/meta/test_documents.py
 
-ci: check test bench-smoke ## What a submission must pass
+ci: check test fuzz bench-smoke ## What a submission must pass
 
 clean: ## Remove everything that was built
 	rm -rf target $(VENV) dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

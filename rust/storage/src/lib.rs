@@ -29,6 +29,8 @@ mod compact;
 mod engine;
 mod error;
 mod format;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod generations;
 mod group;
 mod history;

@@ -1,0 +1,139 @@
+//! Doors for `tests/fuzz` to what reads bytes, with what has to hold; there in no other build.
+
+#![allow(clippy::expect_used, reason = "what must hold is found by failing")]
+
+use pingthings_types::{MAX_INSERT_TIME, MIN_TIME, Points};
+
+use crate::blocks::FileName;
+use crate::format::{
+    BLOCK_HEADER, Cursor, FRAME_HEADER, InnerParts, check_file_header, decode_block,
+    decode_frame_header, decode_inner, decode_inserts, decode_leaf, decode_run, encode_inner,
+    encode_leaf, encode_run, file_header, seal_block, seal_frame,
+};
+use crate::tree::{Address, BlockKind};
+use crate::{Durability, FileKind};
+
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+/// The payload of a leaf: what is decoded survives being encoded.
+pub fn leaf(payload: &[u8]) {
+    if let Ok(points) = decode_leaf(payload) {
+        columns(&points.times, &points.values);
+    }
+}
+
+/// Columns of a leaf, sorted by time, survive bit for bit.
+pub fn columns(times: &[i64], values: &[f64]) {
+    let payload = encode_leaf(times, values, 4).expect("columns can be encoded");
+    let back = decode_leaf(&payload).expect("what was encoded can be decoded");
+    assert_eq!(back.times, times);
+    assert_eq!(bits(&back.values), bits(values));
+}
+
+/// The payload of an inner node: what is decoded survives being encoded.
+pub fn inner(payload: &[u8]) {
+    let Ok(inner) = decode_inner(payload) else {
+        return;
+    };
+    let parts = InnerParts {
+        start: inner.start,
+        exponent: inner.exponent,
+        stats: &inner.stats[..],
+    };
+    let encoded = encode_inner(parts, &inner.children);
+    let again = decode_inner(&encoded).expect("what was encoded can be decoded");
+    assert_eq!(again.children, inner.children);
+    assert_eq!((again.start, again.exponent), (inner.start, inner.exponent));
+    let numbers = |stats: &[pingthings_types::Stat]| -> Vec<_> {
+        let one = |s: &pingthings_types::Stat| (s.count, bits(&[s.min, s.max, s.mean, s.m2]));
+        stats.iter().map(one).collect()
+    };
+    assert_eq!(numbers(&again.stats[..]), numbers(&inner.stats[..]));
+}
+
+/// The payload of a run: what is decoded is what it was decoded from.
+pub fn run(payload: &[u8]) {
+    if let Ok(run) = decode_run(payload) {
+        assert_eq!(encode_run(run.time, &run.leaves), payload);
+    }
+}
+
+/// The first bytes of a file: accepted only if they are those written.
+pub fn header(number: u32, bytes: &[u8]) {
+    for kind in FileKind::ALL {
+        let name = match kind {
+            FileKind::Segment => FileName::segment(number),
+            FileKind::Journal => FileName::journal(number),
+        };
+        if check_file_header(name, bytes).is_ok() {
+            assert!(bytes.starts_with(&file_header(name)));
+        }
+    }
+    if let Some(bytes) = bytes.first_chunk() {
+        let _ = decode_frame_header(bytes);
+    }
+}
+
+/// The payload of a journal frame.
+pub fn inserts(payload: &[u8]) {
+    let _ = decode_inserts(payload);
+}
+
+/// A block as it is read, and the same with a checksum that fits.
+pub fn block(bytes: &[u8]) {
+    let address = Address {
+        segment: 1,
+        offset: 16,
+        length: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+    };
+    let _ = decode_block(address, bytes);
+    if let Some((&kind, payload)) = bytes.split_first() {
+        let mut sealed = Vec::new();
+        let address = seal(&mut sealed, 16, kind, payload);
+        let _ = decode_block(address, &sealed);
+    }
+}
+
+/// Appends a block for segment 1 with a checksum that fits, of a kind as near to `kind` as there
+/// is; gives its address.
+pub fn seal(segment: &mut Vec<u8>, offset: u32, kind: u8, payload: &[u8]) -> Address {
+    let kind = BlockKind::from_byte(1 + kind % 3).unwrap_or(BlockKind::Leaf);
+    seal_block(segment, 1, offset, kind, payload).expect("inputs are small")
+}
+
+/// The length of the header of a block.
+pub const BLOCK_HEADER_LENGTH: usize = BLOCK_HEADER;
+
+/// The header of the segment or journal file with number 1.
+pub fn first_header(kind: FileKind) -> Vec<u8> {
+    let name = match kind {
+        FileKind::Segment => FileName::segment(1),
+        FileKind::Journal => FileName::journal(1),
+    };
+    file_header(name).to_vec()
+}
+
+/// Appends a frame for journal file 1 with checksums that fit.
+pub fn frame(file: &mut Vec<u8>, durability: Durability, payload: &[u8]) {
+    let offset = file.len() as u64;
+    let mut bytes = vec![0; FRAME_HEADER];
+    bytes.extend_from_slice(payload);
+    seal_frame(&mut bytes, durability, 1, offset).expect("inputs are small");
+    file.extend_from_slice(&bytes);
+}
+
+/// Points made of whatever bytes there are, that a stream can hold, sorted by time.
+pub fn points(bytes: &[u8]) -> Points {
+    let mut cursor = Cursor::new(bytes);
+    let mut points = Points::default();
+    while let (Ok(time), Ok(value)) = (cursor.i64(), cursor.f64()) {
+        points.times.push(time.clamp(MIN_TIME, MAX_INSERT_TIME));
+        points
+            .values
+            .push(if value.is_finite() { value } else { 0.0 });
+    }
+    crate::columns::sort_by_time(&mut points);
+    points
+}
