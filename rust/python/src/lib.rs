@@ -2,12 +2,18 @@
 //!
 //! Extracts arguments, hands a future to [`call`], converts the result. Decides nothing.
 
+mod arguments;
 mod arrow;
 mod call;
 mod client;
 mod error;
+mod iterators;
+mod management;
+mod metadata;
+mod read;
 mod runtime;
 mod server;
+mod write;
 
 /// The Rust core of `pingthings`.
 #[pyo3::pymodule]
@@ -17,7 +23,9 @@ mod pyo3_client {
     use crate::runtime;
     #[pymodule_export]
     use crate::{
-        client::{Client, StreamInfo, connect, status_codes},
+        client::{Client, connect, status_codes},
+        iterators::{ChangeIterator, TableIterator},
+        metadata::StreamInfo,
         server::Server,
     };
 
