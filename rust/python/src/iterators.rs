@@ -1,0 +1,70 @@
+//! Answers of the server as they arrive.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use tokio::sync::Mutex;
+
+use crate::{
+    arrow::TableOut,
+    call::{Mode, call},
+};
+
+macro_rules! iterator {
+    ($(#[$doc:meta])* $name:ident over $source:ty, $convert:expr) => {
+        $(#[$doc])*
+        #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
+        pub(crate) struct $name {
+            /// None once closed.
+            source: Arc<Mutex<Option<$source>>>,
+            mode: Mode,
+        }
+
+        impl $name {
+            pub(crate) fn new(source: $source, mode: Mode) -> Self {
+                Self {
+                    source: Arc::new(Mutex::new(Some(source))),
+                    mode,
+                }
+            }
+        }
+
+        #[pymethods]
+        impl $name {
+            /// What comes next; None at the end.
+            fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                let source = Arc::clone(&self.source);
+                call(py, self.mode, async move {
+                    let mut source = source.lock().await;
+                    let next = match source.as_mut() {
+                        Some(open) => open.next().await?,
+                        None => None,
+                    };
+                    if next.is_none() {
+                        *source = None;
+                    }
+                    Ok(next.map($convert))
+                })
+            }
+
+            /// Ends the call, if it has not ended.
+            fn close(&self) {
+                // Somebody who waits for the next item holds the lock, and ends the call by ending
+                // to wait.
+                if let Ok(mut source) = self.source.try_lock() {
+                    *source = None;
+                }
+            }
+        }
+    };
+}
+
+iterator! {
+    /// Rows, a table for each message of the server.
+    TableIterator over pingthings_client::Tables, TableOut
+}
+
+iterator! {
+    /// Ranges of time, a list for each message of the server.
+    ChangeIterator over pingthings_client::Changes, std::convert::identity
+}

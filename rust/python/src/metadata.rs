@@ -1,0 +1,184 @@
+//! Streams and collections: creating, finding, describing and changing them.
+
+#![allow(
+    clippy::too_many_arguments,
+    clippy::needless_pass_by_value,
+    reason = "the signatures are Python's, and PyO3 extracts by value"
+)]
+
+use std::collections::BTreeMap;
+
+use pingthings_client::{NewStream, StreamChange, StreamFilter};
+use pyo3::{prelude::*, types::PyBytes};
+use uuid::Uuid;
+
+use crate::{arguments::on_error, call::call, client::Client};
+
+/// What a stream is: the metadata and, where it was asked for, the version of its data.
+#[pyclass(module = "pingthings.timeseries.pyo3_client", frozen, get_all)]
+pub(crate) struct StreamInfo {
+    uuid: Uuid,
+    collection: String,
+    tags: BTreeMap<String, String>,
+    annotations: BTreeMap<String, Option<String>>,
+    property_version: u64,
+    version: Option<u64>,
+}
+
+impl From<pingthings_client::StreamInfo> for StreamInfo {
+    fn from(info: pingthings_client::StreamInfo) -> Self {
+        Self {
+            uuid: info.uuid,
+            collection: info.collection,
+            tags: info.tags,
+            annotations: info.annotations,
+            property_version: info.property_version,
+            version: info.version.map(|version| version.major),
+        }
+    }
+}
+
+#[pymethods]
+impl Client {
+    /// Makes a stream.
+    fn create<'py>(
+        &self,
+        py: Python<'py>,
+        uuid: Uuid,
+        collection: String,
+        tags: BTreeMap<String, String>,
+        annotations: BTreeMap<String, Option<String>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core.clone();
+        let stream = NewStream {
+            uuid,
+            collection,
+            tags,
+            annotations,
+        };
+        call(py, self.mode, async move { core.create(stream).await })
+    }
+
+    /// Metadata and version of each stream.
+    #[pyo3(signature = (uuids, *, return_errors=false))]
+    fn stream_info<'py>(
+        &self,
+        py: Python<'py>,
+        uuids: Vec<Uuid>,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work =
+            |core: pingthings_client::Client, uuid| async move { core.stream_info(uuid).await };
+        self.fan_out(py, uuids, on_error(return_errors), work, StreamInfo::from)
+    }
+
+    /// The streams that meet all conditions.
+    fn lookup_streams<'py>(
+        &self,
+        py: Python<'py>,
+        collection: String,
+        is_prefix: bool,
+        tags: BTreeMap<String, Option<String>>,
+        annotations: BTreeMap<String, Option<String>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core.clone();
+        let filter = StreamFilter {
+            collection,
+            is_prefix,
+            tags,
+            annotations,
+        };
+        call(py, self.mode, async move {
+            let streams = core.lookup_streams(filter).await?;
+            Ok(streams
+                .into_iter()
+                .map(StreamInfo::from)
+                .collect::<Vec<_>>())
+        })
+    }
+
+    /// The collections whose names begin with `prefix`.
+    fn list_collections<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: String,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core.clone();
+        call(
+            py,
+            self.mode,
+            async move { core.list_collections(prefix).await },
+        )
+    }
+
+    /// The latest version of each stream.
+    #[pyo3(signature = (uuids, *, return_errors=false))]
+    fn latest_versions<'py>(
+        &self,
+        py: Python<'py>,
+        uuids: Vec<Uuid>,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = |core: pingthings_client::Client, uuid| async move { core.version(uuid).await };
+        self.fan_out(py, uuids, on_error(return_errors), work, |version| {
+            version.major
+        })
+    }
+
+    /// Changes metadata; returns what they are then.
+    #[pyo3(signature = (uuid, expected, *, collection, tags, annotations, removed))]
+    fn update<'py>(
+        &self,
+        py: Python<'py>,
+        uuid: Uuid,
+        expected: u64,
+        collection: Option<String>,
+        tags: BTreeMap<String, String>,
+        annotations: BTreeMap<String, Option<String>>,
+        removed: Vec<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core.clone();
+        let change = StreamChange {
+            expected,
+            collection,
+            tags,
+            annotations,
+            removed,
+        };
+        call(py, self.mode, async move {
+            core.update(uuid, change).await.map(StreamInfo::from)
+        })
+    }
+
+    /// Removes a stream for good.
+    fn obliterate<'py>(&self, py: Python<'py>, uuid: Uuid) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core.clone();
+        call(py, self.mode, async move { core.obliterate(uuid).await })
+    }
+
+    /// The rows a query answers, each the text of a JSON object.
+    fn sql_query<'py>(
+        &self,
+        py: Python<'py>,
+        query: String,
+        params: Vec<String>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = self.core.clone();
+        call(py, self.mode, async move {
+            let rows = core.sql_query(query, params).await?;
+            Ok(rows.into_iter().map(Row).collect::<Vec<_>>())
+        })
+    }
+}
+
+struct Row(bytes::Bytes);
+
+impl<'py> IntoPyObject<'py> for Row {
+    type Target = PyBytes;
+    type Output = Bound<'py, PyBytes>;
+    type Error = std::convert::Infallible;
+
+    fn into_pyobject(self, py: Python<'py>) -> Result<Self::Output, Self::Error> {
+        Ok(PyBytes::new(py, &self.0))
+    }
+}

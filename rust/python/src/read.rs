@@ -1,0 +1,223 @@
+//! Reading: points, windows, single points, changes.
+
+#![allow(
+    clippy::too_many_arguments,
+    clippy::needless_pass_by_value,
+    reason = "the signatures are Python's, and PyO3 extracts by value"
+)]
+
+use pingthings_client::{Table, Wanted};
+use pyo3::prelude::*;
+use pyo3_arrow::PySchema;
+use uuid::Uuid;
+
+use crate::{
+    arguments::{Integer, exponent, on_error, range, wanted, width_ns},
+    arrow::TableOut,
+    call::call,
+    client::Client,
+    iterators::{ChangeIterator, TableIterator},
+};
+
+fn table(table: Table) -> TableOut {
+    TableOut(table)
+}
+
+#[pymethods]
+impl Client {
+    /// Points of each stream, given with its version, in `[start, end)`.
+    #[pyo3(signature = (streams, start, end, schema, *, return_errors=false))]
+    fn raw_values<'py>(
+        &self,
+        py: Python<'py>,
+        streams: Vec<(Uuid, u64)>,
+        start: Integer,
+        end: Integer,
+        schema: Option<PySchema>,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let wanted = wanted(py, Wanted::raw, schema)?;
+        let work = move |core: pingthings_client::Client, (uuid, version)| {
+            let wanted = wanted.clone();
+            async move { core.raw_values(uuid, range, version, &wanted).await }
+        };
+        self.fan_out(py, streams, on_error(return_errors), work, table)
+    }
+
+    /// Windows of 2^p ns of each stream in `[start, end)`.
+    #[pyo3(signature = (streams, start, end, point_width, schema, *, return_errors=false))]
+    fn aligned_windows<'py>(
+        &self,
+        py: Python<'py>,
+        streams: Vec<(Uuid, u64)>,
+        start: Integer,
+        end: Integer,
+        point_width: Integer,
+        schema: Option<PySchema>,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let width = exponent(py, "point width", point_width)?;
+        let wanted = wanted(py, Wanted::windows, schema)?;
+        let work = move |core: pingthings_client::Client, (uuid, version)| {
+            let wanted = wanted.clone();
+            async move {
+                core.aligned_windows(uuid, range, width, version, &wanted)
+                    .await
+            }
+        };
+        self.fan_out(py, streams, on_error(return_errors), work, table)
+    }
+
+    /// Windows of any length of each stream, from `start` on.
+    #[pyo3(signature = (streams, start, end, width_ns, schema, *, return_errors=false))]
+    fn precise_windows<'py>(
+        &self,
+        py: Python<'py>,
+        streams: Vec<(Uuid, u64)>,
+        start: Integer,
+        end: Integer,
+        width_ns: Integer,
+        schema: Option<PySchema>,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let width = self::width_ns(py, width_ns)?;
+        let wanted = wanted(py, Wanted::windows, schema)?;
+        let work = move |core: pingthings_client::Client, (uuid, version)| {
+            let wanted = wanted.clone();
+            async move {
+                core.precise_windows(uuid, range, width, version, &wanted)
+                    .await
+            }
+        };
+        self.fan_out(py, streams, on_error(return_errors), work, table)
+    }
+
+    /// The point of each stream nearest to `time`, as a pair, or `None`.
+    #[pyo3(signature = (streams, time, backward, *, return_errors=false))]
+    fn nearest<'py>(
+        &self,
+        py: Python<'py>,
+        streams: Vec<(Uuid, u64)>,
+        time: Integer,
+        backward: bool,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = move |core: pingthings_client::Client, (uuid, version)| async move {
+            core.nearest(uuid, time.0, version, backward).await
+        };
+        self.fan_out(py, streams, on_error(return_errors), work, |point| {
+            point.map(|point| (point.time, point.value))
+        })
+    }
+
+    /// Points of a stream in `[start, end)`, as they arrive.
+    fn raw_values_iter<'py>(
+        &self,
+        py: Python<'py>,
+        stream: (Uuid, u64),
+        start: Integer,
+        end: Integer,
+        schema: Option<PySchema>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let wanted = wanted(py, Wanted::raw, schema)?;
+        let (core, mode, (uuid, version)) = (self.core.clone(), self.mode, stream);
+        call(py, mode, async move {
+            let tables = core.raw_values_iter(uuid, range, version, &wanted).await?;
+            Ok(TableIterator::new(tables, mode))
+        })
+    }
+
+    /// Windows of 2^p ns of a stream in `[start, end)`, as they arrive.
+    fn aligned_windows_iter<'py>(
+        &self,
+        py: Python<'py>,
+        stream: (Uuid, u64),
+        start: Integer,
+        end: Integer,
+        point_width: Integer,
+        schema: Option<PySchema>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let width = exponent(py, "point width", point_width)?;
+        let wanted = wanted(py, Wanted::windows, schema)?;
+        let (core, mode, (uuid, version)) = (self.core.clone(), self.mode, stream);
+        call(py, mode, async move {
+            let tables = core
+                .aligned_windows_iter(uuid, range, width, version, &wanted)
+                .await?;
+            Ok(TableIterator::new(tables, mode))
+        })
+    }
+
+    /// Windows of any length of a stream, from `start` on, as they arrive.
+    fn precise_windows_iter<'py>(
+        &self,
+        py: Python<'py>,
+        stream: (Uuid, u64),
+        start: Integer,
+        end: Integer,
+        width_ns: Integer,
+        schema: Option<PySchema>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let width = self::width_ns(py, width_ns)?;
+        let wanted = wanted(py, Wanted::windows, schema)?;
+        let (core, mode, (uuid, version)) = (self.core.clone(), self.mode, stream);
+        call(py, mode, async move {
+            let tables = core
+                .precise_windows_iter(uuid, range, width, version, &wanted)
+                .await?;
+            Ok(TableIterator::new(tables, mode))
+        })
+    }
+
+    /// Ranges in which each stream changed between two versions, given as triples.
+    #[pyo3(signature = (streams, resolution, *, return_errors=false))]
+    fn changes<'py>(
+        &self,
+        py: Python<'py>,
+        streams: Vec<(Uuid, u64, u64)>,
+        resolution: Integer,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let resolution = exponent(py, "resolution", resolution)?;
+        let work = move |core: pingthings_client::Client, (uuid, from, to)| async move {
+            core.changes(uuid, from, to, resolution).await
+        };
+        self.fan_out(py, streams, on_error(return_errors), work, |ranges| ranges)
+    }
+
+    /// The same for one stream, as they arrive.
+    fn changes_iter<'py>(
+        &self,
+        py: Python<'py>,
+        stream: (Uuid, u64, u64),
+        resolution: Integer,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let resolution = exponent(py, "resolution", resolution)?;
+        let (core, mode, (uuid, from, to)) = (self.core.clone(), self.mode, stream);
+        call(py, mode, async move {
+            let changes = core.changes_iter(uuid, from, to, resolution).await?;
+            Ok(ChangeIterator::new(changes, mode))
+        })
+    }
+
+    /// The version of each stream that was the latest at an instant of the server's clock.
+    #[pyo3(signature = (uuids, time, *, return_errors=false))]
+    fn versions_at_time<'py>(
+        &self,
+        py: Python<'py>,
+        uuids: Vec<Uuid>,
+        time: Integer,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = move |core: pingthings_client::Client, uuid| async move {
+            core.version_at_time(uuid, time.0).await
+        };
+        self.fan_out(py, uuids, on_error(return_errors), work, |version| version)
+    }
+}

@@ -1,0 +1,87 @@
+//! Inserting, flushing, deleting.
+
+#![allow(
+    clippy::too_many_arguments,
+    clippy::needless_pass_by_value,
+    reason = "the signatures are Python's, and PyO3 extracts by value"
+)]
+
+use pingthings_client::{Error, Insert};
+use pingthings_types::MergePolicy;
+use pyo3::prelude::*;
+use pyo3_arrow::PyTable;
+use uuid::Uuid;
+
+use crate::{
+    arguments::{Integer, on_error, range},
+    call::call,
+    client::Client,
+    error::to_exception,
+    runtime::Foreign,
+};
+
+#[pymethods]
+impl Client {
+    /// Inserts a table into each stream; returns their versions.
+    #[pyo3(signature = (data, merge, *, return_errors=false))]
+    fn insert<'py>(
+        &self,
+        py: Python<'py>,
+        data: Vec<(Uuid, PyTable)>,
+        merge: &str,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let policy: MergePolicy =
+            merge
+                .parse()
+                .map_err(|error: pingthings_types::UnknownPolicy| {
+                    let kind = pingthings_client::ErrorKind::InvalidArgument;
+                    to_exception(py, &Error::new(kind, error.to_string()))
+                })?;
+        let inserts = data
+            .into_iter()
+            .map(|(uuid, table)| {
+                let batches = table.into_inner().0;
+                // Checking reads every value, which other threads need not wait for.
+                let insert = py.detach(|| Insert::new(uuid, &batches));
+                Ok(insert?.owned_by(Foreign::new(batches)))
+            })
+            .collect::<Result<Vec<_>, Error>>()
+            .map_err(|error| to_exception(py, &error))?;
+        let work = move |core: pingthings_client::Client, insert| async move {
+            core.insert(insert, policy).await
+        };
+        self.fan_out(py, inserts, on_error(return_errors), work, |version| {
+            version.major
+        })
+    }
+
+    /// Commits what is buffered in each stream; returns their versions.
+    #[pyo3(signature = (uuids, *, return_errors=false))]
+    fn flush<'py>(
+        &self,
+        py: Python<'py>,
+        uuids: Vec<Uuid>,
+        return_errors: bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let work = |core: pingthings_client::Client, uuid| async move { core.flush(uuid).await };
+        self.fan_out(py, uuids, on_error(return_errors), work, |version| {
+            version.major
+        })
+    }
+
+    /// Removes the points of `[start, end)`; returns the version without them.
+    fn delete<'py>(
+        &self,
+        py: Python<'py>,
+        uuid: Uuid,
+        start: Integer,
+        end: Integer,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let core = self.core.clone();
+        call(py, self.mode, async move {
+            Ok(core.delete(uuid, range).await?.major)
+        })
+    }
+}
