@@ -8,146 +8,15 @@
 )]
 
 mod faults;
+mod inserts;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use faults::{Fault, Loss, Machine, MachineCatalog};
-use pingthings_storage::{
-    Blocks, Catalog, Durability, Engine, Error, ManualClock, NewStream, Options,
-};
-use pingthings_types::{MergePolicy, Points, TimeRange, Version};
+use inserts::{Contents, Known, STREAMS, batch, check, create, open, pairs, read, work};
+use pingthings_storage::{Durability, Engine, Error, NewStream};
+use pingthings_types::{MergePolicy, TimeRange};
 use uuid::Uuid;
-
-const STREAMS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
-/// An insert brings this many points, at times of its own.
-const BATCH: i64 = 9;
-
-fn open(
-    blocks: Arc<dyn Blocks>,
-    catalog: Arc<dyn Catalog>,
-    durability: Durability,
-) -> Result<Engine, Error> {
-    let options = Options {
-        durability,
-        buffer_points: 40,
-        segment_bytes: 700,
-        journal_file_bytes: 700,
-        journal_files: u32::MAX,
-        ..Options::default()
-    };
-    Engine::open(blocks, catalog, Arc::new(ManualClock::new(0)), options)
-}
-
-fn batch(number: i64) -> Points {
-    // The values replace those of the insert before: half the times are the same.
-    let times = number * BATCH - BATCH / 2..(number + 1) * BATCH - BATCH / 2;
-    times
-        .map(|time| pingthings_types::RawPoint {
-            time,
-            value: f64::from(i32::try_from(number * 1_000 + time).unwrap()),
-        })
-        .collect()
-}
-
-type Contents = Vec<(i64, u64)>;
-
-fn pairs(points: &Points) -> Contents {
-    points.iter().map(|p| (p.time, p.value.to_bits())).collect()
-}
-
-fn read(engine: &Engine, uuid: Uuid, version: u64) -> Contents {
-    let snapshot = engine.snapshot(uuid, version).unwrap();
-    let mut reader = snapshot.raw(TimeRange::new(-1_000, 1 << 40).unwrap());
-    let mut found = Vec::new();
-    while let Some(points) = reader.next_batch(1_000).unwrap() {
-        found.extend(pairs(&points));
-    }
-    found
-}
-
-/// What a client knows of one stream.
-#[derive(Debug, Default)]
-struct Known {
-    /// Batches that were acknowledged.
-    acknowledged: Vec<i64>,
-    /// Batches whose insert failed: they are there or not.
-    failed: Vec<i64>,
-    last: Option<Version>,
-    /// What versions read as.
-    versions: BTreeMap<u64, Contents>,
-}
-
-/// Inserts and flushes for as long as there are numbers.
-fn work(engine: &Engine, known: &mut [Known; 2], numbers: std::ops::Range<i64>) {
-    for number in numbers {
-        let at = usize::from(number % 3 == 0);
-        let (uuid, known) = (STREAMS[at], &mut known[at]);
-        match engine.insert(uuid, batch(number), MergePolicy::Never) {
-            Ok(version) => {
-                known.acknowledged.push(number);
-                known.last = Some(version);
-            }
-            Err(_) => known.failed.push(number),
-        }
-        if number % 7 == 6
-            && let Ok(version) = engine.flush(uuid)
-        {
-            known.last = Some(version);
-        }
-        if let Some(version) = known.last {
-            known
-                .versions
-                .entry(version.major)
-                .or_insert_with(|| read(engine, uuid, version.major));
-        }
-    }
-}
-
-fn create(engine: &Engine) -> bool {
-    STREAMS.into_iter().enumerate().all(|(at, uuid)| {
-        let stream = NewStream {
-            uuid,
-            collection: format!("crash/{at}"),
-            ..NewStream::default()
-        };
-        engine.create(stream).is_ok()
-    })
-}
-
-fn check(engine: &Engine, known: &[Known; 2], is_machine_dead: bool) {
-    for (uuid, known) in STREAMS.into_iter().zip(known) {
-        let version = engine.version(uuid).unwrap();
-        assert!(known.last.is_none_or(|last| last.major <= version.major));
-        let mut found = read(engine, uuid, 0);
-        for number in &known.acknowledged {
-            for pair in pairs(&batch(*number)) {
-                let at = found.iter().position(|found| *found == pair);
-                let at = at.unwrap_or_else(|| panic!("batch {number} lost {pair:?}"));
-                found.remove(at);
-            }
-        }
-        for number in &known.failed {
-            let batch = pairs(&batch(*number));
-            let before = found.len();
-            found.retain(|found| !batch.contains(found));
-            let gone = before - found.len();
-            assert!(gone == 0 || gone == batch.len(), "batch {number} is torn");
-        }
-        assert_eq!(found, [], "points nobody inserted");
-        for (major, contents) in &known.versions {
-            assert_eq!(&read(engine, uuid, *major), contents, "version {major}");
-        }
-        for major in 10..=version.major {
-            read(engine, uuid, major);
-        }
-        if is_machine_dead {
-            // The one operation under way may have come through without an answer.
-            let committed = known.last.map_or(10, |last| last.major);
-            assert!(version.major <= committed + 1);
-        }
-    }
-}
 
 /// Runs until the fault has done its work, restarts, checks, goes on, restarts, checks.
 ///

@@ -1,17 +1,19 @@
-//! A machine whose power fails at a chosen operation, or whose disk fails once.
+//! A machine whose power fails at a chosen operation, or whose disk fails once or is full.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use pingthings_storage::{Address, MemoryBlocks};
 use pingthings_storage::{
-    Blocks, Catalog, CollectionRetention, Commit, Doomed, Error, FileName, Head, Hole, Merge,
-    NewStream, PropertyChange, Record, RecordKind, SegmentState, SqliteCatalog, StreamDescriptor,
-    StreamQuery, StreamRetention,
+    Blocks, Catalog, CollectionRetention, Commit, Doomed, Error, FileKind, FileName, Head, Hole,
+    Merge, NewStream, PropertyChange, Record, RecordKind, SegmentState, SqliteCatalog,
+    StreamDescriptor, StreamQuery, StreamRetention,
 };
 use uuid::Uuid;
 
@@ -22,6 +24,8 @@ pub(crate) enum Fault {
     Power(usize),
     /// This operation, and the power so many operations later.
     Once(usize, usize),
+    /// From this operation on, whatever needs room, until there is some.
+    Full(usize),
 }
 
 /// What the disk still has of what was written but not synced when the power failed.
@@ -71,6 +75,9 @@ impl Disk {
 pub(crate) struct Machine {
     fault: Fault,
     count: AtomicUsize,
+    has_room: AtomicBool,
+    /// Whether a sync of a segment failed.
+    has_lost: AtomicBool,
     disk: Mutex<Disk>,
     catalog: Arc<SqliteCatalog>,
 }
@@ -80,6 +87,8 @@ impl Machine {
         Arc::new(Self {
             fault,
             count: AtomicUsize::new(0),
+            has_room: AtomicBool::new(false),
+            has_lost: AtomicBool::new(false),
             disk: Mutex::default(),
             catalog: Arc::new(SqliteCatalog::in_memory().unwrap()),
         })
@@ -90,11 +99,22 @@ impl Machine {
         self.count.load(Ordering::SeqCst)
     }
 
+    /// A full disk is full no more.
+    pub(crate) fn make_room(&self) {
+        self.has_room.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a sync of a segment failed, so that nobody knows what of it is on the disk.
+    pub(crate) fn has_lost(&self) -> bool {
+        self.has_lost.load(Ordering::SeqCst)
+    }
+
     fn has_failed(&self) -> bool {
         let at = self.count.fetch_add(1, Ordering::SeqCst);
         match self.fault {
             Fault::Power(from) => at >= from,
             Fault::Once(only, later) => at == only || at >= only.saturating_add(later),
+            Fault::Full(from) => at >= from && !self.has_room.load(Ordering::SeqCst),
         }
     }
 
@@ -103,6 +123,14 @@ impl Machine {
             Err(io::ErrorKind::StorageFull.into())
         } else {
             Ok(())
+        }
+    }
+
+    /// What gives room back works on a full disk too.
+    fn give_back(&self) -> io::Result<()> {
+        match self.fault {
+            Fault::Full(_) => Ok(()),
+            _ => self.operate(),
         }
     }
 
@@ -191,6 +219,8 @@ impl Blocks for Machine {
         if let Err(error) = result {
             let safe = disk.synced.get(&name).map_or(0, |s| common(s, &bytes));
             disk.dropped.insert(name, safe..bytes.len());
+            let is_segment = name.kind == FileKind::Segment;
+            self.has_lost.fetch_or(is_segment, Ordering::SeqCst);
             return Err(error);
         }
         if let Some(dropped) = disk.dropped.get(&name).filter(|range| !range.is_empty()) {
@@ -201,14 +231,14 @@ impl Blocks for Machine {
     }
 
     fn truncate(&self, name: FileName, length: u64) -> io::Result<()> {
-        self.operate()?;
+        self.give_back()?;
         let mut disk = self.disk.lock();
         disk.cut(name, usize::try_from(length).unwrap())?;
         Ok(())
     }
 
     fn remove(&self, name: FileName) -> io::Result<()> {
-        self.operate()?;
+        self.give_back()?;
         let mut disk = self.disk.lock();
         disk.synced.remove(&name);
         disk.written.remove(&name).ok_or_else(missing)?;
@@ -222,11 +252,17 @@ pub(crate) struct MachineCatalog(pub(crate) Arc<Machine>);
 
 impl MachineCatalog {
     fn operate(&self) -> Result<&SqliteCatalog, Error> {
-        if self.0.has_failed() {
+        if !self.0.has_failed() {
+            Ok(&self.0.catalog)
+        } else if matches!(self.0.fault, Fault::Full(_)) {
+            let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+            Err(Error::Catalog {
+                action: "write to",
+                source: Arc::new(rusqlite::Error::SqliteFailure(full, None)),
+            })
+        } else {
             let problem = "the power failed".to_owned();
             Err(Error::CatalogDamaged { problem })
-        } else {
-            Ok(&self.0.catalog)
         }
     }
 }

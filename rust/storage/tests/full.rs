@@ -1,0 +1,218 @@
+//! The disk is full: what fails says so and nothing else is touched, and with room made it goes
+//! on.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says why it was skipped"
+)]
+
+mod faults;
+mod inserts;
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use faults::{Fault, Loss, Machine, MachineCatalog};
+use inserts::{Known, STREAMS, check, open, pairs, read, work};
+use pingthings_storage::{Durability, Engine, Error, NewStream, Options, SystemClock};
+use pingthings_types::{MergePolicy, Points, TimeRange};
+
+fn stream(at: usize) -> NewStream {
+    NewStream {
+        uuid: STREAMS[at],
+        collection: format!("full/{at}"),
+        ..NewStream::default()
+    }
+}
+
+/// The reader learns that there is no room, not merely that something failed.
+fn assert_says_full(error: &Error) {
+    let text = error.to_string();
+    assert!(
+        ["no storage space", "full", "No space left"]
+            .iter()
+            .any(|words| text.contains(words)),
+        "{text}"
+    );
+    assert!([432, 434, 440].contains(&error.code().number()), "{text}");
+}
+
+/// The disk is full from an operation on; gives the number of operations, and whether a segment
+/// was lost so that only a new start helped.
+fn fill(at: usize, durability: Durability) -> (usize, bool) {
+    let machine = Machine::new(Fault::Full(at));
+    let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+    let engine = open(
+        Arc::clone(&machine) as _,
+        Arc::clone(&catalog) as _,
+        durability,
+    )
+    .unwrap();
+    let mut known = <[Known; 2]>::default();
+    let are_created = [0, 1].map(|at| engine.create(stream(at)));
+    if are_created.iter().all(Result::is_ok) {
+        work(&engine, &mut known, 0..20);
+        check(&engine, &known, false);
+    }
+    for error in are_created
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+    {
+        assert_says_full(error);
+    }
+    for error in known.iter_mut().flat_map(|known| known.errors.drain(..)) {
+        assert_says_full(&error);
+    }
+    let count = machine.count();
+    machine.make_room();
+    for (at, created) in are_created.iter().enumerate() {
+        if created.is_err() {
+            engine.create(stream(at)).unwrap();
+        }
+    }
+    work(&engine, &mut known, 20..40);
+    check(&engine, &known, false);
+    let is_lost = machine.has_lost();
+    for error in known.iter_mut().flat_map(|known| known.errors.drain(..)) {
+        assert!(is_lost, "{at}: not as before: {error}");
+        assert!(error.to_string().contains("reopen"), "{error}");
+    }
+    if is_lost {
+        // What of a segment was written nobody knows: that takes a new start.
+        drop(engine);
+        let engine = open(Arc::clone(&machine) as _, catalog, durability).unwrap();
+        check(&engine, &known, false);
+        work(&engine, &mut known, 40..60);
+        assert!(known.iter().all(|known| known.errors.is_empty()));
+        check(&engine, &known, false);
+        drop(engine);
+    } else {
+        engine.close().unwrap();
+        drop(engine);
+    }
+    let losses = match durability {
+        Durability::Synced => &Loss::ALL[..],
+        // Of what nobody waited for, a power failure may take some.
+        Durability::Relaxed => &[Loss::Nothing],
+    };
+    for &loss in losses {
+        let (blocks, catalog) = machine.restart(loss);
+        let engine = open(blocks, catalog, durability)
+            .unwrap_or_else(|error| panic!("{at} {loss:?}: {error}"));
+        check(&engine, &known, false);
+    }
+    (count, is_lost)
+}
+
+#[test]
+fn a_full_disk_says_so_and_goes_on_with_room() {
+    for durability in [Durability::Synced, Durability::Relaxed] {
+        let (all, _) = fill(usize::MAX, durability);
+        assert!(all > 40, "{all} operations are too few to fail");
+        let lost = (0..all).filter(|&at| fill(at, durability).1).count();
+        assert!(0 < lost && lost < all / 4, "{lost} of {all}");
+    }
+}
+
+/// A file system of its own, of a few megabytes.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Result<Self, String> {
+        let place = tempfile::tempdir().unwrap();
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
+            .arg(place.path())
+            .output()
+            .map_err(|error| error.to_string())?;
+        if output.status.success() {
+            Ok(Self(place))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg(self.path()).status();
+        assert!(unmounted.is_ok_and(|status| status.success()));
+    }
+}
+
+/// Values nothing can pack.
+fn noise(number: i64, count: i64) -> Points {
+    let mut state = number.unsigned_abs() * 7_919 + 1;
+    let mut points = Points::default();
+    for at in 0..count {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let jitter = i64::from(state.to_le_bytes()[0]);
+        points.times.push((number * count + at) * 1_000 + jitter);
+        points.values.push(f64::from_bits(state >> 2));
+    }
+    points
+}
+
+#[test]
+fn a_small_file_system_fills_up_and_is_given_room() {
+    let disk = match SmallDisk::mount() {
+        Ok(disk) => disk,
+        Err(reason) => {
+            eprintln!("skipped: cannot mount a small file system: {reason}");
+            return;
+        }
+    };
+    let directory = disk.path().join("data");
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 1 << 20]).unwrap();
+    let options = Options {
+        buffer_points: 2_000,
+        segment_bytes: 200_000,
+        journal_file_bytes: 100_000,
+        ..Options::default()
+    };
+    let open = || Engine::open_directory(&directory, Arc::new(SystemClock), options.clone());
+    let engine = open().unwrap();
+    engine.create(stream(0)).unwrap();
+    let mut stored = Vec::new();
+    // More than there is room for, in inserts that are buffered and some that are not.
+    let mut insert = |engine: &Engine, number: i64| {
+        let points = noise(number, 150 + number % 7 * 300);
+        let result = engine.insert(STREAMS[0], points.clone(), MergePolicy::Never);
+        if result.is_ok() {
+            stored.extend(pairs(&points));
+        }
+        result.map(|_| stored.clone())
+    };
+    let (mut failures, mut number) = (0, 0);
+    while failures < 20 {
+        number += 1;
+        assert!(number < 2_000, "the file system is larger than it was made");
+        if let Err(error) = insert(&engine, number) {
+            assert_says_full(&error);
+            failures += 1;
+        }
+    }
+    if let Err(error) = engine.create(stream(1)) {
+        assert_says_full(&error);
+    }
+    if let Err(error) = engine.delete(STREAMS[0], TimeRange::new(0, 1).unwrap()) {
+        assert_says_full(&error);
+    }
+    std::fs::remove_file(&ballast).unwrap();
+    let mut expected = insert(&engine, 5_000).unwrap();
+    expected.sort_by_key(|pair| pair.0);
+    engine.flush(STREAMS[0]).unwrap();
+    assert_eq!(read(&engine, STREAMS[0], 0), expected);
+    drop(engine);
+    assert_eq!(read(&open().unwrap(), STREAMS[0], 0), expected);
+}

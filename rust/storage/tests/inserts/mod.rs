@@ -1,0 +1,148 @@
+//! Inserts that can fail, what a client knows of them, and whether an engine holds to it.
+
+#![allow(dead_code, reason = "not every test needs all of it")]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pingthings_storage::{
+    Blocks, Catalog, Durability, Engine, Error, ManualClock, NewStream, Options,
+};
+use pingthings_types::{MergePolicy, Points, TimeRange, Version};
+use uuid::Uuid;
+
+pub(crate) const STREAMS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+/// An insert brings this many points, at times of its own.
+pub(crate) const BATCH: i64 = 9;
+
+pub(crate) fn open(
+    blocks: Arc<dyn Blocks>,
+    catalog: Arc<dyn Catalog>,
+    durability: Durability,
+) -> Result<Engine, Error> {
+    let options = Options {
+        durability,
+        buffer_points: 40,
+        segment_bytes: 700,
+        journal_file_bytes: 700,
+        journal_files: u32::MAX,
+        ..Options::default()
+    };
+    Engine::open(blocks, catalog, Arc::new(ManualClock::new(0)), options)
+}
+
+pub(crate) fn batch(number: i64) -> Points {
+    // The values replace those of the insert before: half the times are the same.
+    let times = number * BATCH - BATCH / 2..(number + 1) * BATCH - BATCH / 2;
+    times
+        .map(|time| pingthings_types::RawPoint {
+            time,
+            value: f64::from(i32::try_from(number * 1_000 + time).unwrap()),
+        })
+        .collect()
+}
+
+pub(crate) type Contents = Vec<(i64, u64)>;
+
+pub(crate) fn pairs(points: &Points) -> Contents {
+    points.iter().map(|p| (p.time, p.value.to_bits())).collect()
+}
+
+pub(crate) fn read(engine: &Engine, uuid: Uuid, version: u64) -> Contents {
+    let snapshot = engine.snapshot(uuid, version).unwrap();
+    let mut reader = snapshot.raw(TimeRange::new(-1_000, 1 << 40).unwrap());
+    let mut found = Vec::new();
+    while let Some(points) = reader.next_batch(1_000).unwrap() {
+        found.extend(pairs(&points));
+    }
+    found
+}
+
+/// What a client knows of one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Batches that were acknowledged.
+    pub(crate) acknowledged: Vec<i64>,
+    /// Batches whose insert failed: they are there or not.
+    pub(crate) failed: Vec<i64>,
+    pub(crate) last: Option<Version>,
+    /// What failed inserts and flushes said.
+    pub(crate) errors: Vec<Error>,
+    /// What versions read as.
+    pub(crate) versions: BTreeMap<u64, Contents>,
+}
+
+/// Inserts and flushes for as long as there are numbers.
+pub(crate) fn work(engine: &Engine, known: &mut [Known; 2], numbers: std::ops::Range<i64>) {
+    for number in numbers {
+        let at = usize::from(number % 3 == 0);
+        let (uuid, known) = (STREAMS[at], &mut known[at]);
+        match engine.insert(uuid, batch(number), MergePolicy::Never) {
+            Ok(version) => {
+                known.acknowledged.push(number);
+                known.last = Some(version);
+            }
+            Err(error) => {
+                known.failed.push(number);
+                known.errors.push(error);
+            }
+        }
+        if number % 7 == 6 {
+            match engine.flush(uuid) {
+                Ok(version) => known.last = Some(version),
+                Err(error) => known.errors.push(error),
+            }
+        }
+        if let Some(version) = known.last {
+            known
+                .versions
+                .entry(version.major)
+                .or_insert_with(|| read(engine, uuid, version.major));
+        }
+    }
+}
+
+pub(crate) fn create(engine: &Engine) -> bool {
+    STREAMS.into_iter().enumerate().all(|(at, uuid)| {
+        let stream = NewStream {
+            uuid,
+            collection: format!("crash/{at}"),
+            ..NewStream::default()
+        };
+        engine.create(stream).is_ok()
+    })
+}
+
+pub(crate) fn check(engine: &Engine, known: &[Known; 2], is_machine_dead: bool) {
+    for (uuid, known) in STREAMS.into_iter().zip(known) {
+        let version = engine.version(uuid).unwrap();
+        assert!(known.last.is_none_or(|last| last.major <= version.major));
+        let mut found = read(engine, uuid, 0);
+        for number in &known.acknowledged {
+            for pair in pairs(&batch(*number)) {
+                let at = found.iter().position(|found| *found == pair);
+                let at = at.unwrap_or_else(|| panic!("batch {number} lost {pair:?}"));
+                found.remove(at);
+            }
+        }
+        for number in &known.failed {
+            let batch = pairs(&batch(*number));
+            let before = found.len();
+            found.retain(|found| !batch.contains(found));
+            let gone = before - found.len();
+            assert!(gone == 0 || gone == batch.len(), "batch {number} is torn");
+        }
+        assert_eq!(found, [], "points nobody inserted");
+        for (major, contents) in &known.versions {
+            assert_eq!(&read(engine, uuid, *major), contents, "version {major}");
+        }
+        for major in 10..=version.major {
+            read(engine, uuid, major);
+        }
+        if is_machine_dead {
+            // The one operation under way may have come through without an answer.
+            let committed = known.last.map_or(10, |last| last.major);
+            assert!(version.major <= committed + 1);
+        }
+    }
+}
