@@ -51,6 +51,7 @@ mod snapshot;
 mod store;
 mod stream;
 mod tree;
+mod watch;
 mod windows;
 
 pub use blocks::{Blocks, DiskBlocks, FileKind, FileName, MemoryBlocks};
@@ -69,4 +70,5 @@ pub use retention::{CollectionRetention, StreamRetention};
 pub use snapshot::Snapshot;
 pub use stream::{MetadataUsage, NewStream, StreamDescriptor, StreamQuery};
 pub use tree::Address;
+pub use watch::Watcher;
 pub use windows::WindowReader;

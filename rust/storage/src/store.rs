@@ -22,6 +22,7 @@ use crate::merge::{Existing, apply};
 use crate::reclaim::Reclaim;
 use crate::segment::Segments;
 use crate::tree::{Edit, edit_root};
+use crate::watch::Watchers;
 use crate::{Clock, Error, Options};
 
 /// How many streams are committed in one sync when many are to be.
@@ -40,6 +41,7 @@ pub(crate) struct Store {
     streams: RwLock<HashMap<Uuid, Arc<Stream>>>,
     is_closed: AtomicBool,
     pub(crate) reclaim: Reclaim,
+    pub(crate) watchers: Watchers,
     /// The last journal file written to.
     journal_file: AtomicU32,
     /// Wakes the background thread.
@@ -98,6 +100,7 @@ impl Store {
             streams: RwLock::default(),
             is_closed: AtomicBool::new(false),
             reclaim: Reclaim::default(),
+            watchers: Watchers::default(),
             journal_file: AtomicU32::new(0),
             due: Signal::default(),
         }
@@ -162,10 +165,11 @@ impl Store {
         } else {
             None
         };
+        let told = self.watchers.copy(uuid, &points);
         let Some(buffer) = apply(existing, points, policy)? else {
             return Ok(view.version());
         };
-        match asked {
+        let version = match asked {
             Some(asked) => {
                 let file = self.journal.insert(uuid, view.major, policy, &asked)?;
                 if self.journal_file.fetch_max(file, Ordering::Relaxed) < file {
@@ -178,12 +182,16 @@ impl Store {
                 };
                 let version = view.version();
                 stream.publish(view);
-                Ok(version)
+                version
             }
             // A full buffer goes straight into the tree: that is durable too, and cheaper than
             // writing the points twice.
-            None => self.commit(&stream, &mut writer, &view, &buffer, buffer.masks()),
+            None => self.commit(&stream, &mut writer, &view, &buffer, buffer.masks())?,
+        };
+        if let Some(told) = told {
+            self.watchers.tell(uuid, &told);
         }
+        Ok(version)
     }
 
     /// Counts an insert found in the journal as buffered, if its version was not committed since.
