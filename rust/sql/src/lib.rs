@@ -1,4 +1,18 @@
-//! SQL over the catalog: a statement in the text of `PostgreSQL`, rewritten for `SQLite`.
+//! SQL over the catalog: a statement in the text of `PostgreSQL`, answered by `SQLite`.
 //!
-//! Empty so far: the server answers `SQLQuery` with the status that it is not implemented. The
-//! crate stands apart because its parser is slow to compile and must not be built for other changes.
+//! [`Database`] parses a statement, checks and rewrites it, runs it on a connection that can only
+//! read, and gives each row as a JSON object in the form of `PostgreSQL`'s `row_to_json`. What is
+//! not understood is refused by name and place; see `docs/design/sql.md`.
+
+mod catalog;
+mod convert;
+mod database;
+mod error;
+mod function;
+mod parse;
+mod translate;
+mod types;
+mod value;
+
+pub use database::{Database, Limits};
+pub use error::{Error, Place};

@@ -1,0 +1,396 @@
+//! Aggregates: one row of many, or of those in a window.
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use rusqlite::Connection;
+use rusqlite::functions::{Aggregate, Context, WindowAggregate};
+use rusqlite::types::Value;
+
+use super::{Arguments, FLAGS, arguments, failed};
+use crate::value::array::encode;
+use crate::value::decimal::Decimal;
+
+/// What an aggregate keeps while rows come and go.
+trait Fold: Default + UnwindSafe + RefUnwindSafe + 'static {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String>;
+
+    /// Takes back the oldest row.
+    fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String>;
+
+    /// None before the first row.
+    fn result(state: Option<&Self>) -> Result<Value, String>;
+}
+
+struct Folding<F>(PhantomData<F>);
+
+impl<F: Fold> Aggregate<F, Value> for Folding<F> {
+    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<F> {
+        Ok(F::default())
+    }
+
+    fn step(&self, context: &mut Context<'_>, state: &mut F) -> rusqlite::Result<()> {
+        state.add(&arguments(context)).map_err(failed)
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, state: Option<F>) -> rusqlite::Result<Value> {
+        F::result(state.as_ref()).map_err(failed)
+    }
+}
+
+impl<F: Fold> WindowAggregate<F, Value> for Folding<F> {
+    fn value(&self, state: Option<&mut F>) -> rusqlite::Result<Value> {
+        F::result(state.as_deref()).map_err(failed)
+    }
+
+    fn inverse(&self, context: &mut Context<'_>, state: &mut F) -> rusqlite::Result<()> {
+        state.remove(&arguments(context)).map_err(failed)
+    }
+}
+
+pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
+    fn window<F: Fold>(connection: &Connection, name: &str, count: i32) -> rusqlite::Result<()> {
+        connection.create_window_function(name, count, FLAGS, Folding::<F>(PhantomData))
+    }
+    window::<Sum<false>>(connection, "pg_sum_int4", 1)?;
+    window::<Sum<true>>(connection, "pg_sum_int8", 1)?;
+    window::<Mean>(connection, "pg_avg_int", 1)?;
+    window::<DecimalSum<false>>(connection, "pg_sum_numeric", 1)?;
+    window::<DecimalSum<true>>(connection, "pg_avg_numeric", 1)?;
+    window::<FloatSum<false>>(connection, "pg_sum_float8", 1)?;
+    window::<FloatSum<true>>(connection, "pg_avg_float8", 1)?;
+    window::<Truths<true>>(connection, "pg_bool_and", 1)?;
+    window::<Truths<false>>(connection, "pg_bool_or", 1)?;
+    window::<Items>(connection, "pg_array_agg", 1)?;
+    window::<Joined>(connection, "pg_string_agg", 2)?;
+    window::<Documents>(connection, "pg_json_agg", 1)?;
+    window::<Single>(connection, "pg_single", 1)
+}
+
+/// Whole numbers; a sum of bigints is a numeric.
+#[derive(Default)]
+struct Sum<const IS_WIDE: bool> {
+    sum: i128,
+    count: u64,
+}
+
+impl<const IS_WIDE: bool> Fold for Sum<IS_WIDE> {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            self.sum += i128::from(row.int(0)?);
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            self.sum -= i128::from(row.int(0)?);
+            self.count -= 1;
+        }
+        Ok(())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        match state {
+            Some(state) if state.count > 0 && IS_WIDE => Ok(Value::Text(state.sum.to_string())),
+            Some(state) if state.count > 0 => i64::try_from(state.sum)
+                .map(Value::Integer)
+                .map_err(|_| "bigint out of range".into()),
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// The mean of whole numbers, a numeric.
+#[derive(Default)]
+struct Mean(Sum<true>);
+
+impl Fold for Mean {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        self.0.add(row)
+    }
+
+    fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        self.0.remove(row)
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        match state {
+            Some(Self(sum)) if sum.count > 0 => {
+                let count = Decimal::from_wide(i128::from(sum.count));
+                let mean = Decimal::from_wide(sum.sum).divide(count)?;
+                Ok(Value::Text(mean.to_string()))
+            }
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// Numerics; their mean, where `IS_MEAN`.
+#[derive(Default)]
+struct DecimalSum<const IS_MEAN: bool> {
+    sum: Option<Decimal>,
+    count: u64,
+}
+
+impl<const IS_MEAN: bool> Fold for DecimalSum<IS_MEAN> {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            let value = row.decimal(0)?;
+            self.sum = Some(match self.sum {
+                None => value,
+                Some(sum) => sum.add(value)?,
+            });
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &Arguments<'_>) -> Result<(), String> {
+        Err("sum and avg of numerics over a window that moves are not supported".into())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        match state {
+            Some(Self {
+                sum: Some(sum),
+                count,
+            }) => {
+                let result = if IS_MEAN {
+                    sum.divide(Decimal::from_wide(i128::from(*count)))?
+                } else {
+                    *sum
+                };
+                Ok(Value::Text(result.to_string()))
+            }
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// Floating-point numbers; their mean, where `IS_MEAN`.
+#[derive(Default)]
+struct FloatSum<const IS_MEAN: bool> {
+    sum: f64,
+    count: u32,
+}
+
+impl<const IS_MEAN: bool> Fold for FloatSum<IS_MEAN> {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            self.sum += row.float(0)?;
+            self.count += 1;
+        }
+        if self.sum.is_finite() {
+            Ok(())
+        } else {
+            Err("value out of range: overflow".into())
+        }
+    }
+
+    fn remove(&mut self, _: &Arguments<'_>) -> Result<(), String> {
+        Err("sum and avg of double precision over a window that moves are not supported".into())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        Ok(match state {
+            Some(state) if state.count > 0 && IS_MEAN => {
+                Value::Real(state.sum / f64::from(state.count))
+            }
+            Some(state) if state.count > 0 => Value::Real(state.sum),
+            _ => Value::Null,
+        })
+    }
+}
+
+/// Whether all are true, or any is.
+#[derive(Default)]
+struct Truths<const IS_ALL: bool> {
+    truths: u64,
+    lies: u64,
+}
+
+impl<const IS_ALL: bool> Fold for Truths<IS_ALL> {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            let is_true = row.int(0)? != 0;
+            self.truths += u64::from(is_true);
+            self.lies += u64::from(!is_true);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            let is_true = row.int(0)? != 0;
+            self.truths -= u64::from(is_true);
+            self.lies -= u64::from(!is_true);
+        }
+        Ok(())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        Ok(match state {
+            Some(state) if state.truths + state.lies > 0 => {
+                let holds = if IS_ALL {
+                    state.lies == 0
+                } else {
+                    state.truths > 0
+                };
+                Value::Integer(i64::from(holds))
+            }
+            _ => Value::Null,
+        })
+    }
+}
+
+/// The rows of a group that is kept whole, and their size.
+#[derive(Default)]
+struct Rows {
+    rows: VecDeque<Option<String>>,
+    bytes: usize,
+}
+
+/// What an item costs beside its text.
+const ITEM_BYTES: usize = 32;
+
+impl Rows {
+    fn push(&mut self, row: Option<&str>) -> Result<(), String> {
+        self.bytes += row.map_or(0, str::len) + ITEM_BYTES;
+        super::check_length(self.bytes)?;
+        self.rows.push_back(row.map(str::to_owned));
+        Ok(())
+    }
+
+    fn pop(&mut self) {
+        if let Some(row) = self.rows.pop_front() {
+            self.bytes -= row.map_or(0, |row| row.len()) + ITEM_BYTES;
+        }
+    }
+}
+
+/// `array_agg` of the items' texts.
+#[derive(Default)]
+struct Items(Rows);
+
+impl Fold for Items {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        self.0.push(row.optional_text(0)?)
+    }
+
+    fn remove(&mut self, _: &Arguments<'_>) -> Result<(), String> {
+        self.0.pop();
+        Ok(())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        match state {
+            Some(Self(rows)) if !rows.rows.is_empty() => {
+                let items: Vec<_> = rows.rows.iter().cloned().collect();
+                super::bounded(encode(&items))
+            }
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// `json_agg` of the items' JSON.
+#[derive(Default)]
+struct Documents(Rows);
+
+impl Fold for Documents {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        self.0.push(row.optional_text(0)?)
+    }
+
+    fn remove(&mut self, _: &Arguments<'_>) -> Result<(), String> {
+        self.0.pop();
+        Ok(())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        match state {
+            Some(Self(rows)) if !rows.rows.is_empty() => {
+                let items: Vec<&str> = rows
+                    .rows
+                    .iter()
+                    .map(|row| row.as_deref().unwrap_or("null"))
+                    .collect();
+                super::bounded(format!("[{}]", items.join(", ")))
+            }
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// `string_agg`: each text after its own delimiter, except the first.
+#[derive(Default)]
+struct Joined {
+    texts: Rows,
+    delimiters: VecDeque<String>,
+}
+
+impl Fold for Joined {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if let Some(text) = row.optional_text(0)? {
+            let delimiter = row.optional_text(1)?.unwrap_or_default();
+            self.texts.bytes += delimiter.len();
+            self.texts.push(Some(text))?;
+            self.delimiters.push_back(delimiter.to_owned());
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if !row.is_null(0) {
+            self.texts.pop();
+            if let Some(delimiter) = self.delimiters.pop_front() {
+                self.texts.bytes = self.texts.bytes.saturating_sub(delimiter.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        match state {
+            Some(state) if !state.texts.rows.is_empty() => {
+                let mut out = String::new();
+                let texts = state.texts.rows.iter().flatten();
+                for (index, (text, delimiter)) in texts.zip(&state.delimiters).enumerate() {
+                    if index > 0 {
+                        out.push_str(delimiter);
+                    }
+                    out.push_str(text);
+                }
+                super::bounded(out)
+            }
+            _ => Ok(Value::Null),
+        }
+    }
+}
+
+/// The value of a subquery that may give one row at most.
+#[derive(Default)]
+struct Single(Option<Value>);
+
+impl Fold for Single {
+    fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
+        if self.0.is_some() {
+            return Err("more than one row returned by a subquery used as an expression".into());
+        }
+        self.0 = Some(crate::convert::owned(row.value(0))?);
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &Arguments<'_>) -> Result<(), String> {
+        Err("a subquery is no window".into())
+    }
+
+    fn result(state: Option<&Self>) -> Result<Value, String> {
+        Ok(state
+            .and_then(|state| state.0.clone())
+            .unwrap_or(Value::Null))
+    }
+}

@@ -1,0 +1,399 @@
+//! JSON text: read with its numbers as written, printed as `jsonb` prints, escaped as `PostgreSQL` does.
+
+use std::fmt::Write as _;
+
+use super::decimal::Decimal;
+
+/// Deeper documents are refused.
+const MOST_NESTING: usize = 100;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Json {
+    Null,
+    Bool(bool),
+    Number(String),
+    Text(String),
+    Array(Vec<Self>),
+    Object(Vec<(String, Self)>),
+}
+
+impl Json {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut reader = Reader { text, at: 0 };
+        let value = reader.value(0)?;
+        reader.skip_space();
+        if reader.at == text.len() {
+            Ok(value)
+        } else {
+            Err(reader.invalid())
+        }
+    }
+
+    /// The value as `jsonb` keeps it: keys sorted and unique, numbers in decimal form.
+    pub(crate) fn normalised(self) -> Result<Self, String> {
+        Ok(match self {
+            Self::Number(number) => Self::Number(number.parse::<Decimal>()?.to_string()),
+            Self::Array(items) => Self::Array(
+                items
+                    .into_iter()
+                    .map(Self::normalised)
+                    .collect::<Result<_, _>>()?,
+            ),
+            Self::Object(members) => {
+                let mut sorted: Vec<(String, Self)> = Vec::with_capacity(members.len());
+                for (key, value) in members {
+                    sorted.push((key, value.normalised()?));
+                }
+                // The last of equal keys stays.
+                sorted.reverse();
+                sorted.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+                sorted.dedup_by(|(later, _), (first, _)| later == first);
+                Self::Object(sorted)
+            }
+            other => other,
+        })
+    }
+
+    /// The text of `jsonb`: one space after colons and commas.
+    pub(crate) fn print(&self, out: &mut String) {
+        match self {
+            Self::Null => out.push_str("null"),
+            Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+            Self::Number(number) => out.push_str(number),
+            Self::Text(text) => escape(text, out),
+            Self::Array(items) => {
+                out.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { ", " });
+                    item.print(out);
+                }
+                out.push(']');
+            }
+            Self::Object(members) => {
+                out.push('{');
+                for (index, (key, value)) in members.iter().enumerate() {
+                    out.push_str(if index == 0 { "" } else { ", " });
+                    escape(key, out);
+                    out.push_str(": ");
+                    value.print(out);
+                }
+                out.push('}');
+            }
+        }
+    }
+
+    pub(crate) fn printed(&self) -> String {
+        let mut out = String::new();
+        self.print(&mut out);
+        out
+    }
+
+    pub(crate) fn member(&self, key: &str) -> Option<&Self> {
+        match self {
+            Self::Object(members) => members
+                .iter()
+                .rev()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value),
+            _ => None,
+        }
+    }
+
+    /// The item at `index`, counted from the end where negative.
+    pub(crate) fn item(&self, index: i64) -> Option<&Self> {
+        let Self::Array(items) = self else {
+            return None;
+        };
+        let length = i64::try_from(items.len()).ok()?;
+        let index = if index < 0 { index + length } else { index };
+        items.get(usize::try_from(index).ok()?)
+    }
+
+    /// What `->>` gives: text without quotes, null for a JSON null.
+    pub(crate) fn as_text(&self) -> Option<String> {
+        match self {
+            Self::Null => None,
+            Self::Text(text) => Some(text.clone()),
+            other => Some(other.printed()),
+        }
+    }
+
+    /// Whether every part of `other` is in this value, as `@>` of `jsonb` says.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Object(_), Self::Object(wanted)) => wanted
+                .iter()
+                .all(|(key, value)| self.member(key).is_some_and(|own| own.contains(value))),
+            (Self::Array(own), Self::Array(wanted)) => wanted
+                .iter()
+                .all(|value| own.iter().any(|item| item.contains(value))),
+            (Self::Number(own), Self::Number(wanted)) => {
+                match (own.parse::<Decimal>(), wanted.parse::<Decimal>()) {
+                    (Ok(own), Ok(wanted)) => own.cmp(&wanted).is_eq(),
+                    _ => false,
+                }
+            }
+            _ => self == other,
+        }
+    }
+}
+
+/// Writes `text` in quotes.
+pub(crate) fn escape(text: &str, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            control if control < ' ' => {
+                let _infallible = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl Reader<'_> {
+    fn invalid(&self) -> String {
+        format!("invalid input syntax for type json at byte {}", self.at + 1)
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> Result<(), String> {
+        self.skip_space();
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(self.invalid())
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Json) -> Result<Json, String> {
+        if self.text[self.at..].starts_with(word) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.invalid())
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json, String> {
+        if depth > MOST_NESTING {
+            return Err(format!("json is nested deeper than {MOST_NESTING} levels"));
+        }
+        self.skip_space();
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Json::Text(self.string()?)),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
+            Some(_) => self.number(),
+            None => Err(self.invalid()),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json, String> {
+        self.take(b'{')?;
+        let mut members = Vec::new();
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Object(members));
+        }
+        loop {
+            self.skip_space();
+            let key = self.string()?;
+            self.take(b':')?;
+            members.push((key, self.value(depth + 1)?));
+            self.skip_space();
+            if self.peek() == Some(b',') {
+                self.at += 1;
+                continue;
+            }
+            self.take(b'}')?;
+            return Ok(Json::Object(members));
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json, String> {
+        self.take(b'[')?;
+        let mut items = Vec::new();
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            self.skip_space();
+            if self.peek() == Some(b',') {
+                self.at += 1;
+                continue;
+            }
+            self.take(b']')?;
+            return Ok(Json::Array(items));
+        }
+    }
+
+    fn digits(&mut self) -> Result<(), String> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if start == self.at {
+            Err(self.invalid())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn number(&mut self) -> Result<Json, String> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(Json::Number(self.text[start..self.at].to_owned()))
+    }
+
+    fn string(&mut self) -> Result<String, String> {
+        if self.peek() != Some(b'"') {
+            return Err(self.invalid());
+        }
+        self.at += 1;
+        let mut out = String::new();
+        loop {
+            let rest = &self.text[self.at..];
+            let plain = rest
+                .find(|character: char| matches!(character, '"' | '\\') || character < ' ')
+                .ok_or_else(|| self.invalid())?;
+            out.push_str(&rest[..plain]);
+            self.at += plain;
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    out.push(self.escaped()?);
+                }
+                _ => return Err(self.invalid()),
+            }
+        }
+    }
+
+    fn escaped(&mut self) -> Result<char, String> {
+        let byte = self.peek().ok_or_else(|| self.invalid())?;
+        self.at += 1;
+        Ok(match byte {
+            b'"' | b'\\' | b'/' => char::from(byte),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let first = self.unit()?;
+                let code = if (0xd800..0xdc00).contains(&first) {
+                    self.take(b'\\')?;
+                    self.take(b'u')?;
+                    let second = self.unit()?;
+                    if !(0xdc00..0xe000).contains(&second) {
+                        return Err(self.invalid());
+                    }
+                    0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)
+                } else {
+                    first
+                };
+                match char::from_u32(code) {
+                    Some(character) if character != '\0' => character,
+                    _ => return Err(self.invalid()),
+                }
+            }
+            _ => return Err(self.invalid()),
+        })
+    }
+
+    fn unit(&mut self) -> Result<u32, String> {
+        let digits = self
+            .text
+            .get(self.at..self.at + 4)
+            .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            .ok_or_else(|| self.invalid())?;
+        let unit = u32::from_str_radix(digits, 16).map_err(|_| self.invalid())?;
+        self.at += 4;
+        Ok(unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jsonb_sorts_keys_by_length_and_keeps_the_last() {
+        let json = Json::parse(r#"{"bb": 1, "a": [1e2, "\u00e9\ud83d\ude00"], "bb": null}"#);
+        assert_eq!(
+            json.unwrap().normalised().unwrap().printed(),
+            r#"{"a": [100, "é😀"], "bb": null}"#
+        );
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        for text in [
+            "",
+            "{",
+            "[1,]",
+            "01",
+            "\"\\x\"",
+            "nul",
+            "1 2",
+            "\"\\ud800\"",
+            "\u{1}",
+        ] {
+            assert!(Json::parse(text).is_err(), "{text}");
+        }
+        let deep = "[".repeat(5000);
+        assert!(Json::parse(&deep).is_err());
+    }
+}

@@ -1,0 +1,10 @@
+//! The values of `PostgreSQL`'s types: how they are read from text, held, and written.
+
+pub(crate) mod array;
+pub(crate) mod decimal;
+pub(crate) mod hstore;
+pub(crate) mod interval;
+pub(crate) mod json;
+pub(crate) mod number;
+pub(crate) mod time;
+pub(crate) mod uuid;

@@ -1,0 +1,140 @@
+//! The fixture in a catalog file.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up fails where it stands"
+)]
+
+use pingthings_sql::Database;
+use rusqlite::{Connection, params};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::statements::path;
+
+/// The tables that the views read, as the storage engine makes them.
+const SCHEMA: &str = "
+create table streams (
+    id integer primary key autoincrement, uuid blob not null unique, collection text not null,
+    name text not null, unit text not null, ingress text not null, distiller text not null,
+    property_version integer not null, created_ns integer not null, updated_ns integer not null
+) strict;
+create table annotations (
+    stream integer not null, key text not null, value text, primary key (stream, key)
+) strict, without rowid;
+create table versions (
+    stream integer not null, major integer not null, wall_ns integer not null,
+    primary key (stream, major)
+) strict, without rowid;
+create table collection_retention (
+    collection text primary key, keep_ns integer not null, overrides integer not null
+) strict, without rowid;
+create table devices (id integer primary key, name text not null, fields text not null) strict;
+create table units (id integer primary key, name text not null, fields text not null) strict;
+";
+
+pub(crate) struct Catalog {
+    directory: TempDir,
+}
+
+pub(crate) fn fixture() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path("fixture.json")).unwrap()).unwrap()
+}
+
+pub(crate) fn list<'a>(fixture: &'a Value, key: &str) -> &'a Vec<Value> {
+    fixture[key].as_array().unwrap()
+}
+
+/// Nanoseconds since 1970 of `2023-01-31T10:20:30.5Z`, by way of `SQLite`.
+fn nanoseconds(connection: &Connection, text: &str) -> i64 {
+    let (whole, fraction) = text
+        .trim_end_matches('Z')
+        .split_once('.')
+        .unwrap_or((text.trim_end_matches('Z'), "0"));
+    let seconds: i64 = connection
+        .query_row("select unixepoch(?1)", [whole], |row| row.get(0))
+        .unwrap();
+    seconds * 1_000_000_000 + format!("{fraction:0<9}").parse::<i64>().unwrap()
+}
+
+impl Catalog {
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let connection = Connection::open(directory.path().join("catalog.sqlite")).unwrap();
+        connection
+            .pragma_update(None, "journal_mode", "wal")
+            .unwrap();
+        connection.execute_batch(SCHEMA).unwrap();
+        let fixture = fixture();
+        for stream in list(&fixture, "streams") {
+            let text = |key: &str| stream[key].as_str().unwrap();
+            let time = |key: &str| nanoseconds(&connection, text(key));
+            let uuid = u128::from_str_radix(&text("uuid").replace('-', ""), 16).unwrap();
+            connection
+                .execute(
+                    "insert into streams values (null, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                    params![
+                        uuid.to_be_bytes(),
+                        text("collection"),
+                        text("name"),
+                        text("unit"),
+                        text("ingress"),
+                        text("distiller"),
+                        stream["property_version"].as_i64().unwrap(),
+                        time("created"),
+                        time("updated"),
+                    ],
+                )
+                .unwrap();
+            let id = connection.last_insert_rowid();
+            for (key, value) in stream["annotations"].as_object().unwrap() {
+                connection
+                    .execute(
+                        "insert into annotations values (?1, ?2, ?3)",
+                        params![id, key, value.as_str()],
+                    )
+                    .unwrap();
+            }
+            for (major, wall_ns) in [(10, time("created")), (11, time("written"))] {
+                connection
+                    .execute(
+                        "insert into versions values (?1, ?2, ?3)",
+                        params![id, major, wall_ns],
+                    )
+                    .unwrap();
+            }
+        }
+        for retention in list(&fixture, "retention") {
+            connection
+                .execute(
+                    "insert into collection_retention values (?1, ?2, ?3)",
+                    params![
+                        retention["collection"].as_str(),
+                        retention["keep_ns"].as_i64(),
+                        retention["override"].as_bool()
+                    ],
+                )
+                .unwrap();
+        }
+        for table in ["devices", "units"] {
+            for row in list(&fixture, table) {
+                connection
+                    .execute(
+                        &format!("insert into {table} values (?1, ?2, ?3)"),
+                        params![
+                            row["id"].as_i64(),
+                            row["name"].as_str(),
+                            row["fields"].to_string()
+                        ],
+                    )
+                    .unwrap();
+            }
+        }
+        Self { directory }
+    }
+
+    pub(crate) fn database(&self) -> Database {
+        let path = self.directory.path().join("catalog.sqlite");
+        Database::new(format!("file:{}", path.display()))
+    }
+}

@@ -1,0 +1,57 @@
+//! The files of statements: each begins with comments that name it and give its parameters.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up fails where it stands"
+)]
+
+use std::path::PathBuf;
+
+pub(crate) struct Statement {
+    pub(crate) name: String,
+    pub(crate) sql: String,
+    pub(crate) parameters: Vec<String>,
+    /// A part of the message, where it must be refused.
+    pub(crate) refused: Option<String>,
+    /// Refused here, though `PostgreSQL` answers it.
+    pub(crate) is_allowed_there: bool,
+}
+
+pub(crate) fn path(file: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "..", "..", "tests", "sql", file]
+        .iter()
+        .collect()
+}
+
+pub(crate) fn read(file: &str) -> Vec<Statement> {
+    let text = std::fs::read_to_string(path(file)).unwrap();
+    text.split("-- name: ").skip(1).map(parse).collect()
+}
+
+fn parse(block: &str) -> Statement {
+    let mut lines = block.lines();
+    let mut statement = Statement {
+        name: lines.next().unwrap().to_owned(),
+        sql: String::new(),
+        parameters: Vec::new(),
+        refused: None,
+        is_allowed_there: false,
+    };
+    for line in lines {
+        if let Some(message) = line.strip_prefix("-- refused: ") {
+            statement.refused = Some(message.to_owned());
+        } else if line == "-- postgresql: allows" {
+            statement.is_allowed_there = true;
+        } else if let Some((_, text)) = line
+            .strip_prefix("-- $")
+            .and_then(|rest| rest.split_once(": "))
+        {
+            statement.parameters.push(text.to_owned());
+        } else {
+            statement.sql.push_str(line);
+            statement.sql.push('\n');
+        }
+    }
+    statement.sql = statement.sql.trim().to_owned();
+    statement
+}

@@ -1,0 +1,517 @@
+-- Statements that must give the same rows, the same column names and the same JSON on this
+-- project's server as on PostgreSQL 15 with hstore. `-- $1: text` lines are the parameters.
+
+-- name: count_of_a_column
+select count(uuid) from streams
+
+-- name: names_of_a_collection
+-- $1: USEAST_PMU1
+select name from streams where collection = $1::text order by name
+
+-- name: has_an_annotation
+-- $1: phase
+select name, annotations->$1::text as phase from streams where annotations->$1::text is not null order by name
+
+-- name: whole_rows
+-- $1: VPHM
+-- $2: vphm
+select * from streams where name = $1 or name = $2 order by uuid
+
+-- name: distinct_annotation_keys
+-- $1: %
+select distinct(skeys(annotations)) as annotations from streams where collection like $1 order by annotations
+
+-- name: distinct_units
+-- $1: USEAST%
+select distinct(unit) as unit from streams where collection like $1 order by 1
+
+-- name: similar_to_and_annotations
+-- $1: %agave%|%USEAST%
+-- $2: phase
+-- $3: A
+-- $4: B
+select collection, name from streams where collection similar to $1 and annotations->$2 in ($3, $4) order by name
+
+-- name: uuid_in_a_list
+-- $1: 0f1e2d3c-0000-4000-8000-000000000001
+-- $2: A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A05
+select uuid, annotations from streams where uuid in ($1, $2) order by uuid
+
+-- name: uuid_in_constants
+select name from streams where uuid in ('0f1e2d3c-0000-4000-8000-000000000001', '{a0eebc999c0b4ef8bb6d6bb9bd380a05}') order by name
+
+-- name: like_and_equals
+-- $1: %PMU%
+select name, unit from streams where collection like $1 and unit = 'volts' order by name
+
+-- name: annotations_contain
+select name from streams where annotations @> 'phase=>A' order by name
+
+-- name: annotation_exists_ilike_limit
+select name from streams where annotations ? 'phase' and name ilike '%PH%' order by name limit 2 offset 1
+
+-- name: group_by_and_count
+select collection, count(*) from streams group by collection order by count(*) desc, collection
+
+-- name: annotation_as_number
+select name, (annotations->'r')::int as r from streams where (annotations->'r')::int >= 60 order by 1
+
+-- name: uuid_text_concatenation_regex
+select uuid::text, collection || '/' || name as path from streams where name ~ '^[VI]PH' order by path
+
+-- name: split_part_group_by_position
+select split_part(collection, '/', 1), count(*) from streams group by 1 order by 1
+
+-- name: uuid_any_array
+-- $1: {0f1e2d3c-0000-4000-8000-000000000001,ffffffff-ffff-4fff-bfff-ffffffffff08}
+select name from streams where uuid = any($1::uuid[]) order by name
+
+-- name: timestamps_and_intervals
+select name, created_at, last_written - interval '1 day' from streams where last_written > '2024-01-01'::timestamptz - interval '3 months' order by name
+
+-- name: to_char_of_a_truncated_month
+select to_char(date_trunc('month', created_at at time zone 'UTC'), 'YYYY-MM') as month, count(*) from streams group by 1 order by 1
+
+-- name: cte_self_join
+with v as (select collection, name, unit from streams where unit = 'volts'), n as (select collection, count(*) as n from streams group by collection) select v.name, n.n from v join n on v.collection = n.collection order by v.name
+
+-- name: distinct_on
+select distinct on (collection) collection, name from streams order by collection, name desc
+
+-- name: each_key
+select (each(annotations)).key, (each(annotations)).value from streams where name = 'IPHM'
+
+-- name: array_agg_in_order
+select collection, array_agg(name order by name) from streams group by collection order by collection
+
+-- name: timestamp_constant_or_null
+select name from streams where created_at < '2023-06-01'::timestamptz or created_at is null order by name
+
+-- name: filter_and_having
+select collection, count(*) filter (where unit = 'volts'), max(name) from streams group by collection having count(*) > 0 order by collection
+
+-- name: akeys_and_exist
+select akeys(annotations), exist(annotations, 'phase') from streams where collection = 'USEAST_PMU1' order by name
+
+-- name: coalesce_of_an_annotation
+select name, coalesce(annotations->'phase', 'none') from streams order by name
+
+-- name: every_annotation_json
+select uuid, annotations, hstore_to_json(annotations), annotations::text from streams order by uuid
+
+-- name: hstore_any_and_all_keys
+select name, annotations ?| array['r', 'bb'], annotations ?& array['r', 'phase'] from streams order by uuid
+
+-- name: hstore_values
+select name, avals(annotations), annotations -> array['phase', 'r', 'nope'] from streams order by uuid
+
+-- name: hstore_defined
+select name, exist(annotations, 'phase'), defined(annotations, 'phase'), annotations->'phase' is null from streams order by uuid
+
+-- name: hstore_arithmetic
+select annotations || 'zz=>1, phase=>X'::hstore, annotations - 'phase'::text, slice(annotations, array['r', 'phase']) from streams order by uuid
+
+-- name: hstore_contained_and_equal
+select 'phase=>A'::hstore <@ annotations, annotations = 'phase=>A, r=>30', annotations = annotations::text::hstore from streams order by uuid
+
+-- name: hstore_built
+select hstore('a b', 'c"d'), hstore(array['x', 'y'], array['1', null]), hstore('k', null)
+
+-- name: hstore_group_and_distinct
+select distinct annotations from streams where annotations = ''
+
+-- name: svals_in_select
+select svals(annotations) from streams where name = 'IPHM'
+
+-- name: skeys_in_from
+select s.name, k from streams s, skeys(s.annotations) as k where k like 'p%' order by s.name, k
+
+-- name: each_in_from
+select s.name, e.key, e.value from streams s cross join each(s.annotations) as e(key, value) order by s.uuid, e.key
+
+-- name: each_lateral_left_join
+select s.name, e.key from streams s left join lateral each(s.annotations) e on true order by s.uuid, e.key
+
+-- name: group_by_skeys
+select skeys(annotations), count(*) from streams group by 1 order by 2 desc, 1
+
+-- name: unnest_arrays
+select u, u + 1 from unnest('{3,1,2}'::int[]) as u order by u
+
+-- name: unnest_with_ordinality
+select t.x, t.n from unnest(array['b', 'a', null]) with ordinality as t(x, n)
+
+-- name: unnest_in_select
+select unnest(string_to_array(collection, '/')) as part, name from streams where collection like 'agave%' order by name, part
+
+-- name: array_functions
+select array_length(akeys(annotations), 1), cardinality(avals(annotations)), array_to_string(avals(annotations), '|', '-') from streams order by uuid
+
+-- name: array_operators
+select array['a', 'b'] @> array['a'], array['a', 'b'] && array['c'], array['a'] || array['b', null], (array['x', 'y'])[2], array[1, 2] = array[1, 2]
+
+-- name: array_text_forms
+select array['a b', 'c,d', '', 'null', null, 'q"q', 'b\s']::text, '{1, 2,NULL}'::int[], array[true, false], array[1.50, 2], array[]::text[]
+
+-- name: any_operators
+select name, name like any (array['V%', 'I%']), property_version > all ('{0,2}'), name <> all ('{VPHM,IPHM}') from streams order by uuid
+
+-- name: any_with_nulls
+select 'a' = any (array['b', null]), 'a' = any (array['a', null]), 'a' <> all (array['b', null]), 1 = any ('{}'), not 'a' = any (null::text[])
+
+-- name: nulls_sort_last
+select name, annotations->'phase' as phase from streams order by phase, name
+
+-- name: nulls_sort_first_descending
+select name, annotations->'phase' as phase from streams order by annotations->'phase' desc, name
+
+-- name: nulls_first_and_last
+select name from streams order by annotations->'phase' asc nulls first, annotations->'r' desc nulls last, name
+
+-- name: texts_sort_as_bytes
+select name from streams order by name collate "C"
+
+-- name: order_by_expression_not_selected
+select name from streams order by lower(collection), length(name) desc, uuid
+
+-- name: integer_division
+select 7 / 2, -7 / 2, 7 % 3, -7 % 3, 7 / 2.0, 7.0 / 2, 1 / 3.0, 2 * 3.5, 10 / 4::float8
+
+-- name: numbers_in_text
+select 1.50, 1e3, 0.1 + 0.2, 0.1::float8 + 0.2::float8, 1e20::float8, 1e-7::float8, 123456789012345678, -5, 2147483648
+
+-- name: numeric_functions
+select round(2.5), round(-2.5), round(1.2345, 2), trunc(1.999, 1), ceil(1.1), floor(-1.1), abs(-3), mod(7, 3), sign(-2.5), round(2.5::float8), sqrt(2), power(2, 10), 2 ^ 3
+
+-- name: numeric_casts
+select 2.5::int, 3.5::float8::int, '12'::numeric(10, 2), 1.005::numeric(5, 2), 7::bool, true::int, 1::text, 2.50::text, true::text
+
+-- name: sums_and_means
+select sum(property_version), avg(property_version), min(property_version), max(property_version) from streams where property_version < 100
+
+-- name: sums_by_type
+select sum(length(name)), avg(length(name)), sum(property_version / 2.0), sum(property_version::float8), avg(length(name)::float8) from streams
+
+-- name: sum_of_nothing
+select sum(property_version), avg(property_version), count(*), max(name), array_agg(name), string_agg(name, ',') from streams where false
+
+-- name: bigint_sum_is_numeric
+select sum(property_version) from streams
+
+-- name: bool_aggregates
+select bool_and(unit = 'volts'), bool_or(unit = 'volts'), every(name <> '') from streams
+
+-- name: string_agg_in_order
+select unit, string_agg(name, ', ' order by name desc), string_agg(distinct collection, ';') from streams group by unit order by unit
+
+-- name: array_agg_distinct
+select array_agg(distinct unit), array_agg(property_version order by property_version desc), array_agg(uuid order by uuid) from streams
+
+-- name: json_agg_values
+select json_agg(name order by name), json_agg(property_version order by uuid) from streams where collection = 'USEAST_PMU1'
+
+-- name: count_distinct
+select count(distinct unit), count(distinct annotations->'phase'), count(annotations->'phase') from streams
+
+-- name: group_by_annotation
+select annotations->'phase' as phase, count(*) as n from streams group by annotations->'phase' order by n desc, phase
+
+-- name: group_by_alias
+select upper(unit) as u, min(name) from streams group by u order by u
+
+-- name: having_without_group_by
+select count(*) from streams having count(*) > 100
+
+-- name: case_searched
+select name, case when property_version > 5 then 'high' when property_version > 1 then 'mid' end from streams order by uuid
+
+-- name: case_simple
+select name, case unit when 'volts' then 1 when 'amps' then 2 else 0.5 end as k from streams order by uuid
+
+-- name: case_name
+select case when true then 1 else property_version end from streams where name = 'VPHM'
+
+-- name: coalesce_nullif_greatest
+select coalesce(null, unit, 'x'), nullif(unit, ''), greatest(name, unit), least(property_version, 3), greatest(null, 1, 2.5) from streams order by uuid
+
+-- name: is_tests
+select name, (annotations->'phase' = 'A') is true, (annotations->'phase' = 'A') is not true, (annotations->'phase' = 'A') is unknown, annotations->'phase' is distinct from 'A', annotations->'phase' is not distinct from null from streams order by uuid
+
+-- name: three_valued_logic
+select null and false, null or true, not (null::bool), null = 1, 1 in (2, null), 1 not in (2, null), null is null
+
+-- name: between
+select name from streams where property_version between 2 and 4 and name not between 'A' and 'J' order by name
+
+-- name: like_escapes
+select name from streams where name like 'C\_1\%' or name like 'C!_1!%' escape '!' order by name
+
+-- name: like_is_case_sensitive
+select name like 'V%', name ilike 'V%', name not like '%a', name ~~ 'V%', name !~~* 'v%' from streams order by uuid
+
+-- name: ilike_folds_unicode
+select name from streams where name ilike 'GRÖSSE' or name ilike 'GRÖß%'
+
+-- name: regex_operators
+select name, name ~ '^[a-z]', name ~* '^[a-z]', name !~ '\d', name !~* 'vph' from streams order by uuid
+
+-- name: regex_classes
+select name from streams where name ~ '^\w+$' and name ~ '^[[:alpha:]]+$' and not name ~ '[^[:alnum:]]' order by name
+
+-- name: regex_alternatives
+select name from streams where name ~ '(^V|M$)' and name ~* 'v(ph|x)' order by name
+
+-- name: similar_to_forms
+select 'abc' similar to '(a|x)%', 'abc' similar to 'b', 'abc' similar to 'ab_', 'a.c' similar to 'a.c', 'abc' similar to 'a.c', 'x5' similar to 'x[0-9]+', 'abc' not similar to '%d%'
+
+-- name: regexp_functions
+select regexp_replace(collection, '[^/]*/', '<\&>', 'g'), substring(name from '[0-9]+'), substring(collection from '^([^/]+)/'), regexp_match(name, '([A-Z])PH([A-Z])') from streams order by uuid
+
+-- name: text_functions
+select length(name), upper(name), lower(name), initcap(collection), reverse(name), left(name, 2), right(name, 2), left(name, -1), right(name, -1) from streams order by uuid
+
+-- name: more_text_functions
+select trim(both ' ' from '  a  '), ltrim('xxa', 'x'), rtrim('axx', 'x'), btrim(' a '), lpad('5', 3, '0'), rpad('abc', 2), repeat('ab', 3), replace('aXbX', 'X', '--'), strpos('abc', 'c'), position('b' in 'abc'), concat('a', null, 1, true), concat_ws('-', 'a', null, 'b')
+
+-- name: still_more_text_functions
+select substr('abcdef', 2, 3), substring('abcdef' from 3), substring('abcdef' for 2), substring('abcdef' from -1 for 4), overlay('abcdef' placing 'XY' from 2 for 3), translate('abc', 'ab', 'x'), ascii('é'), chr(233), split_part('a/b/c', '/', -1), starts_with('abc', 'ab'), octet_length('é'), to_hex(255)
+
+-- name: concatenation_of_types
+select 'n=' || property_version || ' ' || (unit = 'volts') || ' ' || uuid || ' ' || created_at from streams order by uuid
+
+-- name: quotes_and_dollars
+select 'it''s', E'tab\there', $$dollar 'quoted'$$, 'back\slash', "name" as "Camel Case" from streams where name = 'VPHM'
+
+-- name: unnamed_columns
+select 1, 'a', 1 + 1, true, null, not true, 1::text, 'x'::varchar, now() is not null, name || 'x', (select 1), exists(select 1), array[1] from streams limit 1
+
+-- name: names_of_calls
+select upper('a'), "left"('ab', 1), lower(name)::text, count(*), coalesce(max(unit), ''), '1'::int, cast('2' as bigint), date '2024-01-01', interval '1 day', extract(year from timestamp '2024-01-01'), extract(epoch from interval '1 day') from streams group by name order by name limit 1
+
+-- name: case_folding_of_names
+select NAME, "name" as "Name", S.Unit from STREAMS as S where s.NAME = 'VPHM'
+
+-- name: equal_column_names
+select name, name, unit as name from streams where name = 'VPHM'
+
+-- name: extract_fields
+select extract(year from created_at), extract(month from created_at), extract(day from created_at), extract(hour from created_at), extract(minute from created_at), extract(second from created_at), extract(dow from created_at), extract(isodow from created_at), extract(doy from created_at), extract(week from created_at), extract(isoyear from created_at), extract(quarter from created_at), extract(epoch from created_at), date_part('second', created_at) from streams order by uuid
+
+-- name: extract_small_fields
+select extract(milliseconds from created_at), extract(microseconds from created_at), extract(decade from created_at), extract(century from created_at), extract(millennium from created_at) from streams order by uuid
+
+-- name: date_trunc_fields
+select date_trunc('year', created_at), date_trunc('quarter', created_at), date_trunc('month', created_at), date_trunc('week', created_at), date_trunc('day', created_at), date_trunc('hour', created_at), date_trunc('minute', created_at), date_trunc('second', created_at), date_trunc('decade', created_at), date_trunc('century', created_at) from streams order by uuid
+
+-- name: to_char_patterns
+select to_char(created_at, 'YYYY-MM-DD HH24:MI:SS.US'), to_char(created_at, 'FMDay, FMDD FMMonth YYYY'), to_char(created_at, 'Dy DD Mon YY HH12:MI AM'), to_char(created_at, 'IYYY-"W"IW-ID'), to_char(created_at, 'DDD WW Q MS'), to_char(created_at, 'Month|DAY|mon|dy'), to_char(created_at, 'HH24:MI TZ') from streams order by uuid
+
+-- name: interval_arithmetic
+select interval '1 year 2 months 3 days 04:05:06.7', interval '90 minutes', interval '1 day' * 3, interval '1 month' + interval '2 days', -interval '1 day', interval '1 month' > interval '29 days', interval '1 day 24 hours' = interval '2 days'
+
+-- name: interval_forms
+select interval '1.5 days', interval '-1 day 2 hours', '2 weeks ago'::interval, interval '1 02:03:04', interval '36 hours', interval '1' day, '1 mon'::interval::text, interval '14 months'
+
+-- name: timestamp_arithmetic
+select created_at + interval '1 month', created_at - interval '1 year', last_written - created_at, created_at + 2 * interval '1 hour', created_at at time zone 'UTC' from streams order by uuid
+
+-- name: date_arithmetic
+select created_at::date, created_at::date + 1, created_at::date - date '2023-01-01', created_at::date + interval '1 hour', date '2024-02-29' - interval '1 year', extract(epoch from created_at::date), extract(dow from created_at::date) from streams order by uuid
+
+-- name: timestamp_forms
+select timestamp '2024-01-02 03:04:05.600', timestamptz '2024-01-02 03:04:05+02', '2024-01-02T03:04Z'::timestamptz, '2024-01-02'::date::timestamptz, timestamp '2024-01-02 03:04:05'::date, to_timestamp(1.5), '2024-01-02 03:04:05.123456789'::timestamp, 'infinity'::timestamptz, 'epoch'::timestamptz
+
+-- name: timestamp_texts
+select created_at::text, created_at::date::text, (created_at at time zone 'UTC')::text, last_written || '' from streams order by uuid
+
+-- name: timestamps_compare_with_text
+-- $1: 2024-01-01
+select name from streams where created_at >= $1 and last_written < '2025-01-01' order by name
+
+-- name: dates_compare_with_timestamps
+select name from streams where created_at > date '2024-01-01' order by name
+
+-- name: window_row_number
+select collection, name, row_number() over (partition by collection order by name) from streams order by collection, name
+
+-- name: window_rank
+select name, rank() over (order by unit), dense_rank() over (order by unit), count(*) over (partition by unit), ntile(3) over (order by uuid) from streams order by uuid
+
+-- name: window_lag_lead
+select name, lag(name) over w, lead(name, 2) over w, first_value(name) over w, last_value(name) over w, lag(unit, 1, 'none') over w from streams window w as (order by uuid) order by uuid
+
+-- name: window_sums
+select name, sum(length(name)) over (order by uuid), sum(property_version) over (order by uuid rows between 1 preceding and current row), avg(length(name)) over (partition by unit), string_agg(name, ',') over (order by uuid rows 1 preceding), array_agg(unit) over (order by uuid rows between unbounded preceding and 1 preceding) from streams where property_version < 100 order by uuid
+
+-- name: window_over_aggregate
+select unit, count(*), sum(count(*)) over (order by unit), rank() over (order by count(*) desc, unit) from streams group by unit order by unit
+
+-- name: window_nulls
+select name, row_number() over (order by annotations->'phase', uuid), row_number() over (order by annotations->'phase' desc, uuid) from streams order by uuid
+
+-- name: window_filter
+select name, count(*) filter (where unit = 'volts') over (order by uuid) from streams order by uuid
+
+-- name: union_of_types
+select name from streams where unit = 'volts' union select unit from streams order by 1
+
+-- name: union_of_numbers
+select 1 as n union all select 2.5 union all select null order by n
+
+-- name: union_distinct_numeric
+select count(*) from (select 1.0 as x union select 1.00 union select 2) q
+
+-- name: intersect_and_except
+(select unit from streams intersect select name from streams) union all (select unit from streams except select 'volts') order by unit
+
+-- name: set_precedence
+select 1 union select 2 intersect select 3 order by 1
+
+-- name: values_query
+values (1, 'a'), (2, null), (3, 'c')
+
+-- name: values_in_from
+select t.n, t.s from (values (1, 'x'), (2, 'y')) as t(n, s) where t.n > 1
+
+-- name: subquery_scalar
+select name, (select count(*) from streams t where t.unit = s.unit) as n from streams s order by uuid
+
+-- name: subquery_exists
+select name from streams s where exists (select 1 from streams t where t.unit = s.unit and t.uuid <> s.uuid) order by name
+
+-- name: subquery_not_exists
+select name from streams s where not exists (select * from streams t where t.unit = s.unit and t.uuid <> s.uuid) order by name
+
+-- name: subquery_in
+select name from streams where unit in (select unit from streams group by unit having count(*) > 1) and collection not in (select name from collections where streams > 2) order by name
+
+-- name: subquery_any
+select name from streams where unit = any (select name from units) order by name
+
+-- name: subquery_array
+select array(select name from streams where unit = 'volts' order by name) as names, array(select name from streams where false)
+
+-- name: subquery_in_from
+select q.u, q.n * 2 from (select unit as u, count(*) as n from streams group by unit) q where q.n > 1 order by q.u
+
+-- name: subquery_empty_is_null
+select (select name from streams where name = 'none') is null, (select max(name) from streams)
+
+-- name: cte_chain
+with a as (select unit, count(*) as n from streams group by unit), b(u, n2) as (select unit, n * 10 from a where n > 1) select * from b order by u
+
+-- name: cte_shadows_table
+with streams as (select 1 as x) select * from streams
+
+-- name: joins_inner
+select s.name, u.id, u.fields->>'symbol' as symbol from streams s join units u on s.unit = u.name order by s.uuid
+
+-- name: joins_left
+select s.name, u.id from streams s left join units u on u.name = s.unit order by s.uuid
+
+-- name: joins_right_and_full
+select u.name, count(s.uuid) from streams s right join units u on u.name = s.unit group by u.name order by u.name
+
+-- name: joins_full
+select s.name as stream, d.name as device from streams s full join devices d on d.name = s.name order by 1, 2
+
+-- name: joins_using
+select name, streams, unit from collections join (select collection as name, unit from streams) q using (name) order by name, unit
+
+-- name: joins_cross
+select u.name, d.name from units u cross join devices d order by u.name, d.name
+
+-- name: joins_comma
+select s.name, u.symbol from streams s, (select name, fields->>'symbol' as symbol from units) u where u.name = s.unit order by s.uuid
+
+-- name: tables_collections
+select * from collections order by name
+
+-- name: tables_devices
+select * from devices order by id
+
+-- name: tables_units
+select id, name, fields from units order by id
+
+-- name: jsonb_operators
+select fields->'make', fields->>'make', fields#>>'{nested,bb,1}', fields->'nested'->'a', fields ? 'kv', fields @> '{"make": "SEL"}', jsonb_typeof(fields->'kv'), (fields->>'kv')::numeric from devices order by id
+
+-- name: jsonb_of_annotations
+select hstore_to_json(annotations)->>'phase', hstore_to_jsonb(annotations)->'phase', annotations::jsonb from streams order by uuid
+
+-- name: jsonb_rows
+select d.name, e.key, e.value from devices d, jsonb_each_text(d.fields) e order by d.id, e.key
+
+-- name: limit_parameters
+-- $1: 3
+-- $2: 1
+select name from streams order by uuid limit $1 offset $2
+
+-- name: fetch_first
+select name from streams order by uuid offset 2 rows fetch first 2 rows only
+
+-- name: limit_null
+select count(*) from (select name from streams limit null) q
+
+-- name: parameters_take_types
+-- $1: 2
+-- $2: 2023-06-01
+-- $3: true
+select name from streams where property_version >= $1 and created_at < $2 and (unit = 'volts') is not distinct from $3 order by name
+
+-- name: parameters_in_output
+-- $1: it's
+-- $2: 5
+select $1 as a, $2::int + 1 as b, $1 || '!' as c
+
+-- name: parameter_used_twice
+-- $1: USEAST_PMU1
+select name from streams where collection = $1 and $1 <> '' order by name
+
+-- name: parameter_null_text
+-- $1: NULL
+select $1 = 'NULL', $1 is null
+
+-- name: like_parameter_in_list
+-- $1: vol
+select distinct unit from streams where unit like $1 || '%'
+
+-- name: row_comparison
+select name from streams where (collection, name) = ('USEAST_PMU1', 'VPHM')
+
+-- name: boolean_columns_and_casts
+select 't'::bool, 'off'::boolean, unit = 'volts' as is_volts, not (unit = 'volts'), true and unit = '' from streams order by uuid
+
+-- name: varchar_cuts
+select 'abcdef'::varchar(3), cast(name as varchar(2)), cast('x' as character varying) from streams order by uuid
+
+-- name: distinct_with_order
+select distinct unit, length(unit) from streams order by length(unit), unit
+
+-- name: distinct_on_expression
+select distinct on (split_part(collection, '/', 1)) split_part(collection, '/', 1) as top, name, last_written from streams order by split_part(collection, '/', 1), last_written desc nulls last
+
+-- name: star_of_one_table
+select u.*, s.name as stream from units u join streams s on s.unit = u.name order by s.uuid
+
+-- name: comments_are_read_over
+select /* a comment /* inside */ of one */ count(*) -- and another
+from streams
+
+-- name: public_schema
+select count(*) from public.streams
+
+-- name: not_in_with_null_annotations
+select name from streams where annotations->'phase' not in ('A', 'B') order by name
+
+-- name: order_by_alias_and_case
+select name, property_version as v from streams order by case when unit = 'volts' then 0 else 1 end, v desc, name
+
+-- name: count_over_union
+select count(*) from (select unit from streams union select name from units) as q
+
+-- name: float_output
+select 1::float8, 1.5::float8, 1e15::float8, 123456.789::float8, -0.000012345::float8, 100000000000000::float8, 1e308::float8 * 0.1
+
+-- name: string_to_array_and_back
+select string_to_array('a,,b', ','), string_to_array('a,,b', ',', ''), string_to_array('', ','), array_to_string(string_to_array(name, null), '.') from streams order by uuid
