@@ -515,3 +515,253 @@ select 1::float8, 1.5::float8, 1e15::float8, 123456.789::float8, -0.000012345::f
 
 -- name: string_to_array_and_back
 select string_to_array('a,,b', ','), string_to_array('a,,b', ',', ''), string_to_array('', ','), array_to_string(string_to_array(name, null), '.') from streams order by uuid
+
+-- name: grouped_correlated_subquery
+select unit, (select u.id from units u where u.name = s.unit) as id, count(*) from streams s group by unit order by unit
+
+-- name: alias_before_column_in_order
+select upper(name) as name from streams order by name
+
+-- name: column_before_alias_in_group
+select lower(unit) as unit, count(*) from streams group by unit order by 1, 2
+
+-- name: group_by_more_than_selected
+select count(*) from streams group by collection, unit order by collection, unit
+
+-- name: group_key_inside_expression
+select split_part(collection, '/', 1) || '!' as top, max(length(name)) + 1 from streams group by split_part(collection, '/', 1) order by top
+
+-- name: group_by_grouped_case
+select case when unit = '' then 'none' else unit end as u, count(*) from streams group by case when unit = '' then 'none' else unit end order by count(*) desc, u
+
+-- name: aggregate_orders_rows
+select unit from streams group by unit order by count(*) desc, min(name)
+
+-- name: filter_of_nothing
+select sum(property_version) filter (where false), count(*) filter (where false) from streams
+
+-- name: means_rounded
+select round(avg(length(name)), 2), count(*)::int, count(*) * 100.0 / 7 from streams
+
+-- name: shares_over_window
+select unit, count(*) * 100.0 / sum(count(*)) over () as share from streams group by unit order by unit
+
+-- name: numeric_scales
+select 1.10 * 2.0, 5.00 / 2, 1.5 + 2.25, 10 % 3.3, 12345678901234567890, 0.00001, 100.0 / 3, 1 / 7.0, 2.0 / 3000000
+
+-- name: numeric_equality
+select 1.0 = 1.00, 1.0 is distinct from 1.00, 1.10 in (1.1, 2), 2.5 > 2, 2.5::float8 = 2.5, nullif(1.0, 1.00), greatest(1.50, 1.5, 2)
+
+-- name: numeric_group
+select x, count(*) from (values (1.0), (1.00), (2.50)) as t(x) group by x order by x
+
+-- name: negative_zero_and_signs
+select -(0::float8), - 2 + 3, -(-5), +5, 5 - -5
+
+-- name: powers_go_left
+select 2 ^ 3 ^ 2, (-2) ^ 2, 2 * 3 % 4, 1 + 2 * 3 - 4 / 2
+
+-- name: operator_precedence
+select name || 'x' like 'V%x', name like 'V' || '%', 'a' || 1 + 2, not true = false, unit is null = false, 'a' || 'b' = 'ab', not annotations ? 'phase', annotations->'phase' || '-' || (annotations->'r') from streams order by uuid
+
+-- name: and_or_precedence
+select name from streams where annotations->'phase' = 'A' or annotations ? 'r' and unit = 'volts' order by name
+
+-- name: text_order_of_numbers
+select name from streams where annotations->'r' > '2' order by annotations->'r', name
+
+-- name: annotation_arithmetic
+select (annotations->'r')::numeric / 7, (annotations->'r')::float / 7, (annotations->'r')::bigint * 2, coalesce(annotations->'r', '0')::int from streams where annotations ? 'r' order by uuid
+
+-- name: casts_of_text
+select '5'::text::int, '1e3'::float8::int, ' 5 '::int, cast(null as int), null::text is null, null as n, 't'::text::bool, '{"a": 1}'::jsonb, '[1, "x", null]'::jsonb
+
+-- name: date_trunc_of_a_date
+select date_trunc('month', date '2024-02-29'), date_trunc('day', timestamp '2024-02-29 12:00'), date_part('year', date '2024-02-29')
+
+-- name: epoch_as_nanoseconds
+select extract(epoch from created_at)::bigint * 1000000000, (extract(epoch from created_at) * 1000)::bigint from streams order by uuid
+
+-- name: timestamp_as_text_pattern
+select name from streams where created_at::text like '2023%' and created_at between '2023-01-01' and '2023-12-31 23:59:59' order by name
+
+-- name: extremes_of_times
+select max(created_at), min(created_at::date), max(last_written - created_at), count(distinct created_at::date) from streams
+
+-- name: arrays_of_types
+select array_agg(created_at order by uuid), array_agg(unit = 'volts' order by uuid), array_agg(property_version order by uuid), array_agg(created_at::date order by uuid), array_agg(length(name)::float8 / 2 order by uuid) from streams where collection = 'USEAST_PMU1'
+
+-- name: json_of_types
+select to_json(name), to_json(created_at), to_json(annotations), to_json(property_version), json_agg(created_at) over (order by uuid) from streams where collection = 'USEAST_PMU1' order by uuid
+
+-- name: json_agg_of_types
+select json_agg(annotations order by uuid), json_agg(unit = 'volts' order by uuid), json_agg(annotations->'phase' order by uuid) from streams where collection = 'USEAST_PMU1'
+
+-- name: string_agg_of_two_orders
+select string_agg(name, ',' order by unit, name desc), string_agg(distinct unit, '|' order by unit desc) from streams
+
+-- name: generator_in_a_subquery
+select k, count(*) from (select skeys(annotations) as k, unit from streams) q where k in ('phase', 'r') group by k order by k
+
+-- name: generator_with_distinct_and_limit
+select distinct skeys(annotations) as k from streams where unit = 'volts' order by k desc limit 3
+
+-- name: generator_without_tables
+select skeys('b=>1, a=>2'::hstore), 'x' as y
+
+-- name: generator_in_a_cte
+with pairs as (select uuid, (each(annotations)).key as k, (each(annotations)).value as v from streams) select k, string_agg(v, ',' order by uuid) from pairs group by k having count(*) > 1 order by k
+
+-- name: unions_in_parentheses
+(select name from streams order by uuid limit 1) union all (select name from streams order by uuid desc limit 1) order by 1
+
+-- name: union_takes_types
+select '2024-01-01' as t union all select created_at from streams where name = 'VPHM' union all select null order by t
+
+-- name: union_of_integers_and_numerics
+select n from (select 1 as n union all select 2.50 union all select 3000000000) q order by n desc
+
+-- name: union_removes_duplicates
+select unit, property_version > 1 from streams union select unit, property_version > 1 from streams order by 1, 2
+
+-- name: values_with_types
+values (date '2024-01-01', 1.5, 'x'), (null, 2, null)
+
+-- name: array_parameter_without_cast
+-- $1: {volts,"a b",NULL}
+select name from streams where unit = any($1) order by name
+
+-- name: array_parameter_texts
+-- $1: {volts,deg}
+-- $2: a,b
+select name, string_to_array($2, ',') from streams where unit = any($1::text[]) order by name
+
+-- name: hstore_parameters
+-- $1: phase=>A
+-- $2: r
+-- $3: 60
+select name from streams where annotations @> $1 and annotations @> hstore($2, $3)
+
+-- name: hstore_equality_parameter
+-- $1: "r"=>"30", "phase"=>"A"
+select name from streams where annotations = $1
+
+-- name: uuid_text_and_order
+select uuid::text from streams where uuid::text like 'a0%' and uuid > 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a04' order by uuid desc
+
+-- name: joins_on_uuid
+select a.name, b.name from streams a join streams b on a.uuid < b.uuid and a.unit = b.unit order by a.uuid, b.uuid
+
+-- name: any_of_a_subquery_array
+select name from streams where name = any (array(select name from streams where unit = 'volts')) order by name
+
+-- name: not_in_subquery_with_nulls
+select name from streams where annotations->'r' not in (select annotations->'r' from streams where unit = 'volts') order by name
+
+-- name: correlated_twice
+select name from streams s where property_version = (select max(property_version) from streams t where t.collection = s.collection and exists (select 1 from streams v where v.unit = t.unit and v.uuid <> s.uuid)) order by name
+
+-- name: window_in_a_subquery
+select name from (select name, row_number() over (partition by collection order by uuid desc) as r from streams) q where r = 1 order by name
+
+-- name: window_frames
+select name, count(*) over (order by unit range between unbounded preceding and current row), count(*) over (order by unit groups between 1 preceding and 1 following), last_value(name) over (order by uuid rows between current row and unbounded following), nth_value(name, 2) over (order by uuid) from streams order by uuid
+
+-- name: window_ranks
+select name, percent_rank() over (order by unit), cume_dist() over (order by unit) from streams order by uuid
+
+-- name: window_min_max
+select name, min(name) over (partition by unit), max(property_version) over (order by uuid rows 1 preceding), bool_or(unit = 'amps') over (order by uuid) from streams order by uuid
+
+-- name: distinct_on_with_limit
+select distinct on (unit) unit, name, property_version from streams order by unit, property_version desc, name limit 3
+
+-- name: distinct_on_with_groups
+select distinct on (unit) unit, collection, count(*) from streams group by unit, collection order by unit, count(*) desc, collection
+
+-- name: escape_strings
+select E'\x41\u00e9\n\\', U&'\0041\00e9'
+
+-- name: quoted_names
+select 1 as "a""b", 2 as "select", 3 as "Ü"
+
+-- name: all_and_limit_zero
+select all name from streams limit 0
+
+-- name: intervals_in_output
+select last_written - created_at as age, interval '2 years -1 month', interval '-00:00:01.5', interval '100 hours', created_at - created_at from streams order by uuid
+
+-- name: interval_sort
+select i from (values (interval '1 month'), (interval '29 days'), (interval '31 days'), (interval '-1 day'), (null)) as t(i) order by i desc
+
+-- name: interval_fields
+select extract(day from interval '40 days 25:00:00'), extract(hour from interval '40 days 25:00:00'), extract(epoch from interval '1 month 1.5 seconds'), extract(year from interval '14 months'), date_part('minute', interval '90 minutes')
+
+-- name: now_is_later
+select now() - created_at > interval '1 day', current_timestamp >= now(), current_date > date '2020-01-01' from streams where name = 'VPHM'
+
+-- name: substring_without_match
+select substring('abc' from 'x+'), substring('foobar' from 'o(.)b'), substring('abc', 2), substr('abc', 0, 2), left('abc', 10), split_part('a', '/', 2)
+
+-- name: text_edges
+select lpad('abc', 2), rpad('a', 3, 'xy'), lpad('a', 3, ''), repeat('a', 0), repeat('a', -1), replace('aaa', 'a', ''), initcap('hello wORLD-foo bar_baz'), upper('straße ǆ'), lower('ÀÉ İ'), reverse('añb'), trim(leading 'x' from 'xxax'), trim(trailing ' ' from 'a  ')
+
+-- name: concat_types
+select concat(created_at, '|', unit = 'volts', '|', property_version, '|', 1.50, '|', annotations) from streams where collection = 'USEAST_PMU1' order by uuid
+
+-- name: array_output
+select akeys(annotations)::text, avals(annotations)::text from streams order by uuid
+
+-- name: hstore_text_forms
+select 'a=>1, b=>NULL, "c d"=>"x\"y", e=>""'::hstore, 'a=>1,a=>1'::hstore, ''::hstore, hstore_to_array('a=>1, b=>NULL'::hstore)
+
+-- name: hstore_sort_order
+select skeys('bb=>1, a=>2, ccc=>3, "é"=>4, B=>5'::hstore)
+
+-- name: hstore_minus
+select 'a=>1, b=>2, c=>3'::hstore - array['a', 'c'], 'a=>1, b=>2'::hstore - 'a=>1, b=>3'::hstore, 'a=>1'::hstore || 'a=>2, b=>3'::hstore
+
+-- name: count_of_expressions
+select count(nullif(unit, '')), count(distinct lower(name)), count(1), count(null) from streams
+
+-- name: boolean_sort_and_group
+select unit = 'volts' as v, count(*) from streams group by 1 order by 1 desc
+
+-- name: case_with_null_and_types
+select case when unit = 'volts' then 1 when unit = 'amps' then 2.5 else null end as x, case unit when 'volts' then created_at end as t from streams order by uuid
+
+-- name: regex_dot_and_anchors
+select E'a\nb' ~ 'a.b', E'a\nb' ~ '^b', E'a\nb' ~ 'a$', 'aB' ~ '(?i)ab', 'a.b' ~ 'a\.b', 'foo bar' ~ '\mbar\M', 'foobar' ~ '\ybar', 'a]' ~ '[]]', 'x-y' ~ '[a-]', 'tab	x' ~ '\t'
+
+-- name: regexp_replace_forms
+select regexp_replace('foobarbaz', 'b..', 'X'), regexp_replace('foobarbaz', 'b(..)', 'X\1Y', 'g'), regexp_replace('ABC', 'b', 'x', 'i'), regexp_split_to_array('a1b22c', '[0-9]+'), regexp_match('abc', 'x')
+
+-- name: similar_to_more
+select 'abc' similar to 'a%', 'a%c' similar to 'a\%c', 'ab' similar to '(a|b){2}', 'a_c' similar to 'a!_c' escape '!', 'a^b$' similar to 'a^b$', 'foo/bar' similar to '%/(bar|baz)'
+
+-- name: like_more
+select 'a\b' like 'a\\b', 'ab' like 'a%b%', '' like '%', '' like '_', 'abc' like '%b%c', 'aXbXc' like 'a%X_', null like 'a'
+
+-- name: collections_join
+select c.name, c.streams, s.name from collections c left join streams s on s.collection = c.name and s.unit = 'volts' where c.streams > 1 or c.override_per_stream is not null order by 1, 3
+
+-- name: retention_as_interval
+select name, remove_older_than_ns / 3600000000000 as hours from collections where remove_older_than_ns is not null order by name
+
+-- name: star_and_more
+select s.*, 1 as one from (select name, unit from streams where unit = 'volts') s order by name
+
+-- name: nested_ctes
+with a as (with b as (select name, unit from streams) select unit, count(*) as n from b group by unit) select n, count(*) from a group by n order by n
+
+-- name: cte_in_a_subquery
+select name from streams where unit in (with u as (select name from units) select name from u) order by name
+
+-- name: exists_name
+select exists (select 1 from streams where unit = 'nope'), not exists (select 1), (select max(property_version) from streams where unit = 'volts') as m
+
+-- name: offset_alone
+select name from streams order by uuid offset 6
+
+-- name: in_with_numbers_and_types
+select name from streams where property_version in (1, 2.0, 3) and property_version::text in ('1', '3') order by name

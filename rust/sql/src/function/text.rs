@@ -179,7 +179,11 @@ pub(super) fn upper(text: &str) -> String {
 }
 
 pub(super) fn lower(text: &str) -> String {
-    text.chars().map(|c| single(c.to_lowercase(), c)).collect()
+    text.chars()
+        // The only letter whose small form is longer.
+        .map(|c| if c == 'İ' { 'I' } else { c })
+        .map(|c| single(c.to_lowercase(), c))
+        .collect()
 }
 
 fn initcap(text: &str) -> String {

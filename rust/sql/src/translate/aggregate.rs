@@ -355,6 +355,7 @@ impl Translator<'_> {
             "string_agg" => self.string_agg(operand, second, is_distinct, &order),
             "json_agg" => {
                 self.refuse_if(is_distinct, "json_agg(distinct ...)")?;
+                self.refuse_if(matches!(kind, Type::Array(_)), "json_agg of arrays")?;
                 let argument = format!("{}({})", json_name(kind), operand.sql);
                 Ok(Called::new(simple("pg_json_agg", &argument), Type::Json))
             }

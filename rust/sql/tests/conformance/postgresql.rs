@@ -89,11 +89,11 @@ fn rows() -> String {
                 format!(" || hstore({}, {value})", quoted(key))
             })
             .collect();
-        let _infallible = write!(
+        let _infallible = writeln!(
             sql,
             "insert into streams (uuid, collection, name, unit, ingress, distiller, \
              property_version, annotations, created_at, updated_at, last_written) values \
-             ({}, {}, {}, {}, {}, {}, {}, ''::hstore{}, {}, {}, {});\n",
+             ({}, {}, {}, {}, {}, {}, {}, ''::hstore{}, {}, {}, {});",
             text(stream, "uuid"),
             text(stream, "collection"),
             text(stream, "name"),
@@ -108,9 +108,9 @@ fn rows() -> String {
         );
     }
     for row in list(&fixture, "retention") {
-        let _infallible = write!(
+        let _infallible = writeln!(
             sql,
-            "insert into retention values ({}, {}, {});\n",
+            "insert into retention values ({}, {}, {});",
             text(row, "collection"),
             row["keep_ns"],
             row["override"]
@@ -118,9 +118,9 @@ fn rows() -> String {
     }
     for table in ["devices", "units"] {
         for row in list(&fixture, table) {
-            let _infallible = write!(
+            let _infallible = writeln!(
                 sql,
-                "insert into {table} values ({}, {}, {});\n",
+                "insert into {table} values ({}, {}, {});",
                 row["id"],
                 text(row, "name"),
                 quoted(&row["fields"].to_string())
