@@ -13,7 +13,7 @@ mod inserts;
 use std::sync::Arc;
 
 use faults::{Fault, Loss, Machine, MachineCatalog};
-use inserts::{Contents, Known, STREAMS, batch, check, create, open, pairs, read, work};
+use inserts::{Contents, Known, Life, STREAMS, batch, check, create, pairs, read};
 use pingthings_storage::{Durability, Engine, Error, NewStream};
 use pingthings_types::{MergePolicy, TimeRange};
 use uuid::Uuid;
@@ -21,46 +21,41 @@ use uuid::Uuid;
 /// Runs until the fault has done its work, restarts, checks, goes on, restarts, checks.
 ///
 /// Gives the number of operations.
-fn run(fault: Fault, loss: Loss, durability: Durability) -> usize {
+fn run(life: Life, fault: Fault, loss: Loss) -> usize {
     let machine = Machine::new(fault);
     let mut known = <[Known; 2]>::default();
     {
         let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
-        let engine = open(Arc::clone(&machine) as _, catalog, durability).unwrap();
+        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         if create(&engine) {
-            work(&engine, &mut known, 0..30);
+            life.work(&engine, &mut known, 0..30);
         }
     }
     let (blocks, catalog) = machine.restart(loss);
     {
-        let engine = open(
-            Arc::clone(&blocks) as _,
-            Arc::clone(&catalog) as _,
-            durability,
-        )
-        .unwrap_or_else(|error| panic!("{fault:?} {loss:?}: {error}"));
+        let engine = life
+            .open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _)
+            .unwrap_or_else(|error| panic!("{life:?} {fault:?} {loss:?}: {error}"));
         if engine.version(STREAMS[0]).is_err() || engine.version(STREAMS[1]).is_err() {
             return machine.count();
         }
         check(&engine, &known, matches!(fault, Fault::Power(_)));
-        work(&engine, &mut known, 30..50);
+        life.work(&engine, &mut known, 30..50);
     }
-    let engine = open(blocks, catalog, durability).unwrap();
+    let engine = life.open(blocks, catalog).unwrap();
     check(&engine, &known, false);
     machine.count()
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_fails() {
-    let all = run(
-        Fault::Power(usize::MAX),
-        Loss::Everything,
-        Durability::Synced,
-    );
-    assert!(all > 60, "{all} operations are too few to fail");
-    for at in 0..all {
-        for loss in Loss::ALL {
-            run(Fault::Power(at), loss, Durability::Synced);
+    for life in Life::all(Durability::Synced) {
+        let all = run(life, Fault::Power(usize::MAX), Loss::Everything);
+        assert!(all > 50, "{all} operations are too few to fail");
+        for at in 0..all {
+            for loss in Loss::ALL {
+                run(life, Fault::Power(at), loss);
+            }
         }
     }
 }
@@ -68,15 +63,13 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
 #[test]
 fn nothing_acknowledged_is_lost_when_an_operation_fails() {
     const NEVER: usize = usize::MAX;
-    let all = run(
-        Fault::Once(NEVER, NEVER),
-        Loss::Everything,
-        Durability::Synced,
-    );
-    for at in 0..all {
-        for later in [3, 8, 21, NEVER] {
-            for loss in Loss::ALL {
-                run(Fault::Once(at, later), loss, Durability::Synced);
+    for life in Life::all(Durability::Synced) {
+        let all = run(life, Fault::Once(NEVER, NEVER), Loss::Everything);
+        for at in 0..all {
+            for later in [3, 8, 21, NEVER] {
+                for loss in Loss::ALL {
+                    run(life, Fault::Once(at, later), loss);
+                }
             }
         }
     }
@@ -125,13 +118,13 @@ fn state(engine: &Engine) -> Option<Contents> {
 }
 
 /// Each step is there or not; gives the number of operations.
-fn live(at: usize, loss: Loss) -> usize {
+fn live(life: Life, at: usize, loss: Loss) -> usize {
     let machine = Machine::new(Fault::Power(at));
     let mut list = Some(Contents::new());
     let mut before = list.clone();
     {
         let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
-        let engine = open(Arc::clone(&machine) as _, catalog, Durability::Synced).unwrap();
+        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         if !create(&engine) {
             return machine.count();
         }
@@ -146,23 +139,24 @@ fn live(at: usize, loss: Loss) -> usize {
     }
     let (blocks, catalog) = machine.restart(loss);
     for _ in 0..2 {
-        let engine = open(
-            Arc::clone(&blocks) as _,
-            Arc::clone(&catalog) as _,
-            Durability::Synced,
-        );
+        let engine = life.open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _);
         let found = state(&engine.unwrap());
-        assert!(found == before || found == list, "{at} {loss:?}: {found:?}");
+        assert!(
+            found == before || found == list,
+            "{life:?} {at} {loss:?}: {found:?}"
+        );
     }
     machine.count()
 }
 
 #[test]
 fn a_delete_is_done_as_a_whole_or_not_at_all() {
-    let all = live(usize::MAX, Loss::Everything);
-    for at in 0..all {
-        for loss in Loss::ALL {
-            live(at, loss);
+    for life in Life::all(Durability::Synced) {
+        let all = live(life, usize::MAX, Loss::Everything);
+        for at in 0..all {
+            for loss in Loss::ALL {
+                live(life, at, loss);
+            }
         }
     }
 }
@@ -170,27 +164,30 @@ fn a_delete_is_done_as_a_whole_or_not_at_all() {
 /// A dead process loses nothing of a relaxed journal either.
 #[test]
 fn a_relaxed_journal_survives_a_dead_process() {
-    let all = run(Fault::Power(usize::MAX), Loss::Nothing, Durability::Relaxed);
-    for at in 0..all {
-        run(Fault::Power(at), Loss::Nothing, Durability::Relaxed);
+    for life in Life::all(Durability::Relaxed) {
+        let all = run(life, Fault::Power(usize::MAX), Loss::Nothing);
+        for at in 0..all {
+            run(life, Fault::Power(at), Loss::Nothing);
+        }
     }
 }
 
 /// What a power failure leaves of relaxed inserts; gives the number of operations.
-fn relax(at: usize, loss: Loss) -> usize {
+fn relax(life: Life, at: usize, loss: Loss) -> usize {
     let machine = Machine::new(Fault::Power(at));
     let mut known = <[Known; 2]>::default();
     {
         let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
-        let engine = open(Arc::clone(&machine) as _, catalog, Durability::Relaxed).unwrap();
+        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         if !create(&engine) {
             return machine.count();
         }
-        work(&engine, &mut known, 0..30);
+        life.work(&engine, &mut known, 0..30);
     }
     let (blocks, catalog) = machine.restart(loss);
-    let engine = open(blocks, catalog, Durability::Relaxed)
-        .unwrap_or_else(|error| panic!("{at} {loss:?}: {error}"));
+    let engine = life
+        .open(blocks, catalog)
+        .unwrap_or_else(|error| panic!("{life:?} {at} {loss:?}: {error}"));
     for (uuid, known) in STREAMS.into_iter().zip(&known) {
         let found = read(&engine, uuid, 0);
         let batches = known.acknowledged.iter().chain(known.failed.first());
@@ -202,7 +199,7 @@ fn relax(at: usize, loss: Loss) -> usize {
                 expected.clone()
             }))
             .any(|beginning| beginning == found);
-        assert!(is_beginning, "{at} {loss:?}: {found:?}");
+        assert!(is_beginning, "{life:?} {at} {loss:?}: {found:?}");
         for (major, contents) in &known.versions {
             assert_eq!(&read(&engine, uuid, *major), contents, "version {major}");
         }
@@ -212,10 +209,12 @@ fn relax(at: usize, loss: Loss) -> usize {
 
 #[test]
 fn a_relaxed_journal_loses_only_its_end_when_the_power_fails() {
-    let all = relax(usize::MAX, Loss::Everything);
-    for at in 0..all {
-        for loss in Loss::ALL {
-            relax(at, loss);
+    for life in Life::all(Durability::Relaxed) {
+        let all = relax(life, usize::MAX, Loss::Everything);
+        for at in 0..all {
+            for loss in Loss::ALL {
+                relax(life, at, loss);
+            }
         }
     }
 }
@@ -232,12 +231,12 @@ fn add_victim(engine: &Engine, first: i64) {
 }
 
 /// The same with a stream that is obliterated, whose room is reclaimed before and after the fault.
-fn run_reclaiming(fault: Fault, loss: Loss) -> usize {
+fn run_reclaiming(life: Life, fault: Fault, loss: Loss) -> usize {
     let machine = Machine::new(fault);
     let mut known = <[Known; 2]>::default();
     {
         let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
-        let engine = open(Arc::clone(&machine) as _, catalog, Durability::Synced).unwrap();
+        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         let victim = NewStream {
             uuid: VICTIM,
             collection: "crash/victim".to_owned(),
@@ -246,24 +245,21 @@ fn run_reclaiming(fault: Fault, loss: Loss) -> usize {
         if create(&engine) && engine.create(victim).is_ok() {
             for round in 0..3 {
                 add_victim(&engine, round * 10);
-                work(&engine, &mut known, round * 8..(round + 1) * 8);
+                life.work(&engine, &mut known, round * 8..(round + 1) * 8);
             }
             let _ = engine.obliterate(VICTIM);
             let done = engine.compact(&mut |_| {});
-            if let (Ok(done), Fault::Power(usize::MAX)) = (done, fault) {
+            if let (Ok(done), Fault::Power(usize::MAX), 0) = (done, fault, life.seed) {
                 assert!(done.rewritten > 0 && done.removed > 0, "{done:?}");
             }
-            work(&engine, &mut known, 24..30);
+            life.work(&engine, &mut known, 24..30);
         }
     }
     let (blocks, catalog) = machine.restart(loss);
     for _ in 0..2 {
-        let engine = open(
-            Arc::clone(&blocks) as _,
-            Arc::clone(&catalog) as _,
-            Durability::Synced,
-        )
-        .unwrap_or_else(|error| panic!("{fault:?} {loss:?}: {error}"));
+        let engine = life
+            .open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _)
+            .unwrap_or_else(|error| panic!("{life:?} {fault:?} {loss:?}: {error}"));
         if STREAMS
             .into_iter()
             .any(|uuid| engine.version(uuid).is_err())
@@ -282,12 +278,14 @@ fn run_reclaiming(fault: Fault, loss: Loss) -> usize {
 
 #[test]
 fn reclaiming_costs_nothing_that_is_needed() {
-    let all = run_reclaiming(Fault::Power(usize::MAX), Loss::Everything);
-    assert!(all > 100, "{all} operations are too few to fail");
-    for at in 0..all {
-        for loss in Loss::ALL {
-            run_reclaiming(Fault::Power(at), loss);
+    for life in Life::all(Durability::Synced) {
+        let all = run_reclaiming(life, Fault::Power(usize::MAX), Loss::Everything);
+        assert!(all > 100, "{all} operations are too few to fail");
+        for at in 0..all {
+            for loss in Loss::ALL {
+                run_reclaiming(life, Fault::Power(at), loss);
+            }
+            run_reclaiming(life, Fault::Once(at, usize::MAX), Loss::Nothing);
         }
-        run_reclaiming(Fault::Once(at, usize::MAX), Loss::Nothing);
     }
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use pingthings_storage::{
@@ -15,20 +16,46 @@ pub(crate) const STREAMS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
 /// An insert brings this many points, at times of its own.
 pub(crate) const BATCH: i64 = 9;
 
-pub(crate) fn open(
-    blocks: Arc<dyn Blocks>,
-    catalog: Arc<dyn Catalog>,
-    durability: Durability,
-) -> Result<Engine, Error> {
-    let options = Options {
-        durability,
-        buffer_points: 40,
-        segment_bytes: 700,
-        journal_file_bytes: 700,
-        journal_files: u32::MAX,
-        ..Options::default()
-    };
-    Engine::open(blocks, catalog, Arc::new(ManualClock::new(0)), options)
+/// How an engine is opened and written to; each seed does it another way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Life {
+    pub(crate) durability: Durability,
+    pub(crate) seed: u8,
+}
+
+impl Life {
+    /// One life, or many where there is time.
+    pub(crate) fn all(durability: Durability) -> impl Iterator<Item = Self> {
+        let is_long = std::env::var_os("STORAGE_LONG").is_some();
+        let seeds = if is_long { 0..8 } else { 0..1 };
+        seeds.map(move |seed| Self { durability, seed })
+    }
+
+    pub(crate) fn open(
+        self,
+        blocks: Arc<dyn Blocks>,
+        catalog: Arc<dyn Catalog>,
+    ) -> Result<Engine, Error> {
+        let options = Options {
+            durability: self.durability,
+            buffer_points: 40 + usize::from(self.seed) * 37 % 90,
+            segment_bytes: 700 + u64::from(self.seed) * 911 % 3_000,
+            journal_file_bytes: 700 + u64::from(self.seed) * 577 % 2_000,
+            journal_files: u32::MAX,
+            ..Options::default()
+        };
+        Engine::open(blocks, catalog, Arc::new(ManualClock::new(0)), options)
+    }
+
+    /// Inserts and flushes for as long as there are numbers.
+    pub(crate) fn work(self, engine: &Engine, known: &mut [Known; 2], numbers: Range<i64>) {
+        let (turn, rest) = (i64::from(self.seed), 7 - i64::from(self.seed) % 5);
+        for number in numbers {
+            let at = usize::from((number + turn) % 3 == 0);
+            let is_flushed = number % rest == rest - 1;
+            insert(engine, STREAMS[at], &mut known[at], number, is_flushed);
+        }
+    }
 }
 
 pub(crate) fn batch(number: i64) -> Points {
@@ -72,33 +99,28 @@ pub(crate) struct Known {
     pub(crate) versions: BTreeMap<u64, Contents>,
 }
 
-/// Inserts and flushes for as long as there are numbers.
-pub(crate) fn work(engine: &Engine, known: &mut [Known; 2], numbers: std::ops::Range<i64>) {
-    for number in numbers {
-        let at = usize::from(number % 3 == 0);
-        let (uuid, known) = (STREAMS[at], &mut known[at]);
-        match engine.insert(uuid, batch(number), MergePolicy::Never) {
-            Ok(version) => {
-                known.acknowledged.push(number);
-                known.last = Some(version);
-            }
-            Err(error) => {
-                known.failed.push(number);
-                known.errors.push(error);
-            }
+fn insert(engine: &Engine, uuid: Uuid, known: &mut Known, number: i64, is_flushed: bool) {
+    match engine.insert(uuid, batch(number), MergePolicy::Never) {
+        Ok(version) => {
+            known.acknowledged.push(number);
+            known.last = Some(version);
         }
-        if number % 7 == 6 {
-            match engine.flush(uuid) {
-                Ok(version) => known.last = Some(version),
-                Err(error) => known.errors.push(error),
-            }
+        Err(error) => {
+            known.failed.push(number);
+            known.errors.push(error);
         }
-        if let Some(version) = known.last {
-            known
-                .versions
-                .entry(version.major)
-                .or_insert_with(|| read(engine, uuid, version.major));
+    }
+    if is_flushed {
+        match engine.flush(uuid) {
+            Ok(version) => known.last = Some(version),
+            Err(error) => known.errors.push(error),
         }
+    }
+    if let Some(version) = known.last {
+        known
+            .versions
+            .entry(version.major)
+            .or_insert_with(|| read(engine, uuid, version.major));
     }
 }
 
