@@ -8,14 +8,11 @@
     reason = "a test fails by panicking and its numbers are small"
 )]
 
-use std::collections::BTreeMap;
 use std::process::id;
 use std::sync::Arc;
 use std::thread;
 
-use pingthings_storage::{
-    Engine, Error, ManualClock, NewStream, Options, Snapshot, StreamQuery, SystemClock,
-};
+use pingthings_storage::{Engine, Error, ManualClock, NewStream, Options, Snapshot, SystemClock};
 use pingthings_types::{
     MAX_INSERT_TIME, MAX_TIME, MIN_TIME, MergePolicy, Points, TimeRange, Version,
 };
@@ -27,19 +24,17 @@ fn engine() -> Engine {
     Engine::in_memory(Arc::new(ManualClock::new(0)), Options::default()).unwrap()
 }
 
-fn stream(uuid: Uuid, collection: &str, tags: &[(&str, &str)]) -> NewStream {
-    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
+fn stream(uuid: Uuid, collection: &str) -> NewStream {
     NewStream {
         uuid,
         collection: collection.to_owned(),
-        tags: tags.iter().map(own).collect(),
-        annotations: BTreeMap::new(),
+        ..NewStream::default()
     }
 }
 
 fn with_stream() -> Engine {
     let engine = engine();
-    engine.create(stream(STREAM, "a/b", &[])).unwrap();
+    engine.create(stream(STREAM, "a/b")).unwrap();
     engine
 }
 
@@ -79,7 +74,7 @@ fn a_directory_has_one_engine_at_a_time() {
         panic!("a second engine opened the directory");
     };
     assert_eq!((path.as_path(), pid), (directory.path(), id().to_string()));
-    first.create(stream(STREAM, "a", &[])).unwrap();
+    first.create(stream(STREAM, "a")).unwrap();
     insert(&first, &[(1, 2.0)]).unwrap();
     first.close().unwrap();
     drop(first);
@@ -127,7 +122,7 @@ fn a_closed_engine_refuses_and_its_snapshots_go_on() {
     assert!(matches!(engine.version(STREAM), Err(Error::Closed)));
     assert!(matches!(engine.snapshot(STREAM, 0), Err(Error::Closed)));
     assert!(matches!(engine.collections(""), Err(Error::Closed)));
-    let other = stream(Uuid::from_u128(8), "a", &[]);
+    let other = stream(Uuid::from_u128(8), "a");
     assert!(matches!(engine.create(other), Err(Error::Closed)));
     assert_eq!(read(&snapshot), [(1, 2.0)]);
 }
@@ -143,7 +138,7 @@ fn an_unknown_stream_is_404_everywhere() {
     assert_eq!(code(engine.snapshot(STREAM, 0)), 404);
     assert_eq!(code(engine.snapshot(STREAM, 11)), 404);
     // Having been asked for, it can still be created.
-    engine.create(stream(STREAM, "a", &[])).unwrap();
+    engine.create(stream(STREAM, "a")).unwrap();
     assert_eq!(engine.version(STREAM).unwrap().major, 10);
 }
 
@@ -259,72 +254,6 @@ fn nearest_is_inclusive_forward_and_exclusive_backward() {
 }
 
 #[test]
-fn a_stream_is_created_once() {
-    let engine = engine();
-    let tags = [("name", "v"), ("unit", "V")];
-    engine.create(stream(STREAM, "a", &tags)).unwrap();
-    assert_eq!(code(engine.create(stream(STREAM, "b", &[]))), 417);
-    let other = Uuid::from_u128(8);
-    assert_eq!(code(engine.create(stream(other, "a", &tags))), 418);
-    engine
-        .create(stream(other, "a", &[("name", "v"), ("unit", "A")]))
-        .unwrap();
-    let found = engine.stream(other).unwrap();
-    let expected = [
-        ("distiller", ""),
-        ("ingress", ""),
-        ("name", "v"),
-        ("unit", "A"),
-    ];
-    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    assert_eq!(found.tags, BTreeMap::from(expected));
-    assert_eq!(
-        (found.property_version, found.collection.as_str()),
-        (1, "a")
-    );
-}
-
-#[test]
-fn lookups_take_every_character_literally() {
-    let engine = engine();
-    let names = ["a_b[1]", "a_b[1]/c", "axb[1]", "a%", "A_b[1]", "ä/ö"];
-    for (at, name) in names.iter().enumerate() {
-        let mut new = stream(Uuid::from_u128(at as u128), name, &[("name", name)]);
-        let note = (at % 2 == 0).then(|| "even".to_owned());
-        new.annotations.insert("Parity".to_owned(), note);
-        engine.create(new).unwrap();
-    }
-    let find = |collection: &str, is_prefix, tag: Option<&str>, note: Option<&str>| {
-        let own = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
-        let query = StreamQuery {
-            collection: collection.to_owned(),
-            is_prefix,
-            tags: tag.iter().map(|value| own("name", value)).collect(),
-            annotations: note.iter().map(|value| own("Parity", value)).collect(),
-        };
-        let found = engine.lookup(&query).unwrap();
-        found.into_iter().map(|s| s.collection).collect::<Vec<_>>()
-    };
-    assert_eq!(find("a_b[1]", true, None, None), ["a_b[1]", "a_b[1]/c"]);
-    assert_eq!(find("a_b[1]", false, None, None), ["a_b[1]"]);
-    assert_eq!(find("a%", true, None, None), ["a%"]);
-    assert_eq!(find("", false, None, None), Vec::<String>::new());
-    assert_eq!(find("", true, None, None).len(), 6);
-    assert_eq!(find("", true, Some("ä/ö"), None), ["ä/ö"]);
-    assert_eq!(find("", true, None, Some("even")).len(), 3);
-    let any = StreamQuery {
-        is_prefix: true,
-        tags: vec![("unit".to_owned(), None)],
-        annotations: vec![("Parity".to_owned(), None)],
-        ..StreamQuery::default()
-    };
-    assert_eq!(engine.lookup(&any).unwrap().len(), 6);
-    assert_eq!(engine.collections("a_").unwrap(), ["a_b[1]", "a_b[1]/c"]);
-    assert_eq!(engine.collections("").unwrap().len(), 6);
-    assert_eq!(engine.collections("zz").unwrap(), Vec::<String>::new());
-}
-
-#[test]
 fn an_old_buffer_is_committed_by_the_clock() {
     let clock = Arc::new(ManualClock::new(0));
     let options = Options {
@@ -332,7 +261,7 @@ fn an_old_buffer_is_committed_by_the_clock() {
         ..Options::default()
     };
     let engine = Engine::in_memory(Arc::clone(&clock) as _, options).unwrap();
-    engine.create(stream(STREAM, "a", &[])).unwrap();
+    engine.create(stream(STREAM, "a")).unwrap();
     insert(&engine, &[(1, 1.0)]).unwrap();
     clock.set(999);
     engine.maintain().unwrap();
@@ -356,7 +285,7 @@ fn writers_of_one_stream_lose_nothing_to_each_other() {
     let expected: Vec<_> = (0..4_000).map(|i| (i, i as f64)).collect();
     {
         let engine = open();
-        engine.create(stream(STREAM, "a", &[])).unwrap();
+        engine.create(stream(STREAM, "a")).unwrap();
         thread::scope(|scope| {
             for writer in 0..4 {
                 let (engine, expected) = (&engine, &expected);

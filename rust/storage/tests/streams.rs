@@ -46,12 +46,68 @@ fn times(engine: &Engine, uuid: Uuid, version: u64) -> Vec<i64> {
 }
 
 #[test]
-fn what_is_taken_is_refused() {
+fn a_stream_is_created_once() {
     let (_, engine) = engine();
     engine.create(stream(A, "a", "x")).unwrap();
     assert_eq!(code(engine.create(stream(A, "b", "y"))), 417);
     assert_eq!(code(engine.create(stream(B, "a", "x"))), 418);
-    engine.create(stream(B, "a", "y")).unwrap();
+    let mut other = stream(B, "a", "x");
+    other.tags.insert("unit".to_owned(), Some("A".to_owned()));
+    engine.create(other).unwrap();
+    let found = engine.stream(B).unwrap();
+    let expected = [
+        ("distiller", ""),
+        ("ingress", ""),
+        ("name", "x"),
+        ("unit", "A"),
+    ];
+    let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(found.tags, BTreeMap::from(expected));
+    assert_eq!(
+        (found.property_version, found.collection.as_str()),
+        (1, "a")
+    );
+}
+
+#[test]
+fn lookups_take_every_character_literally() {
+    let (_, engine) = engine();
+    let names = ["a_b[1]", "a_b[1]/c", "axb[1]", "a%", "A_b[1]", "ä/ö"];
+    for (at, name) in names.iter().enumerate() {
+        let mut new = stream(Uuid::from_u128(at as u128), name, name);
+        let note = (at % 2 == 0).then(|| "even".to_owned());
+        new.annotations.insert("Parity".to_owned(), note);
+        engine.create(new).unwrap();
+    }
+    let find = |collection: &str, is_prefix, tag: Option<&str>, note: Option<&str>| {
+        let own = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+        let query = StreamQuery {
+            collection: collection.to_owned(),
+            is_prefix,
+            tags: tag.iter().map(|value| own("name", value)).collect(),
+            annotations: note.iter().map(|value| own("Parity", value)).collect(),
+        };
+        let found = engine.lookup(&query).unwrap();
+        found.into_iter().map(|s| s.collection).collect::<Vec<_>>()
+    };
+    assert_eq!(find("a_b[1]", true, None, None), ["a_b[1]", "a_b[1]/c"]);
+    assert_eq!(find("a_b[1]", false, None, None), ["a_b[1]"]);
+    assert_eq!(find("a%", true, None, None), ["a%"]);
+    assert_eq!(find("", false, None, None), Vec::<String>::new());
+    assert_eq!(find("", true, None, None).len(), 6);
+    assert_eq!(find("", true, Some("ä/ö"), None), ["ä/ö"]);
+    assert_eq!(find("", true, None, Some("even")).len(), 3);
+    let any = StreamQuery {
+        is_prefix: true,
+        tags: vec![("unit".to_owned(), None)],
+        annotations: vec![("Parity".to_owned(), None)],
+        ..StreamQuery::default()
+    };
+    assert_eq!(engine.lookup(&any).unwrap().len(), 6);
+    assert_eq!(engine.collections("a_").unwrap(), ["a_b[1]", "a_b[1]/c"]);
+    assert_eq!(engine.collections("a%").unwrap(), ["a%"]);
+    assert_eq!(engine.collections("").unwrap().len(), 6);
+    assert_eq!(engine.collections("zz").unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -72,28 +128,6 @@ fn an_obliterated_stream_is_gone_and_its_uuid_burnt() {
     assert_eq!(engine.collections("").unwrap(), Vec::<String>::new());
     engine.create(stream(B, "a", "x")).unwrap();
     assert_eq!(kept.count(TimeRange::ALL).unwrap(), 1);
-}
-
-#[test]
-fn prefixes_are_compared_byte_by_byte() {
-    let (_, engine) = engine();
-    for (number, collection) in ["a%", "a_", "ab", "A", "é", "[x]_1"].iter().enumerate() {
-        let uuid = Uuid::from_u128(number as u128);
-        engine.create(stream(uuid, collection, "x")).unwrap();
-    }
-    assert_eq!(engine.collections("a").unwrap(), ["a%", "a_", "ab"]);
-    assert_eq!(engine.collections("a_").unwrap(), ["a_"]);
-    assert_eq!(engine.collections("a%").unwrap(), ["a%"]);
-    assert_eq!(engine.collections("[x]_").unwrap(), ["[x]_1"]);
-    assert_eq!(engine.collections("").unwrap().len(), 6);
-    let query = |collection: &str, is_prefix| StreamQuery {
-        collection: collection.to_owned(),
-        is_prefix,
-        ..StreamQuery::default()
-    };
-    assert_eq!(engine.lookup(&query("", true)).unwrap().len(), 6);
-    assert_eq!(engine.lookup(&query("", false)).unwrap().len(), 0);
-    assert_eq!(engine.lookup(&query("a", true)).unwrap().len(), 3);
 }
 
 #[test]
