@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Generator
 from typing import Any, Self, cast
 
 import pingthings.timeseries as pt
@@ -24,6 +25,8 @@ class Twin:
         found = getattr(self.target, name)
         if not callable(found):
             return found
+        if name.endswith("_iter"):
+            return lambda *args, **named: _asynchronous(found(*args, **named))
         if name in _WITHOUT_IO:
             return lambda *args, **named: dressed(found(*args, **named))
 
@@ -74,6 +77,14 @@ class Twin:
 
     async def __aexit__(self, *exc: object) -> None:
         self.target.__exit__(*exc)
+
+
+async def _asynchronous(items: Generator[Any]) -> AsyncIterator[Any]:
+    try:
+        for item in items:
+            yield item
+    finally:
+        items.close()
 
 
 def dressed(value: Any) -> Any:

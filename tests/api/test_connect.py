@@ -313,7 +313,10 @@ async def test_closed_client_says_so(connect: Connect, endpoint: str, apikey: st
     for call in calls:
         with pytest.raises(ClientClosedError, match="connect again"):
             await call
-    assert (stream.name, await stream.tags()) == ("x", {"name": "x"})
+    assert (stream.name, await stream.tags()) == (
+        "x",
+        {"name": "x", "unit": "", "ingress": "", "distiller": ""},
+    )
 
 
 async def test_context_closes_also_after_an_error(connect: Connect, endpoint: str, apikey: str):

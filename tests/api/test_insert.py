@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import numpy as np
 import pandas as pd
@@ -398,7 +398,8 @@ async def pair(client: pt.AsyncClient, collection: str) -> pt.AsyncStreamSet:
 
 async def test_set_inserts_by_uuid_and_text(pair: pt.AsyncStreamSet):
     first, second = (stream.uuid for stream in pair)
-    versions = await pair.insert({second: POINTS, str(first): {T: 5.0}})
+    data: dict[UUID | str, Any] = {second: POINTS, str(first): {T: 5.0}}
+    versions = await pair.insert(data)
     assert versions == await pair.get_latest_version()
     assert list(versions) == [second, first]
     assert await pair.count() == {first: 1, second: 3}
@@ -421,8 +422,9 @@ async def test_set_takes_nothing(pair: pt.AsyncStreamSet):
 
 async def test_set_refuses_a_stream_named_twice(pair: pt.AsyncStreamSet):
     uuid = pair[0].uuid
+    data: dict[UUID | str, Any] = {uuid: POINTS, str(uuid): [(T + 5, 1.0)]}
     with pytest.raises(BTRDBValueError, match="twice"):
-        await pair.insert({uuid: POINTS, str(uuid): [(T + 5, 1.0)]})
+        await pair.insert(data)
     assert await pair[0].count() == 0
 
 

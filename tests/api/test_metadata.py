@@ -114,11 +114,11 @@ async def test_bad_tags_are_refused(
     assert await client.list_collections(collection) == []
 
 
-@pytest.mark.parametrize("annotations", [{"a": {"b": 1}}, {"a": None}, {1: "x"}, ["a"], "a"])
+@pytest.mark.parametrize("annotations", [{"a": {1, 2}}, {"a": b"x"}, {1: "x"}, ["a"], "a"])
 async def test_bad_annotations_are_refused(
     client: pt.AsyncClient, collection: str, annotations: Any
 ):
-    with pytest.raises(BTRDBTypeError, match="`annotations`"):
+    with pytest.raises(BTRDBTypeError, match=r"maps text|cannot be kept"):
         await client.create(uuid4(), collection, {}, annotations)
     assert await client.list_collections(collection) == []
 
@@ -221,7 +221,7 @@ async def test_no_name_finds_every_stream_or_none(client: pt.AsyncClient, four: 
 
 
 @pytest.mark.parametrize("condition", ["tags", "annotations"])
-@pytest.mark.parametrize("wrong", [["name"], "name", {"name": 5}, {5: None}], ids=repr)
+@pytest.mark.parametrize("wrong", [["name"], "name", {5: None}], ids=repr)
 async def test_conditions_of_wrong_type_are_refused(
     client: pt.AsyncClient, condition: str, wrong: Any
 ):

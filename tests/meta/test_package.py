@@ -29,7 +29,8 @@ EXPORTS = {
     "pingthings.timeseries.async_client": {"AsyncClient", "AsyncStream", "AsyncStreamSet"},
     "pingthings.timeseries.client": {"Client", "ClientEventLoop", "Stream", "StreamSet"},
     "pingthings.timeseries.pyo3_client": {
-        *("Client", "Server", "StreamInfo", "__version__", "connect", "status_codes"),
+        *("ChangeIterator", "Client", "Server", "StreamInfo", "TableIterator", "__version__"),
+        *("connect", "status_codes"),
     },
     "pingthings.timeseries.utils": {
         *("currently_as_ns", "datetime_to_ns", "nearest_point_width", "ns_delta"),

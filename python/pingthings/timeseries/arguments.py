@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from pingthings.timeseries.utils.timez import Instant
 
 __all__ = [
+    "TAG_KEYS",
+    "OtherUuidKey",
+    "UuidKey",
     "aligned_exponent",
     "as_exponent",
     "as_filter_map",
     "as_list",
     "as_mapping",
+    "as_merge",
+    "as_ranges",
     "as_schema",
     "as_text",
     "as_text_map",
@@ -34,11 +39,20 @@ __all__ = [
     "as_version",
     "as_versions",
     "as_width_ns",
+    "check_writable",
 ]
 
+TAG_KEYS = ("name", "unit", "ingress", "distiller")
+"""The tags that every stream has."""
+
 _NS_PER_US = 1000
+_MERGE_POLICIES = ("never", "equal", "retain", "replace")
 
 T = TypeVar("T")
+UuidKey = TypeVar("UuidKey", UUID, str, UUID | str)
+"""What keys of a mapping by stream may be: all UUIDs, all texts, or both."""
+OtherUuidKey = TypeVar("OtherUuidKey", UUID, str, UUID | str)
+"""The same for a second mapping in one call."""
 
 
 def as_uuid(value: UUID | str) -> UUID:
@@ -117,9 +131,14 @@ def as_text(value: str, name: str) -> str:
     """Returns the text, which must be text that UTF-8 can write."""
     if not isinstance(value, str):
         raise BTRDBTypeError(f"`{name}` is text, not a `{type(value).__name__}`")
-    if not _is_writable(value):
-        raise BTRDBValueError(f"`{name}` is {value!a}; half a surrogate pair is no character")
-    return value
+    return check_writable(value, name)
+
+
+def check_writable(text: str, name: str) -> str:
+    """Returns the text, which UTF-8 must be able to write."""
+    if not _is_writable(text):
+        raise BTRDBValueError(f"`{name}` is {text!a}; half a surrogate pair is no character")
+    return text
 
 
 def _is_writable(text: str) -> bool:
@@ -137,7 +156,20 @@ def as_list(values: Iterable[T], name: str) -> list[T]:
     return list(values)
 
 
-def as_mapping(values: Mapping[UUID | str, T], name: str) -> dict[UUID, T]:
+def as_merge(value: str) -> str:
+    """Returns the name of a merge policy."""
+    if as_text(value, "merge") not in _MERGE_POLICIES:
+        names = ", ".join(f"`{name}`" for name in _MERGE_POLICIES)
+        raise BTRDBValueError(f"`{value}` is no merge policy; there are {names}")
+    return value
+
+
+def as_ranges(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
+    """Returns ranges of time in the form in which changes are documented."""
+    return [{"start": start, "end": end} for start, end in ranges]
+
+
+def as_mapping(values: Mapping[Any, T], name: str) -> dict[UUID, T]:
     """Returns a mapping by uuid, in which no stream is named twice."""
     if not isinstance(values, Mapping):
         raise BTRDBTypeError(f"`{name}` maps uuids to values, it is no `{type(values).__name__}`")

@@ -10,18 +10,26 @@ epoch, UTC. Every range is half-open: `start` is included, `end` is not.
 
 from __future__ import annotations
 
+import copy
+import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, overload
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from uuid import UUID
 
 from pingthings.timeseries import display, pyo3_client
+from pingthings.timeseries.annotations import from_texts, to_texts
 from pingthings.timeseries.arguments import (
+    TAG_KEYS,
+    OtherUuidKey,
+    UuidKey,
     aligned_exponent,
     as_exponent,
     as_filter_map,
     as_list,
     as_mapping,
+    as_merge,
+    as_ranges,
     as_schema,
     as_text,
     as_text_map,
@@ -40,11 +48,18 @@ from pingthings.timeseries.constants import (
 from pingthings.timeseries.credentials import resolve_concurrency_limit
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
+    BTRDBValueError,
     InvalidOperation,
+    InvalidUUIDError,
+    NotSupportedError,
+    ObjectNotFound,
     StreamNotInSetError,
 )
 from pingthings.timeseries.insert_data import InsertData, to_arrow
 from pingthings.timeseries.points import RawPoint
+from pingthings.timeseries.records import SELECT_ALL, as_record, as_record_id, from_row, to_dict
+from pingthings.timeseries.retention import as_keep_ns
+from pingthings.timeseries.retention import to_dict as to_retention
 from pingthings.timeseries.settings import CONNECT_TIMEOUT_S, Settings, warn_of_clear_text
 
 if TYPE_CHECKING:
@@ -171,7 +186,7 @@ class AsyncClient:
         uuid: UUID,
         collection: str,
         tags: dict[str, str] = {},  # noqa: B006 - documented default, never changed
-        annotations: dict[str, str] = {},  # noqa: B006 - documented default, never changed
+        annotations: dict[str, Any] = {},  # noqa: B006 - documented default, never changed
     ) -> AsyncStream:
         """Makes a stream and returns it.
 
@@ -180,7 +195,8 @@ class AsyncClient:
             collection: The collection it goes into, which begins to exist with its first stream.
             tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
                 the same tags.
-            annotations: Further properties, free in their keys.
+            annotations: Further properties, free in their keys. Values that are no text are kept as
+                JSON.
 
         Raises:
             AmbiguousStream: Another stream has this collection and these tags.
@@ -198,10 +214,11 @@ class AsyncClient:
         """
         uuid = as_uuid(uuid)
         tags = as_text_map(tags, "tags")
-        annotations = as_text_map(annotations, "annotations")
+        texts = to_texts(annotations, "annotations")
         collection = as_text(collection, "collection")
-        await self._core.create(uuid, collection, tags, annotations)
-        return AsyncStream(self, uuid, True, collection, tags, annotations, 1)  # noqa: FBT003
+        await self._core.create(uuid, collection, tags, texts)
+        tags = {**dict.fromkeys(TAG_KEYS, ""), **tags}
+        return AsyncStream(self, uuid, True, collection, tags, from_texts(texts), 1)  # noqa: FBT003
 
     async def list_collections(self, prefix: str | None = None) -> list[str]:
         """Returns the names of the collections that begin with a text.
@@ -239,7 +256,7 @@ class AsyncClient:
         collection: str = "",
         is_collection_prefix: bool = True,
         tags: dict[str, str | None] | None = None,
-        annotations: dict[str, str | None] | None = None,
+        annotations: dict[str, Any] | None = None,
     ) -> AsyncStreamSet:
         """Returns the streams of a collection, with their metadata; an empty set if none matches.
 
@@ -259,7 +276,7 @@ class AsyncClient:
             as_text(collection, "collection"),
             bool(is_collection_prefix),
             as_filter_map(tags, "tags"),
-            as_filter_map(annotations, "annotations"),
+            to_texts(annotations, "annotations"),
         )
         return AsyncStreamSet([AsyncStream._from_info(self, info) for info in found])
 
@@ -286,6 +303,264 @@ class AsyncClient:
         if fetch_metadata:
             await streams.refresh_metadata()
         return streams
+
+    async def get_collection_properties(self, collection: str) -> dict[str, Any]:
+        """Returns what is set for a collection.
+
+        Args:
+            collection: Its name; it need not hold a stream.
+
+        Returns:
+            A dict with `retention`, a dict whose `remove_older_than` is the timedelta for which
+            points are kept; it is empty where they are kept for ever. It has `override_per_stream`
+            if that is True.
+
+        Raises:
+            NotSupportedError: The server has no such properties.
+
+        Example:
+            >>> await client.set_collection_retention("docs/kept", False, timedelta(days=7))
+            >>> await client.get_collection_properties("docs/kept")
+            {'retention': {'remove_older_than': datetime.timedelta(days=7)}}
+        """
+        keep_ns, overrides = await self._core.collection_retention(
+            as_text(collection, "collection")
+        )
+        retention = to_retention(keep_ns)
+        if overrides:
+            retention["override_per_stream"] = True
+        return {"retention": retention}
+
+    async def set_collection_retention(
+        self,
+        collection: str,
+        override_per_stream: bool = False,
+        remove_older_than: timedelta | None = None,
+    ) -> None:
+        """Sets for how long the streams of a collection keep their points.
+
+        The server removes what is older in the background, as new versions; see
+        `AsyncStream.set_retention`.
+
+        Args:
+            collection: Its name; it need not hold a stream.
+            override_per_stream: Whether this holds for streams with a retention of their own too.
+            remove_older_than: For how long points are kept, by their own time; None is for ever.
+                The documentation says `datetime`, but it is a duration.
+
+        Raises:
+            BTRDBTypeError: It is no timedelta.
+            BTRDBValueError: It is not positive.
+            NotSupportedError: The server has no retention.
+        """
+        keep_ns = as_keep_ns(remove_older_than)
+        name = as_text(collection, "collection")
+        await self._core.set_collection_retention(name, keep_ns, bool(override_per_stream))
+
+    async def sql_query(self, query: str, params: list[str] | None = None) -> list[Any]:
+        """Returns the rows that a query over the metadata answers.
+
+        Args:
+            query: One SELECT in PostgreSQL's SQL, over the tables `streams`, `devices`, `units` and
+                `collections`; values go in as `$1`, `$2` and so on.
+            params: Texts for them, which the database turns into the types it needs.
+
+        Returns:
+            A dict for each row, keyed by column. Values are what JSON has; uuids and times are
+            texts, annotations a dict of texts.
+
+        Raises:
+            BadSQLValue: A parameter has no such type, or the query is not understood.
+            BTRDBServerError: The query failed.
+
+        Example:
+            >>> await client.sql_query(
+            ...     "SELECT name FROM streams WHERE collection = $1 ORDER BY name",
+            ...     ["docs/examples"],
+            ... )
+            [{'name': 'L1MAG'}, {'name': 'L2MAG'}]
+        """
+        texts = [as_text(value, "params") for value in as_list(params or [], "params")]
+        return [
+            json.loads(row) for row in await self._core.sql_query(as_text(query, "query"), texts)
+        ]
+
+    async def list_devices(self) -> list[dict[str, Any]]:
+        """Returns all devices, by id.
+
+        Returns:
+            A dict for each, with `id`, `name` and whatever else it was made with. From a server
+            that keeps devices in tables of its own, a row of that table for each.
+
+        Raises:
+            NotSupportedError: The server knows no devices.
+
+        Example:
+            >>> [device["name"] for device in await client.list_devices()]
+            []
+        """
+        return await self._records("device")
+
+    async def get_device(self, device_id: int) -> dict[str, Any]:
+        """Returns one device; see `list_devices`.
+
+        Args:
+            device_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+        """
+        return await self._record("device", as_record_id(device_id, "device_id"))
+
+    async def create_device(self, device: dict[str, Any]) -> dict[str, Any]:
+        """Makes a device and returns it as the server keeps it.
+
+        Args:
+            device: Its `name`, which no other device has, and any further fields that
+                JSON can hold. The server gives the `id`.
+
+        Raises:
+            BTRDBTypeError: JSON has no form for a field.
+            BTRDBValueError: The name is missing or empty, or an id is given.
+            NotSupportedError: The server keeps no devices.
+            ObjectExists: Another device has this name.
+
+        Example:
+            >>> device = await client.create_device({"name": "example", "rate": 30})
+            >>> await client.update_device({"id": device["id"], "rate": 60}) == {
+            ...     **device,
+            ...     "rate": 60,
+            ... }
+            True
+            >>> await client.delete_device(device["id"])
+        """
+        number, name, fields = as_record(device, "device")
+        if number is not None or name is None:
+            raise BTRDBValueError("a new device needs a `name` and no `id`, which the server gives")
+        return to_dict(await self._core.create_record("device", name, fields))
+
+    async def update_device(self, device: dict[str, Any]) -> dict[str, Any]:
+        """Changes the device whose id is in the dict and returns it as the server keeps it then.
+
+        Args:
+            device: Its `id`, and the fields to set. Other fields stay as they are.
+
+        Raises:
+            BTRDBValueError: The id is missing, or the name is empty.
+            ObjectExists: Another device has this name.
+            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+        """
+        number, name, fields = as_record(device, "device")
+        if number is None:
+            raise BTRDBValueError("say in `id` which device to change")
+        return to_dict(await self._core.update_record("device", number, name, fields))
+
+    async def delete_device(self, device_id: int) -> None:
+        """Removes a device.
+
+        Args:
+            device_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+        """
+        await self._core.delete_record("device", as_record_id(device_id, "device_id"))
+
+    async def list_units(self) -> list[dict[str, Any]]:
+        """Returns all units, by id.
+
+        Returns:
+            A dict for each, with `id`, `name` and whatever else it was made with. From a server
+            that keeps units in tables of its own, a row of that table for each.
+
+        Raises:
+            NotSupportedError: The server knows no units.
+
+        Example:
+            >>> [unit["name"] for unit in await client.list_units()]
+            []
+        """
+        return await self._records("unit")
+
+    async def get_unit(self, unit_id: int) -> dict[str, Any]:
+        """Returns one unit; see `list_units`.
+
+        Args:
+            unit_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+        """
+        return await self._record("unit", as_record_id(unit_id, "unit_id"))
+
+    async def create_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
+        """Makes a unit and returns it as the server keeps it.
+
+        Args:
+            unit_dict: Its `name`, which no other unit has, and any further fields that
+                JSON can hold. The server gives the `id`.
+
+        Raises:
+            BTRDBTypeError: JSON has no form for a field.
+            BTRDBValueError: The name is missing or empty, or an id is given.
+            NotSupportedError: The server keeps no units.
+            ObjectExists: Another unit has this name.
+
+        Example:
+            >>> unit = await client.create_unit({"name": "example", "rate": 30})
+            >>> changed = await client.update_unit({"id": unit["id"], "rate": 60})
+            >>> changed["name"], changed["rate"]
+            ('example', 60)
+            >>> await client.delete_unit(unit["id"])
+        """
+        number, name, fields = as_record(unit_dict, "unit")
+        if number is not None or name is None:
+            raise BTRDBValueError("a new unit needs a `name` and no `id`, which the server gives")
+        return to_dict(await self._core.create_record("unit", name, fields))
+
+    async def update_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
+        """Changes the unit whose id is in the dict and returns it as the server keeps it then.
+
+        Args:
+            unit_dict: Its `id`, and the fields to set. Other fields stay as they are.
+
+        Raises:
+            BTRDBValueError: The id is missing, or the name is empty.
+            ObjectExists: Another unit has this name.
+            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+        """
+        number, name, fields = as_record(unit_dict, "unit")
+        if number is None:
+            raise BTRDBValueError("say in `id` which unit to change")
+        return to_dict(await self._core.update_record("unit", number, name, fields))
+
+    async def delete_unit(self, unit_id: int) -> None:
+        """Removes a unit.
+
+        Args:
+            unit_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+        """
+        await self._core.delete_record("unit", as_record_id(unit_id, "unit_id"))
+
+    async def _records(self, kind: Literal["device", "unit"]) -> list[dict[str, Any]]:
+        try:
+            return [to_dict(record) for record in await self._core.list_records(kind)]
+        except NotSupportedError:
+            # Servers of the platform keep them in tables that SQL reads.
+            rows = await self.sql_query(SELECT_ALL[kind])
+            return [from_row(row) for row in rows]
+
+    async def _record(self, kind: Literal["device", "unit"], number: int) -> dict[str, Any]:
+        try:
+            return to_dict(await self._core.get_record(kind, number))
+        except NotSupportedError:
+            for record in await self._records(kind):
+                if record.get("id") == number:
+                    return record
+            raise ObjectNotFound(f"there is no {kind} {number}") from None
 
 
 async def _connect(
@@ -345,6 +620,8 @@ class AsyncStream:
             property_version: Version of these metadata.
             retention: Its retention policy, if known.
         """
+        if not isinstance(client, AsyncClient):
+            raise BTRDBTypeError(f"a stream needs a client, not a `{type(client).__name__}`")
         self._client = client
         self._uuid = as_uuid(uuid)
         self._known_to_exist = known_to_exist
@@ -365,7 +642,7 @@ class AsyncStream:
         self._known_to_exist = True
         self._collection = info.collection
         self._tags = dict(info.tags)
-        self._annotations = dict(info.annotations)
+        self._annotations = from_texts(info.annotations)
         self._property_version = info.property_version
 
     def _over(self, client: AsyncClient) -> AsyncStream:
@@ -460,7 +737,117 @@ class AsyncStream:
         """
         if refresh or self._annotations is None:
             await self.refresh_metadata()
-        return dict(self._annotations or {})
+        return copy.deepcopy(self._annotations or {})
+
+    async def update(
+        self,
+        tags: dict[str, str] | None = None,
+        annotations: dict[str, Any] | None = None,
+        collection: str | None = None,
+        encoder: type[json.JSONEncoder] | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Changes metadata and returns their new version; what is not given stays.
+
+        The change is based on the metadata that were fetched last: if somebody else has changed
+        them since, nothing happens and the error says so.
+
+        Args:
+            tags: Tags to set: `name`, `unit`, `ingress`, `distiller`.
+            annotations: Annotations to set. Values that are no text are kept as JSON.
+            collection: The collection to move to.
+            encoder: Writes values that JSON has no form for.
+            replace: Whether tags, or annotations, that are not among those given go: tags become
+                empty, annotations are removed. Only what is given is replaced.
+
+        Raises:
+            AmbiguousStream: Another stream has this collection and these tags.
+            BTRDBTypeError: A value is of the wrong type, or JSON has no form for it.
+            BTRDBValueError: Nothing is given.
+            ConcurrentModification: The metadata have changed since they were fetched.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> await stream.update(annotations={"phase": "A", "rate": 10})
+            2
+            >>> await stream.annotations()
+            {'phase': 'A', 'rate': 10}
+        """
+        if tags is None and annotations is None and collection is None:
+            raise BTRDBValueError("nothing to update: give tags, annotations or a collection")
+        new_tags = as_text_map(tags, "tags")
+        texts = to_texts(annotations, "annotations", encoder)
+        removed: list[str] = []
+        if replace:
+            if self._tags is None or self._annotations is None:
+                await self.refresh_metadata()
+            if tags is not None:
+                new_tags = {**dict.fromkeys(self._tags or {}, ""), **new_tags}
+            if annotations is not None:
+                removed = [key for key in self._annotations or {} if key not in texts]
+        info = await self._client._core.update(
+            self._uuid,
+            self._property_version,
+            collection=None if collection is None else as_text(collection, "collection"),
+            tags=new_tags,
+            annotations=texts,
+            removed=removed,
+        )
+        self._describe(info)
+        return self._property_version
+
+    async def obliterate(self) -> None:
+        """Removes the stream with all its versions. Nothing brings it back.
+
+        Its collection and tags are free at once, its uuid can never be used again.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> other = await client.create(uuid4(), "docs/other")
+            >>> await other.obliterate()
+        """
+        await self._client._core.obliterate(self._uuid)
+        self._known_to_exist = False
+
+    async def get_retention(self) -> dict[str, Any]:
+        """Returns for how long the stream keeps its points, its collection's word included.
+
+        Returns:
+            A dict whose `remove_older_than` is a timedelta; empty if points are kept for ever.
+
+        Raises:
+            NotSupportedError: The server has no retention.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> await stream.get_retention()
+            {}
+        """
+        _own, effective = await self._client._core.stream_retention(self._uuid)
+        self._retention = to_retention(effective)
+        return dict(self._retention)
+
+    async def set_retention(self, remove_older_than: timedelta | None = None) -> None:
+        """Sets for how long the stream keeps its points.
+
+        Older ones, by their own time against the server's clock, are removed in the background, as
+        a new version. Past versions still show them until those versions were replaced as long ago;
+        then they are forgotten.
+
+        Args:
+            remove_older_than: For how long; None leaves it to the collection.
+
+        Raises:
+            BTRDBTypeError: It is no timedelta.
+            BTRDBValueError: It is not positive.
+            NotSupportedError: The server has no retention.
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        keep_ns = as_keep_ns(remove_older_than)
+        await self._client._core.set_stream_retention(self._uuid, keep_ns)
+        self._retention = None
 
     async def get_latest_version(self) -> int:
         """Returns the version of the last commit.
@@ -473,6 +860,110 @@ class AsyncStream:
         """
         (version,) = await self._client._core.latest_versions([self._uuid])
         return version
+
+    async def get_version_at_time(self, realtime: Instant) -> int:
+        """Returns the version that was the latest at an instant of the server's clock.
+
+        Args:
+            realtime: The instant, of the wall clock and not of the data; in the future it gives the
+                latest version.
+
+        Raises:
+            NotSupportedError: The server does not know.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: The stream is younger, or that version was forgotten.
+
+        Example:
+            >>> await stream.get_version_at_time(datetime.now(UTC)) >= 10
+            True
+        """
+        (version,) = await self._client._core.versions_at_time(
+            [self._uuid], as_time(realtime, "realtime")
+        )
+        return version
+
+    async def changes(
+        self, from_version: int, to_version: int, resolution: int = 0
+    ) -> list[dict[str, int]]:
+        """Returns the ranges of time in which the data differ between two versions.
+
+        Ranges are widened to the blocks of the tree, so they can be larger than what was written,
+        and hold points that did not change.
+
+        Args:
+            from_version: The earlier version.
+            to_version: The later version; 0 is the latest data, buffered points included.
+            resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
+
+        Returns:
+            Dicts of `start` and `end`, ascending and apart; `end` is not included.
+
+        Raises:
+            BTRDBServerError: `from_version` is after `to_version`.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> before = await stream.get_latest_version()
+            >>> await stream.insert([(start + 5, 1.0)])
+            11
+            >>> (change,) = await stream.changes(before, 0)
+            >>> change["start"] <= start + 5 < change["end"]
+            True
+        """
+        at = (self._uuid, as_version(from_version), as_version(to_version))
+        (ranges,) = await self._client._core.changes([at], as_exponent(resolution))
+        return as_ranges(ranges)
+
+    async def changes_iter(
+        self, from_version: int, to_version: int, resolution: int = 0
+    ) -> AsyncIterator[dict[str, int]]:
+        """Yields the ranges of `changes` as they arrive.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            from_version: The earlier version.
+            to_version: The later version; 0 is the latest data, buffered points included.
+            resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
+
+        Yields:
+            Dicts of `start` and `end`, ascending and apart; `end` is not included.
+
+        Raises:
+            VersionNotAvailable: There is no such version.
+        """
+        at = (self._uuid, as_version(from_version), as_version(to_version))
+        changes = await self._client._core.changes_iter(at, as_exponent(resolution))
+        try:
+            while (ranges := await changes.next()) is not None:
+                for change in as_ranges(ranges):
+                    yield change
+        finally:
+            changes.close()
+
+    async def delete(self, start: Instant, end: Instant) -> int:
+        """Removes the points of `[start, end)` in a new version, and returns that version.
+
+        What is buffered is committed before. Earlier versions still show the points.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> version = await stream.delete(start, start + 1)
+            >>> await stream.count(version=version), await stream.count(version=version - 1)
+            (9, 10)
+        """
+        first, last = as_time(start, "start"), as_time(end, "end")
+        return await self._client._core.delete(self._uuid, first, last)
 
     def pin_version(self, version: int | None) -> None:
         """Makes reads that name no version use this one; None makes them use the latest again.
@@ -514,7 +1005,7 @@ class AsyncStream:
             >>> await stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
             11
         """
-        merge = as_text(merge, "merge")
+        merge = as_merge(merge)
         (version,) = await self._client._core.insert([(self._uuid, to_arrow(data))], merge)
         return version
 
@@ -560,6 +1051,41 @@ class AsyncStream:
             [self._at(version)], as_time(start, "start"), as_time(end, "end"), as_schema(schema)
         )
         return table
+
+    async def raw_values_iter(
+        self,
+        start: Instant,
+        end: Instant,
+        version: int | None = None,
+        schema: pa.Schema | None = RAW_F64_SCHEMA,
+    ) -> AsyncIterator[pa.Table]:
+        """Yields the points of `[start, end)` as they arrive; see `raw_values`.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the tables; None is `RAW_F64_SCHEMA`.
+
+        Yields:
+            Tables with at least one row, ascending by time.
+
+        Example:
+            >>> async for table in stream.raw_values_iter(start, end):
+            ...     print(table.num_rows)
+            10
+        """
+        tables = await self._client._core.raw_values_iter(
+            self._at(version), as_time(start, "start"), as_time(end, "end"), as_schema(schema)
+        )
+        try:
+            while (table := await tables.next()) is not None:
+                yield table
+        finally:
+            tables.close()
 
     async def aligned_windows(  # async only
         self,
@@ -652,6 +1178,86 @@ class AsyncStream:
             as_schema(schema),
         )
         return table
+
+    async def aligned_windows_iter(
+        self,
+        start: Instant,
+        end: Instant,
+        point_width: int | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> AsyncIterator[pa.Table]:
+        """Yields windows of 2**point_width ns as they arrive.
+
+        Both `start` and `end` are lowered to a multiple of the width, so the first window may begin
+        before `start`, and the window that holds an unaligned `end` is left out. Windows without
+        points are left out.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            point_width: The exponent, 0 to 63, or a `PW`.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the tables; None is `STAT_F64_SCHEMA`.
+
+        Yields:
+            Tables with at least one row and the columns `time` (start of the window), `min`,
+            `mean`, `max`, `count`, `stddev` (of the population).
+        """
+        tables = await self._client._core.aligned_windows_iter(
+            self._at(version),
+            as_time(start, "start"),
+            as_time(end, "end"),
+            as_exponent(point_width),
+            as_schema(schema),
+        )
+        try:
+            while (table := await tables.next()) is not None:
+                yield table
+        finally:
+            tables.close()
+
+    async def precise_windows_iter(
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> AsyncIterator[pa.Table]:
+        """Yields windows of any length as they arrive, the first beginning exactly at `start`.
+
+        A last window that would reach beyond `end` is left out, and so are windows without points.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            width: Length of a window: nanoseconds, a timedelta or a `PW`.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the tables; None is `STAT_F64_SCHEMA`.
+
+        Yields:
+            Tables with at least one row and the columns `time` (start of the window), `min`,
+            `mean`, `max`, `count`, `stddev` (of the population).
+        """
+        tables = await self._client._core.precise_windows_iter(
+            self._at(version),
+            as_time(start, "start"),
+            as_time(end, "end"),
+            as_width_ns(width),
+            as_schema(schema),
+        )
+        try:
+            while (table := await tables.next()) is not None:
+                yield table
+        finally:
+            tables.close()
 
     async def _windowed_values(
         self,
@@ -787,7 +1393,10 @@ class AsyncStreamSet(Collection[AsyncStream]):
     def __contains__(self, item: object) -> bool:
         if isinstance(item, AsyncStream):
             return item.uuid in self._places
-        return isinstance(item, UUID | str) and as_uuid(item) in self._places
+        try:
+            return isinstance(item, UUID | str) and as_uuid(item) in self._places
+        except InvalidUUIDError:
+            return False
 
     def _place(self, uuid: UUID) -> int:
         place = self._places.get(uuid)
@@ -843,7 +1452,61 @@ class AsyncStreamSet(Collection[AsyncStream]):
         versions = await self._core.latest_versions(self._uuids)
         return dict(zip(self._uuids, versions, strict=True))
 
-    async def pin_versions(self, versions: dict[UUID | str, int] | None = None) -> Self:
+    async def get_version_at_time(self, realtime: Instant) -> dict[UUID, int]:
+        """Returns the version of each stream that was the latest at an instant of the wall clock.
+
+        Args:
+            realtime: The instant; in the future it gives the latest versions.
+
+        Raises:
+            NotSupportedError: The server does not know.
+            VersionNotAvailable: A stream is younger, or that version was forgotten.
+        """
+        time = as_time(realtime, "realtime")
+        if not self._streams:
+            return {}
+        versions = await self._core.versions_at_time(self._uuids, time)
+        return dict(zip(self._uuids, versions, strict=True))
+
+    async def changes(
+        self,
+        from_version_map: Mapping[UuidKey, int],
+        to_version_map: Mapping[OtherUuidKey, int],
+        resolution: int = 0,
+    ) -> dict[UUID, list[dict[str, int]]]:
+        """Returns the ranges in which each stream differs between two versions.
+
+        See `AsyncStream.changes`; ranges can be larger than what was written.
+
+        Args:
+            from_version_map: The earlier version of each stream; exclusive.
+            to_version_map: The later version of the same streams; inclusive.
+            resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
+
+        Returns:
+            For each stream of the maps a list of dicts of `start` and `end`, empty if nothing
+            changed.
+
+        Raises:
+            BTRDBValueError: The maps do not name the same streams.
+            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+        """
+        old: dict[UUID, int] = as_mapping(from_version_map, "from_version_map")
+        new: dict[UUID, int] = as_mapping(to_version_map, "to_version_map")
+        for uuid in (*old, *new):
+            self._place(uuid)
+        if old.keys() != new.keys():
+            raise BTRDBValueError(
+                "`from_version_map` and `to_version_map` must name the same streams"
+            )
+        at = [(uuid, as_version(old[uuid]), as_version(new[uuid])) for uuid in old]
+        exponent = as_exponent(resolution)
+        if not at:
+            return {}
+        found = await self._core.changes(at, exponent)
+        return {uuid: as_ranges(ranges) for uuid, ranges in zip(old, found, strict=True)}
+
+    async def pin_versions(self, versions: Mapping[UuidKey, int] | None = None) -> Self:
         """Makes reads that name no version use these, and returns the set itself.
 
         Args:
@@ -872,7 +1535,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         name: str | re.Pattern[str] | None = None,
         unit: str | re.Pattern[str] | None = None,
         tags: dict[str, str] | None = None,
-        annotations: dict[str, str] | None = None,
+        annotations: dict[str, Any] | None = None,
     ) -> AsyncStreamSet:
         """Returns a set of the streams whose metadata match everything given.
 
@@ -899,12 +1562,17 @@ class AsyncStreamSet(Collection[AsyncStream]):
                 raise BTRDBTypeError(
                     f"`{what}` is text or a compiled pattern, not a `{type(condition).__name__}`"
                 )
-        pairs = {"_tags": as_filter_map(tags, "tags")}
-        pairs["_annotations"] = as_filter_map(annotations, "annotations")
+        to_texts(annotations, "annotations")
+        pairs: dict[str, Mapping[str, Any]] = {
+            "_tags": as_filter_map(tags, "tags"),
+            "_annotations": annotations or {},
+        }
         return AsyncStreamSet([s for s in self._streams if _matches(s, texts, pairs)])
 
     async def insert(
-        self, data_map: Mapping[UUID | str, InsertData], merge: str = "never"
+        self,
+        data_map: Mapping[UuidKey, InsertData],
+        merge: str = "never",
     ) -> dict[UUID, int]:
         """Stores points in several streams at once; see `AsyncStream.insert`.
 
@@ -920,7 +1588,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         Raises:
             StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
         """
-        data, merge = as_mapping(data_map, "data_map"), as_text(merge, "merge")
+        data, merge = as_mapping(data_map, "data_map"), as_merge(merge)
         for uuid in data:
             self._place(uuid)
         if not data:
@@ -1094,7 +1762,7 @@ def _tables(tables: list[pa.Table]) -> list[pa.Table | None]:
 def _matches(
     stream: AsyncStream,
     texts: Mapping[str, str | re.Pattern[str] | None],
-    pairs: Mapping[str, Mapping[str, str | None]],
+    pairs: Mapping[str, Mapping[str, Any]],
 ) -> bool:
     if stream._tags is None:
         raise InvalidOperation(

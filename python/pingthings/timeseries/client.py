@@ -6,13 +6,14 @@ Each class wraps its asynchronous twin over the core's blocking face. What stand
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID
 
 from pingthings.timeseries import display
-from pingthings.timeseries.arguments import as_uuid
+from pingthings.timeseries.arguments import OtherUuidKey, UuidKey, as_uuid
 from pingthings.timeseries.async_client import (
     AsyncClient,
     AsyncStream,
@@ -147,7 +148,7 @@ class Client:
         uuid: UUID,
         collection: str,
         tags: dict[str, str] = {},  # noqa: B006 - documented default, never changed
-        annotations: dict[str, str] = {},  # noqa: B006 - documented default, never changed
+        annotations: dict[str, Any] = {},  # noqa: B006 - documented default, never changed
     ) -> Stream:
         """Makes a stream and returns it.
 
@@ -156,7 +157,8 @@ class Client:
             collection: The collection it goes into, which begins to exist with its first stream.
             tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
                 the same tags.
-            annotations: Further properties, free in their keys.
+            annotations: Further properties, free in their keys. Values that are no text are kept as
+                JSON.
 
         Raises:
             AmbiguousStream: Another stream has this collection and these tags.
@@ -208,7 +210,7 @@ class Client:
         collection: str = "",
         is_collection_prefix: bool = True,
         tags: dict[str, str | None] | None = None,
-        annotations: dict[str, str | None] | None = None,
+        annotations: dict[str, Any] | None = None,
     ) -> StreamSet:
         """Returns the streams of a collection, with their metadata; an empty set if none matches.
 
@@ -254,6 +256,228 @@ class Client:
         return self._wrap_set(
             self._loop.run(self._client.streamset_from_uuids(uuids, fetch_metadata))
         )
+
+    def get_collection_properties(self, collection: str) -> dict[str, Any]:
+        """Returns what is set for a collection.
+
+        Args:
+            collection: Its name; it need not hold a stream.
+
+        Returns:
+            A dict with `retention`, a dict whose `remove_older_than` is the timedelta for which
+            points are kept; it is empty where they are kept for ever. It has `override_per_stream`
+            if that is True.
+
+        Raises:
+            NotSupportedError: The server has no such properties.
+
+        Example:
+            >>> client.set_collection_retention("docs/kept", False, timedelta(days=7))
+            >>> client.get_collection_properties("docs/kept")
+            {'retention': {'remove_older_than': datetime.timedelta(days=7)}}
+        """
+        return self._loop.run(self._client.get_collection_properties(collection))
+
+    def set_collection_retention(
+        self,
+        collection: str,
+        override_per_stream: bool = False,
+        remove_older_than: timedelta | None = None,
+    ) -> None:
+        """Sets for how long the streams of a collection keep their points.
+
+        The server removes what is older in the background, as new versions; see
+        `Stream.set_retention`.
+
+        Args:
+            collection: Its name; it need not hold a stream.
+            override_per_stream: Whether this holds for streams with a retention of their own too.
+            remove_older_than: For how long points are kept, by their own time; None is for ever.
+                The documentation says `datetime`, but it is a duration.
+
+        Raises:
+            BTRDBTypeError: It is no timedelta.
+            BTRDBValueError: It is not positive.
+            NotSupportedError: The server has no retention.
+        """
+        self._loop.run(
+            self._client.set_collection_retention(
+                collection, override_per_stream, remove_older_than
+            )
+        )
+
+    def sql_query(self, query: str, params: list[str] | None = None) -> list[Any]:
+        """Returns the rows that a query over the metadata answers.
+
+        Args:
+            query: One SELECT in PostgreSQL's SQL, over the tables `streams`, `devices`, `units` and
+                `collections`; values go in as `$1`, `$2` and so on.
+            params: Texts for them, which the database turns into the types it needs.
+
+        Returns:
+            A dict for each row, keyed by column. Values are what JSON has; uuids and times are
+            texts, annotations a dict of texts.
+
+        Raises:
+            BadSQLValue: A parameter has no such type, or the query is not understood.
+            BTRDBServerError: The query failed.
+
+        Example:
+            >>> client.sql_query(
+            ...     "SELECT name FROM streams WHERE collection = $1 ORDER BY name",
+            ...     ["docs/examples"],
+            ... )
+            [{'name': 'L1MAG'}, {'name': 'L2MAG'}]
+        """
+        return self._loop.run(self._client.sql_query(query, params))
+
+    def list_devices(self) -> list[dict[str, Any]]:
+        """Returns all devices, by id.
+
+        Returns:
+            A dict for each, with `id`, `name` and whatever else it was made with. From a server
+            that keeps devices in tables of its own, a row of that table for each.
+
+        Raises:
+            NotSupportedError: The server knows no devices.
+
+        Example:
+            >>> [device["name"] for device in client.list_devices()]
+            []
+        """
+        return self._loop.run(self._client.list_devices())
+
+    def get_device(self, device_id: int) -> dict[str, Any]:
+        """Returns one device; see `list_devices`.
+
+        Args:
+            device_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+        """
+        return self._loop.run(self._client.get_device(device_id))
+
+    def create_device(self, device: dict[str, Any]) -> dict[str, Any]:
+        """Makes a device and returns it as the server keeps it.
+
+        Args:
+            device: Its `name`, which no other device has, and any further fields that
+                JSON can hold. The server gives the `id`.
+
+        Raises:
+            BTRDBTypeError: JSON has no form for a field.
+            BTRDBValueError: The name is missing or empty, or an id is given.
+            NotSupportedError: The server keeps no devices.
+            ObjectExists: Another device has this name.
+
+        Example:
+            >>> device = client.create_device({"name": "example", "rate": 30})
+            >>> client.update_device({"id": device["id"], "rate": 60}) == {
+            ...     **device,
+            ...     "rate": 60,
+            ... }
+            True
+            >>> client.delete_device(device["id"])
+        """
+        return self._loop.run(self._client.create_device(device))
+
+    def update_device(self, device: dict[str, Any]) -> dict[str, Any]:
+        """Changes the device whose id is in the dict and returns it as the server keeps it then.
+
+        Args:
+            device: Its `id`, and the fields to set. Other fields stay as they are.
+
+        Raises:
+            BTRDBValueError: The id is missing, or the name is empty.
+            ObjectExists: Another device has this name.
+            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+        """
+        return self._loop.run(self._client.update_device(device))
+
+    def delete_device(self, device_id: int) -> None:
+        """Removes a device.
+
+        Args:
+            device_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+        """
+        self._loop.run(self._client.delete_device(device_id))
+
+    def list_units(self) -> list[dict[str, Any]]:
+        """Returns all units, by id.
+
+        Returns:
+            A dict for each, with `id`, `name` and whatever else it was made with. From a server
+            that keeps units in tables of its own, a row of that table for each.
+
+        Raises:
+            NotSupportedError: The server knows no units.
+
+        Example:
+            >>> [unit["name"] for unit in client.list_units()]
+            []
+        """
+        return self._loop.run(self._client.list_units())
+
+    def get_unit(self, unit_id: int) -> dict[str, Any]:
+        """Returns one unit; see `list_units`.
+
+        Args:
+            unit_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+        """
+        return self._loop.run(self._client.get_unit(unit_id))
+
+    def create_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
+        """Makes a unit and returns it as the server keeps it.
+
+        Args:
+            unit_dict: Its `name`, which no other unit has, and any further fields that
+                JSON can hold. The server gives the `id`.
+
+        Raises:
+            BTRDBTypeError: JSON has no form for a field.
+            BTRDBValueError: The name is missing or empty, or an id is given.
+            NotSupportedError: The server keeps no units.
+            ObjectExists: Another unit has this name.
+
+        Example:
+            >>> unit = client.create_unit({"name": "example", "rate": 30})
+            >>> changed = client.update_unit({"id": unit["id"], "rate": 60})
+            >>> changed["name"], changed["rate"]
+            ('example', 60)
+            >>> client.delete_unit(unit["id"])
+        """
+        return self._loop.run(self._client.create_unit(unit_dict))
+
+    def update_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
+        """Changes the unit whose id is in the dict and returns it as the server keeps it then.
+
+        Args:
+            unit_dict: Its `id`, and the fields to set. Other fields stay as they are.
+
+        Raises:
+            BTRDBValueError: The id is missing, or the name is empty.
+            ObjectExists: Another unit has this name.
+            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+        """
+        return self._loop.run(self._client.update_unit(unit_dict))
+
+    def delete_unit(self, unit_id: int) -> None:
+        """Removes a unit.
+
+        Args:
+            unit_id: Its id.
+
+        Raises:
+            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+        """
+        self._loop.run(self._client.delete_unit(unit_id))
 
     # </mirrored>
 
@@ -434,6 +658,90 @@ class Stream:
         """
         return self._loop.run(self._stream.annotations(refresh))
 
+    def update(
+        self,
+        tags: dict[str, str] | None = None,
+        annotations: dict[str, Any] | None = None,
+        collection: str | None = None,
+        encoder: type[json.JSONEncoder] | None = None,
+        replace: bool = False,
+    ) -> int:
+        """Changes metadata and returns their new version; what is not given stays.
+
+        The change is based on the metadata that were fetched last: if somebody else has changed
+        them since, nothing happens and the error says so.
+
+        Args:
+            tags: Tags to set: `name`, `unit`, `ingress`, `distiller`.
+            annotations: Annotations to set. Values that are no text are kept as JSON.
+            collection: The collection to move to.
+            encoder: Writes values that JSON has no form for.
+            replace: Whether tags, or annotations, that are not among those given go: tags become
+                empty, annotations are removed. Only what is given is replaced.
+
+        Raises:
+            AmbiguousStream: Another stream has this collection and these tags.
+            BTRDBTypeError: A value is of the wrong type, or JSON has no form for it.
+            BTRDBValueError: Nothing is given.
+            ConcurrentModification: The metadata have changed since they were fetched.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream.update(annotations={"phase": "A", "rate": 10})
+            2
+            >>> stream.annotations()
+            {'phase': 'A', 'rate': 10}
+        """
+        return self._loop.run(self._stream.update(tags, annotations, collection, encoder, replace))
+
+    def obliterate(self) -> None:
+        """Removes the stream with all its versions. Nothing brings it back.
+
+        Its collection and tags are free at once, its uuid can never be used again.
+
+        Raises:
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> other = client.create(uuid4(), "docs/other")
+            >>> other.obliterate()
+        """
+        self._loop.run(self._stream.obliterate())
+
+    def get_retention(self) -> dict[str, Any]:
+        """Returns for how long the stream keeps its points, its collection's word included.
+
+        Returns:
+            A dict whose `remove_older_than` is a timedelta; empty if points are kept for ever.
+
+        Raises:
+            NotSupportedError: The server has no retention.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> stream.get_retention()
+            {}
+        """
+        return self._loop.run(self._stream.get_retention())
+
+    def set_retention(self, remove_older_than: timedelta | None = None) -> None:
+        """Sets for how long the stream keeps its points.
+
+        Older ones, by their own time against the server's clock, are removed in the background, as
+        a new version. Past versions still show them until those versions were replaced as long ago;
+        then they are forgotten.
+
+        Args:
+            remove_older_than: For how long; None leaves it to the collection.
+
+        Raises:
+            BTRDBTypeError: It is no timedelta.
+            BTRDBValueError: It is not positive.
+            NotSupportedError: The server has no retention.
+            StreamNotFoundError: The server knows no stream of this uuid.
+        """
+        self._loop.run(self._stream.set_retention(remove_older_than))
+
     def get_latest_version(self) -> int:
         """Returns the version of the last commit.
 
@@ -444,6 +752,97 @@ class Stream:
             StreamNotFoundError: The server knows no stream of this uuid.
         """
         return self._loop.run(self._stream.get_latest_version())
+
+    def get_version_at_time(self, realtime: Instant) -> int:
+        """Returns the version that was the latest at an instant of the server's clock.
+
+        Args:
+            realtime: The instant, of the wall clock and not of the data; in the future it gives the
+                latest version.
+
+        Raises:
+            NotSupportedError: The server does not know.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: The stream is younger, or that version was forgotten.
+
+        Example:
+            >>> stream.get_version_at_time(datetime.now(UTC)) >= 10
+            True
+        """
+        return self._loop.run(self._stream.get_version_at_time(realtime))
+
+    def changes(
+        self, from_version: int, to_version: int, resolution: int = 0
+    ) -> list[dict[str, int]]:
+        """Returns the ranges of time in which the data differ between two versions.
+
+        Ranges are widened to the blocks of the tree, so they can be larger than what was written,
+        and hold points that did not change.
+
+        Args:
+            from_version: The earlier version.
+            to_version: The later version; 0 is the latest data, buffered points included.
+            resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
+
+        Returns:
+            Dicts of `start` and `end`, ascending and apart; `end` is not included.
+
+        Raises:
+            BTRDBServerError: `from_version` is after `to_version`.
+            StreamNotFoundError: The server knows no stream of this uuid.
+            VersionNotAvailable: There is no such version.
+
+        Example:
+            >>> before = stream.get_latest_version()
+            >>> stream.insert([(start + 5, 1.0)])
+            11
+            >>> (change,) = stream.changes(before, 0)
+            >>> change["start"] <= start + 5 < change["end"]
+            True
+        """
+        return self._loop.run(self._stream.changes(from_version, to_version, resolution))
+
+    def changes_iter(
+        self, from_version: int, to_version: int, resolution: int = 0
+    ) -> Iterator[dict[str, int]]:
+        """Yields the ranges of `changes` as they arrive.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            from_version: The earlier version.
+            to_version: The later version; 0 is the latest data, buffered points included.
+            resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
+
+        Yields:
+            Dicts of `start` and `end`, ascending and apart; `end` is not included.
+
+        Raises:
+            VersionNotAvailable: There is no such version.
+        """
+        return self._loop.iterate(self._stream.changes_iter(from_version, to_version, resolution))
+
+    def delete(self, start: Instant, end: Instant) -> int:
+        """Removes the points of `[start, end)` in a new version, and returns that version.
+
+        What is buffered is committed before. Earlier versions still show the points.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Example:
+            >>> version = stream.delete(start, start + 1)
+            >>> stream.count(version=version), stream.count(version=version - 1)
+            (9, 10)
+        """
+        return self._loop.run(self._stream.delete(start, end))
 
     def pin_version(self, version: int | None) -> None:
         """Makes reads that name no version use this one; None makes them use the latest again.
@@ -523,6 +922,96 @@ class Stream:
             (['time', 'value'], 10)
         """
         return self._loop.run(self._stream.raw_values(start, end, version, schema))
+
+    def raw_values_iter(
+        self,
+        start: Instant,
+        end: Instant,
+        version: int | None = None,
+        schema: pa.Schema | None = RAW_F64_SCHEMA,
+    ) -> Iterator[pa.Table]:
+        """Yields the points of `[start, end)` as they arrive; see `raw_values`.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the tables; None is `RAW_F64_SCHEMA`.
+
+        Yields:
+            Tables with at least one row, ascending by time.
+
+        Example:
+            >>> for table in stream.raw_values_iter(start, end):
+            ...     print(table.num_rows)
+            10
+        """
+        return self._loop.iterate(self._stream.raw_values_iter(start, end, version, schema))
+
+    def aligned_windows_iter(
+        self,
+        start: Instant,
+        end: Instant,
+        point_width: int | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> Iterator[pa.Table]:
+        """Yields windows of 2**point_width ns as they arrive.
+
+        Both `start` and `end` are lowered to a multiple of the width, so the first window may begin
+        before `start`, and the window that holds an unaligned `end` is left out. Windows without
+        points are left out.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            point_width: The exponent, 0 to 63, or a `PW`.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the tables; None is `STAT_F64_SCHEMA`.
+
+        Yields:
+            Tables with at least one row and the columns `time` (start of the window), `min`,
+            `mean`, `max`, `count`, `stddev` (of the population).
+        """
+        return self._loop.iterate(
+            self._stream.aligned_windows_iter(start, end, point_width, version, schema)
+        )
+
+    def precise_windows_iter(
+        self,
+        start: Instant,
+        end: Instant,
+        width: int | timedelta | _PW,
+        version: int | None = None,
+        schema: pa.Schema | None = STAT_F32_SCHEMA,
+    ) -> Iterator[pa.Table]:
+        """Yields windows of any length as they arrive, the first beginning exactly at `start`.
+
+        A last window that would reach beyond `end` is left out, and so are windows without points.
+
+        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
+        Ending the loop early, or dropping the iterator, ends the call on the server too.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            width: Length of a window: nanoseconds, a timedelta or a `PW`.
+            version: Version to read; None is the pinned one, or else the latest.
+            schema: Schema of the tables; None is `STAT_F64_SCHEMA`.
+
+        Yields:
+            Tables with at least one row and the columns `time` (start of the window), `min`,
+            `mean`, `max`, `count`, `stddev` (of the population).
+        """
+        return self._loop.iterate(
+            self._stream.precise_windows_iter(start, end, width, version, schema)
+        )
 
     def count(
         self,
@@ -703,7 +1192,44 @@ class StreamSet(Collection[Stream]):
         """
         return self._loop.run(self._streams.get_latest_version())
 
-    def pin_versions(self, versions: dict[UUID | str, int] | None = None) -> Self:
+    def get_version_at_time(self, realtime: Instant) -> dict[UUID, int]:
+        """Returns the version of each stream that was the latest at an instant of the wall clock.
+
+        Args:
+            realtime: The instant; in the future it gives the latest versions.
+
+        Raises:
+            NotSupportedError: The server does not know.
+            VersionNotAvailable: A stream is younger, or that version was forgotten.
+        """
+        return self._loop.run(self._streams.get_version_at_time(realtime))
+
+    def changes(
+        self,
+        from_version_map: Mapping[UuidKey, int],
+        to_version_map: Mapping[OtherUuidKey, int],
+        resolution: int = 0,
+    ) -> dict[UUID, list[dict[str, int]]]:
+        """Returns the ranges in which each stream differs between two versions.
+
+        See `Stream.changes`; ranges can be larger than what was written.
+
+        Args:
+            from_version_map: The earlier version of each stream; exclusive.
+            to_version_map: The later version of the same streams; inclusive.
+            resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
+
+        Returns:
+            For each stream of the maps a list of dicts of `start` and `end`, empty if nothing
+            changed.
+
+        Raises:
+            BTRDBValueError: The maps do not name the same streams.
+            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+        """
+        return self._loop.run(self._streams.changes(from_version_map, to_version_map, resolution))
+
+    def pin_versions(self, versions: Mapping[UuidKey, int] | None = None) -> Self:
         """Makes reads that name no version use these, and returns the set itself.
 
         Args:
@@ -723,7 +1249,7 @@ class StreamSet(Collection[Stream]):
         name: str | re.Pattern[str] | None = None,
         unit: str | re.Pattern[str] | None = None,
         tags: dict[str, str] | None = None,
-        annotations: dict[str, str] | None = None,
+        annotations: dict[str, Any] | None = None,
     ) -> StreamSet:
         """Returns a set of the streams whose metadata match everything given.
 
@@ -746,7 +1272,9 @@ class StreamSet(Collection[Stream]):
         return self._wrap_set(self._streams.filter(collection, name, unit, tags, annotations))
 
     def insert(
-        self, data_map: Mapping[UUID | str, InsertData], merge: str = "never"
+        self,
+        data_map: Mapping[UuidKey, InsertData],
+        merge: str = "never",
     ) -> dict[UUID, int]:
         """Stores points in several streams at once; see `Stream.insert`.
 

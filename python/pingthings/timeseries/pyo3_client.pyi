@@ -1,13 +1,15 @@
 from collections.abc import Awaitable, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 from uuid import UUID
 
 import pyarrow as pa
 
 __all__ = [
+    "ChangeIterator",
     "Client",
     "Server",
     "StreamInfo",
+    "TableIterator",
     "__version__",
     "connect",
     "status_codes",
@@ -44,6 +46,16 @@ class StreamInfo:
     def version(self) -> int | None: ...
 
 @final
+class TableIterator:
+    def next(self) -> Awaitable[pa.Table | None]: ...
+    def close(self) -> None: ...
+
+@final
+class ChangeIterator:
+    def next(self) -> Awaitable[list[tuple[int, int]] | None]: ...
+    def close(self) -> None: ...
+
+@final
 class Client:
     @property
     def endpoint(self) -> str: ...
@@ -60,8 +72,20 @@ class Client:
     def close(self) -> None: ...
     def info(self) -> Awaitable[dict[str, Any]]: ...
     def create(
-        self, uuid: UUID, collection: str, tags: dict[str, str], annotations: dict[str, str]
+        self, uuid: UUID, collection: str, tags: dict[str, str], annotations: dict[str, str | None]
     ) -> Awaitable[None]: ...
+    def update(
+        self,
+        uuid: UUID,
+        expected: int,
+        *,
+        collection: str | None,
+        tags: dict[str, str],
+        annotations: dict[str, str | None],
+        removed: Sequence[str],
+    ) -> Awaitable[StreamInfo]: ...
+    def obliterate(self, uuid: UUID) -> Awaitable[None]: ...
+    def sql_query(self, query: str, params: Sequence[str]) -> Awaitable[list[bytes]]: ...
     def stream_info(
         self, uuids: Sequence[UUID], *, return_errors: bool = False
     ) -> Awaitable[list[StreamInfo]]: ...
@@ -82,6 +106,7 @@ class Client:
     def flush(
         self, uuids: Sequence[UUID], *, return_errors: bool = False
     ) -> Awaitable[list[int]]: ...
+    def delete(self, uuid: UUID, start: int, end: int) -> Awaitable[int]: ...
     def raw_values(
         self,
         streams: Sequence[tuple[UUID, int]],
@@ -119,6 +144,57 @@ class Client:
         *,
         return_errors: bool = False,
     ) -> Awaitable[list[tuple[int, float] | None]]: ...
+    def raw_values_iter(
+        self, stream: tuple[UUID, int], start: int, end: int, schema: pa.Schema | None
+    ) -> Awaitable[TableIterator]: ...
+    def aligned_windows_iter(
+        self,
+        stream: tuple[UUID, int],
+        start: int,
+        end: int,
+        point_width: int,
+        schema: pa.Schema | None,
+    ) -> Awaitable[TableIterator]: ...
+    def precise_windows_iter(
+        self,
+        stream: tuple[UUID, int],
+        start: int,
+        end: int,
+        width_ns: int,
+        schema: pa.Schema | None,
+    ) -> Awaitable[TableIterator]: ...
+    def changes(
+        self,
+        streams: Sequence[tuple[UUID, int, int]],
+        resolution: int,
+        *,
+        return_errors: bool = False,
+    ) -> Awaitable[list[list[tuple[int, int]]]]: ...
+    def changes_iter(
+        self, stream: tuple[UUID, int, int], resolution: int
+    ) -> Awaitable[ChangeIterator]: ...
+    def versions_at_time(
+        self, uuids: Sequence[UUID], time: int, *, return_errors: bool = False
+    ) -> Awaitable[list[int]]: ...
+    def stream_retention(self, uuid: UUID) -> Awaitable[tuple[int | None, int | None]]: ...
+    def set_stream_retention(self, uuid: UUID, keep_ns: int | None) -> Awaitable[None]: ...
+    def collection_retention(self, collection: str) -> Awaitable[tuple[int | None, bool]]: ...
+    def set_collection_retention(
+        self, collection: str, keep_ns: int | None, overrides: bool
+    ) -> Awaitable[None]: ...
+    def list_records(
+        self, kind: Literal["device", "unit"]
+    ) -> Awaitable[list[tuple[int, str, str]]]: ...
+    def get_record(
+        self, kind: Literal["device", "unit"], record_id: int
+    ) -> Awaitable[tuple[int, str, str]]: ...
+    def create_record(
+        self, kind: Literal["device", "unit"], name: str, fields: str
+    ) -> Awaitable[tuple[int, str, str]]: ...
+    def update_record(
+        self, kind: Literal["device", "unit"], record_id: int, name: str | None, fields: str
+    ) -> Awaitable[tuple[int, str, str]]: ...
+    def delete_record(self, kind: Literal["device", "unit"], record_id: int) -> Awaitable[None]: ...
 
 @final
 class Server:

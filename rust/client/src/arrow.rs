@@ -12,7 +12,7 @@ use arrow_ipc::{
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
-use pingthings_types::{Code, Points, Version, Windows};
+use pingthings_types::{Points, Version, Windows};
 
 use crate::error::{Error, ErrorKind};
 
@@ -141,8 +141,8 @@ impl Wanted {
             return Ok(Self::native(&RAW_SCHEMA));
         };
         if schema.fields().len() != RAW_SCHEMA.fields().len() {
-            return Err(Error::refused(
-                Code::InvalidParameter,
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
                 format!(
                     "a schema of {} columns for raw values: it must have two, a time and a value",
                     schema.fields().len()
@@ -158,13 +158,18 @@ impl Wanted {
         let Some(schema) = wanted else {
             return Ok(Self::native(&STAT_SCHEMA));
         };
+        if schema.fields().is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "a schema without columns for windows: name at least one",
+            ));
+        }
         let sources = if schema.fields().len() == STAT_SCHEMA.fields().len() {
             (0..STAT_SCHEMA.fields().len()).collect()
         } else {
             let by_name = |field: &Arc<Field>| {
                 STAT_SCHEMA.index_of(field.name()).map_err(|_| {
-                    Error::refused(
-                        Code::InvalidParameter,
+                    Error::new(ErrorKind::InvalidArgument,
                         format!(
                             "column `{}` in a schema of {} columns for windows: give all six (time, \
                              min, mean, max, count, stddev), or some of these names",
@@ -195,8 +200,8 @@ impl Wanted {
         for (field, &source) in schema.fields().iter().zip(&sources) {
             let source = from.field(source);
             if !is_castable(source.data_type(), field.data_type()) {
-                return Err(Error::refused(
-                    Code::InvalidParameter,
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
                     format!(
                         "column `{}` cannot be {}: {}",
                         field.name(),

@@ -11,7 +11,7 @@ use std::{
 use arrow_array::{
     Array, ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray,
     cast::AsArray,
-    types::{Int64Type, TimestampNanosecondType},
+    types::{Int64Type, TimestampNanosecondType, UInt64Type},
 };
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
@@ -24,7 +24,7 @@ use crate::{
     Client,
     arrow::{RAW_SCHEMA, encode},
     call::Rpc,
-    error::{Error, FailedInsert},
+    error::{Error, ErrorKind, FailedInsert},
     metadata::uuid_bytes,
 };
 
@@ -118,8 +118,8 @@ impl Insert {
 
 fn normalise(batch: &RecordBatch, offset: usize) -> Result<RecordBatch, Error> {
     let [times, values] = batch.columns() else {
-        return Err(Error::refused(
-            Code::InvalidParameter,
+        return Err(Error::new(
+            ErrorKind::InvalidArgument,
             format!(
                 "points with {} columns: give two, times and values",
                 batch.num_columns()
@@ -175,8 +175,8 @@ fn first_null(nulls: &arrow_buffer::NullBuffer) -> Option<usize> {
 }
 
 fn unsuitable(why: &str) -> Error {
-    Error::refused(
-        Code::InvalidParameter,
+    Error::new(
+        ErrorKind::InvalidArgument,
         format!("the points cannot be sent: {why}"),
     )
 }
@@ -220,11 +220,48 @@ fn floats(values: &ArrayRef) -> Result<Float64Array, Error> {
             values.data_type()
         )));
     }
+    check_exact(values)?;
     let cast = checked_cast(values, &DataType::Float64)
         .map_err(|error| unsuitable(&error.to_string()).with_source(error))?;
     Ok(cast
         .as_primitive::<arrow_array::types::Float64Type>()
         .clone())
+}
+
+/// Refuses whole numbers that a float64 can only be near.
+fn check_exact(values: &ArrayRef) -> Result<(), Error> {
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whether something is lost is what is asked"
+    )]
+    let inexact = match values.data_type() {
+        DataType::Int64 => {
+            let numbers = values.as_primitive::<Int64Type>();
+            let mut numbers = numbers.iter().flatten();
+            numbers
+                .find(|&number| (number as f64) as i128 != i128::from(number))
+                .map(i128::from)
+        }
+        DataType::UInt64 => {
+            let numbers = values.as_primitive::<UInt64Type>();
+            let mut numbers = numbers.iter().flatten();
+            numbers
+                .find(|&number| (number as f64) as u128 != u128::from(number))
+                .map(i128::from)
+        }
+        _ => None,
+    };
+    match inexact {
+        None => Ok(()),
+        Some(number) => Err(Error::refused(
+            Code::BadValue,
+            format!(
+                "the whole number {number} is no float64, which is what streams hold: round it first"
+            ),
+        )),
+    }
 }
 
 fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {

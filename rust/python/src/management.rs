@@ -1,16 +1,23 @@
 //! Retention, devices and units.
 
 use pingthings_client::{CollectionRetention, Record, RecordKind};
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyValueError, prelude::*};
 use uuid::Uuid;
 
 use crate::{call::call, client::Client};
 
-const fn kind(is_device: bool) -> RecordKind {
-    if is_device {
-        RecordKind::Device
-    } else {
-        RecordKind::Unit
+/// `device` or `unit`.
+struct Kind(RecordKind);
+
+impl FromPyObject<'_, '_> for Kind {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match object.extract::<&str>()? {
+            "device" => Ok(Self(RecordKind::Device)),
+            "unit" => Ok(Self(RecordKind::Unit)),
+            other => Err(PyValueError::new_err(format!("`{other}` is no kind"))),
+        }
     }
 }
 
@@ -72,10 +79,10 @@ impl Client {
     }
 
     /// All devices, or units: id, name, and the other fields as the text of a JSON object.
-    fn list_records<'py>(&self, py: Python<'py>, device: bool) -> PyResult<Bound<'py, PyAny>> {
+    fn list_records<'py>(&self, py: Python<'py>, kind: Kind) -> PyResult<Bound<'py, PyAny>> {
         let core = self.core.clone();
         call(py, self.mode, async move {
-            let records = core.list_records(kind(device)).await?;
+            let records = core.list_records(kind.0).await?;
             Ok(records.into_iter().map(triple).collect::<Vec<_>>())
         })
     }
@@ -84,12 +91,12 @@ impl Client {
     fn get_record<'py>(
         &self,
         py: Python<'py>,
-        device: bool,
-        id: i64,
+        kind: Kind,
+        record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = self.core.clone();
         call(py, self.mode, async move {
-            core.record(kind(device), id).await.map(triple)
+            core.record(kind.0, record_id).await.map(triple)
         })
     }
 
@@ -97,15 +104,13 @@ impl Client {
     fn create_record<'py>(
         &self,
         py: Python<'py>,
-        device: bool,
+        kind: Kind,
         name: String,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = self.core.clone();
         call(py, self.mode, async move {
-            core.create_record(kind(device), name, fields)
-                .await
-                .map(triple)
+            core.create_record(kind.0, name, fields).await.map(triple)
         })
     }
 
@@ -113,14 +118,14 @@ impl Client {
     fn update_record<'py>(
         &self,
         py: Python<'py>,
-        device: bool,
-        id: i64,
+        kind: Kind,
+        record_id: i64,
         name: Option<String>,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = self.core.clone();
         call(py, self.mode, async move {
-            core.update_record(kind(device), id, name, fields)
+            core.update_record(kind.0, record_id, name, fields)
                 .await
                 .map(triple)
         })
@@ -130,12 +135,12 @@ impl Client {
     fn delete_record<'py>(
         &self,
         py: Python<'py>,
-        device: bool,
-        id: i64,
+        kind: Kind,
+        record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = self.core.clone();
         call(py, self.mode, async move {
-            core.delete_record(kind(device), id).await
+            core.delete_record(kind.0, record_id).await
         })
     }
 }

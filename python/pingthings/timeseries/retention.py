@@ -1,0 +1,45 @@
+"""How long points are kept, as the documented dictionary and as nanoseconds."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
+
+__all__ = ["as_keep_ns", "to_dict"]
+
+_NS_PER_US = 1000
+_MOST_NS = (1 << 63) - 1
+
+
+def as_keep_ns(value: object) -> int | None:
+    """Returns the nanoseconds of a duration; None stays None, which is for ever.
+
+    Raises:
+        BTRDBTypeError: It is no timedelta. The documentation once had a datetime here.
+        BTRDBValueError: It is not positive, or longer than a stream can be.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        raise BTRDBTypeError(
+            "`remove_older_than` is a duration: give a `timedelta`, not the `datetime` before which"
+        )
+    if not isinstance(value, timedelta):
+        raise BTRDBTypeError(
+            f"`remove_older_than` is a `timedelta` or None, not a `{type(value).__name__}`"
+        )
+    nanoseconds = value // timedelta(microseconds=1) * _NS_PER_US
+    if not 0 < nanoseconds <= _MOST_NS:
+        raise BTRDBValueError(
+            f"`remove_older_than` is {value}; it must be positive and at most {_MOST_NS} ns"
+        )
+    return nanoseconds
+
+
+def to_dict(keep_ns: int | None) -> dict[str, Any]:
+    """Returns the documented dictionary; empty where points are kept for ever."""
+    if keep_ns is None:
+        return {}
+    return {"remove_older_than": timedelta(microseconds=keep_ns // _NS_PER_US)}
