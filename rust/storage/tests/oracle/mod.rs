@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pingthings_types::{
-    AlignedWindows, FIRST_MAJOR, MergePolicy, PreciseWindows, Stat, StatPoint, Version, Windows,
+    AlignedWindows, FIRST_MAJOR, MAX_TIME, MergePolicy, PreciseWindows, Stat, StatPoint, Version,
+    Windows,
 };
 
 /// Points sorted by time, in order of arrival at equal times.
@@ -118,8 +119,15 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Oracle {
     versions: Vec<List>,
+    /// When each was committed.
+    walls: Vec<i64>,
+    /// How many of them are forgotten.
+    forgotten: usize,
     latest: Vec<Held>,
     limit: usize,
+    now: i64,
+    /// When the oldest buffered point came.
+    since: Option<i64>,
 }
 
 impl Oracle {
@@ -127,9 +135,69 @@ impl Oracle {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             versions: vec![List::default()],
+            walls: vec![0],
+            forgotten: 0,
             latest: Vec::new(),
             limit,
+            now: 0,
+            since: None,
         }
+    }
+
+    /// The same, created at a time of the clock.
+    pub(crate) fn created(limit: usize, now: i64) -> Self {
+        Self {
+            walls: vec![now],
+            now,
+            ..Self::new(limit)
+        }
+    }
+
+    /// The clock was turned.
+    pub(crate) const fn turn(&mut self, now: i64) {
+        self.now = now;
+    }
+
+    fn commit(&mut self) {
+        self.versions.push(self.list());
+        self.walls.push(self.now);
+    }
+
+    /// Commits what has waited for `age` nanoseconds.
+    pub(crate) fn flush_old(&mut self, age: i64) {
+        if self.since.is_some_and(|since| since <= self.now - age) {
+            self.flush();
+        }
+    }
+
+    /// Does without points older than `keep` nanoseconds, and without versions replaced as long
+    /// ago.
+    pub(crate) fn trim(&mut self, keep: i64) {
+        let end = self.now.saturating_sub(keep);
+        if self.latest.first().is_some_and(|held| held.point.0 < end) {
+            self.delete(i64::MIN, end.min(MAX_TIME - 1));
+        }
+        self.forget(end);
+    }
+
+    /// Forgets versions that were replaced by `wall`; gives how many.
+    pub(crate) fn forget(&mut self, wall: i64) -> usize {
+        let known = self.walls.iter().rposition(|&at| at <= wall);
+        let kept = known.unwrap_or(0).max(self.forgotten);
+        kept - std::mem::replace(&mut self.forgotten, kept)
+    }
+
+    /// The last version committed by `wall` that is not forgotten.
+    pub(crate) fn version_at(&self, wall: i64) -> Option<u64> {
+        let kept = &self.walls[self.forgotten..];
+        let last = kept.iter().rposition(|&at| at <= wall)?;
+        Some(FIRST_MAJOR + (self.forgotten + last) as u64)
+    }
+
+    /// Whether a version can be asked for.
+    pub(crate) fn is_there(&self, version: u64) -> bool {
+        let first = FIRST_MAJOR + self.forgotten as u64;
+        version <= FIRST_MAJOR || (first..=self.version().major).contains(&version)
     }
 
     fn buffered(&self) -> usize {
@@ -160,12 +228,13 @@ impl Oracle {
         self.flush();
         self.latest
             .retain(|held| held.point.0 < start || held.point.0 >= end);
-        self.versions.push(self.list());
+        self.commit();
     }
 
     pub(crate) fn flush(&mut self) {
         if self.buffered() > 0 {
-            self.versions.push(self.list());
+            self.commit();
+            self.since = None;
             for held in &mut self.latest {
                 held.is_buffered = false;
             }
@@ -198,6 +267,9 @@ impl Oracle {
             }
         }
         let is_full = !kept.is_empty() && asked >= self.limit;
+        if !kept.is_empty() {
+            self.since.get_or_insert(self.now);
+        }
         kept.sort_by_key(|p| p.0);
         self.latest.extend(kept.into_iter().map(|point| Held {
             point,
