@@ -6,6 +6,7 @@ The reference counts days month by month and never touches `datetime`, `Fraction
 import random
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from itertools import accumulate
 
 import numpy as np
@@ -170,3 +171,36 @@ def test_nearest_point_width_of_a_frequency_uses_its_period(millihertz: int, sca
         hertz = Decimal(millihertz) / 1000 / scale
         best = min(PW, key=lambda width: (abs(width.nanoseconds * hertz - SECOND), int(width)))
     assert nearest_point_width(hertz=hertz) == best
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_a_million_spans_are_exact():
+    seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed}")  # noqa: T201 - shown if the test fails
+    random_ = random.Random(seed)  # noqa: S311 - not for cryptography
+    edges = [Fraction(1 << p) + Fraction(1 << p, 2) for p in range(61)]
+    for case in range(1_000_000):
+        days, seconds = random_.uniform(-1e4, 1e4), random_.randrange(-(10**9), 10**9)
+        millis, nanos = random_.randrange(10**6) / 8, random_.randrange(-(1 << 62), 1 << 62)
+        exact = (
+            Fraction(repr(days)) * 86_400 * SECOND
+            + seconds * SECOND
+            + Fraction(repr(millis)) * 10**6
+            + nanos
+        )
+        found = ns_delta(days=days, seconds=seconds, milliseconds=millis, nanoseconds=nanos)
+        assert found == round(exact)
+        # Every other span lies at or next to the middle between two widths.
+        span = (
+            Fraction(random_.randrange(1, 1 << 61), random_.randrange(1, 1000))
+            if case % 2
+            else edges[case // 2 % 61] + random_.choice((0, Fraction(1, 1000), Fraction(-1, 1000)))
+        )
+        if span >= 1:
+            below = min(int(span).bit_length() - 1, 60)
+            above = min(below + 1, 60)
+            is_nearer = (1 << above) - span < span - (1 << below)
+            assert int(nearest_point_width(microseconds=span / 1000)) == (
+                above if is_nearer else below
+            )
