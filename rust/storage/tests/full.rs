@@ -16,9 +16,12 @@ use std::process::Command;
 use std::sync::Arc;
 
 use faults::{Fault, Loss, Machine, MachineCatalog};
-use inserts::{Known, Life, STREAMS, check, pairs, read};
+use inserts::{Known, Life, STREAMS, batch, check, pairs, read};
 use pingthings_storage::{Durability, Engine, Error, NewStream, Options, SystemClock};
 use pingthings_types::{MergePolicy, Points, TimeRange};
+use uuid::Uuid;
+
+const VICTIM: Uuid = Uuid::from_u128(3);
 
 fn stream(at: usize) -> NewStream {
     NewStream {
@@ -40,6 +43,28 @@ fn assert_says_full(error: &Error) {
     assert!([432, 434, 440].contains(&error.code().number()), "{text}");
 }
 
+/// A third stream that goes, so that there is room to reclaim.
+fn reclaim(engine: &Engine) -> Result<(), Error> {
+    match engine.obliterate(VICTIM) {
+        Ok(()) | Err(Error::NoSuchStream { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    engine.compact(&mut |_| {}).map(|_| ())
+}
+
+fn add_victim(engine: &Engine) -> Result<(), Error> {
+    engine.create(NewStream {
+        uuid: VICTIM,
+        collection: "full/victim".to_owned(),
+        ..NewStream::default()
+    })?;
+    for number in 0..4 {
+        engine.insert(VICTIM, batch(number), MergePolicy::Never)?;
+        engine.flush(VICTIM)?;
+    }
+    Ok(())
+}
+
 /// The disk is full from an operation on; gives the number of operations, and whether a segment
 /// was lost so that only a new start helped.
 fn fill(life: Life, at: usize) -> (usize, bool) {
@@ -50,10 +75,15 @@ fn fill(life: Life, at: usize) -> (usize, bool) {
         .unwrap();
     let mut known = <[Known; 2]>::default();
     let are_created = [0, 1].map(|at| engine.create(stream(at)));
+    let mut others = Vec::new();
     if are_created.iter().all(Result::is_ok) {
-        life.work(&engine, &mut known, 0..20);
+        life.work(&engine, &mut known, 0..10);
+        others.extend(add_victim(&engine).err());
+        life.work(&engine, &mut known, 10..20);
+        others.extend(reclaim(&engine).err());
         check(&engine, &known, false);
     }
+    others.iter().for_each(assert_says_full);
     for error in are_created
         .iter()
         .filter_map(|result| result.as_ref().err())
@@ -71,6 +101,7 @@ fn fill(life: Life, at: usize) -> (usize, bool) {
         }
     }
     life.work(&engine, &mut known, 20..40);
+    reclaim(&engine).unwrap();
     check(&engine, &known, false);
     let is_lost = machine.has_lost();
     for error in known.iter_mut().flat_map(|known| known.errors.drain(..)) {
@@ -100,6 +131,8 @@ fn fill(life: Life, at: usize) -> (usize, bool) {
         let engine = life
             .open(blocks, catalog)
             .unwrap_or_else(|error| panic!("{life:?} {at} {loss:?}: {error}"));
+        check(&engine, &known, false);
+        reclaim(&engine).unwrap();
         check(&engine, &known, false);
     }
     (count, is_lost)
