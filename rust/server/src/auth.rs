@@ -1,71 +1,184 @@
-//! Who may call.
+//! Who may call, and what.
 
 use std::fmt;
-use std::sync::Arc;
+use std::path::PathBuf;
 
+use arc_swap::ArcSwap;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
-use subtle::{Choice, ConstantTimeEq};
-use tonic::metadata::MetadataMap;
-use tonic::service::Interceptor;
-use tonic::{Request, Status};
+use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
+use tonic::Status;
+
+use crate::{Config, Error};
+
+/// What the holder of a key may do; each role may also do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Look at data and metadata.
+    Read,
+    /// Create streams, change their data and metadata.
+    Write,
+    /// Obliterate streams, set retention, change devices and units.
+    Admin,
+}
+
+impl Role {
+    const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Admin];
+
+    /// The role with this name, as in a key file.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+
+    /// Its name, as in a key file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What is kept of a key.
+#[derive(Clone)]
+struct Key {
+    hash: [u8; 32],
+    role: Role,
+}
 
 /// Checks the bearer key of every call.
-#[derive(Clone)]
 pub(crate) struct Auth {
-    keys: Arc<[[u8; 32]]>,
-    anonymous: bool,
+    /// Keys the server was started with.
+    own: Vec<Key>,
+    /// Keys of the file, which may change.
+    file: ArcSwap<Vec<Key>>,
+    path: Option<PathBuf>,
+    /// What the file held when its keys were taken.
+    text: Mutex<String>,
+    /// What callers without a key may do.
+    stranger: Option<Role>,
 }
 
 impl Auth {
-    /// Takes the keys and forgets them: only their hashes are kept.
-    pub(crate) fn new(keys: Vec<String>, anonymous: bool) -> Self {
-        Self {
-            anonymous: anonymous || keys.is_empty(),
-            keys: keys.into_iter().map(|key| hash(key.as_bytes())).collect(),
-        }
+    /// Takes the keys of a configuration: only their hashes are kept.
+    ///
+    /// # Errors
+    /// If the key file cannot be read or is not one.
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        let own = config.api_keys.iter().map(|key| Key {
+            hash: hash(key.as_bytes()),
+            role: Role::Admin,
+        });
+        let auth = Self {
+            own: own.collect(),
+            file: ArcSwap::default(),
+            text: Mutex::default(),
+            path: config.key_file.clone(),
+            stranger: if config.has_keys() {
+                config.anonymous.then_some(config.anonymous_role)
+            } else {
+                Some(Role::Admin)
+            },
+        };
+        auth.refresh()?;
+        Ok(auth)
     }
 
-    fn check(&self, metadata: &MetadataMap) -> Result<(), Status> {
-        // With no key configured any key is as good as none: clients are often set up with one.
-        if self.keys.is_empty() {
-            return Ok(());
+    /// Takes the keys of the file if it has changed; they stay as they were if it cannot be read.
+    pub(crate) fn refresh(&self) -> Result<bool, Error> {
+        let Some(path) = &self.path else {
+            return Ok(false);
+        };
+        let failed = |problem: String| Error::KeyFile {
+            path: path.clone(),
+            problem,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        let mut seen = self.text.lock();
+        if *seen == text {
+            return Ok(false);
         }
-        let Some(header) = metadata.get("authorization") else {
-            return if self.anonymous {
-                Ok(())
-            } else {
-                Err(Status::unauthenticated(
-                    "missing api key: send it as `authorization: Bearer <key>`",
-                ))
-            };
+        let keys = parse(&text).map_err(failed)?;
+        self.file.store(keys.into());
+        *seen = text;
+        Ok(true)
+    }
+
+    /// What the caller may do who sent these headers.
+    pub(crate) fn role(&self, headers: &HeaderMap) -> Result<Role, Status> {
+        // With no key configured any key is as good as none: clients are often set up with one.
+        let is_open = self.own.is_empty() && self.path.is_none();
+        let Some(header) = headers.get(AUTHORIZATION).filter(|_| !is_open) else {
+            return self.stranger.ok_or_else(|| {
+                Status::unauthenticated("missing api key: send it as `authorization: Bearer <key>`")
+            });
         };
         let sent = hash(bearer(header.as_bytes()).unwrap_or_default());
+        let file = self.file.load();
         // All keys are compared, so that the time tells nothing about which one came close.
-        let known = self
-            .keys
-            .iter()
-            .fold(Choice::from(0), |known, key| known | key.ct_eq(&sent));
-        if known.into() {
-            Ok(())
-        } else {
-            Err(Status::unauthenticated("invalid api key"))
-        }
-    }
-}
-
-impl Interceptor for Auth {
-    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        self.check(request.metadata()).map(|()| request)
+        let (known, role) =
+            self.own
+                .iter()
+                .chain(file.iter())
+                .fold((Choice::from(0), 0), |(known, role), key| {
+                    let same = key.hash.ct_eq(&sent);
+                    (
+                        known | same,
+                        u8::conditional_select(&role, &(key.role as u8), same),
+                    )
+                });
+        let role = Role::ALL.get(usize::from(role)).copied();
+        role.filter(|_| known.into())
+            .ok_or_else(|| Status::unauthenticated("invalid api key"))
     }
 }
 
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
-            .field("keys", &self.keys.len())
-            .field("anonymous", &self.anonymous)
-            .finish()
+            .field("keys", &(self.own.len() + self.file.load().len()))
+            .field("stranger", &self.stranger)
+            .finish_non_exhaustive()
     }
+}
+
+/// The keys of a file: on each line a name, a role, and the SHA-256 of the key in hexadecimal.
+fn parse(text: &str) -> Result<Vec<Key>, String> {
+    let mut keys = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let mut words = line.split_whitespace();
+        let (_name, role, digest) = (words.next(), words.next(), words.next());
+        let role = role.and_then(Role::from_name);
+        let hash = digest.and_then(unhex);
+        match (role, hash, words.next()) {
+            (Some(role), Some(hash), None) => keys.push(Key { hash, role }),
+            _ => {
+                return Err(format!(
+                    "line {} is no name, role and hash: write it with `pingthings key add`",
+                    at + 1
+                ));
+            }
+        }
+    }
+    Ok(keys)
+}
+
+fn unhex(digits: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return None;
+    }
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 fn hash(key: &[u8]) -> [u8; 32] {
@@ -84,46 +197,117 @@ fn bearer(header: &[u8]) -> Option<&[u8]> {
 mod tests {
     use super::*;
 
-    fn check(auth: &Auth, header: Option<&str>) -> Result<(), String> {
-        let mut metadata = MetadataMap::new();
+    fn auth(keys: &[&str], anonymous: bool) -> Auth {
+        Auth::new(&Config {
+            api_keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            anonymous,
+            ..Config::default()
+        })
+        .unwrap()
+    }
+
+    fn role(auth: &Auth, header: Option<&str>) -> Result<Role, String> {
+        let mut headers = HeaderMap::new();
         if let Some(header) = header {
-            metadata.insert("authorization", header.parse().unwrap());
+            headers.insert(AUTHORIZATION, header.parse().unwrap());
         }
-        auth.check(&metadata)
+        auth.role(&headers)
             .map_err(|status| status.message().to_owned())
     }
 
     #[test]
     fn any_of_the_keys_will_do_in_any_case_of_the_scheme() {
-        let auth = Auth::new(vec!["one".to_owned(), "two".to_owned()], false);
+        let auth = auth(&["one", "two"], false);
         for header in ["Bearer one", "bearer two", "BEARER  one "] {
-            assert_eq!(check(&auth, Some(header)), Ok(()), "{header}");
+            assert_eq!(role(&auth, Some(header)), Ok(Role::Admin), "{header}");
         }
         for header in ["Bearer three", "Bearer One", "Bearer", "Bearer ", "one", ""] {
             assert_eq!(
-                check(&auth, Some(header)),
+                role(&auth, Some(header)),
                 Err("invalid api key".to_owned()),
                 "{header}"
             );
         }
-        assert!(
-            check(&auth, None)
-                .unwrap_err()
-                .starts_with("missing api key")
+        let missing = role(&auth, None).unwrap_err();
+        assert!(missing.starts_with("missing api key"), "{missing}");
+    }
+
+    #[test]
+    fn anonymous_callers_may_read_but_a_wrong_key_may_not() {
+        let auth = auth(&["one"], true);
+        assert_eq!(role(&auth, None), Ok(Role::Read));
+        assert!(role(&auth, Some("Bearer two")).is_err());
+    }
+
+    #[test]
+    fn without_keys_everybody_is_served_whatever_they_send() {
+        let auth = auth(&[], false);
+        assert_eq!(role(&auth, None), Ok(Role::Admin));
+        assert_eq!(role(&auth, Some("Bearer one")), Ok(Role::Admin));
+    }
+
+    fn hex(key: &str) -> String {
+        use std::fmt::Write;
+        hash(key.as_bytes())
+            .iter()
+            .fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").unwrap();
+                text
+            })
+    }
+
+    #[test]
+    fn a_key_file_gives_roles_and_can_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let lines = format!(
+            "# comment\n\na read {}\nb write {}\nc admin {}\n",
+            hex("r"),
+            hex("w"),
+            hex("a")
         );
+        std::fs::write(&path, &lines).unwrap();
+        let auth = Auth::new(&Config {
+            key_file: Some(path.clone()),
+            ..Config::default()
+        })
+        .unwrap();
+        let roles = [("r", Role::Read), ("w", Role::Write), ("a", Role::Admin)];
+        for (key, expected) in roles {
+            assert_eq!(role(&auth, Some(&format!("Bearer {key}"))), Ok(expected));
+        }
+        assert!(role(&auth, None).is_err());
+
+        // A file that is broken changes nothing, one without keys shuts everybody out.
+        std::fs::write(&path, "a read 00\n").unwrap();
+        let error = auth.refresh().unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
+        assert_eq!(role(&auth, Some("Bearer r")), Ok(Role::Read));
+        std::fs::write(&path, "").unwrap();
+        assert!(auth.refresh().unwrap());
+        assert!(!auth.refresh().unwrap());
+        assert!(role(&auth, Some("Bearer r")).is_err());
+        assert!(role(&auth, None).is_err());
     }
 
     #[test]
-    fn anonymous_callers_are_served_but_a_wrong_key_is_not() {
-        let auth = Auth::new(vec!["one".to_owned()], true);
-        assert_eq!(check(&auth, None), Ok(()));
-        assert!(check(&auth, Some("Bearer two")).is_err());
+    fn a_line_that_is_no_key_is_told_by_its_number() {
+        let digest = hex("x");
+        for line in [
+            format!("a owner {digest}"),
+            format!("a read {digest}00"),
+            format!("a read {digest} more"),
+            "a read".to_owned(),
+            format!("a read {}é", &digest[..62]),
+        ] {
+            let error = parse(&format!("# keys\n{line}")).err().unwrap();
+            assert!(error.starts_with("line 2"), "{line}: {error}");
+        }
     }
 
     #[test]
-    fn without_keys_everybody_is_served() {
-        let auth = Auth::new(Vec::new(), false);
-        assert_eq!(check(&auth, None), Ok(()));
-        assert_eq!(check(&auth, Some("Bearer whatever")), Ok(()));
+    fn debug_output_shows_no_key() {
+        let text = format!("{:?}", auth(&["sesame"], false));
+        assert!(!text.contains("sesame"), "{text}");
     }
 }

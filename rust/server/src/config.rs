@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pingthings_storage::{Clock, Durability, SystemClock};
 
-use crate::Error;
+use crate::{Error, Fault, Role};
 
 /// What a server is started with; the default is an open server in memory on a free loopback port.
 #[derive(Clone)]
@@ -19,19 +19,28 @@ pub struct Config {
     pub storage: Storage,
     /// When an insert is answered.
     pub durability: Durability,
-    /// Keys of which a caller must present one. They are kept hashed once the server runs.
+    /// Keys that may do everything. They are kept hashed once the server runs.
     pub api_keys: Vec<String>,
+    /// A file of hashed keys with a role each, as `pingthings key` writes it. It is looked at every
+    /// second, and what changed in it counts from then on.
+    pub key_file: Option<PathBuf>,
     /// Whether callers without a key are served too.
     ///
-    /// With no key configured they are served in any case, but then the server listens only on a
-    /// loopback address unless this is set.
+    /// With neither keys nor a key file they are served in any case and may do everything, but
+    /// then the server listens only on a loopback address unless this is set.
     pub anonymous: bool,
+    /// What callers without a key may do beside those with one.
+    pub anonymous_role: Role,
     /// What to prove the server's identity with; without it, connections are in clear.
     pub tls: Option<Tls>,
     /// Whether the server speaks Arrow. Without it, it passes for one of before version 5.30.
     pub arrow: bool,
     /// How much a caller may ask for.
     pub limits: Limits,
+    /// Where to answer Prometheus, by plain HTTP and to anybody; port 0 takes a free one.
+    pub metrics: Option<SocketAddr>,
+    /// What to do wrong, so that others can test what they do then.
+    pub fault: Option<Fault>,
     /// How long [`Server::stop`](crate::Server::stop) waits for calls to end before it cuts their
     /// connections.
     pub grace: Duration,
@@ -50,16 +59,34 @@ pub enum Storage {
 
 /// A certificate and its private key, both in PEM.
 #[derive(Clone)]
-pub struct Tls {
-    /// The certificate, followed by those that lead to one that clients trust.
-    pub certificate: Vec<u8>,
-    /// The private key of the certificate.
-    pub key: Vec<u8>,
+pub enum Tls {
+    /// Given here.
+    Pem {
+        /// The certificate, followed by those that lead to one that clients trust.
+        certificate: Vec<u8>,
+        /// The private key of the certificate.
+        key: Vec<u8>,
+    },
+    /// In files, which are looked at every second: what changed in them counts for the next
+    /// connection.
+    Files {
+        /// The certificate, followed by those that lead to one that clients trust.
+        certificate: PathBuf,
+        /// The private key of the certificate.
+        key: PathBuf,
+    },
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
+        match self {
+            Self::Pem { .. } => f.debug_struct("Pem").finish_non_exhaustive(),
+            Self::Files { certificate, key } => f
+                .debug_struct("Files")
+                .field("certificate", certificate)
+                .field("key", key)
+                .finish(),
+        }
     }
 }
 
@@ -77,6 +104,12 @@ pub struct Limits {
     pub waiting_calls: usize,
     /// Most points or windows in one message of an answer.
     pub rows_per_message: usize,
+    /// Connections that are open at the same time; one more is closed at once.
+    pub connections: usize,
+    /// Most precise windows of one answer, empty ones included; beyond them status 413.
+    pub windows: u64,
+    /// Points that wait for a slow subscriber; one more ends the subscription with status 426.
+    pub points_per_subscriber: usize,
 }
 
 impl Default for Config {
@@ -86,10 +119,14 @@ impl Default for Config {
             storage: Storage::Memory,
             durability: Durability::Synced,
             api_keys: Vec::new(),
+            key_file: None,
             anonymous: false,
+            anonymous_role: Role::Read,
             tls: None,
             arrow: true,
             limits: Limits::default(),
+            metrics: None,
+            fault: None,
             grace: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
         }
@@ -106,6 +143,10 @@ impl Default for Limits {
             waiting_calls: 4_096,
             // 2 MB of windows, which peers with the usual limit of 4 MB still take.
             rows_per_message: 32_768,
+            connections: 12_000,
+            // A year of milliseconds, and more than any client can hold.
+            windows: 1 << 35,
+            points_per_subscriber: 4 << 20,
         }
     }
 }
@@ -117,19 +158,28 @@ impl fmt::Debug for Config {
             .field("storage", &self.storage)
             .field("durability", &self.durability)
             .field("api_keys", &format_args!("{} keys", self.api_keys.len()))
+            .field("key_file", &self.key_file)
             .field("anonymous", &self.anonymous)
+            .field("anonymous_role", &self.anonymous_role)
             .field("tls", &self.tls)
             .field("arrow", &self.arrow)
             .field("limits", &self.limits)
+            .field("metrics", &self.metrics)
+            .field("fault", &self.fault)
             .field("grace", &self.grace)
             .finish_non_exhaustive()
     }
 }
 
 impl Config {
+    /// Whether callers need one of some keys, be there any at the moment or not.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.api_keys.is_empty() || self.key_file.is_some()
+    }
+
     /// Refuses what would leave the server open to strangers or unable to answer.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.api_keys.is_empty() && !self.anonymous && !self.listen.ip().is_loopback() {
+        if !self.has_keys() && !self.anonymous && !self.listen.ip().is_loopback() {
             return Err(Error::OpenToNetwork {
                 listen: self.listen,
             });
@@ -152,7 +202,7 @@ mod tests {
     fn keys_never_show() {
         let config = Config {
             api_keys: vec!["sesame".to_owned()],
-            tls: Some(Tls {
+            tls: Some(Tls::Pem {
                 certificate: Vec::new(),
                 key: b"sesame".to_vec(),
             }),

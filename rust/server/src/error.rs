@@ -1,6 +1,7 @@
 //! Why a server could not start or stop cleanly.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Why a server could not start or stop cleanly.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +22,20 @@ pub enum Error {
     /// No message could hold anything.
     #[error("`rows_per_message` is 0: give at least 1")]
     NoRows,
+    /// The key file cannot be read, or is not one.
+    #[error("cannot take API keys from `{path}`: {problem}")]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The certificate or its key is not what it should be.
-    #[error("the TLS certificate or its key cannot be used: {}", root(.0))]
-    Certificate(#[source] tonic::transport::Error),
+    #[error("the TLS certificate or its key cannot be used: {0}")]
+    Certificate(String),
+    /// The descriptors of the contracts that are built in are damaged.
+    #[error("the contracts of this build cannot be reflected: {0}")]
+    Reflection(String),
     /// The address cannot be listened on.
     #[error("cannot listen on `{listen}`: {source}")]
     Listen {

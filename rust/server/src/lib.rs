@@ -9,17 +9,27 @@
 
 mod arrow;
 mod auth;
+mod call;
 mod config;
 mod connection;
+mod door;
 mod error;
+mod fault;
 mod gate;
 mod ipc;
 mod join;
+mod listen;
+mod metrics;
+mod observe;
 mod server;
 mod service;
 mod status;
+mod supervise;
+mod tls;
 
+pub use auth::Role;
 pub use config::{Config, Limits, Storage, Tls};
 pub use error::Error;
-pub use pingthings_storage::Durability;
+pub use fault::{Fault, FaultKind};
+pub use pingthings_storage::{Clock, Durability};
 pub use server::Server;

@@ -7,36 +7,35 @@ use std::time::Duration;
 
 use pingthings_storage::{Engine, Options};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::service::Routes;
-use tonic::transport::server::Server as Transport;
-use tonic::transport::{Identity, ServerTlsConfig};
+use tonic_health::ServingStatus;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::auth::Auth;
-use crate::connection::incoming;
-use crate::service::Service;
-use crate::{Config, Error, Storage, Tls};
-
-/// Bytes a client may send ahead in one call: an insert should never wait for a window update.
-const STREAM_WINDOW: u32 = 4 << 20;
-/// Bytes a client may send ahead in all its calls together.
-const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Calls a client may have open on one connection, unread answers included.
-const CALLS_PER_CONNECTION: u32 = 1_024;
-/// Calls that a client may have cancelled before the server came to look at them; one more costs
-/// the connection. The transport allows 20, but here one cancelled query is many calls.
-const RESETS_PER_CONNECTION: usize = 4_096;
-/// How often a silent peer is asked whether it still lives; a dead one may hold unread answers.
-const KEEPALIVE: Duration = Duration::from_mins(1);
+use crate::connection::Entrance;
+use crate::door::Door;
+use crate::fault::{Command, Faults};
+use crate::listen::Listening;
+use crate::metrics::Metrics;
+use crate::observe::observe;
+use crate::service::{Service, Shared};
+use crate::supervise::{Supervised, supervise};
+use crate::tls::Identity;
+use crate::{Config, Error, Fault, Storage};
 
 /// A running server. Dropping it stops it in the background; [`Server::stop`] also waits.
 #[derive(Debug)]
 pub struct Server {
     addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
     // Sending or dropping it starts the end.
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), Error>>,
+    faults: Arc<Faults>,
+    wake: Arc<Notify>,
 }
 
 impl Server {
@@ -49,36 +48,128 @@ impl Server {
     /// taken.
     pub async fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
-        let transport = transport(config.tls.as_ref())?;
+        let auth = Arc::new(Auth::new(&config)?);
+        let identity = config.tls.clone().map(Identity::new).transpose()?;
+        let identity = identity.map(Arc::new);
         let engine = Arc::new(open(&config).await?);
-        let failed = |source| Error::Listen {
-            listen: config.listen,
-            source,
+        let listener = bind(config.listen).await?;
+        let addr = listener
+            .local_addr()
+            .map_err(listen_failed(config.listen))?;
+        let observed = match config.metrics {
+            Some(metrics) => Some(bind(metrics).await?),
+            None => None,
         };
-        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let addr = listener.local_addr().map_err(failed)?;
+        let metrics_addr = observed
+            .as_ref()
+            .and_then(|observed| observed.local_addr().ok());
 
-        let auth = Auth::new(config.api_keys, config.anonymous);
+        let metrics = Arc::new(Metrics::default());
+        let (commands, told) = mpsc::unbounded_channel();
+        let faults = Arc::new(Faults::new(config.fault, commands));
+        let wake = Arc::new(Notify::new());
         let (working, idle) = mpsc::channel(1);
-        let service = Service::new(Arc::clone(&engine), config.arrow, config.limits, working);
-        let routes = Routes::new(service.into_grpc(auth));
+        let (stopping, is_stopping) = watch::channel(false);
+        let service = Service::new(Shared::new(
+            Arc::clone(&engine),
+            config.limits.clone(),
+            config.arrow,
+            Arc::clone(&metrics),
+            is_stopping,
+            working,
+        ));
+        let door = Door {
+            auth: Arc::clone(&auth),
+            faults: Arc::clone(&faults),
+            metrics: Arc::clone(&metrics),
+        };
+        let health = HealthReporter::new();
+        let listening = Listening {
+            routes: routes(service, health.clone())?,
+            door,
+            entrance: Entrance {
+                tls: identity.clone(),
+                places: Arc::new(Semaphore::new(
+                    config.limits.connections.min(Semaphore::MAX_PERMITS),
+                )),
+                metrics: Arc::clone(&metrics),
+            },
+            addr,
+            grace: config.grace,
+        };
+        let supervised = Supervised {
+            engine: Arc::clone(&engine),
+            auth,
+            identity,
+            metrics: Arc::clone(&metrics),
+            wake: Arc::clone(&wake),
+        };
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
-            let served = serve(transport, routes, listener, stopped, config.grace).await;
+            let stopped = async move {
+                // A dropped sender asks for the same.
+                let _ = stopped.await;
+                // Whoever balances load looks elsewhere, and what has no end by itself gets one.
+                health
+                    .set_service_status("", ServingStatus::NotServing)
+                    .await;
+                stopping.send_replace(true);
+            };
+            let beside = async {
+                match observed {
+                    Some(observed) => observe(observed, metrics).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let served = tokio::select! {
+                served = listening.serve(listener, told, stopped) => served,
+                () = supervise(supervised) => Ok(()),
+                () = beside => Ok(()),
+            };
+            // With it goes the last that may still use the engine.
+            drop(listening);
             close(engine, idle).await?;
             served
         });
         tracing::info!(%addr, storage = ?config.storage, "serving");
         Ok(Self {
             addr,
+            metrics_addr,
             stop,
             serving,
+            faults,
+            wake,
         })
     }
 
     /// Where it listens.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where Prometheus is answered, if it is.
+    pub const fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
+    }
+
+    /// Looks at the key file and the certificate now, and not only within a second.
+    pub fn reload(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Sets what goes wrong from now on; `None` is nothing. What it did to connections stays.
+    pub fn set_fault(&self, fault: Option<Fault>) {
+        self.faults.set(fault);
+    }
+
+    /// Tells all connections to go away, and serves new ones.
+    pub fn go_away(&self) {
+        self.faults.command(Command::GoAway);
+    }
+
+    /// Breaks all connections and does not listen for some time; the data stay.
+    pub fn interrupt(&self, down: Duration) {
+        self.faults.command(Command::Restart(down));
     }
 
     /// Stops accepting calls, answers those it took, commits every buffer and closes the storage.
@@ -91,20 +182,34 @@ impl Server {
     }
 }
 
-fn transport(tls: Option<&Tls>) -> Result<Transport, Error> {
-    let transport = Transport::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(CALLS_PER_CONNECTION)
-        .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION))
-        .http2_keepalive_interval(Some(KEEPALIVE));
-    let Some(tls) = tls else {
-        return Ok(transport);
+fn listen_failed(listen: SocketAddr) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Listen { listen, source }
+}
+
+async fn bind(listen: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(listen)
+        .await
+        .map_err(listen_failed(listen))
+}
+
+fn routes(service: Service, health: HealthReporter) -> Result<Routes, Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pingthings_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(
+                tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+            )
+            .include_reflection_service(false)
     };
-    let identity = Identity::from_pem(&tls.certificate, &tls.key);
-    transport
-        .tls_config(ServerTlsConfig::new().identity(identity))
-        .map_err(Error::Certificate)
+    let failed = |error: tonic_reflection::server::Error| Error::Reflection(error.to_string());
+    let health = HealthServer::new(HealthService::from_health_reporter(health));
+    Ok(Routes::new(service.clone().into_grpc())
+        .add_service(service.into_management())
+        .add_service(health)
+        .add_service(reflection().build_v1().map_err(failed)?)
+        .add_service(reflection().build_v1alpha().map_err(failed)?))
 }
 
 async fn open(config: &Config) -> Result<Engine, Error> {
@@ -128,35 +233,4 @@ async fn close(engine: Arc<Engine>, mut idle: mpsc::Receiver<Infallible>) -> Res
     spawn_blocking(move || engine.close()).await??;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Serves until `stopped`, then ends in order: no new connections, then no calls in flight.
-async fn serve(
-    mut transport: Transport,
-    routes: Routes,
-    listener: TcpListener,
-    stopped: oneshot::Receiver<()>,
-    grace: Duration,
-) -> Result<(), Error> {
-    let (cut, is_cut) = watch::channel(false);
-    let (ending, ended) = oneshot::channel();
-    let transport = transport.add_routes(routes).serve_with_incoming_shutdown(
-        incoming(listener, is_cut),
-        async move {
-            // A dropped sender asks for the same.
-            let _ = stopped.await;
-            let _ = ending.send(());
-        },
-    );
-    let mut transport = std::pin::pin!(transport);
-    tokio::select! {
-        served = &mut transport => Ok(served?),
-        () = async {
-            let _ = ended.await;
-            tokio::time::sleep(grace).await;
-        } => {
-            cut.send_replace(true);
-            Ok(transport.await?)
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use pingthings_proto::v5api;
+use pingthings_proto::{management, v5api};
 use pingthings_types::{Code, RangeError, WidthError};
 use tokio::task::JoinError;
 
@@ -104,8 +104,8 @@ pub(crate) trait Refuse: Send + 'static {
 }
 
 macro_rules! refuse {
-    ($($answer:ident,)*) => {
-        $(impl Refuse for v5api::$answer {
+    ($contract:ident: $($answer:ident,)*) => {
+        $(impl Refuse for $contract::$answer {
             #[allow(clippy::needless_update, reason = "some answers are nothing but a status")]
             fn refuse(refusal: Refusal) -> Self {
                 Self { stat: Some(refusal.into()), ..Self::default() }
@@ -115,6 +115,7 @@ macro_rules! refuse {
 }
 
 refuse! {
+    v5api:
     AlignedWindowsResponse,
     ArrowAlignedWindowsResponse,
     ArrowMultiValuesResponse,
@@ -140,6 +141,18 @@ refuse! {
     StreamInfoResponse,
     SubscriptionResp,
     WindowsResponse,
+}
+
+refuse! {
+    management:
+    DeleteRecordResponse,
+    GetCollectionResponse,
+    GetStreamRetentionResponse,
+    GetVersionAtTimeResponse,
+    ListRecordsResponse,
+    RecordResponse,
+    SetCollectionRetentionResponse,
+    SetStreamRetentionResponse,
 }
 
 #[cfg(test)]

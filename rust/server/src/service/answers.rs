@@ -38,7 +38,9 @@ pub(super) async fn unary<M: Refuse>(
         })
         .await?
     };
-    answer.await.unwrap_or_else(M::refuse)
+    answer
+        .await
+        .unwrap_or_else(|refusal| shared.refuse(refusal))
 }
 
 /// Works on blocking threads whenever the reader has room, and answers as a stream.
@@ -53,7 +55,7 @@ pub(super) fn stream<M: Refuse>(
     tokio::spawn(async move {
         if let Err(refusal) = pump(&shared, open, &answers).await {
             // If this fails, nobody is left to tell.
-            let _ = answers.send(Ok(M::refuse(refusal))).await;
+            let _ = answers.send(Ok(shared.refuse(refusal))).await;
         }
     });
     ReceiverStream::new(reader)
@@ -141,7 +143,6 @@ mod tests {
 
     use super::*;
     use crate::Config;
-    use crate::service::Service;
 
     /// The codes of all answers, 0 for those with data, when `last` comes after `count` of them.
     async fn codes(
@@ -150,7 +151,15 @@ mod tests {
     ) -> Vec<u32> {
         let engine = Engine::in_memory(Arc::new(SystemClock), Options::default()).unwrap();
         let (working, _idle) = mpsc::channel(1);
-        let service = Service::new(Arc::new(engine), true, Config::default().limits, working);
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let shared = Shared::new(
+            Arc::new(engine),
+            Config::default().limits,
+            true,
+            Arc::default(),
+            stopping,
+            working,
+        );
         let data = std::iter::repeat_with(|| Ok(RawValuesResponse::default()));
         let more = data.take(count);
         let messages = data
@@ -158,7 +167,7 @@ mod tests {
             .chain(std::iter::once_with(last))
             .chain(more);
         let answers: Vec<Result<RawValuesResponse, _>> =
-            stream(service.0, |_| Ok(Box::new(messages) as Messages<_>))
+            stream(Arc::new(shared), |_| Ok(Box::new(messages) as Messages<_>))
                 .collect()
                 .await;
         answers

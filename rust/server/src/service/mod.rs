@@ -3,28 +3,30 @@
 mod answers;
 mod changes;
 mod info;
+mod management;
 mod metadata;
 mod multi;
 mod read;
 mod request;
+mod subscribe;
 mod windows;
 mod write;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use pingthings_proto::management::management_server::ManagementServer;
 use pingthings_proto::v5api::b_tr_db_server::{BTrDb, BTrDbServer};
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate};
 use pingthings_storage::Engine;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tonic::codec::CompressionEncoding;
-use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::answers::{Answers, Messages, refused, unary};
-use crate::auth::Auth;
 use crate::config::Limits;
 use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::status::{Refusal, Refuse};
 
 /// What every call needs.
@@ -34,7 +36,37 @@ pub(crate) struct Shared {
     pub(crate) gate: Gate,
     pub(crate) limits: Limits,
     pub(crate) arrow: bool,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Turns true when the server begins to stop.
+    pub(crate) stopping: watch::Receiver<bool>,
     _working: Working,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        limits: Limits,
+        arrow: bool,
+        metrics: Arc<Metrics>,
+        stopping: watch::Receiver<bool>,
+        working: Working,
+    ) -> Self {
+        Self {
+            engine,
+            gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
+            limits,
+            arrow,
+            metrics,
+            stopping,
+            _working: working,
+        }
+    }
+
+    /// The answer that refuses, counted.
+    pub(crate) fn refuse<M: Refuse>(&self, refusal: Refusal) -> M {
+        self.metrics.refused(refusal.code);
+        M::refuse(refusal)
+    }
 }
 
 /// Held by everything that may still use the engine: when the last one is dropped, the receiver
@@ -48,24 +80,26 @@ pub(crate) struct Service(Arc<Shared>);
 type Reply<M> = Result<Response<M>, Status>;
 
 impl Service {
-    pub(crate) fn new(engine: Arc<Engine>, arrow: bool, limits: Limits, working: Working) -> Self {
-        Self(Arc::new(Shared {
-            engine,
-            gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
-            limits,
-            arrow,
-            _working: working,
-        }))
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
     }
 
-    /// The service as the transport takes it.
-    pub(crate) fn into_grpc(self, auth: Auth) -> InterceptedService<BTrDbServer<Self>, Auth> {
+    /// The service of the platform's contract as the transport takes it.
+    pub(crate) fn into_grpc(self) -> BTrDbServer<Self> {
         let message_bytes = self.0.limits.message_bytes;
-        let service = BTrDbServer::new(self)
+        BTrDbServer::new(self)
             .max_decoding_message_size(message_bytes)
             .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd);
-        InterceptedService::new(service, auth)
+            .accept_compressed(CompressionEncoding::Zstd)
+    }
+
+    /// The service of our own contract as the transport takes it.
+    pub(crate) fn into_management(self) -> ManagementServer<Self> {
+        let message_bytes = self.0.limits.message_bytes;
+        ManagementServer::new(self)
+            .max_decoding_message_size(message_bytes)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
     }
 
     /// One answer to one request.
@@ -298,8 +332,11 @@ impl BTrDb for Service {
 
     async fn subscribe(
         &self,
-        _request: Request<Streaming<SubscriptionUpdate>>,
+        request: Request<Streaming<SubscriptionUpdate>>,
     ) -> Reply<Self::SubscribeStream> {
-        Ok(refused(Refusal::not_implemented("Subscribe")))
+        self.check_arrow()?;
+        let updates = request.into_inner();
+        let answers = subscribe::subscribe(Arc::clone(&self.0), updates);
+        Ok(Response::new(answers))
     }
 }

@@ -107,6 +107,16 @@ fn open_precise(
     let range = whole_windows(params.start, params.end, params.width)?;
     let windows = PreciseWindows::new(range, params.width)?
         .ok_or_else(|| no_window(params.start, params.end, params.width))?;
+    let count = range.end().abs_diff(range.start()) / params.width.max(1);
+    if count > shared.limits.windows {
+        return Err(Refusal::new(
+            Code::InvalidTimeRange,
+            format!(
+                "range [{}, {}) holds {count} windows of {} ns: ask for at most {} at a time",
+                params.start, params.end, params.width, shared.limits.windows
+            ),
+        ));
+    }
     let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
     Ok((snapshot.version(), snapshot.windows(windows)))
 }

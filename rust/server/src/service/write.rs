@@ -52,7 +52,10 @@ fn store(
     let policy = MergePolicy::from_wire(policy).ok_or_else(|| {
         Refusal::parameter(format!("merge policy {policy} is unknown: give 0 to 3"))
     })?;
+    let count = points.len() as u64;
     let version = shared.engine.insert(uuid(stream)?, points, policy)?;
+    let inserted = &shared.metrics.points_inserted;
+    inserted.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
     Ok(v5::InsertResponse {
         stat: None,
         version_major: version.major,

@@ -68,7 +68,29 @@ answers!(
     SetStreamAnnotationsResponse,
     SetStreamTagsResponse,
     StreamInfoResponse,
+    SubscriptionResp,
     WindowsResponse
+);
+
+macro_rules! managed {
+    ($($name:ident),*) => {
+        $(impl Answer for pingthings_proto::management::$name {
+            fn stat(&self) -> Option<&v5::Status> {
+                self.stat.as_ref()
+            }
+        })*
+    };
+}
+
+managed!(
+    DeleteRecordResponse,
+    GetCollectionResponse,
+    GetStreamRetentionResponse,
+    GetVersionAtTimeResponse,
+    ListRecordsResponse,
+    RecordResponse,
+    SetCollectionRetentionResponse,
+    SetStreamRetentionResponse
 );
 
 /// The one answer of a call, or the code it was refused with.
@@ -116,6 +138,24 @@ impl Fixture {
         let server = Server::start(config).await.unwrap();
         let client = connect(&server).await;
         Self { server, client }
+    }
+
+    /// A connection of its own.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.server.addr())).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    /// Waits until something holds.
+    pub(crate) async fn until(&self, mut holds: impl AsyncFnMut() -> bool) {
+        let wait = async {
+            while !holds().await {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(30), wait)
+            .await
+            .unwrap();
     }
 
     /// A server of its own for one new stream.

@@ -1,0 +1,109 @@
+//! The calls there are, and who may make them.
+
+use crate::auth::Role::{self, Admin, Read, Write};
+
+/// A call: its path and the role it needs; without one, no key either.
+pub(crate) type Call = (&'static str, Option<Role>);
+
+/// What does not stand here needs the highest role. A test walks all services by reflection and
+/// compares.
+pub(crate) const CALLS: [Call; 45] = [
+    ("/v5api.BTrDB/RawValues", Some(Read)),
+    ("/v5api.BTrDB/ArrowRawValues", Some(Read)),
+    ("/v5api.BTrDB/ArrowMultiValues", Some(Read)),
+    ("/v5api.BTrDB/AlignedWindows", Some(Read)),
+    ("/v5api.BTrDB/ArrowAlignedWindows", Some(Read)),
+    ("/v5api.BTrDB/Windows", Some(Read)),
+    ("/v5api.BTrDB/ArrowWindows", Some(Read)),
+    ("/v5api.BTrDB/StreamInfo", Some(Read)),
+    ("/v5api.BTrDB/SetStreamAnnotations", Some(Write)),
+    ("/v5api.BTrDB/SetStreamTags", Some(Write)),
+    ("/v5api.BTrDB/Create", Some(Write)),
+    ("/v5api.BTrDB/ListCollections", Some(Read)),
+    ("/v5api.BTrDB/LookupStreams", Some(Read)),
+    ("/v5api.BTrDB/Nearest", Some(Read)),
+    ("/v5api.BTrDB/Changes", Some(Read)),
+    ("/v5api.BTrDB/Insert", Some(Write)),
+    ("/v5api.BTrDB/ArrowInsert", Some(Write)),
+    ("/v5api.BTrDB/Delete", Some(Write)),
+    ("/v5api.BTrDB/Info", Some(Read)),
+    ("/v5api.BTrDB/FaultInject", Some(Admin)),
+    ("/v5api.BTrDB/Flush", Some(Write)),
+    ("/v5api.BTrDB/Obliterate", Some(Admin)),
+    ("/v5api.BTrDB/GetMetadataUsage", Some(Read)),
+    ("/v5api.BTrDB/GenerateCSV", Some(Read)),
+    ("/v5api.BTrDB/SQLQuery", Some(Read)),
+    ("/v5api.BTrDB/Subscribe", Some(Read)),
+    (
+        "/pingthings.management.v1.Management/GetStreamRetention",
+        Some(Read),
+    ),
+    (
+        "/pingthings.management.v1.Management/SetStreamRetention",
+        Some(Admin),
+    ),
+    (
+        "/pingthings.management.v1.Management/GetCollection",
+        Some(Read),
+    ),
+    (
+        "/pingthings.management.v1.Management/SetCollectionRetention",
+        Some(Admin),
+    ),
+    (
+        "/pingthings.management.v1.Management/GetVersionAtTime",
+        Some(Read),
+    ),
+    (
+        "/pingthings.management.v1.Management/ListDevices",
+        Some(Read),
+    ),
+    ("/pingthings.management.v1.Management/GetDevice", Some(Read)),
+    (
+        "/pingthings.management.v1.Management/CreateDevice",
+        Some(Admin),
+    ),
+    (
+        "/pingthings.management.v1.Management/UpdateDevice",
+        Some(Admin),
+    ),
+    (
+        "/pingthings.management.v1.Management/DeleteDevice",
+        Some(Admin),
+    ),
+    ("/pingthings.management.v1.Management/ListUnits", Some(Read)),
+    ("/pingthings.management.v1.Management/GetUnit", Some(Read)),
+    (
+        "/pingthings.management.v1.Management/CreateUnit",
+        Some(Admin),
+    ),
+    (
+        "/pingthings.management.v1.Management/UpdateUnit",
+        Some(Admin),
+    ),
+    (
+        "/pingthings.management.v1.Management/DeleteUnit",
+        Some(Admin),
+    ),
+    // Whoever watches over a server holds no key.
+    ("/grpc.health.v1.Health/Check", None),
+    ("/grpc.health.v1.Health/Watch", None),
+    (
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        Some(Read),
+    ),
+    (
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        Some(Read),
+    ),
+];
+
+/// Where in [`CALLS`] a path stands.
+pub(crate) fn position(path: &str) -> Option<usize> {
+    CALLS.iter().position(|(known, _)| *known == path)
+}
+
+/// The last part of a path: the name of the call.
+pub(crate) fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
