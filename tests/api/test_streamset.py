@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pingthings.timeseries as pt
 import pytest
+from conftest import Connect
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
@@ -230,3 +231,38 @@ async def test_unknown_members_are_named(client: pt.AsyncClient, streams: pt.Asy
     ):
         with pytest.raises(StreamNotFoundError, match=str(missing)):
             await call
+
+
+async def test_what_is_no_uuid_is_in_no_set(streams: pt.AsyncStreamSet):
+    for item in ("zz", "", 5, None, object()):
+        assert item not in streams
+
+
+async def test_a_set_has_one_client(
+    connect: Connect, endpoint: str, apikey: str, streams: pt.AsyncStreamSet
+):
+    async with await connect(endpoint, apikey=apikey) as other:
+        mixed: list[Any] = [streams[0], other.stream_from_uuid(streams[1].uuid)]
+        mixed = [getattr(stream, "target", stream) for stream in mixed]
+        make: Any = pt.StreamSet if isinstance(mixed[0], pt.Stream) else pt.AsyncStreamSet
+        with pytest.raises(BTRDBValueError, match="same client"):
+            make(mixed)
+
+
+def test_streams_and_sets_need_what_they_say(endpoint: str, apikey: str):
+    wrong: Any = 5
+    for make in (
+        lambda: pt.Stream(wrong, uuid=uuid4()),
+        lambda: pt.AsyncStream(wrong, uuid4()),
+        lambda: pt.StreamSet(wrong),
+        lambda: pt.AsyncStreamSet(wrong),
+        lambda: pt.StreamSet([wrong]),
+        lambda: pt.AsyncStreamSet([wrong]),
+    ):
+        with pytest.raises(BTRDBTypeError):
+            make()
+    with pt.connect(endpoint=endpoint, apikey=apikey) as client:
+        with pytest.raises(BTRDBTypeError, match="`stream` or `uuid`"):
+            pt.Stream(client)
+        with pytest.raises(BTRDBTypeError, match="`AsyncStream`"):
+            pt.Stream(client, wrong)

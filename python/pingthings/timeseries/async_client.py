@@ -1371,6 +1371,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
                 raise BTRDBTypeError(
                     f"a set of streams takes `AsyncStream`, not `{type(stream).__name__}`"
                 )
+            if stream._client is not self._streams[0]._client:
+                raise BTRDBValueError("the streams of a set must come from the same client")
         self._places = {stream.uuid: place for place, stream in enumerate(self._streams)}
 
     def __len__(self) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from uuid import UUID
 
 from pingthings.timeseries import display
-from pingthings.timeseries.arguments import OtherUuidKey, UuidKey, as_uuid
+from pingthings.timeseries.arguments import OtherUuidKey, UuidKey, as_list, as_uuid
 from pingthings.timeseries.async_client import (
     AsyncClient,
     AsyncStream,
@@ -512,6 +512,10 @@ class Stream:
             annotations: Its annotations, if known.
             property_version: Version of these metadata.
         """
+        if not isinstance(conn, Client):
+            raise BTRDBTypeError(f"a stream needs a client, not a `{type(conn).__name__}`")
+        if not isinstance(stream, AsyncStream | None):
+            raise BTRDBTypeError(f"`stream` is an `AsyncStream`, not a `{type(stream).__name__}`")
         self._conn = conn
         self._loop = conn._loop
         if stream is not None:
@@ -1102,7 +1106,7 @@ class StreamSet(Collection[Stream]):
         Args:
             streams: The streams, in the order in which results come.
         """
-        self._members = list(streams)
+        self._members = as_list(streams, "streams")
         for stream in self._members:
             if not isinstance(stream, Stream):
                 raise BTRDBTypeError(
