@@ -15,7 +15,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz bench bench-storage bench-smoke docs ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz bench bench-storage bench-smoke site docs ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ help: ## Show this list
 $(BIN)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --group dev numpy pyyaml
+	$(BIN)/python -m pip install --quiet --group dev --group docs numpy pyyaml
 	touch $@
 
 setup: $(BIN)/ready ## Make .venv with every tool
@@ -85,10 +85,13 @@ bench-smoke: build
 	$(BIN)/python benches/python/bench_slice.py --smoke
 	$(CARGO) bench --locked --quiet -p pingthings-benches --bench scale -- --smoke
 
-docs: build ## Run every example of the README and the docs
+site: setup ## Build the site of docs/ into target/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+docs: build site ## The site, and every example of the README and the docs run
 	$(BIN)/pytest -q tests/meta/test_documents.py
 
-ci: check test fuzz bench-smoke ## What a submission must pass
+ci: check test site fuzz bench-smoke ## What a submission must pass
 
 clean: ## Remove everything that was built
 	rm -rf target $(VENV) dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,40 +2,66 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from meta.test_package import EXPORTS
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [README, *PAGES]
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<output>.*?)```)?", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
 LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp)/")
+DIRECTIVE = re.compile(r"^::: (\S+)$", re.MULTILINE)
+
+# Runs the blocks it reads in one namespace, as a notebook would, and prints what each printed.
+SESSION = """
+import contextlib, io, json, sys
+names = {"__name__": "__main__"}
+printed = []
+for number, code in enumerate(json.load(sys.stdin), 1):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(compile(code, f"<block {number}>", "exec"), names)
+    printed.append(out.getvalue())
+print(json.dumps(printed))
+"""
 
 
-def blocks() -> list[tuple[str, str, str]]:
-    return [
-        (f"{document.relative_to(ROOT)}:{number}", match["code"], match["output"] or "")
-        for document in DOCUMENTS
-        for number, match in enumerate(BLOCK.finditer(document.read_text()), 1)
-    ]
+def blocks(document: Path) -> list[tuple[str, str]]:
+    return [(m["code"], m["output"] or "") for m in BLOCK.finditer(document.read_text())]
 
 
-@pytest.mark.parametrize(("where", "code", "output"), blocks(), ids=lambda value: str(value)[:40])
-def test_block_runs_and_prints_what_is_shown(where: str, code: str, output: str) -> None:
+def run(codes: list[str]) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
+        [sys.executable, "-W", "error", "-c", SESSION],
+        input=json.dumps(codes),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, ""), where
-    if output:
-        assert done.stdout == output, where
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    printed: list[str] = json.loads(done.stdout)
+    return printed
+
+
+@pytest.mark.parametrize(("code", "output"), blocks(README))
+def test_a_block_of_the_readme_runs_alone_and_prints_what_is_shown(code: str, output: str) -> None:
+    assert run([code]) == [output]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_run_in_order_and_print_what_is_shown(page: Path) -> None:
+    expected = blocks(page)
+    for printed, (code, output) in zip(run([c for c, _ in expected]), expected, strict=True):
+        assert printed == output, code
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -46,7 +72,27 @@ def test_links_lead_somewhere(document: Path) -> None:
     assert not LOCAL_PATH.search(text)
 
 
+def test_every_public_name_is_on_a_page_of_the_reference() -> None:
+    shown = {
+        name
+        for page in (ROOT / "docs/reference").glob("*.md")
+        for name in DIRECTIVE.findall(page.read_text())
+    }
+    modules = {
+        "pingthings.server": EXPORTS["pingthings.server"],
+        "pingthings.timeseries.async_client": EXPORTS["pingthings.timeseries.async_client"],
+        "pingthings.timeseries.client": EXPORTS["pingthings.timeseries.client"],
+        "pingthings.timeseries.connect": {"connect"},
+        "pingthings.timeseries.points": {"RawPoint", "StatPoint"},
+    }
+    elsewhere = {"pingthings.timeseries.client.ClientEventLoop"}  # is in a module of its own
+    wanted = {f"{module}.{name}" for module, names in modules.items() for name in names}
+    assert wanted - shown == elsewhere
+    assert {f"pingthings.timeseries.{name}" for name in ("constants", "exceptions")} <= shown
+    assert "pingthings.timeseries.utils.timez" in shown
+
+
 def test_the_readme_names_the_commands_that_the_makefile_has() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for command in re.findall(r"`?make ([a-z-]+)", (ROOT / "README.md").read_text()):
+    for command in re.findall(r"`?make ([a-z-]+)", README.read_text()):
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
