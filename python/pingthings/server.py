@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from weakref import WeakSet
@@ -12,9 +13,76 @@ from weakref import WeakSet
 from pingthings.timeseries import pyo3_client
 from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
 
-__all__ = ["Server"]
+__all__ = ["Fault", "Server"]
 
 _PORT_MAXIMUM = 65_535
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something a `Server` does wrong on purpose, to test what a program does then.
+
+    Make one by its name, for example `Fault.delay(0.5, calls=["Insert"], times=3)`. `calls` are
+    names as in the contract (`proto/btrdb.proto`), none meaning all; `times` is how many calls it
+    happens to, None meaning all.
+
+    Example:
+        >>> with Server(fault=Fault.busy(times=2)) as server, connect(server.endpoint) as client:
+        ...     client.list_collections()  # is retried
+        []
+    """
+
+    kind: str
+    amount: float = 0.0
+    calls: tuple[str, ...] = ()
+    times: int | None = None
+
+    @classmethod
+    def delay(cls, seconds: float, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
+        """The call is handled only after this time."""
+        return cls("delay", seconds, tuple(calls), times)
+
+    @classmethod
+    def hang(cls, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
+        """The call is never handled nor answered."""
+        return cls("hang", 0.0, tuple(calls), times)
+
+    @classmethod
+    def busy(cls, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
+        """The call is not handled, and answered with status 426."""
+        return cls("busy", 0.0, tuple(calls), times)
+
+    @classmethod
+    def cut(
+        cls, after_bytes: int = 0, *, calls: Sequence[str] = (), times: int | None = None
+    ) -> Self:
+        """The connection the call came by breaks once so many more bytes were sent on it."""
+        return cls("cut", after_bytes, tuple(calls), times)
+
+    @classmethod
+    def go_away(cls, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
+        """All connections get HTTP/2 GOAWAY; calls under way are answered, this one included."""
+        return cls("go_away", 0.0, tuple(calls), times)
+
+    @classmethod
+    def slow_reader(
+        cls, bytes_per_second: int, *, calls: Sequence[str] = (), times: int | None = None
+    ) -> Self:
+        """The connection the call came by is read no faster than this from then on."""
+        return cls("slow_reader", bytes_per_second, tuple(calls), times)
+
+    @classmethod
+    def restart(
+        cls, down: float = 0.5, *, calls: Sequence[str] = (), times: int | None = 1
+    ) -> Self:
+        """All connections break, and connecting is refused for `down` seconds; data stay.
+
+        It happens at one call unless `times` says otherwise, and that call is not handled.
+        """
+        return cls("restart", down, tuple(calls), times)
+
+    def _parts(self) -> tuple[str, float, list[str], int | None]:
+        return (self.kind, float(self.amount), list(self.calls), self.times)
 
 
 class Server:
@@ -36,6 +104,12 @@ class Server:
         host: str = "127.0.0.1",
         port: int = 0,
         api_keys: Sequence[str] = (),
+        keys: str | os.PathLike[str] | None = None,
+        anonymous: str | None = None,
+        tls_certificate: str | os.PathLike[str] | None = None,
+        tls_key: str | os.PathLike[str] | None = None,
+        metrics: str | None = None,
+        fault: Fault | None = None,
         durability: str = "synced",
         arrow: bool = True,
     ) -> None:
@@ -46,7 +120,18 @@ class Server:
                 and they are gone when the server stops. One server per directory.
             host: IP address to listen on. Without API keys only this machine's own are allowed.
             port: Port to listen on; 0 takes a free one, which `endpoint` tells.
-            api_keys: Keys to accept. Without any, everybody on this machine may do everything.
+            api_keys: Keys that may do everything. Without these and `keys`, everybody on this
+                machine may do everything.
+            keys: File of hashed keys with roles, as `pingthings key add` writes it. What changes
+                in it counts within a second.
+            anonymous: Role of those who send no key, `read`, `write` or `admin`; None refuses them
+                if there are keys.
+            tls_certificate: File with the certificate chain, PEM; needs `tls_key`. A renewed one
+                counts within a second, for new connections.
+            tls_key: File with the private key of the certificate, PEM.
+            metrics: `host:port` where Prometheus is answered by plain HTTP; port 0 takes a free
+                one, which `metrics_endpoint` tells.
+            fault: Something to do wrong, for tests of clients.
             durability: `synced` answers an insert when it is on disk; `relaxed` when it is in the
                 log, so a crash of the machine, but not of the process, may lose the last moments.
             arrow: Whether to answer in Arrow; False acts like a server of before that, for tests of
@@ -58,10 +143,19 @@ class Server:
             raise BTRDBValueError(f"durability `{durability}`; give `synced` or `relaxed`")
         if isinstance(api_keys, str):
             raise BTRDBTypeError("`api_keys` is a sequence of keys; put a single one in a list")
+        if (tls_certificate is None) != (tls_key is None):
+            raise BTRDBValueError("`tls_certificate` and `tls_key` go together; give both")
         self._directory = None if directory is None else Path(directory)
         self._host = host
         self._port = port
         self._api_keys = tuple(api_keys)
+        self._keys = keys
+        self._anonymous = anonymous
+        self._tls = None
+        if tls_certificate is not None and tls_key is not None:
+            self._tls = (os.fspath(tls_certificate), os.fspath(tls_key))
+        self._metrics = metrics
+        self._fault = fault
         self._durability = durability
         self._arrow = arrow
         self._core: pyo3_client.Server | None = None
@@ -79,8 +173,13 @@ class Server:
                 host=self._host,
                 port=self._port,
                 api_keys=self._api_keys,
+                key_file=None if self._keys is None else os.fspath(self._keys),
+                anonymous=self._anonymous,
+                tls=self._tls,
                 relaxed=self._durability == "relaxed",
                 arrow=self._arrow,
+                metrics=self._metrics,
+                fault=None if self._fault is None else self._fault._parts(),
             )
             _running.add(self)
         return self
@@ -103,6 +202,37 @@ class Server:
             raise BTRDBValueError("the server has not been started; use it in `with`")
         host = f"[{self._core.host}]" if ":" in self._core.host else self._core.host
         return f"{host}:{self._core.port}"
+
+    @property
+    def metrics_endpoint(self) -> str | None:
+        """Where Prometheus is answered, as `host:port`, or None if it is not."""
+        return None if self._core is None else self._core.metrics
+
+    @property
+    def fault(self) -> Fault | None:
+        """What it does wrong from now on; None is nothing. What was done to connections stays."""
+        return self._fault
+
+    @fault.setter
+    def fault(self, fault: Fault | None) -> None:
+        if self._core is not None:
+            self._core.set_fault(None if fault is None else fault._parts())
+        self._fault = fault
+
+    def go_away(self) -> None:
+        """Sends HTTP/2 GOAWAY on all connections: calls under way are answered, no new ones."""
+        if self._core is not None:
+            self._core.go_away()
+
+    def interrupt(self, down: float = 0.5) -> None:
+        """Breaks all connections and refuses new ones for `down` seconds; the data stay."""
+        if self._core is not None:
+            self._core.interrupt(down)
+
+    def reload(self) -> None:
+        """Looks at `keys` and the certificate now, and not only within a second."""
+        if self._core is not None:
+            self._core.reload()
 
     @property
     def directory(self) -> Path | None:

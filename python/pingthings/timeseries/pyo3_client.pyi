@@ -1,4 +1,4 @@
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal, final
 from uuid import UUID
 
@@ -11,7 +11,9 @@ __all__ = [
     "StreamInfo",
     "TableIterator",
     "__version__",
+    "compact",
     "connect",
+    "log_to_stderr",
     "status_codes",
 ]
 
@@ -222,9 +224,7 @@ class Server:
     @property
     def is_running(self) -> bool: ...
     def reload(self) -> None: ...
-    def set_fault(
-        self, fault: tuple[str, float, Sequence[str], int | None] | None
-    ) -> None: ...
+    def set_fault(self, fault: tuple[str, float, Sequence[str], int | None] | None) -> None: ...
     def go_away(self) -> None: ...
     def interrupt(self, down: float) -> None: ...
     def stop(self) -> None: ...

@@ -26,7 +26,7 @@ mod pyo3_client {
         client::{Client, connect, status_codes},
         iterators::{ChangeIterator, TableIterator},
         metadata::StreamInfo,
-        server::Server,
+        server::{Server, compact, log_to_stderr},
     };
 
     /// A fork leaves the runtime's threads behind; the end of the interpreter must find none of

@@ -1,13 +1,14 @@
-//! The class `Server`: the embedded server, started and stopped.
+//! The class `Server`: the embedded server, started and stopped; and what operates on its data.
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use pingthings_client::{Error, ErrorKind};
-use pingthings_server::{Config, Durability, Storage};
+use pingthings_server::{Config, Durability, Fault, FaultKind, Role, Storage, Tls};
 use pyo3::prelude::*;
 
 use crate::{error::to_exception, runtime};
@@ -17,6 +18,7 @@ use crate::{error::to_exception, runtime};
 pub(crate) struct Server {
     running: Mutex<Option<Running>>,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     /// The process that started it; a fork of that is another one.
     process: u32,
 }
@@ -26,19 +28,32 @@ struct Running {
     tokio: tokio::runtime::Runtime,
 }
 
+/// What a fault is in Python: its kind, how much of it, at which calls, how often.
+type FaultParts = (String, f64, Vec<String>, Option<u64>);
+
 #[pymethods]
 impl Server {
     /// Starts a server; it accepts calls when this returns.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is an option of the Python class"
+    )]
     #[staticmethod]
-    #[pyo3(signature = (*, directory, host, port, api_keys, relaxed, arrow))]
+    #[pyo3(signature = (*, directory, host, port, api_keys, key_file, anonymous, tls, relaxed,
+                        arrow, metrics, fault))]
     fn start(
         py: Python<'_>,
         directory: Option<PathBuf>,
         host: &str,
         port: u16,
         api_keys: Vec<String>,
+        key_file: Option<PathBuf>,
+        anonymous: Option<&str>,
+        tls: Option<(PathBuf, PathBuf)>,
         relaxed: bool,
         arrow: bool,
+        metrics: Option<&str>,
+        fault: Option<FaultParts>,
     ) -> PyResult<Self> {
         let listen = host.parse::<IpAddr>().map_err(|_| {
             let message = format!("cannot listen on `{host}`: give an IP address");
@@ -53,7 +68,13 @@ impl Server {
                 Durability::Synced
             },
             api_keys,
+            key_file,
+            anonymous: anonymous.is_some(),
+            anonymous_role: anonymous.map_or(Ok(Role::Read), |name| role(py, name))?,
+            tls: tls.map(|(certificate, key)| Tls::Files { certificate, key }),
             arrow,
+            metrics: metrics.map(|at| socket_address(py, at)).transpose()?,
+            fault: fault.map(|fault| self::fault(py, fault)).transpose()?,
             ..Config::default()
         };
         let started = py.detach(|| {
@@ -72,6 +93,7 @@ impl Server {
         })?;
         Ok(Self {
             address: running.server.addr(),
+            metrics: running.server.metrics_addr(),
             running: Mutex::new(Some(running)),
             process: std::process::id(),
         })
@@ -89,10 +111,51 @@ impl Server {
         self.address.port()
     }
 
+    /// Where Prometheus is answered, if it is.
+    #[getter]
+    fn metrics(&self) -> Option<String> {
+        self.metrics.map(|metrics| metrics.to_string())
+    }
+
     /// Whether it has not been stopped.
     #[getter]
     fn is_running(&self) -> bool {
         self.process == std::process::id() && self.running.lock().is_some()
+    }
+
+    /// Looks at the key file and the certificate now.
+    fn reload(&self) {
+        if let Some(running) = &*self.running.lock() {
+            running.server.reload();
+        }
+    }
+
+    /// Sets what goes wrong from now on.
+    fn set_fault(&self, py: Python<'_>, fault: Option<FaultParts>) -> PyResult<()> {
+        let fault = fault.map(|fault| self::fault(py, fault)).transpose()?;
+        match &*self.running.lock() {
+            Some(running) => running
+                .server
+                .set_fault(fault)
+                .map_err(|error| failed(py, ErrorKind::InvalidArgument, error.to_string())),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells all connections to go away.
+    fn go_away(&self) {
+        if let Some(running) = &*self.running.lock() {
+            running.server.go_away();
+        }
+    }
+
+    /// Breaks all connections and does not listen for some seconds.
+    fn interrupt(&self, py: Python<'_>, down: f64) -> PyResult<()> {
+        let down = seconds(py, down)?;
+        if let Some(running) = &*self.running.lock() {
+            running.server.interrupt(down);
+        }
+        Ok(())
     }
 
     /// Answers what it took, commits, and ends. Stopping twice is fine.
@@ -119,8 +182,106 @@ impl Server {
     }
 }
 
+/// Writes the log of this process's servers to standard error from now on.
+#[pyfunction]
+pub(crate) fn log_to_stderr(py: Python<'_>, level: &str, as_json: bool) -> PyResult<()> {
+    pingthings_server::log_to_stderr(level, as_json)
+        .map_err(|error| failed(py, ErrorKind::InvalidArgument, error.to_string()))
+}
+
+/// Forgets old versions in a data directory and reclaims room; `progress` is called after each
+/// segment with how many there were, and the bytes before and after. Gives versions forgotten,
+/// segments looked at, written anew and removed, and bytes before and after.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "arguments come by value from Python"
+)]
+#[pyfunction]
+pub(crate) fn compact(
+    py: Python<'_>,
+    directory: PathBuf,
+    forget_older_than: Option<f64>,
+    progress: &Bound<'_, PyAny>,
+) -> PyResult<(usize, usize, usize, usize, u64, u64)> {
+    let age = forget_older_than.map(|age| seconds(py, age)).transpose()?;
+    let progress = progress.clone().unbind();
+    let mut interrupted = None;
+    let compacted = py.detach(|| {
+        pingthings_server::compact(&directory, age, &mut |so_far| {
+            let told = (so_far.segments, so_far.bytes_before, so_far.bytes_after);
+            Python::attach(|py| {
+                if let Err(error) = progress.call1(py, told) {
+                    interrupted.get_or_insert(error);
+                }
+            });
+        })
+        .map_err(|error| error.to_string())
+    });
+    let (forgotten, done) = compacted.map_err(|message| failed(py, ErrorKind::Server, message))?;
+    match interrupted {
+        Some(error) => Err(error),
+        None => Ok((
+            forgotten,
+            done.segments,
+            done.rewritten,
+            done.removed,
+            done.bytes_before,
+            done.bytes_after,
+        )),
+    }
+}
+
 fn failed(py: Python<'_>, kind: ErrorKind, message: String) -> PyErr {
     to_exception(py, &Error::new(kind, message))
+}
+
+fn role(py: Python<'_>, name: &str) -> PyResult<Role> {
+    Role::from_name(name).ok_or_else(|| {
+        let message = format!("role `{name}`: give `read`, `write` or `admin`");
+        failed(py, ErrorKind::InvalidArgument, message)
+    })
+}
+
+fn socket_address(py: Python<'_>, text: &str) -> PyResult<SocketAddr> {
+    text.parse().map_err(|_| {
+        let message = format!("cannot listen on `{text}`: give an IP address and a port");
+        failed(py, ErrorKind::InvalidArgument, message)
+    })
+}
+
+fn seconds(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| {
+        let message = format!("{seconds} seconds: {error}");
+        failed(py, ErrorKind::InvalidArgument, message)
+    })
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float beyond the integers becomes the nearest one, which is as good here"
+)]
+fn fault(py: Python<'_>, (kind, amount, calls, times): FaultParts) -> PyResult<Fault> {
+    let kind = match kind.as_str() {
+        "delay" => FaultKind::Delay(seconds(py, amount)?),
+        "hang" => FaultKind::Hang,
+        "busy" => FaultKind::Busy,
+        "cut" => FaultKind::Cut {
+            after: amount as u64,
+        },
+        "go_away" => FaultKind::GoAway,
+        "slow_reader" => FaultKind::SlowReader {
+            bytes_per_second: amount as u64,
+        },
+        "restart" => FaultKind::Restart {
+            down: seconds(py, amount)?,
+        },
+        other => {
+            let message = format!("there is no fault `{other}`");
+            return Err(failed(py, ErrorKind::InvalidArgument, message));
+        }
+    };
+    Ok(Fault { kind, calls, times })
 }
 
 impl Drop for Server {

@@ -187,6 +187,9 @@ impl Config {
         if self.api_keys.iter().any(|key| key.trim().is_empty()) {
             return Err(Error::EmptyKey);
         }
+        if let Some(fault) = &self.fault {
+            fault.check()?;
+        }
         if self.limits.rows_per_message == 0 {
             return Err(Error::NoRows);
         }

@@ -33,6 +33,24 @@ pub enum Error {
     /// The certificate or its key is not what it should be.
     #[error("the TLS certificate or its key cannot be used: {0}")]
     Certificate(String),
+    /// There are no data in the directory.
+    #[error("`{path}` holds no data of a server: give the directory one was started with")]
+    NoStorage {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The log cannot be written as asked.
+    #[error("cannot log: {problem}")]
+    Log {
+        /// Why not.
+        problem: String,
+    },
+    /// A fault is to happen at a call that does not exist.
+    #[error("there is no call `{name}`: give the name of one in the contract, such as `Insert`")]
+    UnknownCall {
+        /// The name.
+        name: String,
+    },
     /// The descriptors of the contracts that are built in are damaged.
     #[error("the contracts of this build cannot be reflected: {0}")]
     Reflection(String),

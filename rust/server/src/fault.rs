@@ -5,7 +5,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use crate::call::name;
+use crate::Error;
+use crate::call::{CALLS, name};
 
 /// What goes wrong, at which calls, and how often.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,17 @@ pub struct Fault {
     pub calls: Vec<String>,
     /// How many calls it happens to; `None` is all of them.
     pub times: Option<u64>,
+}
+
+impl Fault {
+    /// Refuses names of calls that do not exist.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let is_known = |asked: &String| CALLS.iter().any(|(path, _)| name(path) == asked);
+        match self.calls.iter().find(|asked| !is_known(asked)) {
+            Some(name) => Err(Error::UnknownCall { name: name.clone() }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A way to go wrong.
@@ -96,6 +108,19 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fault_at_no_call_is_refused_by_name() {
+        let mut fault = Fault {
+            kind: FaultKind::Hang,
+            calls: vec!["Insert".to_owned()],
+            times: None,
+        };
+        assert!(fault.check().is_ok());
+        fault.calls.push("insert".to_owned());
+        let error = fault.check().unwrap_err().to_string();
+        assert!(error.contains("`insert`"), "{error}");
+    }
 
     #[test]
     fn a_fault_strikes_the_calls_it_names_as_often_as_it_says() {

@@ -158,8 +158,15 @@ impl Server {
     }
 
     /// Sets what goes wrong from now on; `None` is nothing. What it did to connections stays.
-    pub fn set_fault(&self, fault: Option<Fault>) {
+    ///
+    /// # Errors
+    /// If it is to happen at a call that does not exist.
+    pub fn set_fault(&self, fault: Option<Fault>) -> Result<(), Error> {
+        if let Some(fault) = &fault {
+            fault.check()?;
+        }
         self.faults.set(fault);
+        Ok(())
     }
 
     /// Tells all connections to go away, and serves new ones.
