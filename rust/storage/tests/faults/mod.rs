@@ -29,7 +29,7 @@ pub(crate) enum Fault {
 }
 
 /// What the disk still has of what was written but not synced when the power failed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// Nothing.
     Everything,
