@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -21,6 +22,8 @@ use crate::value::json;
 const MOST_IDLE: usize = 4;
 /// Steps of `SQLite` between two looks at the clock.
 const STEPS: i32 = 2000;
+/// Reserved, and used only by statements that nest deeply.
+const STACK_BYTES: usize = 32 << 20;
 /// How long a statement waits for a lock of the catalog.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
@@ -68,8 +71,8 @@ impl Database {
         limits: &Limits,
         mut row: impl FnMut(String) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        let query = parse(text)?;
-        let translation = translate(&query, parameters, limits.now_ns)?;
+        let now_ns = limits.now_ns;
+        let translation = on_deep_stack(|| translate(&parse(text)?, parameters, now_ns))?;
         let connection = match self.idle.lock().pop() {
             Some(connection) => connection,
             None => connect(&self.uri)?,
@@ -87,6 +90,22 @@ impl Database {
         }
         result
     }
+}
+
+/// Runs `work` where trees as deep as the limits allow have room: to parse, translate and drop them
+/// takes more than the stack that most threads have.
+pub(crate) fn on_deep_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    thread::scope(|scope| {
+        thread::Builder::new()
+            .name("pingthings-sql".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, work)
+            .map_err(|error| Error::at(format!("no thread to read the statement: {error}"), None))?
+            .join()
+            .unwrap_or_else(|_| Err(Error::at("the statement cannot be read", None)))
+    })
 }
 
 fn run(

@@ -7,6 +7,7 @@
 mod catalog;
 mod convert;
 mod database;
+mod dialect;
 mod error;
 mod function;
 mod parse;

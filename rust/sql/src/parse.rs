@@ -1,11 +1,11 @@
 //! From text to the tree of one query, within bounds.
 
 use sqlparser::ast::{Query, Statement};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
+use crate::dialect::Postgres;
 use crate::error::{Error, Place};
 
 /// No statement is longer.
@@ -14,6 +14,8 @@ const MOST_BYTES: usize = 256 << 10;
 const MOST_OPERATORS: usize = 2000;
 /// Parentheses within each other, as the parser counts them.
 const MOST_NESTING: usize = 40;
+/// The same of square brackets and braces.
+const MOST_BRACKETS: usize = 6;
 
 /// The query that `text` holds.
 pub(crate) fn parse(text: &str) -> Result<Query, Error> {
@@ -29,8 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<Query, Error> {
             None,
         ));
     }
-    let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, text)
+    let tokens = Tokenizer::new(&Postgres, text)
         .tokenize_with_location()
         .map_err(|error| {
             let place = Place {
@@ -39,6 +40,8 @@ pub(crate) fn parse(text: &str) -> Result<Query, Error> {
             };
             Error::at(format!("syntax error: {}", error.message), Some(place))
         })?;
+    check_nesting(&tokens)?;
+    check_intervals(&tokens)?;
     let operators = tokens.iter().filter(|token| deepens(&token.token)).count();
     if operators > MOST_OPERATORS {
         return Err(Error::at(
@@ -46,7 +49,7 @@ pub(crate) fn parse(text: &str) -> Result<Query, Error> {
             None,
         ));
     }
-    let mut statements = Parser::new(&dialect)
+    let mut statements = Parser::new(&Postgres)
         .with_recursion_limit(MOST_NESTING)
         .with_tokens_with_locations(tokens)
         .parse_statements()
@@ -64,6 +67,84 @@ pub(crate) fn parse(text: &str) -> Result<Query, Error> {
             ))
         }
     }
+}
+
+/// Brackets must close, and not hold each other too often: after an error inside of some, the
+/// parser starts again from each that is open.
+fn check_nesting(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let mut open: Vec<(&Token, Place)> = Vec::new();
+    for token in tokens {
+        let place = Place {
+            line: token.span.start.line,
+            column: token.span.start.column,
+        };
+        let wanted = match &token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                open.push((&token.token, place));
+                let brackets = open
+                    .iter()
+                    .filter(|(own, _)| **own != Token::LParen)
+                    .count();
+                if open.len() > MOST_NESTING || brackets > MOST_BRACKETS {
+                    return Err(Error::at("the statement is nested too deeply", Some(place)));
+                }
+                continue;
+            }
+            Token::RParen => Token::LParen,
+            Token::RBracket => Token::LBracket,
+            Token::RBrace => Token::LBrace,
+            _ => continue,
+        };
+        if open.pop().is_none_or(|(own, _)| *own != wanted) {
+            return Err(Error::at(
+                format!("syntax error: `{}` closes nothing", token.token),
+                Some(place),
+            ));
+        }
+    }
+    match open.pop() {
+        None => Ok(()),
+        Some((token, place)) => Err(Error::at(
+            format!("syntax error: `{token}` is not closed"),
+            Some(place),
+        )),
+    }
+}
+
+/// `interval` is a type after `::` and `as`, and stands before a text everywhere else: anything
+/// else after it the parser would read twice.
+fn check_intervals(tokens: &[TokenWithSpan]) -> Result<(), Error> {
+    let is_seen = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    let mut before = &Token::EOF;
+    let mut seen = tokens.iter().filter(is_seen).peekable();
+    while let Some(token) = seen.next() {
+        let is_interval = matches!(&token.token, Token::Word(word)
+            if word.keyword == Keyword::INTERVAL && word.quote_style.is_none());
+        let is_type = match before {
+            Token::DoubleColon => true,
+            Token::Word(word) => word.keyword == Keyword::AS,
+            _ => false,
+        };
+        let is_before_text = seen.peek().is_some_and(|next| {
+            matches!(
+                next.token,
+                Token::SingleQuotedString(_)
+                    | Token::EscapedStringLiteral(_)
+                    | Token::DollarQuotedString(_)
+            )
+        });
+        if is_interval && !is_type && !is_before_text {
+            return Err(Error::at(
+                "INTERVAL wants a quoted text",
+                Some(Place {
+                    line: token.span.start.line,
+                    column: token.span.start.column,
+                }),
+            ));
+        }
+        before = &token.token;
+    }
+    Ok(())
 }
 
 fn deepens(token: &Token) -> bool {
