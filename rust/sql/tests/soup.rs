@@ -251,6 +251,10 @@ struct Catalog {
     bytes: Vec<u8>,
 }
 
+#[allow(
+    clippy::expect_used,
+    reason = "a test that cannot be set up fails where it stands"
+)]
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| make().expect("a catalog"));
 
 fn make() -> Result<Catalog, Box<dyn std::error::Error>> {
@@ -282,7 +286,7 @@ fn make() -> Result<Catalog, Box<dyn std::error::Error>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_statement_panics_or_reads_what_it_may_not(

@@ -61,6 +61,7 @@ impl Translator<'_> {
         let (keys, is_grouped) = self.group_by(select)?;
         self.scope()?.clause = Clause::Output;
         let items = self.projection(&select.projection)?;
+        let is_aggregate = self.scope()?.has_aggregates;
         let distinct_keys = self.distinct_keys(select.distinct.as_ref(), &items)?;
         let mut checked: Vec<Operand> = items.iter().map(|item| item.operand.clone()).collect();
         let order = self.order_terms(order, &items, select.distinct.as_ref(), &mut checked)?;
@@ -79,6 +80,10 @@ impl Translator<'_> {
         checked.extend(having.clone());
         let is_grouped = is_grouped || having.is_some() || self.scope()?.has_aggregates;
         self.check_grouping(is_grouped, &checked)?;
+        self.refuse_if(
+            is_grouped && keys.is_empty() && !is_aggregate,
+            "an aggregate or HAVING without one in the select list or GROUP BY",
+        )?;
         self.add_generators(&mut from)?;
         let mut tail = condition;
         if !keys.is_empty() {
