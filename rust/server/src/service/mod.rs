@@ -2,6 +2,7 @@
 
 mod answers;
 mod changes;
+mod csv;
 mod info;
 mod management;
 mod metadata;
@@ -318,9 +319,9 @@ impl BTrDb for Service {
 
     async fn generate_csv(
         &self,
-        _request: Request<v5::GenerateCsvParams>,
+        request: Request<v5::GenerateCsvParams>,
     ) -> Reply<Self::GenerateCSVStream> {
-        Ok(refused(Refusal::not_implemented("GenerateCSV")))
+        self.many(request, csv::generate_csv)
     }
 
     async fn sql_query(

@@ -75,7 +75,7 @@ pub(super) fn arrow_windows(
     }))
 }
 
-fn open_aligned(
+pub(super) fn open_aligned(
     shared: &Shared,
     params: &v5::AlignedWindowsParams,
 ) -> Result<(Version, WindowReader), Refusal> {
@@ -92,7 +92,7 @@ fn open_aligned(
     Ok((snapshot.version(), snapshot.aligned_windows(windows)))
 }
 
-fn open_precise(
+pub(super) fn open_precise(
     shared: &Shared,
     params: &v5::WindowsParams,
 ) -> Result<(Version, WindowReader), Refusal> {

@@ -226,11 +226,7 @@ async fn without_arrow_the_server_passes_for_an_older_one() {
 async fn calls_that_are_not_here_say_so_by_name() {
     let fixture = Fixture::open().await;
     let channel = channel(&fixture.server).await;
-    for (name, code) in [
-        ("GenerateCSV", 501),
-        ("SQLQuery", 501),
-        ("FaultInject", 424),
-    ] {
+    for (name, code) in [("SQLQuery", 501), ("FaultInject", 424)] {
         let answers = call(&channel, name, None).await.unwrap();
         let [answer] = &answers[..] else {
             panic!("{name}: {answers:?}");
@@ -254,13 +250,7 @@ async fn an_overloaded_server_refuses_at_once() {
     .await;
     let channel = channel(&fixture.server).await;
     // Those that need no work are always answered.
-    let idle = [
-        "Info",
-        "FaultInject",
-        "GenerateCSV",
-        "SQLQuery",
-        "Subscribe",
-    ];
+    let idle = ["Info", "FaultInject", "SQLQuery", "Subscribe"];
     for name in CALLS.into_iter().filter(|name| !idle.contains(name)) {
         let answers = call(&channel, name, None).await.unwrap();
         let codes: Vec<_> = answers

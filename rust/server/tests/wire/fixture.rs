@@ -58,6 +58,7 @@ answers!(
     CreateResponse,
     DeleteResponse,
     FlushResponse,
+    GenerateCsvResponse,
     InsertResponse,
     ListCollectionsResponse,
     LookupStreamsResponse,

@@ -10,6 +10,7 @@
 mod access;
 mod arrow;
 mod changes;
+mod csv;
 mod fixture;
 mod lifecycle;
 mod management;
