@@ -15,7 +15,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz bench bench-storage bench-smoke site docs ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-smoke site docs ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,16 @@ test-long: build ## The same with more cases, and what takes minutes
 	$(BIN)/pytest -q
 	$(MAKE) fuzz FUZZ_SECONDS=1200
 
+# The older client pins what it needs; it shares nothing with ours.
+BTRDB := target/venv-btrdb
+$(BTRDB)/ready: Makefile
+	$(PYTHON) -m venv $(BTRDB)
+	$(BTRDB)/bin/python -m pip install --quiet "btrdb[data]==5.34.2" polars==2.1.0 pandas==3.1.1 pyarrow==26.0.1 pytest==9.2.0
+	touch $@
+
+conformance: build $(BTRDB)/ready ## The integration suite of the older client, against this server
+	$(BIN)/python tests/server/conformance.py $(BTRDB)/bin/python
+
 fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 in all
 	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --quiet \
 		--manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
@@ -91,7 +101,7 @@ site: setup ## Build the site of docs/ into target/site
 docs: build site ## The site, and every example of the README and the docs run
 	$(BIN)/pytest -q tests/meta/test_documents.py
 
-ci: check test site fuzz bench-smoke ## What a submission must pass
+ci: check test site fuzz bench-smoke conformance ## What a submission must pass
 
 clean: ## Remove everything that was built
 	rm -rf target $(VENV) dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

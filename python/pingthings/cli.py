@@ -198,9 +198,10 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _stop_at_once(hears: socket.socket) -> None:
     """Ends the process at the second signal; what was acknowledged is on disk."""
-    while hears.recv(1)[0] == signal.SIGHUP:
-        pass
-    os._exit(_STOPPED_AT_ONCE)
+    with contextlib.suppress(OSError):  # the socket goes with the interpreter
+        while heard := hears.recv(1):
+            if heard[0] != signal.SIGHUP:
+                os._exit(_STOPPED_AT_ONCE)
 
 
 def _raise_file_limit() -> None:
