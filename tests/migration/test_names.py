@@ -15,6 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "migrating-from-btrdb.md"
 NAMES = Path(__file__).parent / "btrdb_names.json"
+FAULTS = Path(__file__).parent / "test_faults.py"
+TEST = re.compile(r"^(?:async )?def test_(\w+)\(", re.MULTILINE)
 HEADING = re.compile(r"^### `([\w.]+)`$")
 ROW = re.compile(r"^\| (?P<old>[^|]+) \| (?P<new>[^|]+) \|(?P<remark>[^|]*)\|$")
 CODE = re.compile(r"`([^`]+)`")
@@ -67,3 +69,10 @@ def test_every_name_of_the_older_client_is_on_the_page_once() -> None:
 def test_what_takes_the_place_of_a_name_exists(row: Row) -> None:
     assert row.new or "| none |" in row.text
     assert [name for name in row.new if not exists(name)] == []
+
+
+def test_every_fault_on_the_page_has_a_test_and_the_other_way_round() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    table = text[text.index("## What was wrong") : text.index("## Every name")]
+    named = re.findall(r"\| `(\w+)` \|$", table, re.MULTILINE)
+    assert sorted(named) == sorted(TEST.findall(FAULTS.read_text(encoding="utf-8")))
