@@ -120,9 +120,12 @@ impl Changes {
                 let is = |side: &Below| matches!(side, Below::Child(found, _) if *found == kind);
                 sides.iter().any(is)
             };
-            if has(BlockKind::Inner) && exponent > self.resolution.exponent() {
+            let is_coarse = exponent <= self.resolution.exponent();
+            // One tree has points here, the other has none: where exactly makes no difference.
+            let is_all_told = is_coarse && sides.contains(&Below::Nothing);
+            if has(BlockKind::Inner) && !is_coarse {
                 self.enter(sides, (start, end), below(exponent))?;
-            } else if has(BlockKind::Inner) || has(BlockKind::Run) {
+            } else if has(BlockKind::Inner) || has(BlockKind::Run) || is_all_told {
                 return Ok(Some((start, end - 1)));
             } else {
                 let (old, new) = (self.leaf(0, sides[0])?, self.leaf(1, sides[1])?);
