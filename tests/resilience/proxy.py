@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Coroutine
 from types import TracebackType
 from typing import Self
@@ -46,6 +46,7 @@ class Proxy:
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
+        self._cuts: deque[int] = deque()
         self._changed = threading.Condition()
         self.frames: Counter[int] = Counter()
         self.endpoint = ""
@@ -82,6 +83,21 @@ class Proxy:
                 writer.transport.abort()
 
         self._loop.call_soon_threadsafe(close)
+
+    def cut_after(self, *counts: int) -> None:
+        """The connection breaks on which this many more bytes of answers have come, then the next.
+
+        Bytes are counted over all connections together.
+        """
+        asyncio.run_coroutine_threadsafe(self._plan(counts), self._loop).result()
+
+    @property
+    def pending_cuts(self) -> int:
+        """How many of the planned cuts have not happened."""
+        return len(self._cuts)
+
+    async def _plan(self, counts: tuple[int, ...]) -> None:
+        self._cuts = deque(counts)
 
     def wait_for_frames(self, kind: int, count: int, timeout_s: float = 30.0) -> bool:
         """Whether the client sends this many frames of a kind before the time is over."""
@@ -123,6 +139,13 @@ class Proxy:
             while data := await source.read(1 << 16):
                 if frames is None:
                     await self._flowing.wait()
+                    if self._cuts and self._cuts[0] < len(data):
+                        sink.write(data[: self._cuts.popleft()])
+                        await sink.drain()
+                        # Sent before the end, so that the client has seen them.
+                        break
+                    if self._cuts:
+                        self._cuts[0] -= len(data)
                 else:
                     with self._changed:
                         frames.feed(data)

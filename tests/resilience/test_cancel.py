@@ -68,8 +68,9 @@ async def test_closing_ends_calls_in_flight(proxy: Proxy) -> None:
 
 
 async def test_a_cut_connection_is_an_error_and_the_next_call_connects_again(
-    proxy: Proxy,
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("PINGTHINGS_RETRY_SECONDS", "0")
     async with await pt.AsyncClient.connect(endpoint=proxy.endpoint) as client:
         proxy.hold()
         called = proxy.frames[HEADERS]

@@ -580,6 +580,7 @@ async def _connect(
         ca_bundle=settings.ca_bundle,
         concurrency_limit=settings.concurrency_limit,
         connect_timeout_s=CONNECT_TIMEOUT_S,
+        retry_for_s=settings.retry_for_s,
         blocking=blocking,
     )
     if core.exposes_key:

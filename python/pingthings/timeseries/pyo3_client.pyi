@@ -29,6 +29,7 @@ def connect(
     ca_bundle: bytes | None,
     concurrency_limit: int,
     connect_timeout_s: float,
+    retry_for_s: float,
     blocking: bool,
 ) -> Awaitable[Client]: ...
 

@@ -17,6 +17,12 @@ CONNECT_TIMEOUT_S = 10.0
 """How long connecting may take, in seconds."""
 
 
+RETRY_FOR_S = 10.0
+"""For how long calls that failed on the way are repeated, in seconds."""
+
+_MOST_SECONDS = 86_400.0
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where to connect, as whom, within which limits. Its repr never shows the key."""
@@ -27,6 +33,7 @@ class Settings:
     concurrency_limit: int
     ca_bundle: bytes | None = field(repr=False)
     require_tls: bool
+    retry_for_s: float
 
     @classmethod
     def find(
@@ -46,6 +53,7 @@ class Settings:
             concurrency_limit=resolve_concurrency_limit(concurrency_limit, environ),
             ca_bundle=_ca_bundle(environ),
             require_tls=_require_tls(environ),
+            retry_for_s=_retry_for_s(environ),
         )
 
 
@@ -68,6 +76,21 @@ def _require_tls(environ: Mapping[str, str]) -> bool:
     if value in {"1", "true", "yes"}:
         return True
     raise BTRDBValueError(f"PINGTHINGS_REQUIRE_TLS is `{value}`; set it to 1 or 0")
+
+
+def _retry_for_s(environ: Mapping[str, str]) -> float:
+    text = environ.get("PINGTHINGS_RETRY_SECONDS", "").strip()
+    if not text:
+        return RETRY_FOR_S
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _MOST_SECONDS:
+        raise BTRDBValueError(
+            f"PINGTHINGS_RETRY_SECONDS is `{text}`; set it to a number of seconds, 0 for no retries"
+        )
+    return seconds
 
 
 def warn_of_clear_text(endpoint: str) -> None:

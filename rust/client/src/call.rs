@@ -13,6 +13,7 @@ use crate::{
     connection::Session,
     error::{Error, ErrorKind},
     limit::Permit,
+    retry::Repeat,
 };
 
 pub(crate) type Rpc = BTrDbClient<Channel>;
@@ -77,8 +78,42 @@ fn check<A: Answer>(answer: &mut A) -> Result<(), Error> {
 }
 
 impl Client {
-    /// One request, one answer.
+    /// One request, one answer; repeated as far as its method allows.
     pub(crate) async fn unary<S, Q, A, F>(
+        &self,
+        method: &'static str,
+        request: Q,
+        send: impl Fn(S, Request<Q>) -> F + Send + Sync,
+    ) -> Result<A, Error>
+    where
+        S: Stub,
+        Q: Clone + Send + Sync,
+        A: Answer + Send,
+        F: Future<Output = Result<Response<A>, Status>> + Send,
+    {
+        let repeat = Repeat::of(method);
+        self.unary_as(repeat, method, request, send).await
+    }
+
+    /// One request, one answer; repeated as far as is said.
+    pub(crate) async fn unary_as<S, Q, A, F>(
+        &self,
+        repeat: Repeat,
+        method: &'static str,
+        request: Q,
+        send: impl Fn(S, Request<Q>) -> F + Send + Sync,
+    ) -> Result<A, Error>
+    where
+        S: Stub,
+        Q: Clone + Send + Sync,
+        A: Answer + Send,
+        F: Future<Output = Result<Response<A>, Status>> + Send,
+    {
+        self.repeated(repeat, method, || self.send(method, request.clone(), &send))
+            .await
+    }
+
+    async fn send<S, Q, A, F>(
         &self,
         method: &'static str,
         request: Q,
@@ -100,6 +135,32 @@ impl Client {
             .into_inner();
         check(&mut answer)?;
         Ok(answer)
+    }
+
+    /// One request, everything that a stream of answers holds; repeated as a whole.
+    pub(crate) async fn collected<S, Q, A, T, F>(
+        &self,
+        method: &'static str,
+        request: Q,
+        send: impl Fn(S, Request<Q>) -> F + Send + Sync,
+        take: impl Fn(A) -> Result<Vec<T>, Error> + Send + Sync,
+    ) -> Result<Vec<T>, Error>
+    where
+        S: Stub,
+        Q: Clone + Send + Sync,
+        A: Answer + Send,
+        T: Send,
+        F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
+    {
+        self.repeated(Repeat::Always, method, || async {
+            let mut answers = self.streaming(method, request.clone(), &send).await?;
+            let mut items = Vec::new();
+            while let Some(answer) = answers.next().await? {
+                items.extend(take(answer)?);
+            }
+            Ok(items)
+        })
+        .await
     }
 
     /// One request, a stream of answers. The permit is held until the stream ends or is dropped.

@@ -54,12 +54,22 @@ impl Client {
         to: u64,
         resolution: PointWidth,
     ) -> Result<Vec<(i64, i64)>, Error> {
-        let mut changes = self.changes_iter(uuid, from, to, resolution).await?;
-        let mut ranges = Vec::new();
-        while let Some(more) = changes.next().await? {
-            ranges.extend(more);
-        }
-        Ok(ranges)
+        let request = v5api::ChangesParams {
+            uuid: uuid_bytes(uuid),
+            from_major: from,
+            to_major: to,
+            resolution: resolution.exponent(),
+        };
+        let ranges = self.collected(
+            "Changes",
+            request,
+            |mut rpc: Rpc, q| async move { rpc.changes(q).await },
+            |answer: v5api::ChangesResponse| {
+                let ranges = answer.ranges.into_iter();
+                Ok(ranges.map(|range| (range.start, range.end)).collect())
+            },
+        );
+        ranges.await.map_err(|error| error.on_stream(uuid))
     }
 
     /// The same as they arrive.

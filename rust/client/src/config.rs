@@ -26,6 +26,8 @@ pub struct Config {
     pub channels: usize,
     /// How long connecting may take.
     pub connect_timeout: Duration,
+    /// For how long calls that failed on the way are repeated, where that can do no harm.
+    pub retry_for: Duration,
 }
 
 impl Config {
@@ -39,6 +41,7 @@ impl Config {
             concurrency_limit: 32,
             channels: 4,
             connect_timeout: Duration::from_secs(10),
+            retry_for: Duration::from_secs(10),
         }
     }
 

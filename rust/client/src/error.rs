@@ -155,6 +155,17 @@ impl Error {
         )
     }
 
+    /// Whether the server did nothing and may do it later, or another one.
+    pub(crate) const fn is_refusal(&self) -> bool {
+        // Resources exhausted, wrong endpoint, no healthy owner.
+        matches!(self.kind, ErrorKind::Code(426 | 405 | 419))
+    }
+
+    /// Whether the same call may well succeed later.
+    pub(crate) const fn is_transient(&self) -> bool {
+        matches!(self.kind, ErrorKind::Connect) || self.is_refusal()
+    }
+
     pub(crate) fn is_code(&self, code: Code) -> bool {
         self.kind == ErrorKind::Code(code.number())
     }

@@ -8,6 +8,7 @@ use crate::{
     Client,
     call::Rpc,
     error::{Error, ErrorKind},
+    retry::Repeat,
 };
 
 /// The major version of the protocol this client speaks.
@@ -49,9 +50,18 @@ impl Server {
 impl Client {
     /// Who the server is.
     pub async fn info(&self) -> Result<Info, Error> {
+        self.ask(Repeat::Always).await
+    }
+
+    /// The same once: who mistypes an address wants to know soon.
+    pub(crate) async fn first_info(&self) -> Result<Info, Error> {
+        self.ask(Repeat::Never).await
+    }
+
+    async fn ask(&self, repeat: Repeat) -> Result<Info, Error> {
         let request = v5api::InfoParams {};
         let answer: v5api::InfoResponse = self
-            .unary("Info", request, |mut rpc: Rpc, q| async move {
+            .unary_as(repeat, "Info", request, |mut rpc: Rpc, q| async move {
                 rpc.info(q).await
             })
             .await?;

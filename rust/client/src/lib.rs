@@ -18,6 +18,7 @@ mod management;
 mod metadata;
 mod nearest;
 mod read;
+mod retry;
 mod sql;
 mod tables;
 mod windows;
@@ -56,7 +57,7 @@ impl Client {
             connection,
             server: Arc::default(),
         };
-        tokio::time::timeout(limit, client.info())
+        tokio::time::timeout(limit, client.first_info())
             .await
             .map_err(|_| Error::connect_timeout(&endpoint, limit))??;
         Ok(client)

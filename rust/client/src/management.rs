@@ -197,21 +197,21 @@ impl Client {
         &self,
         method: &'static str,
         request: wire::ListRecordsParams,
-        send: impl FnOnce(ManagementRpc, Request<wire::ListRecordsParams>) -> F + Send,
+        send: impl Fn(ManagementRpc, Request<wire::ListRecordsParams>) -> F + Send + Sync,
     ) -> Result<Vec<Record>, Error>
     where
         F: Future<Output = Result<Response<Streaming<wire::ListRecordsResponse>>, Status>> + Send,
     {
-        let mut answers = self.streaming(method, request, send).await?;
-        let mut records = Vec::new();
-        while let Some(answer) = answers.next().await? {
-            records.extend(answer.records.into_iter().map(|record| Record {
+        let take = |answer: wire::ListRecordsResponse| {
+            let records = answer.records.into_iter();
+            let records = records.map(|record| Record {
                 id: record.id,
                 name: record.name,
                 fields: record.fields,
-            }));
-        }
-        Ok(records)
+            });
+            Ok(records.collect())
+        };
+        self.collected(method, request, send, take).await
     }
 
     /// The device or unit with this id.

@@ -225,34 +225,26 @@ impl Client {
             annotations: pairs(filter.annotations),
             role: None,
         };
-        let mut answers = self
-            .streaming("LookupStreams", request, |mut rpc: Rpc, q| async move {
-                rpc.lookup_streams(q).await
-            })
-            .await?;
-        let mut streams = Vec::new();
-        while let Some(answer) = answers.next().await? {
-            let answer: v5api::LookupStreamsResponse = answer;
-            for descriptor in answer.results {
-                streams.push(descriptor.try_into()?);
-            }
-        }
-        Ok(streams)
+        self.collected(
+            "LookupStreams",
+            request,
+            |mut rpc: Rpc, q| async move { rpc.lookup_streams(q).await },
+            |answer: v5api::LookupStreamsResponse| {
+                answer.results.into_iter().map(TryInto::try_into).collect()
+            },
+        )
+        .await
     }
 
     /// The collections whose names begin with `prefix`, in the server's order.
     pub async fn list_collections(&self, prefix: String) -> Result<Vec<String>, Error> {
         let request = v5api::ListCollectionsParams { prefix, role: None };
-        let mut answers = self
-            .streaming("ListCollections", request, |mut rpc: Rpc, q| async move {
-                rpc.list_collections(q).await
-            })
-            .await?;
-        let mut collections = Vec::new();
-        while let Some(answer) = answers.next().await? {
-            let answer: v5api::ListCollectionsResponse = answer;
-            collections.extend(answer.collections);
-        }
-        Ok(collections)
+        self.collected(
+            "ListCollections",
+            request,
+            |mut rpc: Rpc, q| async move { rpc.list_collections(q).await },
+            |answer: v5api::ListCollectionsResponse| Ok(answer.collections),
+        )
+        .await
     }
 }

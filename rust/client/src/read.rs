@@ -11,7 +11,7 @@ use crate::{
     call::Rpc,
     error::Error,
     metadata::uuid_bytes,
-    tables::{TableAnswer, Tables},
+    tables::{Opened, Question, TableAnswer, Tables},
 };
 
 const WHAT: &str = "raw values";
@@ -25,7 +25,8 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        let tables = self.open_raw_values(uuid, range, version, wanted).await?;
+        let question = Question::Raw(range);
+        let tables = self.tables(question, uuid, version, wanted).await?;
         tables.collect().await
     }
 
@@ -37,29 +38,18 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
-        let tables = self.open_raw_values(uuid, range, version, wanted).await?;
+        let question = Question::Raw(range);
+        let tables = self.tables(question, uuid, version, wanted).await?;
         Ok(tables.at_leisure())
     }
 
-    async fn open_raw_values(
+    pub(crate) async fn open_raw_values(
         &self,
         uuid: Uuid,
         range: TimeRange,
         version: u64,
         wanted: &Wanted,
-    ) -> Result<Tables, Error> {
-        self.raw_answers(uuid, range, version, wanted)
-            .await
-            .map_err(|error| error.on_stream(uuid))
-    }
-
-    async fn raw_answers(
-        &self,
-        uuid: Uuid,
-        range: TimeRange,
-        version: u64,
-        wanted: &Wanted,
-    ) -> Result<Tables, Error> {
+    ) -> Result<Opened, Error> {
         if self.server.has_arrow() {
             let request = v5api::ArrowRawValuesParams {
                 uuid: uuid_bytes(uuid),
@@ -73,7 +63,7 @@ impl Client {
                     rpc.arrow_raw_values(q).await
                 })
                 .await;
-            match Tables::of((WHAT, uuid), answers, wanted).await {
+            match Opened::of(answers).await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
@@ -89,7 +79,7 @@ impl Client {
                 rpc.raw_values(q).await
             })
             .await;
-        Tables::of((WHAT, uuid), answers, wanted).await
+        Opened::of(answers).await
     }
 }
 

@@ -13,16 +13,12 @@ impl Client {
             params,
             role: None,
         };
-        let mut answers = self
-            .streaming("SQLQuery", request, |mut rpc: Rpc, q| async move {
-                rpc.sql_query(q).await
-            })
-            .await?;
-        let mut rows = Vec::new();
-        while let Some(answer) = answers.next().await? {
-            let answer: v5api::SqlQueryResponse = answer;
-            rows.extend(answer.sql_query_row);
-        }
-        Ok(rows)
+        self.collected(
+            "SQLQuery",
+            request,
+            |mut rpc: Rpc, q| async move { rpc.sql_query(q).await },
+            |answer: v5api::SqlQueryResponse| Ok(answer.sql_query_row),
+        )
+        .await
     }
 }

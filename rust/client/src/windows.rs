@@ -11,7 +11,7 @@ use crate::{
     call::Rpc,
     error::Error,
     metadata::uuid_bytes,
-    tables::{TableAnswer, Tables},
+    tables::{Opened, Question, TableAnswer, Tables},
 };
 
 const WHAT: &str = "windows";
@@ -30,10 +30,9 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        self.open_aligned_windows(uuid, range, width, version, wanted)
-            .await?
-            .collect()
-            .await
+        let question = Question::Aligned(range, width);
+        let tables = self.tables(question, uuid, version, wanted).await?;
+        tables.collect().await
     }
 
     /// The same as they arrive.
@@ -45,33 +44,9 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
-        let tables = self
-            .open_aligned_windows(uuid, range, width, version, wanted)
-            .await?;
+        let question = Question::Aligned(range, width);
+        let tables = self.tables(question, uuid, version, wanted).await?;
         Ok(tables.at_leisure())
-    }
-
-    async fn open_aligned_windows(
-        &self,
-        uuid: Uuid,
-        range: TimeRange,
-        width: PointWidth,
-        version: u64,
-        wanted: &Wanted,
-    ) -> Result<Tables, Error> {
-        let result = if AlignedWindows::new(range, width).is_none() {
-            self.no_windows(uuid, wanted).await
-        } else {
-            let request = v5api::AlignedWindowsParams {
-                uuid: uuid_bytes(uuid),
-                start: range.start(),
-                end: range.end(),
-                version_major: version,
-                point_width: width.exponent(),
-            };
-            self.aligned_answers(uuid, request, wanted).await
-        };
-        result.map_err(|error| error.on_stream(uuid))
     }
 
     /// Statistics in windows of any length, the first of which begins exactly at the start of the
@@ -84,10 +59,9 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        self.open_precise_windows(uuid, range, width_ns, version, wanted)
-            .await?
-            .collect()
-            .await
+        let question = Question::Precise(range, width_ns);
+        let tables = self.tables(question, uuid, version, wanted).await?;
+        tables.collect().await
     }
 
     /// The same as they arrive.
@@ -99,49 +73,34 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
-        let tables = self
-            .open_precise_windows(uuid, range, width_ns, version, wanted)
-            .await?;
+        let question = Question::Precise(range, width_ns);
+        let tables = self.tables(question, uuid, version, wanted).await?;
         Ok(tables.at_leisure())
-    }
-
-    async fn open_precise_windows(
-        &self,
-        uuid: Uuid,
-        range: TimeRange,
-        width_ns: u64,
-        version: u64,
-        wanted: &Wanted,
-    ) -> Result<Tables, Error> {
-        let result = if PreciseWindows::new(range, width_ns)?.is_none() {
-            self.no_windows(uuid, wanted).await
-        } else {
-            let request = v5api::WindowsParams {
-                uuid: uuid_bytes(uuid),
-                start: range.start(),
-                end: range.end(),
-                version_major: version,
-                width: width_ns,
-                depth: 0,
-            };
-            self.precise_answers(uuid, request, wanted).await
-        };
-        result.map_err(|error| error.on_stream(uuid))
     }
 
     /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
     /// for a stream that exists.
-    async fn no_windows(&self, uuid: Uuid, wanted: &Wanted) -> Result<Tables, Error> {
-        let version = self.version(uuid).await?;
-        Ok(Tables::empty((WHAT, uuid), wanted, version))
+    async fn no_windows(&self, uuid: Uuid) -> Result<Opened, Error> {
+        Ok(Opened::empty(self.version(uuid).await?))
     }
 
-    async fn aligned_answers(
+    pub(crate) async fn open_aligned_windows(
         &self,
         uuid: Uuid,
-        request: v5api::AlignedWindowsParams,
-        wanted: &Wanted,
-    ) -> Result<Tables, Error> {
+        range: TimeRange,
+        width: PointWidth,
+        version: u64,
+    ) -> Result<Opened, Error> {
+        if AlignedWindows::new(range, width).is_none() {
+            return self.no_windows(uuid).await;
+        }
+        let request = v5api::AlignedWindowsParams {
+            uuid: uuid_bytes(uuid),
+            start: range.start(),
+            end: range.end(),
+            version_major: version,
+            point_width: width.exponent(),
+        };
         if self.server.has_arrow() {
             let answers = self
                 .streaming(
@@ -150,7 +109,7 @@ impl Client {
                     |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
                 )
                 .await;
-            match Tables::of((WHAT, uuid), answers, wanted).await {
+            match Opened::of(answers).await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
@@ -160,15 +119,27 @@ impl Client {
                 rpc.aligned_windows(q).await
             })
             .await;
-        Tables::of((WHAT, uuid), answers, wanted).await
+        Opened::of(answers).await
     }
 
-    async fn precise_answers(
+    pub(crate) async fn open_precise_windows(
         &self,
         uuid: Uuid,
-        request: v5api::WindowsParams,
-        wanted: &Wanted,
-    ) -> Result<Tables, Error> {
+        range: TimeRange,
+        width_ns: u64,
+        version: u64,
+    ) -> Result<Opened, Error> {
+        if PreciseWindows::new(range, width_ns)?.is_none() {
+            return self.no_windows(uuid).await;
+        }
+        let request = v5api::WindowsParams {
+            uuid: uuid_bytes(uuid),
+            start: range.start(),
+            end: range.end(),
+            version_major: version,
+            width: width_ns,
+            depth: 0,
+        };
         if self.server.has_arrow() {
             let answers = self
                 .streaming(
@@ -177,7 +148,7 @@ impl Client {
                     |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
                 )
                 .await;
-            match Tables::of((WHAT, uuid), answers, wanted).await {
+            match Opened::of(answers).await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
@@ -187,7 +158,7 @@ impl Client {
                 rpc.windows(q).await
             })
             .await;
-        Tables::of((WHAT, uuid), answers, wanted).await
+        Opened::of(answers).await
     }
 }
 

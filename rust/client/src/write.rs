@@ -26,6 +26,7 @@ use crate::{
     call::Rpc,
     error::{Error, ErrorKind, FailedInsert},
     metadata::uuid_bytes,
+    retry::Repeat,
 };
 
 /// Points in one call: what every server of the platform accepts.
@@ -350,6 +351,11 @@ impl Client {
         part: RecordBatch,
         policy: MergePolicy,
     ) -> Result<Version, Error> {
+        let repeat = if policy.is_idempotent() {
+            Repeat::Always
+        } else {
+            Repeat::IfRefused
+        };
         if self.server.has_arrow() {
             let request = v5api::ArrowInsertParams {
                 uuid: uuid_bytes(uuid),
@@ -359,9 +365,12 @@ impl Client {
                 arrow_bytes: encode(&RAW_SCHEMA, std::slice::from_ref(&part))?,
             };
             let answer = self
-                .unary("ArrowInsert", request, |mut rpc: Rpc, q| async move {
-                    rpc.arrow_insert(q).await
-                })
+                .unary_as(
+                    repeat,
+                    "ArrowInsert",
+                    request,
+                    |mut rpc: Rpc, q| async move { rpc.arrow_insert(q).await },
+                )
                 .await;
             match answer {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
@@ -376,7 +385,7 @@ impl Client {
             rounding: None,
         };
         let answer = self
-            .unary("Insert", request, |mut rpc: Rpc, q| async move {
+            .unary_as(repeat, "Insert", request, |mut rpc: Rpc, q| async move {
                 rpc.insert(q).await
             })
             .await?;
@@ -486,13 +495,13 @@ mod tests {
             (
                 Arc::new(StringArray::from(vec!["noon"])),
                 values(vec![Some(1.0)]),
-                438,
+                0,
                 "Utf8",
             ),
             (
                 times(vec![1]),
                 Arc::new(StringArray::from(vec!["one"])),
-                438,
+                0,
                 "Utf8",
             ),
             (
@@ -503,7 +512,11 @@ mod tests {
             ),
         ] {
             let error = insert(times, values).unwrap_err();
-            assert_eq!(error.kind(), crate::ErrorKind::Code(code), "{error}");
+            let kind = match code {
+                0 => ErrorKind::InvalidArgument,
+                code => ErrorKind::Code(code),
+            };
+            assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains(text), "{error}");
         }
     }

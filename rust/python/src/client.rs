@@ -29,7 +29,7 @@ pub(crate) fn status_codes() -> BTreeMap<u32, &'static str> {
 
 /// Connects, and proves that the key is good.
 #[pyfunction]
-#[pyo3(signature = (endpoint, *, apikey, tls, require_tls, ca_bundle, concurrency_limit, connect_timeout_s, blocking))]
+#[pyo3(signature = (endpoint, *, apikey, tls, require_tls, ca_bundle, concurrency_limit, connect_timeout_s, retry_for_s, blocking))]
 pub(crate) fn connect<'py>(
     py: Python<'py>,
     endpoint: &str,
@@ -39,20 +39,25 @@ pub(crate) fn connect<'py>(
     ca_bundle: Option<Vec<u8>>,
     concurrency_limit: usize,
     connect_timeout_s: f64,
+    retry_for_s: f64,
     blocking: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let seconds = |what: &str, seconds| {
+        Duration::try_from_secs_f64(seconds).map_err(|error| {
+            Error::new(
+                pingthings_client::ErrorKind::InvalidArgument,
+                format!("{what} of {seconds} s: {error}"),
+            )
+        })
+    };
     let config = || {
         Ok(Config {
             api_key: apikey.map(ApiKey::new).transpose()?,
             require_tls,
             ca_bundle,
             concurrency_limit,
-            connect_timeout: Duration::try_from_secs_f64(connect_timeout_s).map_err(|error| {
-                Error::new(
-                    pingthings_client::ErrorKind::InvalidArgument,
-                    format!("a connect timeout of {connect_timeout_s} s: {error}"),
-                )
-            })?,
+            connect_timeout: seconds("a connect timeout", connect_timeout_s)?,
+            retry_for: seconds("retries", retry_for_s)?,
             ..Config::new(Endpoint::parse(endpoint, tls)?)
         })
     };
