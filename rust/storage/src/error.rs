@@ -232,7 +232,7 @@ pub enum Error {
         supported: u32,
     },
     /// The operating system failed an operation on a file.
-    #[error("cannot {action} `{file}`: {source}")]
+    #[error("cannot {action} `{file}`: {source}{}", advice(is_full(source)))]
     Io {
         /// What was attempted.
         action: &'static str,
@@ -242,7 +242,10 @@ pub enum Error {
         source: Arc<std::io::Error>,
     },
     /// The catalog failed.
-    #[error("cannot {action} the catalog: {source}")]
+    #[error(
+        "cannot {action} the catalog: {source}{}",
+        advice(source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    )]
     Catalog {
         /// What was attempted.
         action: &'static str,
@@ -304,6 +307,22 @@ impl Error {
             Self::Catalog { .. } | Self::CatalogDamaged { .. } => Code::MetadataConnectionError,
             Self::JournalFailed { .. } => Code::JournalError,
         }
+    }
+}
+
+fn is_full(source: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        source.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
+const fn advice(is_full: bool) -> &'static str {
+    if is_full {
+        "; make room on the disk, then repeat"
+    } else {
+        ""
     }
 }
 

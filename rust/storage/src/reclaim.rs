@@ -168,8 +168,13 @@ impl Store {
         }
         for (number, segment) in self.catalog.segments()? {
             let holes = holes.remove(&number).unwrap_or_default();
-            let before = segment.length - length_of(holes.iter().filter(|hole| hole.is_gone));
-            let needed = segment.length - length_of(&holes);
+            let left = |length| {
+                let problem = format!("segment {number} has more holes than bytes");
+                let left = segment.length.checked_sub(length);
+                left.ok_or(Error::CatalogDamaged { problem })
+            };
+            let before = left(length_of(holes.iter().filter(|hole| hole.is_gone)))?;
+            let needed = left(length_of(&holes))?;
             let is_sealed = self.segments.sealed_length(number) == Some(segment.length);
             let is_empty = needed <= FILE_HEADER as u64;
             let is_due = needed < before && (is_empty || needed * 100 < before * percent);
@@ -238,5 +243,6 @@ impl Store {
 }
 
 fn length_of<'a>(holes: impl IntoIterator<Item = &'a Hole>) -> u64 {
-    holes.into_iter().map(|hole| hole.length).sum()
+    let lengths = holes.into_iter().map(|hole| hole.length);
+    lengths.fold(0, u64::saturating_add)
 }

@@ -8,7 +8,7 @@ use super::times::Line;
 use super::{Cursor, Malformed};
 
 /// More points than any leaf has; checked before room is made for them.
-const MAX_POINTS: u32 = 1 << 20;
+const MAX_POINTS: u32 = 4_096;
 
 /// Eight bytes for each number.
 const RAW: u8 = 0;
