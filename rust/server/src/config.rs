@@ -108,6 +108,10 @@ pub struct Limits {
     pub connections: usize,
     /// Most precise windows of one answer, empty ones included; beyond them status 413.
     pub windows: u64,
+    /// Seconds that a SQL statement may run and deliver its rows; beyond them status 441.
+    pub sql_seconds: u64,
+    /// Most rows of a SQL statement; beyond them status 441.
+    pub sql_rows: u64,
     /// Points that wait for a slow subscriber; one more ends the subscription with status 426.
     pub points_per_subscriber: usize,
 }
@@ -146,6 +150,8 @@ impl Default for Limits {
             connections: 12_000,
             // A year of milliseconds, and more than any client can hold.
             windows: 1 << 35,
+            sql_seconds: 30,
+            sql_rows: 1_000_000,
             points_per_subscriber: 4 << 20,
         }
     }

@@ -70,14 +70,15 @@ impl Server {
         let wake = Arc::new(Notify::new());
         let (working, idle) = mpsc::channel(1);
         let (stopping, is_stopping) = watch::channel(false);
-        let service = Service::new(Shared::new(
+        let shared = Shared::new(
             Arc::clone(&engine),
             config.limits.clone(),
             config.arrow,
             Arc::clone(&metrics),
             is_stopping,
             working,
-        ));
+        );
+        let service = Service::new(shared.with_clock(Arc::clone(&config.clock)));
         let door = Door {
             auth: Arc::clone(&auth),
             faults: Arc::clone(&faults),

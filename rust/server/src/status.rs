@@ -21,14 +21,6 @@ impl Refusal {
         }
     }
 
-    /// The call exists in the contract but not here.
-    pub(crate) fn not_implemented(call: &str) -> Self {
-        Self::new(
-            Code::NotImplemented,
-            format!("this server does not answer `{call}`"),
-        )
-    }
-
     /// A parameter cannot be what the caller meant.
     pub(crate) fn parameter(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidParameter, message)
@@ -46,6 +38,16 @@ impl From<pingthings_storage::Error> for Refusal {
                 cause = next.source();
             }
             tracing::error!(%error, ?chain, code = code.number(), "the engine failed");
+        }
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<pingthings_sql::Error> for Refusal {
+    fn from(error: pingthings_sql::Error) -> Self {
+        let code = error.code();
+        if is_fault(code) {
+            tracing::error!(%error, code = code.number(), "the catalog could not be queried");
         }
         Self::new(code, error.to_string())
     }

@@ -7,7 +7,7 @@ use pingthings_storage::Error;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use super::Shared;
 use crate::gate::Turn;
@@ -102,14 +102,6 @@ fn fill<M: Refuse>(
         }
     }
     Ok(ControlFlow::Break(()))
-}
-
-/// A stream of nothing but the reason why.
-pub(super) fn refused<M: Refuse>(refusal: Refusal) -> Response<Answers<M>> {
-    let (answers, reader) = mpsc::channel(1);
-    // There is room for one.
-    let _ = answers.try_send(Ok(M::refuse(refusal)));
-    Response::new(ReceiverStream::new(reader))
 }
 
 /// One message per batch of a reader, and one of an empty batch if there is none: the version

@@ -9,6 +9,7 @@ mod metadata;
 mod multi;
 mod read;
 mod request;
+mod sql;
 mod subscribe;
 mod windows;
 mod write;
@@ -19,12 +20,13 @@ use std::sync::Arc;
 use pingthings_proto::management::management_server::ManagementServer;
 use pingthings_proto::v5api::b_tr_db_server::{BTrDb, BTrDbServer};
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate};
-use pingthings_storage::Engine;
+use pingthings_sql::Database;
+use pingthings_storage::{Clock, Engine, SystemClock};
 use tokio::sync::{mpsc, watch};
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
 
-use self::answers::{Answers, Messages, refused, unary};
+use self::answers::{Answers, Messages, unary};
 use crate::config::Limits;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
@@ -34,6 +36,8 @@ use crate::status::{Refusal, Refuse};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) sql: Arc<Database>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: Gate,
     pub(crate) limits: Limits,
     pub(crate) arrow: bool,
@@ -53,7 +57,9 @@ impl Shared {
         working: Working,
     ) -> Self {
         Self {
+            sql: Arc::new(Database::new(engine.catalog_uri().to_owned())),
             engine,
+            clock: Arc::new(SystemClock),
             gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
             limits,
             arrow,
@@ -61,6 +67,11 @@ impl Shared {
             stopping,
             _working: working,
         }
+    }
+
+    /// Takes the time of day from `clock`.
+    pub(crate) fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
     }
 
     /// The answer that refuses, counted.
@@ -324,11 +335,8 @@ impl BTrDb for Service {
         self.many(request, csv::generate_csv)
     }
 
-    async fn sql_query(
-        &self,
-        _request: Request<v5::SqlQueryParams>,
-    ) -> Reply<Self::SQLQueryStream> {
-        Ok(refused(Refusal::not_implemented("SQLQuery")))
+    async fn sql_query(&self, request: Request<v5::SqlQueryParams>) -> Reply<Self::SQLQueryStream> {
+        self.many(request, sql::sql_query)
     }
 
     async fn subscribe(
