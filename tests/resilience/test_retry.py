@@ -31,7 +31,8 @@ def long_stream(server: Server) -> Iterator[pt.Stream]:
     with pt.connect(endpoint=server.endpoint) as client:
         stream = client.create(uuid4(), f"resilience/{uuid4()}")
         times = pa.array([k // 3 * 3 * STEP for k in range(COUNT)], pa.timestamp("ns", "UTC"))
-        stream.insert(pa.table({"time": times, "value": pa.array([float(k) for k in range(COUNT)])}))
+        values = pa.array([float(k) for k in range(COUNT)])
+        stream.insert(pa.table({"time": times, "value": values}))
         stream.flush()
         yield stream
 

@@ -14,7 +14,7 @@ import copy
 import json
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 from uuid import UUID
 
 from pingthings.timeseries import display, pyo3_client
@@ -56,6 +56,7 @@ from pingthings.timeseries.exceptions import (
     StreamNotInSetError,
 )
 from pingthings.timeseries.insert_data import InsertData, to_arrow
+from pingthings.timeseries.pickling import refuse
 from pingthings.timeseries.points import RawPoint
 from pingthings.timeseries.records import SELECT_ALL, as_record, as_record_id, from_row, to_dict
 from pingthings.timeseries.retention import as_keep_ns
@@ -162,6 +163,9 @@ class AsyncClient:
 
     async def __aexit__(self, *_exc: object) -> None:
         await self.close()
+
+    def __reduce__(self) -> NoReturn:
+        refuse(type(self).__name__)
 
     def __repr__(self) -> str:
         state = "closed" if self._core.is_closed else "connected"
@@ -692,6 +696,9 @@ class AsyncStream:
 
     def __hash__(self) -> int:
         return hash(self._uuid)
+
+    def __reduce__(self) -> NoReturn:
+        refuse(type(self).__name__)
 
     def __repr__(self) -> str:
         return display.stream_text(self)
@@ -1412,6 +1419,9 @@ class AsyncStreamSet(Collection[AsyncStream]):
 
     def __hash__(self) -> int:
         return hash(tuple(self._streams))
+
+    def __reduce__(self) -> NoReturn:
+        refuse(type(self).__name__)
 
     def __repr__(self) -> str:
         return display.streams_text(type(self).__name__, self._streams)

@@ -24,6 +24,7 @@ from pingthings.timeseries.constants import RAW_F64_SCHEMA, STAT_F32_SCHEMA
 from pingthings.timeseries.event_loop import ClientEventLoop
 from pingthings.timeseries.exceptions import BTRDBTypeError
 from pingthings.timeseries.insert_data import InsertData
+from pingthings.timeseries.pickling import reconnect
 from pingthings.timeseries.points import RawPoint
 
 if TYPE_CHECKING:
@@ -97,6 +98,10 @@ class Client:
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        creds = self._client._creds
+        return reconnect, (creds.get("profile"), creds["endpoint"], self.concurrency_limit)
 
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncClient", type(self).__name__, 1)
@@ -559,6 +564,10 @@ class Stream:
 
     def __hash__(self) -> int:
         return hash(self._stream)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        known = {key: value for key, value in vars(self._stream).items() if key != "_client"}
+        return _restored, (self._conn, self.uuid, known)
 
     def __repr__(self) -> str:
         return display.stream_text(self._stream).replace("AsyncStream", type(self).__name__, 1)
@@ -1089,6 +1098,13 @@ class Stream:
     # </mirrored>
 
 
+def _restored(conn: Client, uuid: UUID, known: dict[str, Any]) -> Stream:
+    """A stream that was pickled: its metadata and pinned version came along."""
+    stream = Stream(conn, uuid=uuid)
+    vars(stream._stream).update(known)
+    return stream
+
+
 class StreamSet(Collection[Stream]):
     """Streams in a fixed order, asked together.
 
@@ -1140,6 +1156,9 @@ class StreamSet(Collection[Stream]):
 
     def __hash__(self) -> int:
         return hash(self._streams)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return StreamSet, (self._members,)
 
     def __repr__(self) -> str:
         return display.streams_text(type(self).__name__, list(self._streams))

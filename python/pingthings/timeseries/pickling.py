@@ -1,0 +1,49 @@
+"""Clients as recipes: what travels to another process, and what is made of it there.
+
+A recipe says where to connect and never as whom: the key is looked for at the other end, in its
+environment or its credentials file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from pingthings.timeseries.exceptions import BTRDBTypeError
+
+if TYPE_CHECKING:
+    from pingthings.timeseries.client import Client
+
+__all__ = ["reconnect", "refuse"]
+
+_MOST_CLIENTS = 16
+_CLIENTS: dict[tuple[str | None, str, int], Client] = {}
+"""Clients of this process by their recipes: tasks that arrive one by one share a connection."""
+
+
+def reconnect(profile: str | None, endpoint: str, concurrency_limit: int) -> Client:
+    """Returns a client of this process for a recipe.
+
+    Raises:
+        AuthenticationError: The key is not to be found here, or is another one.
+        ConnectionError: The server cannot be reached from here.
+    """
+    from pingthings.timeseries.client import Client  # noqa: PLC0415 - it imports this module
+
+    recipe = (profile, endpoint, concurrency_limit)
+    client = _CLIENTS.pop(recipe, None)
+    if client is None or client._client._core.is_closed:
+        given = None if profile is not None else endpoint
+        client = Client.connect(profile, given, None, concurrency_limit)
+    _CLIENTS[recipe] = client
+    while len(_CLIENTS) > _MOST_CLIENTS:
+        # Whoever still uses it keeps it.
+        _CLIENTS.pop(next(iter(_CLIENTS)))
+    return client
+
+
+def refuse(name: str) -> NoReturn:
+    """Says why an asynchronous object cannot travel."""
+    raise BTRDBTypeError(
+        f"`{name}` cannot be pickled, because connecting again has to be awaited: pickle its "
+        f"synchronous twin `{name.removeprefix('Async')}`, or the uuids"
+    )

@@ -1,0 +1,95 @@
+"""Clients, streams and sets in other processes."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from operator import methodcaller
+from uuid import uuid4
+
+import pingthings.timeseries as pt
+import pytest
+from pingthings.server import Server
+from pingthings.timeseries.exceptions import AuthenticationError, BTRDBTypeError
+
+KEY = "a-key-that-must-not-travel"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    with Server(api_keys=[KEY]) as server:
+        yield server
+
+
+@pytest.fixture
+def streams(guarded: Server) -> Iterator[pt.StreamSet]:
+    with pt.connect(endpoint=guarded.endpoint, apikey=KEY) as client:
+        collection = f"pickle/{uuid4()}"
+        for name in "abc":
+            stream = client.create(uuid4(), collection, {"name": name}, {"rate": 30})
+            stream.insert([(at, float(at)) for at in range(100)])
+            stream.flush()
+        yield client.streams_in_collection(collection)
+
+
+def test_no_key_travels(streams: pt.StreamSet):
+    for item in (streams[0].conn, streams[0], streams):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            assert KEY.encode() not in pickle.dumps(item, protocol)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_streams_work_in_a_pool(
+    method: str, streams: pt.StreamSet, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    context = multiprocessing.get_context(method)
+    read = methodcaller("raw_values", 0, 1_000)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        found = list(pool.map(read, list(streams) * 4))
+        assert pool.submit(methodcaller("count"), streams).result() == streams.count()
+    assert found == streams.raw_values(0, 1_000) * 4
+
+
+def test_what_is_known_comes_along(streams: pt.StreamSet, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    streams.pin_versions()
+    streams[0].insert([(5_000, 1.0)])
+    for made in (pickle.loads(pickle.dumps(streams)), copy.deepcopy(streams)):  # noqa: S301
+        assert isinstance(made, pt.StreamSet)
+        assert [s.uuid for s in made] == [s.uuid for s in streams]
+        assert made[0].conn is made[1].conn
+        assert made[0].conn is not streams[0].conn
+        assert made[0]._stream.name == "a"
+        assert made[0].annotations() == {"rate": 30}
+        assert made[0].pinned_version == streams[0].pinned_version
+        assert made[0].count() == 100
+        made[0].pin_version(None)
+        assert made[0].count() == 101
+        assert streams[0].pinned_version is not None
+
+
+def test_the_key_is_looked_for_where_it_arrives(
+    streams: pt.StreamSet, monkeypatch: pytest.MonkeyPatch
+):
+    text = pickle.dumps(streams[0])
+    monkeypatch.delenv("BTRDB_API_KEY", raising=False)
+    monkeypatch.setattr("pingthings.timeseries.pickling._CLIENTS", {})
+    with pytest.raises(AuthenticationError):
+        pickle.loads(text)  # noqa: S301
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    stream = pickle.loads(text)  # noqa: S301
+    stream.conn.close()
+    # A closed client is not handed out again.
+    assert pickle.loads(text).count() == 100  # noqa: S301
+
+
+async def test_asynchronous_ones_say_what_to_do(guarded: Server):
+    async with await pt.AsyncClient.connect(endpoint=guarded.endpoint, apikey=KEY) as client:
+        stream = client.stream_from_uuid(uuid4())
+        for item in (client, stream, pt.AsyncStreamSet([stream])):
+            with pytest.raises(BTRDBTypeError, match="synchronous twin"):
+                pickle.dumps(item)
