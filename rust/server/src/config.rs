@@ -104,6 +104,9 @@ pub struct Limits {
     pub waiting_calls: usize,
     /// Most points or windows in one message of an answer.
     pub rows_per_message: usize,
+    /// Streamed answers, subscriptions included, that are open at the same time; beyond them status
+    /// 426. One that nobody reads holds about 2 MB.
+    pub open_answers: usize,
     /// Connections that are open at the same time; one more is closed at once.
     pub connections: usize,
     /// Most precise windows of one answer, empty ones included; beyond them status 413.
@@ -147,12 +150,13 @@ impl Default for Limits {
             waiting_calls: 4_096,
             // 2 MB of windows, which peers with the usual limit of 4 MB still take.
             rows_per_message: 32_768,
+            open_answers: 1_024,
             connections: 12_000,
             // A year of milliseconds, and more than any client can hold.
             windows: 1 << 35,
             sql_seconds: 30,
             sql_rows: 1_000_000,
-            points_per_subscriber: 4 << 20,
+            points_per_subscriber: 1 << 20,
         }
     }
 }

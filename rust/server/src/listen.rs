@@ -20,7 +20,7 @@ const STREAM_WINDOW: u32 = 4 << 20;
 /// Bytes a client may send ahead in all its calls together.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// Calls a client may have open on one connection, unread answers included.
-const CALLS_PER_CONNECTION: u32 = 1_024;
+const CALLS_PER_CONNECTION: u32 = 256;
 /// Calls that a client may have cancelled before the server came to look at them; one more costs
 /// the connection. The transport allows 20, but here one cancelled query is many calls.
 const RESETS_PER_CONNECTION: usize = 4_096;

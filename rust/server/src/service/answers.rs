@@ -1,9 +1,15 @@
 //! Getting work done: one answer, or a stream of them at the pace of its reader.
 
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
 
 use pingthings_storage::Error;
+use pingthings_types::Code;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::spawn_blocking;
 use tokio_stream::wrappers::ReceiverStream;
@@ -14,7 +20,60 @@ use crate::gate::Turn;
 use crate::status::{Refusal, Refuse};
 
 /// The answers of a streaming call.
-pub(super) type Answers<M> = ReceiverStream<Result<M, Status>>;
+pub(crate) struct Answers<M> {
+    answers: ReceiverStream<Result<M, Status>>,
+    /// One of the answers that may be open; given back once all of it is taken.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl<M> Answers<M> {
+    /// Those that come out of a channel; `place` is given back with the last.
+    pub(super) fn new(
+        answers: mpsc::Receiver<Result<M, Status>>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Self {
+        Self {
+            answers: ReceiverStream::new(answers),
+            _place: place,
+        }
+    }
+
+    /// Nothing but the reason why.
+    pub(super) fn refused(refusal: Refusal) -> Self
+    where
+        M: Refuse,
+    {
+        let (answers, reader) = mpsc::channel(1);
+        // There is room for one.
+        let _ = answers.try_send(Ok(M::refuse(refusal)));
+        Self::new(reader, None)
+    }
+}
+
+impl<M> Stream for Answers<M> {
+    type Item = Result<M, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Pin::new(&mut self.answers).poll_next(cx)
+    }
+}
+
+/// Takes one of the places for open answers: an unread one holds what was made ahead.
+///
+/// If there is none, gives the answer that says so.
+pub(super) fn place<M: Refuse>(shared: &Shared) -> Result<OwnedSemaphorePermit, Answers<M>> {
+    Arc::clone(&shared.places).try_acquire_owned().map_err(|_| {
+        let refusal = Refusal::new(
+            Code::ResourceDepleted,
+            format!(
+                "{} answers are open already: read those, or try again later",
+                shared.limits.open_answers
+            ),
+        );
+        shared.metrics.refused(refusal.code);
+        Answers::refused(refusal)
+    })
+}
 
 /// What a streaming call will answer, made one by one while somebody reads; ends after an error.
 pub(super) type Messages<M> = Box<dyn Iterator<Item = Result<M, Refusal>> + Send>;
@@ -51,6 +110,10 @@ pub(super) fn stream<M: Refuse>(
     shared: Arc<Shared>,
     open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
 ) -> Answers<M> {
+    let place = match place(&shared) {
+        Ok(place) => place,
+        Err(refused) => return refused,
+    };
     let (answers, reader) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         if let Err(refusal) = pump(&shared, open, &answers).await {
@@ -58,7 +121,7 @@ pub(super) fn stream<M: Refuse>(
             let _ = answers.send(Ok(shared.refuse(refusal))).await;
         }
     });
-    ReceiverStream::new(reader)
+    Answers::new(reader, Some(place))
 }
 
 async fn pump<M: Refuse>(

@@ -22,7 +22,7 @@ use pingthings_proto::v5api::b_tr_db_server::{BTrDb, BTrDbServer};
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate};
 use pingthings_sql::Database;
 use pingthings_storage::{Clock, Engine, SystemClock};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) sql: Arc<Database>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: Gate,
+    /// One for each streamed answer that may be open.
+    pub(crate) places: Arc<Semaphore>,
     pub(crate) limits: Limits,
     pub(crate) arrow: bool,
     pub(crate) metrics: Arc<Metrics>,
@@ -61,6 +63,9 @@ impl Shared {
             engine,
             clock: Arc::new(SystemClock),
             gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
+            places: Arc::new(Semaphore::new(
+                limits.open_answers.min(Semaphore::MAX_PERMITS),
+            )),
             limits,
             arrow,
             metrics,

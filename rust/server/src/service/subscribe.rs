@@ -9,12 +9,11 @@ use pingthings_storage::Watcher;
 use pingthings_types::{Code, Points};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
 use super::Shared;
-use super::answers::Answers;
+use super::answers::{Answers, place};
 use super::request::uuid;
 use crate::arrow::{Layout, encode_points};
 use crate::status::Refusal;
@@ -111,6 +110,10 @@ pub(super) fn subscribe(
     shared: Arc<Shared>,
     updates: Streaming<SubscriptionUpdate>,
 ) -> Answers<v5::SubscriptionResp> {
+    let place = match place(&shared) {
+        Ok(place) => place,
+        Err(refused) => return refused,
+    };
     let (answers, reader) = mpsc::channel(AHEAD);
     shared.metrics.subscriptions.fetch_add(1, Ordering::Relaxed);
     tokio::spawn(async move {
@@ -134,7 +137,7 @@ pub(super) fn subscribe(
         // If this fails, nobody is left to tell.
         let _ = answers.send(last).await;
     });
-    ReceiverStream::new(reader)
+    Answers::new(reader, Some(place))
 }
 
 /// Ends with what the subscriber is told last, if anything.

@@ -11,6 +11,7 @@ mod access;
 mod arrow;
 mod changes;
 mod csv;
+mod faults;
 mod fixture;
 mod lifecycle;
 mod management;
