@@ -269,3 +269,8 @@ select s.name from streams s, lateral (select s.unit) q
 -- refused: is not supported
 -- postgresql: allows
 select row(1, 2)
+
+-- name: right_join_beside_a_comma
+-- refused: RIGHT or FULL JOIN beside a comma in FROM is not supported
+-- postgresql: allows
+select s.name from devices d, streams s right join units u on u.name = s.unit

@@ -16,8 +16,9 @@ use super::Shared;
 use super::answers::Messages;
 use crate::status::Refusal;
 
-/// Messages made ahead of a reader.
-const AHEAD: usize = 2;
+/// Messages made ahead of a reader: the statement holds its state of the catalog until its last row
+/// is taken from it, and in memory that keeps writers waiting.
+const AHEAD: usize = 64;
 /// About how many bytes of rows go into one message.
 const MESSAGE_BYTES: usize = 1 << 20;
 

@@ -27,6 +27,11 @@ impl Translator<'_> {
         if parts.is_empty() {
             return Ok(String::new());
         }
+        // SQLite binds a comma as tightly as a join.
+        self.refuse_if(
+            parts.len() > 1 && self.scope()?.has_outer_join,
+            "RIGHT or FULL JOIN beside a comma in FROM",
+        )?;
         Ok(format!(" from {}", parts.join(" cross join ")))
     }
 
