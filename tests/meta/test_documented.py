@@ -127,3 +127,12 @@ def test_an_exception_has_its_bases_and_codes(line: dict[str, Any]) -> None:
         assert issubclass(ours, known)
     for code in line["codes"]:
         assert isinstance(exceptions.from_code(code, "refused"), ours)
+
+
+async def test_a_table_of_sql_has_its_columns(
+    client: pt.AsyncClient, stream: pt.AsyncStream
+) -> None:
+    for table, columns in DOCUMENTED["columns"].items():
+        query = f"SELECT * FROM {table} WHERE uuid = $1"  # noqa: S608 - our own list
+        (row,) = await client.sql_query(query, [str(stream.uuid)])
+        assert list(row) == columns
