@@ -5,6 +5,7 @@ The table in `docs/migrating-from-btrdb.md` names each of these tests.
 
 from __future__ import annotations
 
+import pickle
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
@@ -171,6 +172,27 @@ async def test_errors_of_the_transport_came_through_raw(
         assert isinstance(raised.value, BTrDBError)
         assert str(raised.value)
     assert not_found.value.uuid == unknown.uuid
+
+
+def test_pickling_was_refused_and_ray_needed_a_release_of_its_own(
+    endpoint: str, apikey: str, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pt.connect(endpoint=endpoint, apikey=apikey) as client:
+        stream = client.create(uuid4(), f"tests/{uuid4()}", {"name": "L1MAG"})
+        stream.insert([(T, 1.0)])
+        sent = pickle.dumps((client, stream, pt.StreamSet([stream])))
+    assert apikey.encode() not in sent  # it is looked for where the streams arrive
+    monkeypatch.setenv("BTRDB_API_KEY", apikey)
+    done = script(UNPICKLED, sent.hex())
+    assert (done.returncode, done.stdout, done.stderr) == (0, "5 L1MAG 1 [1]\n", "")
+
+
+UNPICKLED = """
+import pickle, sys
+client, stream, streams = pickle.loads(bytes.fromhex(sys.argv[1]))
+counts = list(streams.count().values())
+print(client.info()["major_version"], stream.name, stream.count(), counts)
+"""
 
 
 def test_a_bare_installation_could_not_be_imported(script: Script) -> None:
