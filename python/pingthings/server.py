@@ -27,8 +27,9 @@ class Fault:
     happens to, None meaning all.
 
     Example:
-        >>> with Server(fault=Fault.busy(times=2)) as server, connect(server.endpoint) as client:
-        ...     client.list_collections()  # is retried
+        >>> from pingthings.server import Fault
+        >>> with Server(fault=Fault.delay(0.01)) as server, connect(server.endpoint) as client:
+        ...     client.list_collections()
         []
     """
 

@@ -1,0 +1,57 @@
+"""HTTP/2 by hand, as much as a hostile client needs."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+DATA, HEADERS, SETTINGS, WINDOW_UPDATE = 0, 1, 4, 8
+END_STREAM, END_HEADERS = 1, 4
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    length = struct.pack(">I", len(payload))[1:]
+    return length + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def literal(name: str, value: str) -> bytes:
+    """A header that is neither indexed nor compressed; both texts are short."""
+    return b"".join((b"\0", bytes([len(name)]), name.encode(), bytes([len(value)]), value.encode()))
+
+
+def call(stream: int, path: str, *headers: tuple[str, str]) -> bytes:
+    """Opens a call, whose message is still to come."""
+    always = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "x"),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ]
+    block = b"".join(literal(name, value) for name, value in [*always, *headers])
+    return frame(HEADERS, END_HEADERS, stream, block)
+
+
+def opened(endpoint: str) -> socket.socket:
+    """A connection that has greeted."""
+    connection = plain(endpoint)
+    connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
+    return connection
+
+
+def plain(endpoint: str) -> socket.socket:
+    host, port = endpoint.rsplit(":", 1)
+    return socket.create_connection((host, int(port)), timeout=30)
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """What comes until the other side closes or breaks the connection."""
+    found = b""
+    with connection, contextlib.suppress(ConnectionError):
+        while received := connection.recv(1 << 16):
+            found += received
+    return found
