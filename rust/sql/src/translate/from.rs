@@ -28,10 +28,8 @@ impl Translator<'_> {
             return Ok(String::new());
         }
         // SQLite binds a comma as tightly as a join.
-        self.refuse_if(
-            parts.len() > 1 && self.scope()?.has_outer_join,
-            "RIGHT or FULL JOIN beside a comma in FROM",
-        )?;
+        let is_mixed = parts.len() > 1 && self.scope()?.has_outer_join;
+        self.refuse_if(is_mixed, "RIGHT or FULL JOIN beside a comma in FROM")?;
         Ok(format!(" from {}", parts.join(" cross join ")))
     }
 
