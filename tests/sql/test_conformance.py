@@ -12,9 +12,8 @@ import pingthings.timeseries as pt
 import pytest
 from conftest import Serve
 from pingthings.timeseries.exceptions import BadSQLValue
-from twins import connect_async
-
 from sql.postgresql import PostgreSQL, is_installed
+from twins import connect_async
 
 HERE = Path(__file__).parent
 
@@ -76,9 +75,9 @@ async def filled(serve: Serve) -> AsyncIterator[pt.AsyncClient]:
 
 async def test_statements_give_what_postgresql_gives(
     filled: pt.AsyncClient, postgresql: PostgreSQL
-):
+) -> None:
     for table in ("streams", "devices", "units", "collections"):
-        for row in await filled.sql_query(f"select * from {table}"):
+        for row in await filled.sql_query(f"select * from {table}"):  # noqa: S608 - the tests' own
             postgresql.insert(table, row)
     differences: list[str] = []
     for statement in statements("queries.sql"):
@@ -94,7 +93,7 @@ async def test_statements_give_what_postgresql_gives(
     assert not differences, "\n".join(differences)
 
 
-async def test_statements_that_are_not_answered_say_why(filled: pt.AsyncClient):
+async def test_statements_that_are_not_answered_say_why(filled: pt.AsyncClient) -> None:
     for statement in statements("refused.sql"):
         assert statement.refused is not None
         with pytest.raises(BadSQLValue) as raised:
