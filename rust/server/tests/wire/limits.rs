@@ -1,0 +1,116 @@
+//! How much a caller may have, and what the server says of its own health.
+
+use pingthings_proto::v5api as v5;
+use pingthings_server::{Config, Limits};
+use pingthings_types::{MAX_TIME, MIN_TIME};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use crate::fixture::{Fixture, connect, ramp};
+
+async fn limited(limits: Limits) -> Fixture {
+    Fixture::with(Config {
+        limits,
+        ..Config::default()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let fixture = limited(Limits {
+        connections: 2,
+        ..Limits::default()
+    })
+    .await;
+    let second = connect(&fixture.server).await;
+    let mut third = TcpStream::connect(fixture.server.addr()).await.unwrap();
+    assert_eq!(third.read(&mut [0]).await.unwrap(), 0);
+    // A place that is given back is taken again.
+    drop(second);
+    fixture
+        .until(async || {
+            let mut next = TcpStream::connect(fixture.server.addr()).await.unwrap();
+            next.read(&mut [0]).await.unwrap() > 0
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn open_answers_are_counted_until_they_are_taken() {
+    let fixture = limited(Limits {
+        open_answers: 2,
+        rows_per_message: 10,
+        ..Limits::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    stream.insert(&ramp(0, 1, 1_000)).await.unwrap();
+    let everything = v5::RawValuesParams {
+        uuid: stream.id(),
+        start: MIN_TIME,
+        end: MAX_TIME - 1,
+        version_major: 0,
+    };
+    let mut client = fixture.client.clone();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let answers = client.raw_values(everything.clone()).await.unwrap();
+        held.push(answers.into_inner());
+    }
+    assert_eq!(stream.raw(0, 10).await, Err(426));
+    // Calls of one answer are not among them.
+    assert_eq!(stream.nearest(0, false).await, Ok((0, 0.0)));
+    held.clear();
+    fixture
+        .until(async || stream.raw(0, 10).await.is_ok())
+        .await;
+}
+
+#[tokio::test]
+async fn precise_windows_have_a_limit() {
+    let (fixture, stream) = Fixture::with_stream().await;
+    let most = i64::try_from(Limits::default().windows).unwrap();
+    assert_eq!(stream.windows(0, most + 1, 1).await, Err(413));
+    let mut client = fixture.client.clone();
+    let params = v5::WindowsParams {
+        uuid: stream.id(),
+        start: 0,
+        end: most,
+        version_major: 0,
+        width: 1,
+        depth: 0,
+    };
+    let mut answers = client.windows(params).await.unwrap().into_inner();
+    let first = answers.message().await.unwrap().unwrap();
+    assert_eq!(first.stat, None);
+}
+
+#[tokio::test]
+async fn health_is_told_without_a_key() {
+    let fixture = Fixture::with(Config {
+        api_keys: vec!["key".to_owned()],
+        ..Config::default()
+    })
+    .await;
+    let mut health = HealthClient::new(fixture.channel().await);
+    let request = |service: &str| HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let found = health.check(request("")).await.unwrap().into_inner();
+    assert_eq!(found.status(), ServingStatus::Serving);
+    let unknown = health.check(request("nobody")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    let mut watched = health.watch(request("")).await.unwrap().into_inner();
+    let first = watched.message().await.unwrap().unwrap();
+    assert_eq!(first.status(), ServingStatus::Serving);
+    let stopping = tokio::spawn(fixture.server.stop());
+    let last = watched.message().await.unwrap().unwrap();
+    assert_eq!(last.status(), ServingStatus::NotServing);
+    drop((watched, health, fixture.client));
+    stopping.await.unwrap().unwrap();
+}
