@@ -765,3 +765,18 @@ select name from streams order by uuid offset 6
 
 -- name: in_with_numbers_and_types
 select name from streams where property_version in (1, 2.0, 3) and property_version::text in ('1', '3') order by name
+
+-- name: distinct_from_binds_before_and
+select name, unit is distinct from 'volts' and property_version = 1, (unit = 'volts') is not distinct from true or false, not unit is distinct from '' and false, 1 is distinct from 1 + 1 from streams order by uuid
+
+-- name: is_tests_bind_after_comparisons
+select unit = 'volts' is true, property_version > 1 is not false, annotations->'phase' = 'A' is null, 1 = 2 is distinct from true from streams order by uuid
+
+-- name: numbers_without_digits_before_the_point
+select .5, 5., -.5 * 2, 1e-3, 1.5e2
+
+-- name: columns_named_like_words
+select p.position, p.path, p.value from (select name as position, collection as path, unit as value from streams) p order by path, p.position
+
+-- name: union_of_generators
+select skeys(annotations) as k from streams union select name from units order by k

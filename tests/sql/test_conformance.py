@@ -11,6 +11,7 @@ from uuid import UUID
 import pingthings.timeseries as pt
 import pytest
 from conftest import Serve
+from pingthings.timeseries.annotations import from_text
 from pingthings.timeseries.exceptions import BadSQLValue
 from sql.postgresql import PostgreSQL, is_installed
 from twins import connect_async
@@ -58,7 +59,12 @@ async def filled(serve: Serve) -> AsyncIterator[pt.AsyncClient]:
     for stream in fixture["streams"]:
         tags = {key: stream[key] for key in ("name", "unit", "ingress", "distiller")}
         uuid = UUID(stream["uuid"])
-        await client.create(uuid, stream["collection"], tags, stream["annotations"])
+        # What the server keeps as just this text.
+        annotations = {
+            key: None if text is None else from_text(text)
+            for key, text in stream["annotations"].items()
+        }
+        await client.create(uuid, stream["collection"], tags, annotations)
     for retention in fixture["retention"]:
         await client.set_collection_retention(
             retention["collection"],

@@ -2,13 +2,14 @@
 
 use std::any::TypeId;
 
+use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 
 const POSTGRESQL: PostgreSqlDialect = PostgreSqlDialect {};
 
-/// The parser's own `PostgreSQL`, but that arguments of functions have no names made of
+/// The parser's own `PostgreSQL`, but that `is distinct from` binds as it should, that arguments of functions have no names made of
 /// expressions (`json_object('a': 1)`), and that a word which begins an expression (`case`) is
 /// never the name of a column: to tell those apart, the parser reads what follows twice, and what
 /// is inside of that four times, and so on.
@@ -60,6 +61,37 @@ impl Dialect for Postgres {
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
         POSTGRESQL.get_next_precedence(parser)
+    }
+
+    /// What follows `is distinct from` ends before `and`, which the parser itself takes along.
+    fn parse_infix(
+        &self,
+        parser: &mut Parser<'_>,
+        left: &Expr,
+        _: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        let is_negated = if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM])
+        {
+            false
+        } else if parser.parse_keywords(&[
+            Keyword::IS,
+            Keyword::NOT,
+            Keyword::DISTINCT,
+            Keyword::FROM,
+        ]) {
+            true
+        } else {
+            return None;
+        };
+        let left = Box::new(left.clone());
+        let right = parser.parse_subexpr(self.prec_value(Precedence::Is));
+        Some(right.map(Box::new).map(|right| {
+            if is_negated {
+                Expr::IsNotDistinctFrom(left, right)
+            } else {
+                Expr::IsDistinctFrom(left, right)
+            }
+        }))
     }
 
     fn prec_value(&self, precedence: Precedence) -> u8 {
