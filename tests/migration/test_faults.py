@@ -291,15 +291,15 @@ async def test_a_start_of_zero_meant_no_start(
 
 
 INTERRUPTED = """
-import signal, sys, threading, time, os
+import os, signal, sys, threading
 import pingthings.timeseries as pt
 
 client = pt.connect(endpoint=sys.argv[1], apikey=sys.argv[2])
 streams = client.streamset_from_uuids(sys.argv[3:], fetch_metadata=False)
 print("connected", flush=True)
 sys.stdin.readline()
-threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     streams.raw_values(0, 1_000_000)
 except KeyboardInterrupt:
     print("interrupted", flush=True)
