@@ -171,13 +171,15 @@ def test_compacting_refuses_what_it_does_not_understand(run: Run, tmp_path: Path
 def test_faults_are_set_and_taken_away(until: Until):
     with pytest.raises(BTrDBError, match="`insert`"):
         Server(fault=Fault.hang(calls=["insert"])).start()
-    with Server() as server, pt.connect(endpoint=server.endpoint) as client:
+    with Server(metrics="127.0.0.1:0") as server, pt.connect(endpoint=server.endpoint) as client:
         stream = client.create(uuid4(), "x", {"name": "x"})
-        fault = Fault.busy(calls=["Nearest"])
+        fault = Fault.busy(calls=["Nearest"], times=2)
         server.fault = fault
         assert server.fault == fault
-        with pytest.raises(BTrDBError, match="on purpose"):
-            client.stream_from_uuid(stream.uuid).latest()
+        # The client tries again by itself.
+        assert stream.latest() is None
+        assert scrape(server)['pingthings_refusals_total{code="426"}'] == 2
+        server.fault = Fault.hang(calls=["Nearest"])
         server.fault = None
         assert stream.latest() is None
         stream.insert([(1, 1.0)])
