@@ -780,3 +780,147 @@ select p.position, p.path, p.value from (select name as position, collection as 
 
 -- name: union_of_generators
 select skeys(annotations) as k from streams union select name from units order by k
+
+-- name: grouping_by_constant_expressions
+select lower('X') as l, count(*) from streams group by l
+
+-- name: grouped_without_rows
+select unit, count(*) from streams where false group by unit
+
+-- name: aggregate_without_rows
+select count(*), sum(1), max(name), bool_and(true), string_agg(name, ',') from streams where name = 'nope'
+
+-- name: correlated_aggregate_inside
+select u.name, (select string_agg(s.name, ',' order by s.name) from streams s where s.unit = u.name) as names from units u order by u.name
+
+-- name: scalar_subquery_in_where
+select name from streams where property_version > (select avg(property_version) from streams where property_version < 100) order by name
+
+-- name: scalar_subquery_compares_types
+select name from streams where created_at = (select min(created_at) from streams)
+
+-- name: in_subquery_of_uuids
+select name from streams where uuid in (select uuid from streams where unit = 'volts') order by name
+
+-- name: nested_case_and_coalesce
+select coalesce(case when annotations ? 'r' then (annotations->'r')::int end, property_version, 0) from streams order by uuid
+
+-- name: min_max_of_texts_and_numbers
+select min(annotations->'r'), max((annotations->'r')::int), min(length(name)), max(last_written)::date from streams
+
+-- name: strings_that_look_like_numbers
+select '10' < '9', '10'::int < '9'::int, 'a' < 'B', 'Z' < 'a', '' < 'a', 'é' > 'z'
+
+-- name: group_by_date
+select created_at::date as d, count(*) from streams group by created_at::date order by d
+
+-- name: group_by_trunc_and_order_by_count
+select date_trunc('year', created_at) as y, count(*) as n from streams group by y order by n desc, y
+
+-- name: having_on_alias_free_expression
+select unit, max(length(name)) from streams group by unit having max(length(name)) > 3 and unit <> '' order by unit
+
+-- name: distinct_counts_by_group
+select collection, count(distinct unit), count(distinct annotations->'phase') filter (where name <> 'x') from streams group by collection order by collection
+
+-- name: windows_with_named_parts
+select name, sum(length(name)) over w as s, count(*) over w as c from streams window w as (partition by unit order by uuid rows between unbounded preceding and current row) order by unit, uuid
+
+-- name: union_all_keeps_order_of_columns
+select name as a, 1 as b from streams where unit = 'deg' union all select 'x', 2.5 order by b desc
+
+-- name: except_with_nulls
+select annotations->'phase' from streams except select 'A' order by 1
+
+-- name: intersect_binds_tighter
+select 'a' as x union all select 'b' intersect select 'b' order by x
+
+-- name: values_sorted
+select * from (values (3, 'c'), (1, 'a'), (2, null)) v(n, s) order by s desc nulls last, n
+
+-- name: cross_join_of_ctes
+with a(x) as (values (1), (2)), b(y) as (values ('p'), ('q')) select x, y from a, b where x > 1 order by y
+
+-- name: text_positions_beyond
+select substring('hello' from 10), substring('hello' from 2 for 100), left('é😀a', 2), right('é😀a', 2), lpad('é', 3, '😀'), position('' in 'abc'), strpos('', 'a'), split_part('a,b', ',', 5), overlay('abc' placing 'x' from 10)
+
+-- name: trims_of_characters
+select btrim('xyxabcyx', 'xy'), ltrim('  a '), rtrim(E'a\n '), trim('xx' from 'xxaxx')
+
+-- name: casts_between_times
+select '2024-02-29 13:14:15.678'::timestamp::date, '2024-02-29'::date::timestamp, timestamptz '2024-02-29 23:30:00-05'::date, '2024-02-29 13:14:15+05:30'::timestamptz::timestamp, '2024-12-31'::date - '2024-01-01'::date, timestamp '2024-03-01' - timestamp '2024-02-01'
+
+-- name: additions_of_months
+select date '2024-01-31' + interval '1 month', timestamp '2023-12-31 10:00' + interval '2 months', timestamptz '2024-03-31 00:00+00' - interval '1 month', date '2024-02-29' + interval '1 year'
+
+-- name: timestamps_rounded
+select '2024-01-01 00:00:00.9999995'::timestamp, '2024-01-01 00:00:00.0000005'::timestamp, '2024-01-01 00:00:00.0000015'::timestamp
+
+-- name: boolean_output_forms
+select (true)::text, true || '', concat(true), array[true]::text, to_json(true), string_agg((unit = 'volts')::text, ',' order by uuid) from streams
+
+-- name: integer_limits
+select 2147483647::int, -2147483648, 9223372036854775807, -9223372036854775808, (-2147483648)::text
+
+-- name: division_signs
+select -7 / 2, 7 / -2, -7 % 2, 7 % -2, mod(-7, 2), -7.5 / 2, round(-7.5), trunc(-7.5), floor(-7.5), ceil(-7.5)
+
+-- name: hstore_nulls_and_missing
+select annotations->'nope', annotations ? 'nope', defined(annotations, 'nope'), (annotations->'phase') is null, annotations @> 'nope=>1', annotations @> '' from streams where name = 'IPHM'
+
+-- name: hstore_null_pairs_contained
+select 'a=>NULL'::hstore @> 'a=>NULL', 'a=>1'::hstore @> 'a=>NULL', 'a=>NULL'::hstore -> 'a' is null, 'a=>NULL'::hstore = 'a=>NULL'
+
+-- name: hstore_keys_any_of_none
+select annotations ?| '{}'::text[], annotations ?& '{}'::text[], annotations ?| array['phase', null] from streams where name = 'VPHM'
+
+-- name: json_texts_are_kept
+select '{"b":1,  "a":2}'::json, '{"b":1,  "a":2, "b": 3}'::jsonb, '"x\u00e9\n"'::jsonb, '[]'::jsonb, '1.50'::jsonb
+
+-- name: jsonb_containment
+select '[1, 2, [3]]'::jsonb @> '[2]', '{"a": {"b": 1}}'::jsonb @> '{"a": {}}', '[1, 2]'::jsonb @> '1', '{"a": 1}'::jsonb <@ '{"a": 1, "b": 2}', '"a"'::jsonb ? 'a', '["a"]'::jsonb ?| array['a', 'z'], '[1, [2]]'::jsonb @> '[[2]]'
+
+-- name: arrays_compare
+select array[1, 2] = '{1,2}', array['a'] <> array['b'], akeys('a=>1'::hstore) = array['a'], array[1, null] = array[1, null]
+
+-- name: unnest_with_types
+select x, x::text || '!' from unnest('{2024-01-01,2024-02-01}'::date[]) x order by x desc
+
+-- name: generator_of_empty_arrays
+select unnest('{}'::text[]) union all select 'end'
+
+-- name: regexp_split_rows
+select regexp_split_to_table('a-b--c', '-') as part
+
+-- name: filter_with_subquery
+select count(*) filter (where unit in (select name from units)) from streams
+
+-- name: order_by_two_directions
+select unit, name from streams order by unit desc, name asc
+
+-- name: deep_boolean
+select name from streams where not (unit = 'volts' or (annotations ? 'phase' and not (property_version > 1 and name like 'I%'))) order by name
+
+-- name: same_table_twice_in_subquery
+select s.name from streams s where (select count(*) from streams t where t.name = s.name and t.uuid = s.uuid) = 1 and s.unit = 'deg'
+
+-- name: alias_hides_table
+select u.name from streams u where u.unit = 'amps'
+
+-- name: inner_name_hides_outer
+select (select name from units where name = 'volts') as n from streams where name = 'VPHM'
+
+-- name: columns_of_an_alias_list
+select a, b from (select name, unit from streams where unit = 'deg') q(a, b)
+
+-- name: some_is_any
+select name from streams where unit = some (array['deg', 'amps']) order by name
+
+-- name: limit_all_and_order
+select name from streams order by name limit all
+
+-- name: between_and_and
+select 1 between 0 and 2 and true, not 1 between 2 and 3, 2 not between 1 and 3 or false
+
+-- name: cast_of_case_and_subquery
+select (case when true then '5' else '6' end)::int + 1, (select '7')::int, ('8' || '9')::int

@@ -274,3 +274,8 @@ select row(1, 2)
 -- refused: RIGHT or FULL JOIN beside a comma in FROM is not supported
 -- postgresql: allows
 select s.name from devices d, streams s right join units u on u.name = s.unit
+
+-- name: all_of_a_subquery
+-- refused: ANY or ALL of a subquery, other than = ANY and <> ALL, is not supported
+-- postgresql: allows
+select name from streams where property_version >= all (select property_version from streams)
