@@ -84,7 +84,7 @@ impl Server {
             faults: Arc::clone(&faults),
             metrics: Arc::clone(&metrics),
         };
-        let health = HealthReporter::new();
+        let mut health = HealthReporter::new();
         let listening = Listening {
             routes: routes(service, health.clone())?,
             door,
@@ -114,6 +114,7 @@ impl Server {
                 health
                     .set_service_status("", ServingStatus::NotServing)
                     .await;
+                health.clear_service_status("").await;
                 stopping.send_replace(true);
             };
             let beside = async {

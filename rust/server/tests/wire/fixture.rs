@@ -14,13 +14,11 @@ use pingthings_proto::v5api::{self as v5, KeyOptValue, OptValue};
 use pingthings_server::{Config, Server};
 use pingthings_types::{MAX_TIME, MIN_TIME, Version};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status, Streaming};
 use uuid::Uuid;
 
 pub(crate) type Client = BTrDbClient<Channel>;
 
-/// The code of a `stat`.
-pub(crate) type Refused<T> = Result<T, u32>;
+pub(crate) use crate::answer::{Refused, answer, answers};
 
 /// A window as it was answered, statistics bit by bit.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -31,98 +29,6 @@ pub(crate) struct Window {
     pub(crate) max: f64,
     pub(crate) count: u64,
     pub(crate) stddev: f64,
-}
-
-/// Answers that may carry a `stat`.
-pub(crate) trait Answer {
-    fn stat(&self) -> Option<&v5::Status>;
-}
-
-macro_rules! answers {
-    ($($name:ident),*) => {
-        $(impl Answer for v5::$name {
-            fn stat(&self) -> Option<&v5::Status> {
-                self.stat.as_ref()
-            }
-        })*
-    };
-}
-
-answers!(
-    AlignedWindowsResponse,
-    ArrowAlignedWindowsResponse,
-    ArrowMultiValuesResponse,
-    ArrowRawValuesResponse,
-    ArrowWindowsResponse,
-    ChangesResponse,
-    CreateResponse,
-    DeleteResponse,
-    FlushResponse,
-    GenerateCsvResponse,
-    InsertResponse,
-    ListCollectionsResponse,
-    LookupStreamsResponse,
-    MetadataUsageResponse,
-    NearestResponse,
-    ObliterateResponse,
-    RawValuesResponse,
-    SetStreamAnnotationsResponse,
-    SetStreamTagsResponse,
-    StreamInfoResponse,
-    SubscriptionResp,
-    WindowsResponse
-);
-
-macro_rules! managed {
-    ($($name:ident),*) => {
-        $(impl Answer for pingthings_proto::management::$name {
-            fn stat(&self) -> Option<&v5::Status> {
-                self.stat.as_ref()
-            }
-        })*
-    };
-}
-
-managed!(
-    DeleteRecordResponse,
-    GetCollectionResponse,
-    GetStreamRetentionResponse,
-    GetVersionAtTimeResponse,
-    ListRecordsResponse,
-    RecordResponse,
-    SetCollectionRetentionResponse,
-    SetStreamRetentionResponse
-);
-
-/// The one answer of a call, or the code it was refused with.
-pub(crate) fn answer<M: Answer>(response: Result<Response<M>, Status>) -> Refused<M> {
-    let answer = response.unwrap().into_inner();
-    match answer.stat() {
-        None => Ok(answer),
-        Some(stat) => {
-            assert!(!stat.msg.is_empty(), "{stat:?}");
-            Err(stat.code)
-        }
-    }
-}
-
-/// All answers of a call; there is always one, and one that refuses is the last.
-pub(crate) async fn answers<M: Answer>(
-    response: Result<Response<Streaming<M>>, Status>,
-) -> Refused<Vec<M>> {
-    let mut stream = response.unwrap().into_inner();
-    let mut answers = Vec::new();
-    while let Some(message) = stream.message().await.unwrap() {
-        if let Some(stat) = message.stat() {
-            assert!(!stat.msg.is_empty(), "{stat:?}");
-            let code = stat.code;
-            assert!(stream.message().await.unwrap().is_none());
-            return Err(code);
-        }
-        answers.push(message);
-    }
-    assert!(!answers.is_empty(), "a stream without a message");
-    Ok(answers)
 }
 
 pub(crate) struct Fixture {

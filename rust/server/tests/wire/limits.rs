@@ -111,6 +111,7 @@ async fn health_is_told_without_a_key() {
     let stopping = tokio::spawn(fixture.server.stop());
     let last = watched.message().await.unwrap().unwrap();
     assert_eq!(last.status(), ServingStatus::NotServing);
+    assert!(watched.message().await.unwrap().is_none());
     drop((watched, health, fixture.client));
     stopping.await.unwrap().unwrap();
 }

@@ -8,6 +8,7 @@
 )]
 
 mod access;
+mod answer;
 mod arrow;
 mod changes;
 mod csv;
