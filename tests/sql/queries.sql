@@ -924,3 +924,71 @@ select 1 between 0 and 2 and true, not 1 between 2 and 3, 2 not between 1 and 3 
 
 -- name: cast_of_case_and_subquery
 select (case when true then '5' else '6' end)::int + 1, (select '7')::int, ('8' || '9')::int
+
+-- name: other_operators_bind_alike_from_the_left
+select name ~ 'V' || 'P', 'x' || name ~ 'xV', annotations->'phase' ~ 'A|B', name ~~ 'V%' || '!', not name ~ 'V' and true from streams order by uuid
+
+-- name: tests_that_are_constant_order_nothing
+select property_version, name from streams order by 'a' is not null, name desc
+
+-- name: tests_that_are_constant_group_all
+select count(*) from streams group by 'a' is not null, 1 = 1
+
+-- name: hstore_of_keys_alone
+select hstore(array['a', 'b'], null), hstore(null::text[], null)
+
+-- name: interval_before_date
+select interval '36:00' + date '2024-02-29', 1 + date '2024-02-29', to_char(timestamp '2024-01-01', ''), 2 ^ 0.5::float8, sqrt(2.25::float8)
+
+-- name: concat_ws_of_types
+select concat_ws(', ', created_at::date, 1e2, unit = 'volts', null, akeys(annotations)) from streams order by uuid
+
+-- name: having_compares_groups
+select count(*) as n, unit from streams group by unit having unit > 'a' order by n
+
+-- name: subscript_of_an_aggregate
+select (array_agg(name order by uuid))[1], (string_to_array(max(collection), '/'))[2] from streams
+
+-- name: rank_over_groups
+select s.collection, s.n, rank() over (order by s.n desc, s.collection) from (select collection, count(*) n from streams group by 1) s order by 3
+
+-- name: generator_counted_in_a_cte
+with x as (select uuid, skeys(annotations) k from streams) select count(distinct uuid), count(*), min(k), max(k) from x
+
+-- name: in_subqueries_without_tables
+select 'x' in (select unit from streams), 'volts' not in (select unit from streams), null in (select unit from streams), 1 in (select 1 where false)
+
+-- name: lag_of_times
+select lag(created_at, 1, '2000-01-01') over (order by created_at, uuid), created_at - lag(created_at) over (order by created_at, uuid) as d from streams order by created_at, uuid
+
+-- name: ratios_of_aggregates
+select sum(length(name))::float / count(*), sum(length(name)) / count(*), round(sum(length(name))::numeric / count(*), 3) from streams
+
+-- name: full_join_of_values
+select x.a, y.a from (values (1), (2)) x(a) full join (values (2), (3)) y(a) on x.a = y.a order by 1, 2
+
+-- name: full_join_using
+select a, b from (values (1), (2)) x(a) full join (values (2, 'q'), (3, 'r')) y(a, b) using (a) order by a
+
+-- name: string_agg_of_pairs
+select string_agg(k || '=' || coalesce(v, '?'), '&' order by k) from streams s, each(s.annotations) as e(k, v) where s.name = 'IPHM'
+
+-- name: array_of_annotations
+select annotations -> array['phase', 'r'] as x, (annotations -> array['phase', 'r'])[1] from streams order by uuid
+
+-- name: group_by_a_field
+select fields->>'make' as make, count(*) from devices group by fields->>'make' order by make
+
+-- name: interval_parameter
+-- $1: 2023-01-01
+-- $2: 1 month
+select count(*) from streams where created_at > $1::timestamptz - $2::interval
+
+-- name: jsonb_parameter
+-- $1: {"make": "SEL"}
+select id from devices where fields @> $1
+
+-- name: parameter_as_key_and_value
+-- $1: phase
+-- $2: A
+select name from streams where annotations -> $1 = $2 and annotations ? $1 order by name

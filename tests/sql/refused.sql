@@ -279,3 +279,12 @@ select s.name from devices d, streams s right join units u on u.name = s.unit
 -- refused: ANY or ALL of a subquery, other than = ANY and <> ALL, is not supported
 -- postgresql: allows
 select name from streams where property_version >= all (select property_version from streams)
+
+-- name: root_of_a_numeric
+-- refused: `sqrt` of numeric is not supported: cast to double precision
+-- postgresql: allows
+select sqrt(2.0)
+
+-- name: operator_between_constants
+-- refused: operator `unknown - unknown` does not exist
+select '' - '2024-01-01'

@@ -6,10 +6,11 @@ use sqlparser::ast::Expr;
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 const POSTGRESQL: PostgreSqlDialect = PostgreSqlDialect {};
 
-/// The parser's own `PostgreSQL`, but that `is distinct from` binds as it should, that arguments of functions have no names made of
+/// The parser's own `PostgreSQL`, but that `is distinct from` and `~` bind as they should, that arguments of functions have no names made of
 /// expressions (`json_object('a': 1)`), and that a word which begins an expression (`case`) is
 /// never the name of a column: to tell those apart, the parser reads what follows twice, and what
 /// is inside of that four times, and so on.
@@ -60,6 +61,20 @@ impl Dialect for Postgres {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
+        // The parser itself takes these for kinds of LIKE, which bind less.
+        if matches!(
+            parser.peek_token_ref().token,
+            Token::Tilde
+                | Token::TildeAsterisk
+                | Token::ExclamationMarkTilde
+                | Token::ExclamationMarkTildeAsterisk
+                | Token::DoubleTilde
+                | Token::DoubleTildeAsterisk
+                | Token::ExclamationMarkDoubleTilde
+                | Token::ExclamationMarkDoubleTildeAsterisk
+        ) {
+            return Some(Ok(self.prec_value(Precedence::PgOther)));
+        }
         POSTGRESQL.get_next_precedence(parser)
     }
 

@@ -132,7 +132,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     })
     .with_nulls(),
     Function::strict("hstore", &[WORDS, WORDS], Hstore, |a| {
-        let (keys, values) = (a.items(0)?, a.items(1)?);
+        if a.is_null(0) {
+            return Ok(Value::Null);
+        }
+        let keys = a.items(0)?;
+        let values = if a.is_null(1) {
+            vec![None; keys.len()]
+        } else {
+            a.items(1)?
+        };
         if keys.len() != values.len() {
             return Err("the arrays of keys and values differ in length".into());
         }
@@ -142,5 +150,6 @@ pub(super) static FUNCTIONS: &[Function] = &[
             .map(|(key, value)| Ok((key.ok_or("a key of an hstore is null")?, value)))
             .collect::<Result<Vec<_>, String>>()?;
         bounded(Pairs::new(pairs).encode())
-    }),
+    })
+    .with_nulls(),
 ];

@@ -85,6 +85,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::strict("trunc", &[Numeric, Int4], Numeric, |a| {
         a.decimal(0)?.truncate(scale(a.int(1)?)).map(decimal)
     }),
+    Function::strict("sqrt", &[Numeric], Numeric, |_| exact("sqrt")),
+    Function::strict("power", &[Numeric, Numeric], Numeric, |_| exact("power")),
+    Function::strict("pow", &[Numeric, Numeric], Numeric, |_| exact("pow")),
+    Function::strict("^", &[Numeric, Numeric], Numeric, |_| exact("^")),
     Function::strict("+", &[Float8, Float8], Float8, |a| {
         float(a.float(0)? + a.float(1)?)
     }),
@@ -132,6 +136,13 @@ pub(super) static FUNCTIONS: &[Function] = &[
         float(a.float(0)?.sqrt())
     }),
 ];
+
+/// What `PostgreSQL` computes to many digits.
+fn exact(name: &str) -> Result<Value, String> {
+    Err(format!(
+        "`{name}` of numeric is not supported: cast to double precision"
+    ))
+}
 
 fn int4(value: Option<i64>) -> Result<Value, String> {
     value

@@ -24,6 +24,13 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::strict("+", &[Date, Interval], Timestamp, |a| {
         time::add_interval(midnight(a.int(0)?)?, a.interval(1)?).map(Value::Integer)
     }),
+    Function::strict("+", &[Interval, Date], Timestamp, |a| {
+        time::add_interval(midnight(a.int(1)?)?, a.interval(0)?).map(Value::Integer)
+    }),
+    Function::strict("+", &[Int4, Date], Date, |a| {
+        midnight(a.int(0)? + a.int(1)?)?;
+        Ok(Value::Integer(a.int(0)? + a.int(1)?))
+    }),
     Function::strict("-", &[Date, Interval], Timestamp, |a| {
         time::add_interval(midnight(a.int(0)?)?, a.interval(1)?.negate()?).map(Value::Integer)
     }),
@@ -327,6 +334,9 @@ const PATTERNS: [&str; 37] = [
 ];
 
 fn to_char(micros: i64, format: &str, zone: &str) -> Result<Value, String> {
+    if format.is_empty() {
+        return Ok(Value::Null);
+    }
     if !time::is_finite(micros) {
         return Err("to_char of infinite timestamps is not supported".into());
     }

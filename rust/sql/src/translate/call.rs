@@ -131,8 +131,11 @@ impl Translator<'_> {
             }
             ("concat" | "concat_ws", 1..) => {
                 let mut texts = Vec::with_capacity(operands.len());
-                for operand in operands {
-                    texts.push(self.output(operand)?);
+                for (index, operand) in operands.into_iter().enumerate() {
+                    texts.push(match name {
+                        "concat_ws" if index == 0 => self.coerce(operand, Type::Text)?,
+                        _ => self.output(operand)?,
+                    });
                 }
                 Ok(joined(&format!("pg_{name}"), &texts, Type::Text))
             }
@@ -218,7 +221,11 @@ impl Translator<'_> {
                     .all(|(argument, kind)| kind.is_none_or(|kind| fits(function, kind, *argument)))
             })
             .collect();
-        let best = best_of(fitting, &kinds);
+        let mut best = best_of(fitting, &kinds);
+        if is_operator && kinds.iter().all(Option::is_none) {
+            // PostgreSQL has more operators to choose from.
+            best.retain(|function| function.arguments.iter().all(|own| own.is_text()));
+        }
         match best.as_slice() {
             [function] => {
                 self.check_arrays(function, &kinds)?;

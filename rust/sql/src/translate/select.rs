@@ -127,7 +127,7 @@ impl Translator<'_> {
                 return self.refuse(format!("values of type {} cannot be grouped", kind.name()));
             }
             if operand.sql.parse::<i64>().is_err() {
-                terms.push(operand.collated(kind));
+                terms.push(no_position(&operand).collated(kind));
             }
             keys.push(operand.sql);
         }
@@ -369,12 +369,12 @@ impl Translator<'_> {
             }
             let text = match index {
                 Some(index) => self.output_order(index, &outputs, term.options)?,
-                None => self.direction(&operand, kind, term.options)?,
+                None => self.direction(&no_position(&operand), kind, term.options)?,
             };
             terms.push(Term {
                 text,
                 index,
-                sql: operand.sql.clone(),
+                sql: no_position(&operand).sql,
             });
             checked.push(operand);
         }
@@ -500,6 +500,16 @@ struct Term {
     /// The column of the result that it is.
     index: Option<usize>,
     sql: String,
+}
+
+/// Where `SQLite` reads a whole number as the position of a column, it takes a test that it can
+/// compute beforehand for one.
+fn no_position(operand: &Operand) -> Operand {
+    let mut operand = operand.clone();
+    if operand.kind() == Some(Type::Bool) {
+        operand.sql = format!("pg_cast_bool_int4({})", operand.sql);
+    }
+    operand
 }
 
 fn is_wildcard(item: &SelectItem) -> bool {
