@@ -26,7 +26,7 @@ class Fault:
     names as in the contract (`proto/btrdb.proto`), none meaning all; `times` is how many calls it
     happens to, None meaning all.
 
-    Example:
+    Examples:
         >>> from pingthings.server import Fault
         >>> with Server(fault=Fault.delay(0.01)) as server, connect(server.endpoint) as client:
         ...     client.list_collections()
@@ -92,7 +92,7 @@ class Server:
     Use it in `with` (or `async with`), which starts it and stops it again, or call `start` and
     `stop`. It does not replicate: it is one node.
 
-    Example:
+    Examples:
         >>> with Server() as server, connect(server.endpoint) as client:
         ...     client.list_collections()
         []

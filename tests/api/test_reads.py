@@ -326,3 +326,18 @@ async def test_many_streams_in_one_call(client: pt.AsyncClient, collection: str)
     tables = await streams.raw_values(T, T + 1)
     values = [table["value"].to_pylist() for table in tables if table is not None]
     assert values == [[float(row)] for row in range(100)]
+
+
+@pytest.mark.parametrize("unit", ["us", "ms", "s"])
+async def test_times_come_in_the_unit_of_the_schema(
+    client: pt.AsyncClient, collection: str, unit: Any
+):
+    stream = await client.create(uuid4(), collection)
+    second = 1_000_000_000
+    await stream.insert([(at * second, float(at)) for at in (1, 2, 5)])
+    fields: list[pa.Field[Any]] = [pa.field("when", pa.timestamp(unit))]
+    schema = pa.schema([*fields, pa.field("what", pa.float32())])
+    table = await stream.raw_values(0, 10 * second, schema=schema)
+    assert table.schema == schema
+    per_second = {"s": 1, "ms": 1_000, "us": 1_000_000}[unit]
+    assert table["when"].cast(pa.int64()).to_pylist() == [at * per_second for at in (1, 2, 5)]

@@ -127,7 +127,7 @@ class AsyncClient:
             DeadlineExceededError: The server does not answer within ten seconds.
             ProfileNotFound: The credentials file has no such profile.
 
-        Example:
+        Examples:
             >>> async with await AsyncClient.connect(endpoint=endpoint, apikey=apikey) as client:
             ...     (await client.info())["major_version"]
             5
@@ -145,10 +145,6 @@ class AsyncClient:
 
     @concurrency_limit.setter
     def concurrency_limit(self, value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise BTRDBTypeError(
-                f"the concurrency limit is a whole number, not a `{type(value).__name__}`"
-            )
         self._core.concurrency_limit = resolve_concurrency_limit(value, {})
 
     async def close(self) -> None:
@@ -178,7 +174,7 @@ class AsyncClient:
             A dict with `major_version` and `minor_version` of its protocol, `build`, and `proxy`,
             a dict whose `proxy_endpoints` is a list.
 
-        Example:
+        Examples:
             >>> info = await client.info()
             >>> info["major_version"], info["proxy"]
             (5, {'proxy_endpoints': []})
@@ -209,7 +205,7 @@ class AsyncClient:
             RecycledUUID: The uuid belonged to a stream that was obliterated.
             StreamExists: A stream has this uuid.
 
-        Example:
+        Examples:
             >>> stream = await client.create(
             ...     uuid4(), "substation/pmu7", {"name": "L1MAG", "unit": "V"}
             ... )
@@ -230,7 +226,7 @@ class AsyncClient:
         Args:
             prefix: Plain text, so `foo` finds `foo/bar` and `foobar`; None finds all.
 
-        Example:
+        Examples:
             >>> await client.list_collections("docs/")
             ['docs/examples']
         """
@@ -249,7 +245,7 @@ class AsyncClient:
         Raises:
             InvalidUUIDError: It is no uuid; this is a `TypeError` and a `ValueError`.
 
-        Example:
+        Examples:
             >>> client.stream_from_uuid(str(stream.uuid)) == stream
             True
         """
@@ -268,10 +264,11 @@ class AsyncClient:
             collection: Name of the collection, case-sensitive.
             is_collection_prefix: Whether collections that merely begin with this text count too.
                 With `""`, that is every stream.
-            tags: Tags the streams must have; a value of None means any value.
+            tags: Tags the streams must have; a value of None means any value, also an empty one,
+                which is what a tag is that was never set.
             annotations: Annotations they must have, likewise.
 
-        Example:
+        Examples:
             >>> found = await client.streams_in_collection("docs/examples", tags={"unit": "volts"})
             >>> sorted(stream.name for stream in found)
             ['L1MAG', 'L2MAG']
@@ -298,7 +295,7 @@ class AsyncClient:
             InvalidUUIDError: One is no uuid.
             StreamNotFoundError: One is unknown, and metadata are fetched.
 
-        Example:
+        Examples:
             >>> streams = await client.streamset_from_uuids([stream.uuid])
             >>> streams[0].name
             'L1MAG'
@@ -322,7 +319,7 @@ class AsyncClient:
         Raises:
             NotSupportedError: The server has no such properties.
 
-        Example:
+        Examples:
             >>> await client.set_collection_retention("docs/kept", False, timedelta(days=7))
             >>> await client.get_collection_properties("docs/kept")
             {'retention': {'remove_older_than': datetime.timedelta(days=7)}}
@@ -377,7 +374,7 @@ class AsyncClient:
             BadSQLValue: A parameter has no such type, or the query is not understood.
             BTRDBServerError: The query failed.
 
-        Example:
+        Examples:
             >>> await client.sql_query(
             ...     "SELECT name FROM streams WHERE collection = $1 ORDER BY name",
             ...     ["docs/examples"],
@@ -399,7 +396,7 @@ class AsyncClient:
         Raises:
             NotSupportedError: The server knows no devices.
 
-        Example:
+        Examples:
             >>> [device["name"] for device in await client.list_devices()]
             []
         """
@@ -429,7 +426,7 @@ class AsyncClient:
             NotSupportedError: The server keeps no devices.
             ObjectExists: Another device has this name.
 
-        Example:
+        Examples:
             >>> device = await client.create_device({"name": "example", "rate": 30})
             >>> await client.update_device({"id": device["id"], "rate": 60}) == {
             ...     **device,
@@ -480,7 +477,7 @@ class AsyncClient:
         Raises:
             NotSupportedError: The server knows no units.
 
-        Example:
+        Examples:
             >>> [unit["name"] for unit in await client.list_units()]
             []
         """
@@ -510,7 +507,7 @@ class AsyncClient:
             NotSupportedError: The server keeps no units.
             ObjectExists: Another unit has this name.
 
-        Example:
+        Examples:
             >>> unit = await client.create_unit({"name": "example", "rate": 30})
             >>> changed = await client.update_unit({"id": unit["id"], "rate": 60})
             >>> changed["name"], changed["rate"]
@@ -712,7 +709,7 @@ class AsyncStream:
         Raises:
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream = client.stream_from_uuid(stream.uuid)
             >>> await stream.refresh_metadata()
             >>> stream.collection
@@ -775,7 +772,7 @@ class AsyncStream:
             ConcurrentModification: The metadata have changed since they were fetched.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> await stream.update(annotations={"phase": "A", "rate": 10})
             2
             >>> await stream.annotations()
@@ -812,7 +809,7 @@ class AsyncStream:
         Raises:
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> other = await client.create(uuid4(), "docs/other")
             >>> await other.obliterate()
         """
@@ -829,7 +826,7 @@ class AsyncStream:
             NotSupportedError: The server has no retention.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> await stream.get_retention()
             {}
         """
@@ -881,7 +878,7 @@ class AsyncStream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: The stream is younger, or that version was forgotten.
 
-        Example:
+        Examples:
             >>> await stream.get_version_at_time(datetime.now(UTC)) >= 10
             True
         """
@@ -899,7 +896,7 @@ class AsyncStream:
         and hold points that did not change.
 
         Args:
-            from_version: The earlier version.
+            from_version: The earlier version; 0 is before the first one.
             to_version: The later version; 0 is the latest data, buffered points included.
             resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
 
@@ -911,7 +908,7 @@ class AsyncStream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> before = await stream.get_latest_version()
             >>> await stream.insert([(start + 5, 1.0)])
             11
@@ -932,7 +929,7 @@ class AsyncStream:
         Ending the loop early, or dropping the iterator, ends the call on the server too.
 
         Args:
-            from_version: The earlier version.
+            from_version: The earlier version; 0 is before the first one.
             to_version: The later version; 0 is the latest data, buffered points included.
             resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
 
@@ -965,7 +962,7 @@ class AsyncStream:
                 can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> version = await stream.delete(start, start + 1)
             >>> await stream.count(version=version), await stream.count(version=version - 1)
             (9, 10)
@@ -1009,7 +1006,7 @@ class AsyncStream:
             InvalidTimeRange: A time lies outside the instants a stream can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> await stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
             11
         """
@@ -1050,7 +1047,7 @@ class AsyncStream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> table = await stream.raw_values(start, end)
             >>> table.column_names, table.num_rows
             (['time', 'value'], 10)
@@ -1081,7 +1078,7 @@ class AsyncStream:
         Yields:
             Tables with at least one row, ascending by time.
 
-        Example:
+        Examples:
             >>> async for table in stream.raw_values_iter(start, end):
             ...     print(table.num_rows)
             10
@@ -1128,7 +1125,7 @@ class AsyncStream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> windows = await stream.aligned_windows(start, end, 28)
             >>> windows["mean"].to_pylist()
             [1.0, 3.0, 6.0, 8.5]
@@ -1173,7 +1170,7 @@ class AsyncStream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> windows = await stream.precise_windows(start, end, timedelta(milliseconds=300))
             >>> windows["count"].to_pylist()
             [3, 3, 3]
@@ -1300,7 +1297,7 @@ class AsyncStream:
                 can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> await stream.count(), await stream.count(start, start + 1)
             (10, 1)
         """
@@ -1324,7 +1321,7 @@ class AsyncStream:
             InvalidTimeRange: The time lies outside the instants a stream can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> await stream.nearest(start + 1)
             RawPoint(2017-07-14T02:40:00.100000000Z, 2.0)
         """
@@ -1564,7 +1561,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
             BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
             InvalidOperation: The metadata of a stream have not been fetched.
 
-        Example:
+        Examples:
             >>> [stream.name for stream in streams.filter(name=re.compile("^L1"))]
             ['L1MAG']
         """
@@ -1637,7 +1634,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
 
-        Example:
+        Examples:
             >>> [table.num_rows for table in await streams.raw_values(start, end)]
             [10, 10]
         """
@@ -1731,7 +1728,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
 
-        Example:
+        Examples:
             >>> sum((await streams.count()).values())
             20
         """

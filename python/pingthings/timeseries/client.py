@@ -76,7 +76,7 @@ class Client:
             AuthenticationError: The server does not accept the key.
             ConnectionError: The server cannot be reached, or nothing says where it is.
 
-        Example:
+        Examples:
             >>> with Client.connect(endpoint=endpoint, apikey=apikey) as client:
             ...     client.info()["major_version"]
             5
@@ -141,7 +141,7 @@ class Client:
             A dict with `major_version` and `minor_version` of its protocol, `build`, and `proxy`,
             a dict whose `proxy_endpoints` is a list.
 
-        Example:
+        Examples:
             >>> info = client.info()
             >>> info["major_version"], info["proxy"]
             (5, {'proxy_endpoints': []})
@@ -172,7 +172,7 @@ class Client:
             RecycledUUID: The uuid belonged to a stream that was obliterated.
             StreamExists: A stream has this uuid.
 
-        Example:
+        Examples:
             >>> stream = client.create(uuid4(), "substation/pmu7", {"name": "L1MAG", "unit": "V"})
             >>> stream.name
             'L1MAG'
@@ -187,7 +187,7 @@ class Client:
         Args:
             prefix: Plain text, so `foo` finds `foo/bar` and `foobar`; None finds all.
 
-        Example:
+        Examples:
             >>> client.list_collections("docs/")
             ['docs/examples']
         """
@@ -204,7 +204,7 @@ class Client:
         Raises:
             InvalidUUIDError: It is no uuid; this is a `TypeError` and a `ValueError`.
 
-        Example:
+        Examples:
             >>> client.stream_from_uuid(str(stream.uuid)) == stream
             True
         """
@@ -223,10 +223,11 @@ class Client:
             collection: Name of the collection, case-sensitive.
             is_collection_prefix: Whether collections that merely begin with this text count too.
                 With `""`, that is every stream.
-            tags: Tags the streams must have; a value of None means any value.
+            tags: Tags the streams must have; a value of None means any value, also an empty one,
+                which is what a tag is that was never set.
             annotations: Annotations they must have, likewise.
 
-        Example:
+        Examples:
             >>> found = client.streams_in_collection("docs/examples", tags={"unit": "volts"})
             >>> sorted(stream.name for stream in found)
             ['L1MAG', 'L2MAG']
@@ -253,7 +254,7 @@ class Client:
             InvalidUUIDError: One is no uuid.
             StreamNotFoundError: One is unknown, and metadata are fetched.
 
-        Example:
+        Examples:
             >>> streams = client.streamset_from_uuids([stream.uuid])
             >>> streams[0].name
             'L1MAG'
@@ -276,7 +277,7 @@ class Client:
         Raises:
             NotSupportedError: The server has no such properties.
 
-        Example:
+        Examples:
             >>> client.set_collection_retention("docs/kept", False, timedelta(days=7))
             >>> client.get_collection_properties("docs/kept")
             {'retention': {'remove_older_than': datetime.timedelta(days=7)}}
@@ -327,7 +328,7 @@ class Client:
             BadSQLValue: A parameter has no such type, or the query is not understood.
             BTRDBServerError: The query failed.
 
-        Example:
+        Examples:
             >>> client.sql_query(
             ...     "SELECT name FROM streams WHERE collection = $1 ORDER BY name",
             ...     ["docs/examples"],
@@ -346,7 +347,7 @@ class Client:
         Raises:
             NotSupportedError: The server knows no devices.
 
-        Example:
+        Examples:
             >>> [device["name"] for device in client.list_devices()]
             []
         """
@@ -376,7 +377,7 @@ class Client:
             NotSupportedError: The server keeps no devices.
             ObjectExists: Another device has this name.
 
-        Example:
+        Examples:
             >>> device = client.create_device({"name": "example", "rate": 30})
             >>> client.update_device({"id": device["id"], "rate": 60}) == {
             ...     **device,
@@ -421,7 +422,7 @@ class Client:
         Raises:
             NotSupportedError: The server knows no units.
 
-        Example:
+        Examples:
             >>> [unit["name"] for unit in client.list_units()]
             []
         """
@@ -451,7 +452,7 @@ class Client:
             NotSupportedError: The server keeps no units.
             ObjectExists: Another unit has this name.
 
-        Example:
+        Examples:
             >>> unit = client.create_unit({"name": "example", "rate": 30})
             >>> changed = client.update_unit({"id": unit["id"], "rate": 60})
             >>> changed["name"], changed["rate"]
@@ -610,7 +611,7 @@ class Stream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> stream.windowed_values(start, end, PW[28])["mean"].to_pylist()
             [1.0, 3.0, 6.0, 8.5]
             >>> stream.windowed_values(start, end, 300_000_000)["mean"].to_pylist()
@@ -641,7 +642,7 @@ class Stream:
         Raises:
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream = client.stream_from_uuid(stream.uuid)
             >>> stream.refresh_metadata()
             >>> stream.collection
@@ -699,7 +700,7 @@ class Stream:
             ConcurrentModification: The metadata have changed since they were fetched.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream.update(annotations={"phase": "A", "rate": 10})
             2
             >>> stream.annotations()
@@ -715,7 +716,7 @@ class Stream:
         Raises:
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> other = client.create(uuid4(), "docs/other")
             >>> other.obliterate()
         """
@@ -731,7 +732,7 @@ class Stream:
             NotSupportedError: The server has no retention.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream.get_retention()
             {}
         """
@@ -778,7 +779,7 @@ class Stream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: The stream is younger, or that version was forgotten.
 
-        Example:
+        Examples:
             >>> stream.get_version_at_time(datetime.now(UTC)) >= 10
             True
         """
@@ -793,7 +794,7 @@ class Stream:
         and hold points that did not change.
 
         Args:
-            from_version: The earlier version.
+            from_version: The earlier version; 0 is before the first one.
             to_version: The later version; 0 is the latest data, buffered points included.
             resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
 
@@ -805,7 +806,7 @@ class Stream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> before = stream.get_latest_version()
             >>> stream.insert([(start + 5, 1.0)])
             11
@@ -824,7 +825,7 @@ class Stream:
         Ending the loop early, or dropping the iterator, ends the call on the server too.
 
         Args:
-            from_version: The earlier version.
+            from_version: The earlier version; 0 is before the first one.
             to_version: The later version; 0 is the latest data, buffered points included.
             resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
 
@@ -850,7 +851,7 @@ class Stream:
                 can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> version = stream.delete(start, start + 1)
             >>> stream.count(version=version), stream.count(version=version - 1)
             (9, 10)
@@ -890,7 +891,7 @@ class Stream:
             InvalidTimeRange: A time lies outside the instants a stream can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
             11
         """
@@ -929,7 +930,7 @@ class Stream:
             StreamNotFoundError: The server knows no stream of this uuid.
             VersionNotAvailable: There is no such version.
 
-        Example:
+        Examples:
             >>> table = stream.raw_values(start, end)
             >>> table.column_names, table.num_rows
             (['time', 'value'], 10)
@@ -957,7 +958,7 @@ class Stream:
         Yields:
             Tables with at least one row, ascending by time.
 
-        Example:
+        Examples:
             >>> for table in stream.raw_values_iter(start, end):
             ...     print(table.num_rows)
             10
@@ -1044,7 +1045,7 @@ class Stream:
                 can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream.count(), stream.count(start, start + 1)
             (10, 1)
         """
@@ -1067,7 +1068,7 @@ class Stream:
             InvalidTimeRange: The time lies outside the instants a stream can hold.
             StreamNotFoundError: The server knows no stream of this uuid.
 
-        Example:
+        Examples:
             >>> stream.nearest(start + 1)
             RawPoint(2017-07-14T02:40:00.100000000Z, 2.0)
         """
@@ -1190,7 +1191,7 @@ class StreamSet(Collection[Stream]):
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
 
-        Example:
+        Examples:
             >>> [table.num_rows for table in streams.windowed_values(start, end, PW[28])]
             [4, 4]
         """
@@ -1288,7 +1289,7 @@ class StreamSet(Collection[Stream]):
             BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
             InvalidOperation: The metadata of a stream have not been fetched.
 
-        Example:
+        Examples:
             >>> [stream.name for stream in streams.filter(name=re.compile("^L1"))]
             ['L1MAG']
         """
@@ -1342,7 +1343,7 @@ class StreamSet(Collection[Stream]):
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
 
-        Example:
+        Examples:
             >>> [table.num_rows for table in streams.raw_values(start, end)]
             [10, 10]
         """
@@ -1362,7 +1363,7 @@ class StreamSet(Collection[Stream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
 
-        Example:
+        Examples:
             >>> sum((streams.count()).values())
             20
         """

@@ -27,7 +27,7 @@ def connect(
         AuthenticationError: The server does not accept the key.
         ConnectionError: The server cannot be reached, or nothing says where it is.
 
-    Example:
+    Examples:
         >>> with connect(endpoint, apikey=apikey) as client:
         ...     client.info()["major_version"]
         5

@@ -66,7 +66,7 @@ class _PW:
         InvalidPointWidth: The exponent is out of bounds.
         BTRDBTypeError: The exponent is no int.
 
-    Example:
+    Examples:
         >>> PW[30].nanoseconds
         1073741824
         >>> str(PW[30])

@@ -108,7 +108,7 @@ def from_code(code: int, message: str) -> BTrDBError:
         code: The number the server sent. A number that no class names gives a `BTrDBError`.
         message: What the server said.
 
-    Example:
+    Examples:
         >>> from_code(404, "stream `…` does not exist")
         StreamNotFoundError('stream `…` does not exist')
     """

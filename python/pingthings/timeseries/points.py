@@ -14,7 +14,7 @@ class RawPoint(NamedTuple):
 
     Immutable; unpacks and indexes like the pair (time, value), compares like it, and equals it.
 
-    Example:
+    Examples:
         >>> point = RawPoint(1500000000000000000, 1.0)
         >>> time, value = point
         >>> point

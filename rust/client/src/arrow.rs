@@ -236,9 +236,13 @@ impl Wanted {
         }
     }
 
-    /// The schema as an IPC stream without batches, for servers that cast; empty for the default.
+    /// The schema as an IPC stream without batches, for servers that cast; empty for the default,
+    /// and for times that are not nanoseconds, which servers refuse and this client makes itself.
     pub(crate) fn template(&self) -> Result<Bytes, Error> {
-        if self.native {
+        let in_nanoseconds = self.schema.fields().iter().all(|field| {
+            !matches!(field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Nanosecond)
+        });
+        if self.native || !in_nanoseconds {
             Ok(Bytes::new())
         } else {
             encode(&self.schema, &[])

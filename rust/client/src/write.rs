@@ -16,6 +16,7 @@ use arrow_array::{
 use arrow_cast::{CastOptions, cast_with_options};
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
 use pingthings_proto::v5api;
 use pingthings_types::{Code, MergePolicy, Version, check_insert_time};
 use uuid::Uuid;
@@ -297,32 +298,27 @@ impl Client {
             owner: _owner,
         } = insert;
         let failed = AtomicBool::new(false);
+        let acknowledged = Mutex::new((0, Version::default()));
         let mut calls = stream::iter(parts)
             .map(|part| async {
                 if failed.load(Ordering::Relaxed) {
-                    return Ok(None);
+                    return Ok(());
                 }
-                let rows = part.num_rows();
-                let outcome = self.insert_part(uuid, part, policy).await;
+                let outcome = self.insert_rows(uuid, part, policy, &acknowledged).await;
                 failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
-                outcome.map(|version| Some((rows, version)))
+                outcome
             })
             .buffered(in_flight);
-        let (mut done, mut version) = (0, Version::default());
         let mut failure: Option<Error> = None;
         while let Some(outcome) = calls.next().await {
             match outcome {
-                Ok(Some((rows, now))) => {
-                    done += rows;
-                    if (now.major, now.minor) > (version.major, version.minor) {
-                        version = now;
-                    }
-                }
                 // The one that leaves most in the dark is the one to report.
                 Err(error) if failure.is_none() || error.is_ambiguous() => failure = Some(error),
-                Ok(None) | Err(_) => {}
+                Ok(()) | Err(_) => {}
             }
         }
+        drop(calls);
+        let (done, version) = acknowledged.into_inner();
         let Some(error) = failure else {
             return Ok(version);
         };
@@ -343,6 +339,42 @@ impl Client {
                 }
             )),
         })
+    }
+
+    /// Inserts a part in as many calls as the server wants: one that takes fewer points says so,
+    /// and from then on gets fewer.
+    async fn insert_rows(
+        &self,
+        uuid: Uuid,
+        part: RecordBatch,
+        policy: MergePolicy,
+        acknowledged: &Mutex<(usize, Version)>,
+    ) -> Result<(), Error> {
+        let mut from = 0;
+        loop {
+            let left = part.num_rows() - from;
+            let count = left.min(self.server.points_per_call());
+            let piece = part.slice(from, count);
+            match self.insert_part(uuid, piece, policy).await {
+                Err(error) if error.is_code(Code::InsertTooBig) && count > 1 => {
+                    self.server.lower_points_per_call(count / 2);
+                }
+                Err(error) => return Err(error),
+                Ok(now) => {
+                    let mut acknowledged = acknowledged.lock();
+                    acknowledged.0 += count;
+                    let version = &mut acknowledged.1;
+                    if (now.major, now.minor) > (version.major, version.minor) {
+                        *version = now;
+                    }
+                    drop(acknowledged);
+                    from += count;
+                    if from >= part.num_rows() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
     }
 
     async fn insert_part(

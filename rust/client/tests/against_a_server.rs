@@ -6,7 +6,7 @@
     reason = "helpers of tests; the numbers are small"
 )]
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
@@ -18,14 +18,23 @@ use pingthings_types::{MergePolicy, PointWidth, TimeRange};
 use uuid::Uuid;
 
 async fn serve(arrow: bool) -> (Server, Client) {
+    serve_within(arrow, pingthings_server::Limits::default()).await
+}
+
+async fn serve_within(arrow: bool, limits: pingthings_server::Limits) -> (Server, Client) {
     let config = pingthings_server::Config {
         anonymous: true,
         arrow,
+        limits,
         ..pingthings_server::Config::default()
     };
     let server = Server::start(config).await.unwrap();
     let endpoint = Endpoint::parse(&server.addr().to_string(), None).unwrap();
-    let client = Client::connect(Config::new(endpoint)).await.unwrap();
+    let config = Config {
+        retry_for: Duration::from_millis(100),
+        ..Config::new(endpoint)
+    };
+    let client = Client::connect(config).await.unwrap();
     (server, client)
 }
 
@@ -176,4 +185,26 @@ async fn a_closed_client_says_so() {
     client.close();
     client.close();
     assert_eq!(client.info().await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test]
+async fn a_server_that_takes_few_points_gets_few() {
+    for arrow in [true, false] {
+        let limits = pingthings_server::Limits {
+            points_per_insert: 700,
+            ..pingthings_server::Limits::default()
+        };
+        let (server, client) = serve_within(arrow, limits).await;
+        let uuid = stream(&client, "few").await;
+        for first in [0, 120_000] {
+            // The second time it is known.
+            let insert = points(uuid, first..first + 120_000);
+            client.insert(insert, MergePolicy::Never).await.unwrap();
+        }
+        let range = TimeRange::new(0, 240_000).unwrap();
+        let wanted = Wanted::raw(None).unwrap();
+        let table = client.raw_values(uuid, range, 0, &wanted).await.unwrap();
+        assert_eq!(table.num_rows(), 240_000);
+        server.stop().await.unwrap();
+    }
 }

@@ -110,7 +110,7 @@ def datetime_to_ns(dt: datetime) -> int:
         BTRDBTypeError: The argument is no datetime.
         BTRDBValueError: The argument is pandas' `NaT`.
 
-    Example:
+    Examples:
         >>> datetime_to_ns(datetime(2018, 1, 1, microsecond=1))
         1514764800000001000
     """
@@ -139,7 +139,7 @@ def ns_to_datetime(ns: int) -> datetime:
         BTRDBTypeError: The argument is no int.
         InvalidTimeRange: A datetime cannot hold the time; its years are 1 to 9999.
 
-    Example:
+    Examples:
         >>> ns_to_datetime(1514764800000001999).isoformat()
         '2018-01-01T00:00:00.000001+00:00'
     """
@@ -179,7 +179,7 @@ def to_nanoseconds(val: Instant | None) -> int | None:
             finer than a nanosecond, or it is one of the values that mean "no time".
         InvalidTimeRange: The nanoseconds do not fit 64 bits: the time is not within 1677 to 2262.
 
-    Example:
+    Examples:
         >>> to_nanoseconds("2018-01-01T00:00:00.000000001Z")
         1514764800000000001
     """
@@ -218,7 +218,7 @@ def ns_delta(
         BTRDBTypeError: An argument is no number, or `nanoseconds` is no int.
         BTRDBValueError: An argument is NaN or infinite.
 
-    Example:
+    Examples:
         >>> ns_delta(seconds=0.3)
         300000000
         >>> ns_delta(days=365, minutes=0.5, nanoseconds=1)
@@ -267,7 +267,7 @@ def nearest_point_width(
         BTRDBValueError: The span is not above zero, a number is NaN or infinite, or `hertz` stands
             beside another argument.
 
-    Example:
+    Examples:
         >>> nearest_point_width(seconds=1)
         PW[30]
         >>> nearest_point_width(hertz=30)
