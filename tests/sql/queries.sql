@@ -992,3 +992,6 @@ select id from devices where fields @> $1
 -- $1: phase
 -- $2: A
 select name from streams where annotations -> $1 = $2 and annotations ? $1 order by name
+
+-- name: substr_takes_no_pattern
+select substr(name, '2'), substring(name from '2'), substring(name from '[A-Z]+') from streams order by uuid

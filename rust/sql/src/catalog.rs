@@ -41,7 +41,7 @@ pub(crate) const TABLES: [Table; 4] = [
             ("previous_count_last_updated", Timestamptz),
             ("watched", Bool),
         ],
-        query: "select s.uuid as uuid, s.collection as collection, s.name as name, s.unit as unit,
+        query: "select s.id as id, s.uuid as uuid, s.collection as collection, s.name as name, s.unit as unit,
             s.ingress as ingress, s.property_version as property_version,
             (select json_group_object(a.key, a.value order by octet_length(a.key), a.key)
                 from main.annotations a where a.stream = s.id) as annotations,
@@ -92,6 +92,13 @@ pub(crate) const BEHIND_VIEWS: [&str; 6] = [
     "units",
     "versions",
 ];
+
+/// The annotations one by one, for statements that ask for some of a stream.
+pub(crate) const ANNOTATIONS_VIEW: &str = "public_annotations";
+
+/// The statement that makes it.
+pub(crate) const ANNOTATIONS_DEFINITION: &str = "create temp view public_annotations as
+    select stream, key, value from main.annotations";
 
 impl Table {
     /// The statement that makes the view.

@@ -10,7 +10,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
-use crate::catalog::{BEHIND_VIEWS, TABLES};
+use crate::catalog::{ANNOTATIONS_DEFINITION, ANNOTATIONS_VIEW, BEHIND_VIEWS, TABLES};
 use crate::convert::write_json;
 use crate::error::Error;
 use crate::function;
@@ -194,6 +194,7 @@ fn connect(uri: &str) -> Result<Connection, Error> {
     for table in &TABLES {
         connection.execute_batch(&table.definition())?;
     }
+    connection.execute_batch(ANNOTATIONS_DEFINITION)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     for (limit, most) in [
@@ -215,7 +216,8 @@ fn connect(uri: &str) -> Result<Connection, Error> {
 
 /// Allows reading the views, what the views read, lists, and the functions that are known.
 fn authorize(context: AuthContext<'_>) -> Authorization {
-    let is_view = |name: &str| TABLES.iter().any(|table| table.view == name);
+    let is_view =
+        |name: &str| name == ANNOTATIONS_VIEW || TABLES.iter().any(|table| table.view == name);
     let is_allowed = match context.action {
         AuthAction::Select => true,
         AuthAction::Read {

@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 use rusqlite::types::Value;
@@ -200,12 +201,16 @@ fn similar_to_regex(pattern: &str, escape: Option<char>) -> Result<String, Strin
 }
 
 thread_local! {
-    static COMPILED: RefCell<HashMap<(String, bool), Regex>> = RefCell::default();
+    /// Those that heed case, and those that do not. A regex that is shared keeps its memory.
+    static COMPILED: RefCell<[HashMap<String, Arc<Regex>>; 2]> = RefCell::default();
 }
 
-fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
-    let key = (pattern.to_owned(), ignore_case);
-    if let Some(regex) = COMPILED.with_borrow(|compiled| compiled.get(&key).cloned()) {
+fn compile(pattern: &str, ignore_case: bool) -> Result<Arc<Regex>, String> {
+    let known = COMPILED.with_borrow(|[heeding, ignoring]| {
+        let compiled = if ignore_case { ignoring } else { heeding };
+        compiled.get(pattern).map(Arc::clone)
+    });
+    if let Some(regex) = known {
         return Ok(regex);
     }
     let (written, embedded) = rewrite(pattern)?;
@@ -214,12 +219,14 @@ fn compile(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
         .dot_matches_new_line(true)
         .size_limit(MOST_PROGRAM_BYTES)
         .build()
+        .map(Arc::new)
         .map_err(|_| format!("invalid regular expression: `{pattern}`"))?;
-    COMPILED.with_borrow_mut(|compiled| {
+    COMPILED.with_borrow_mut(|[heeding, ignoring]| {
+        let compiled = if ignore_case { ignoring } else { heeding };
         if compiled.len() >= MOST_COMPILED {
             compiled.clear();
         }
-        compiled.insert(key, regex.clone());
+        compiled.insert(pattern.to_owned(), Arc::clone(&regex));
     });
     Ok(regex)
 }
@@ -230,7 +237,7 @@ fn matches(pattern: &str, text: &str, ignore_case: bool) -> Result<Value, String
 
 /// The expression, if its first match is its longest: one without alternatives, without
 /// reluctant repetition and without repeated groups.
-fn extracting(pattern: &str, ignore_case: bool) -> Result<Regex, String> {
+fn extracting(pattern: &str, ignore_case: bool) -> Result<Arc<Regex>, String> {
     let mut previous = ' ';
     let mut in_brackets = false;
     let mut characters = pattern.chars().peekable();

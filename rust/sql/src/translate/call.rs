@@ -8,6 +8,7 @@ use sqlparser::ast::{
 use super::generator::Source;
 use super::operand::{Form, Operand};
 use super::{Translator, aggregate};
+use crate::catalog::ANNOTATIONS_VIEW;
 use crate::error::Error;
 use crate::function::{FUNCTIONS, Function};
 use crate::types::{Category, Type};
@@ -180,7 +181,11 @@ impl Translator<'_> {
                 coerced.push(self.coerce(operand, *wanted)?);
             }
         }
-        Ok(joined(&function.sql_name(), &coerced, function.result))
+        let mut operand = joined(&function.sql_name(), &coerced, function.result);
+        if let Some(sql) = lookup(name, &coerced) {
+            operand.sql = sql;
+        }
+        Ok(operand)
     }
 
     fn resolve(
@@ -262,6 +267,33 @@ impl Translator<'_> {
             return self.unsupported("comparing arrays of numeric");
         }
         Ok(())
+    }
+}
+
+/// The same without making the whole hstore of a stream, where only a key of it is asked for.
+fn lookup(name: &str, operands: &[Operand]) -> Option<String> {
+    let [annotations, key] = operands else {
+        return None;
+    };
+    let stream = annotations.sql.strip_suffix(".annotations")?;
+    let is_text = key.kind().is_some_and(Type::is_text);
+    // Only these are known not to be null.
+    let is_constant = key.sql.starts_with(['\'', '?']);
+    let found = format!(
+        "from {ANNOTATIONS_VIEW} a where a.stream = {stream}.id and a.key = {}",
+        key.sql
+    );
+    match name {
+        _ if !is_text || !is_constant => None,
+        "->" => Some(format!("(select a.value {found})")),
+        "?" | "exist" => Some(format!(
+            "(case when {stream}.id is not null then exists (select 1 {found}) end)"
+        )),
+        "defined" => Some(format!(
+            "(case when {stream}.id is not null then \
+             exists (select 1 {found} and a.value is not null) end)"
+        )),
+        _ => None,
     }
 }
 

@@ -230,6 +230,7 @@ impl Translator<'_> {
                 expr,
                 substring_from,
                 substring_for,
+                shorthand,
                 ..
             } => {
                 let text = self.expression(expr)?;
@@ -246,7 +247,9 @@ impl Translator<'_> {
                     }
                     (None, None) => return self.unsupported("SUBSTRING without a place"),
                 }
-                ("substring", operands)
+                // Only the longer name takes a pattern.
+                let name = if *shorthand { "substr" } else { "substring" };
+                (name, operands)
             }
             Expr::Overlay {
                 expr,
