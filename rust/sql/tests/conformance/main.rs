@@ -8,7 +8,8 @@ mod statements;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use pingthings_sql::{Database, Limits};
+use pingthings_sql::{Database, Error, Limits};
+use pingthings_types::Code;
 
 use catalog::Catalog;
 use postgresql::PostgreSql;
@@ -88,4 +89,100 @@ fn what_is_refused_is_an_error_in_postgresql_or_said_to_be_missing() {
         .map(|statement| statement.name)
         .collect();
     assert!(different.is_empty(), "{different:?}");
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_stopped_and_the_next_one_runs() {
+    let catalog = Catalog::new();
+    let database = catalog.database();
+    let limits = Limits {
+        time: Duration::from_millis(50),
+        ..LIMITS
+    };
+    let tables: Vec<String> = (0..12).map(|own| format!("streams s{own}")).collect();
+    let endless = format!("select count(*) from {}", tables.join(", "));
+    let result = database.query(&endless, &[], &limits, |_| ControlFlow::Continue(()));
+    assert!(matches!(result, Err(Error::Time(_))), "{result:?}");
+    let rows = ours(
+        &database,
+        &statements::plain("select count(*) from streams"),
+    );
+    assert_eq!(rows.unwrap(), [r#"{"count":8}"#]);
+}
+
+#[test]
+fn too_many_rows_are_an_error_after_those_that_were_allowed() {
+    let catalog = Catalog::new();
+    let limits = Limits { rows: 3, ..LIMITS };
+    let mut count = 0;
+    let result = catalog
+        .database()
+        .query("select name from streams", &[], &limits, |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+    assert!(matches!(result, Err(Error::Rows(3))), "{result:?}");
+    assert_eq!(count, 3);
+}
+
+#[test]
+fn a_caller_who_has_enough_gets_no_more() {
+    let catalog = Catalog::new();
+    let mut count = 0;
+    let result = catalog
+        .database()
+        .query("select name from streams", &[], &LIMITS, |_| {
+            count += 1;
+            ControlFlow::Break(())
+        });
+    assert!(result.is_ok());
+    assert_eq!(count, 1);
+}
+
+#[test]
+fn values_that_grow_without_end_are_refused() {
+    let catalog = Catalog::new();
+    for text in [
+        "select repeat('x', 2000000000)",
+        "select repeat(repeat('x', 10000), 10000)",
+        "select lpad('x', 2000000000)",
+        "select replace(repeat('x', 1000000), 'x', repeat('y', 1000))",
+        "select string_agg(repeat(s.name, 100000), ',') from streams s, streams t, streams u",
+    ] {
+        let result = ours(&catalog.database(), &statements::plain(text));
+        assert!(
+            result.is_err_and(|message| message.contains("longer than")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_catalog_that_cannot_be_read_is_the_servers_fault() {
+    let database = Database::new("file:/nowhere/catalog.sqlite".to_owned());
+    let result = database.query("select 1", &[], &LIMITS, |_| ControlFlow::Continue(()));
+    let code = result.map_err(|error| error.code());
+    assert_eq!(code, Err(Code::MetadataConnectionError));
+    let result = database.query("select", &[], &LIMITS, |_| ControlFlow::Continue(()));
+    let code = result.map_err(|error| error.code());
+    assert_eq!(code, Err(Code::BadSqlValue));
+}
+
+#[test]
+fn statements_run_at_the_same_time() {
+    let catalog = Catalog::new();
+    let database = catalog.database();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let rows = ours(
+                        &database,
+                        &statements::plain("select count(*) from streams"),
+                    );
+                    assert_eq!(rows.unwrap(), [r#"{"count":8}"#]);
+                }
+            });
+        }
+    });
 }

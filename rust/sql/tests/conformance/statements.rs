@@ -17,6 +17,17 @@ pub(crate) struct Statement {
     pub(crate) is_allowed_there: bool,
 }
 
+/// A statement without parameters.
+pub(crate) fn plain(sql: &str) -> Statement {
+    Statement {
+        name: sql.to_owned(),
+        sql: sql.to_owned(),
+        parameters: Vec::new(),
+        refused: None,
+        is_allowed_there: false,
+    }
+}
+
 pub(crate) fn path(file: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "..", "..", "tests", "sql", file]
         .iter()
