@@ -116,6 +116,30 @@ class PostgreSQL:
         script = f"insert into {table} ({', '.join(row)}) values ({', '.join(values)});"  # noqa: S608 - the tests' own
         assert self.run(script) is not None, script
 
+    def answers(self, statements: Sequence[str]) -> list[list[Any] | None]:
+        """The rows of many statements; None for each that fails."""
+        script = "".join(
+            f"\\echo @@@{index}\n"
+            f"select row_to_json(q)::text from (\n{statement}\n) q;\n"
+            "\\echo :ERROR\n"
+            for index, statement in enumerate(statements)
+        )
+        result = subprocess.run(
+            [
+                str(PROGRAMS / "psql"),
+                *("-XAtq", "-U", USER, "-d", "postgres", "-h", str(self.directory), "-f", "-"),
+            ],
+            input=script,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found: list[list[Any] | None] = []
+        for block in result.stdout.split("@@@")[1:]:
+            _, *lines, failed = block.splitlines()
+            found.append(None if failed == "true" else [json.loads(line) for line in lines])
+        return found
+
     def rows(self, statement: str, parameters: Sequence[str]) -> list[Any] | None:
         """The rows of a statement, its parameters of no type; None if it fails."""
         call = f"({', '.join(map(literal, parameters))})" if parameters else ""

@@ -995,3 +995,6 @@ select name from streams where annotations -> $1 = $2 and annotations ? $1 order
 
 -- name: substr_takes_no_pattern
 select substr(name, '2'), substring(name from '2'), substring(name from '[A-Z]+') from streams order by uuid
+
+-- name: seconds_in_floating_point
+select date_part('second', t), date_part('milliseconds', t), date_part('epoch', t), extract(second from t) from (values (timestamp '2024-01-01 00:00:16.163607'), ('2024-01-01 00:00:59.999999'), ('2024-01-01 00:00:16.155299'), ('1969-12-31 23:59:07.700001')) v(t)

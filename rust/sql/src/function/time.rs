@@ -77,14 +77,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
         interval_field(a.text(0)?, a.interval(1)?).map(decimal)
     }),
     Function::strict("date_part", &[Text, Timestamptz], Float8, |a| {
-        Ok(Value::Real(
-            instant_field(a.text(0)?, a.int(1)?, true)?.to_float(),
-        ))
+        let exact = instant_field(a.text(0)?, a.int(1)?, true)?;
+        Ok(rounded(a.text(0)?, a.int(1)?.rem_euclid(MINUTE), exact))
     }),
     Function::strict("date_part", &[Text, Timestamp], Float8, |a| {
-        Ok(Value::Real(
-            instant_field(a.text(0)?, a.int(1)?, false)?.to_float(),
-        ))
+        let exact = instant_field(a.text(0)?, a.int(1)?, false)?;
+        Ok(rounded(a.text(0)?, a.int(1)?.rem_euclid(MINUTE), exact))
     }),
     Function::strict("date_part", &[Text, Date], Float8, |a| {
         Ok(Value::Real(
@@ -92,9 +90,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ))
     }),
     Function::strict("date_part", &[Text, Interval], Float8, |a| {
-        Ok(Value::Real(
-            interval_field(a.text(0)?, a.interval(1)?)?.to_float(),
-        ))
+        let interval = a.interval(1)?;
+        let exact = interval_field(a.text(0)?, interval)?;
+        Ok(rounded(a.text(0)?, interval.micros % MINUTE, exact))
     }),
     Function::strict("to_char", &[Timestamptz, Text], Text, |a| {
         to_char(a.int(0)?, a.text(1)?, "UTC")
@@ -175,6 +173,20 @@ fn in_zone(a: &Arguments<'_>) -> Result<Value, String> {
     Err(format!(
         "time zone `{zone}` is not supported: only `UTC` is"
     ))
+}
+
+/// A field as `PostgreSQL` computes it in floating point: of whole seconds and of their rest.
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "less than a minute of microseconds is exact"
+)]
+fn rounded(field: &str, clock: i64, exact: Decimal) -> Value {
+    let (seconds, rest) = ((clock / SECOND) as f64, (clock % SECOND) as f64);
+    Value::Real(match field.to_ascii_lowercase().as_str() {
+        "second" => seconds + rest / 1_000_000.0,
+        "millisecond" | "milliseconds" => seconds * 1000.0 + rest / 1000.0,
+        _ => exact.to_float(),
+    })
 }
 
 fn unknown_field(field: &str, name: &str) -> String {
