@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{call::call, client::Client};
 
 /// `device` or `unit`.
+#[derive(Clone, Copy)]
 struct Kind(RecordKind);
 
 impl FromPyObject<'_, '_> for Kind {
