@@ -1,4 +1,4 @@
-//! Functions on instants, dates and intervals. The session's time zone is UTC.
+//! Functions on instants, dates and intervals. Times without a zone are in UTC.
 
 use rusqlite::types::Value;
 
