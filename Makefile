@@ -8,6 +8,7 @@ CSV ?=
 
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := leaf node header block times journal tree engine
+FUZZ_FEATURES :=
 # What libFuzzer wants of the compiler. With a target given they do not reach build scripts.
 FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 	-Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -60,7 +61,7 @@ test-python: build
 test-long: build ## The same with more cases, and what takes minutes
 	PROPTEST_CASES=2000 STORAGE_LONG=1 $(CARGO) test --workspace --locked --release
 	$(BIN)/pytest -q
-	$(MAKE) fuzz FUZZ_SECONDS=1200
+	$(MAKE) fuzz FUZZ_SECONDS=1500 FUZZ_FEATURES="--features server" FUZZ_TARGETS="$(FUZZ_TARGETS) arrow sql"
 
 # The older client pins what it needs; it shares nothing with ours.
 BTRDB := target/venv-btrdb
@@ -73,7 +74,7 @@ conformance: build $(BTRDB)/ready ## The integration suite of the older client, 
 	$(BIN)/python tests/server/conformance.py $(BTRDB)/bin/python
 
 fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 in all
-	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --quiet \
+	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --quiet $(FUZZ_FEATURES) \
 		--manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
 	rm -rf target/fuzz/found
 	@for name in $(FUZZ_TARGETS); do \

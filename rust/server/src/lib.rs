@@ -15,6 +15,8 @@ mod connection;
 mod door;
 mod error;
 mod fault;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gate;
 mod ipc;
 mod join;
