@@ -1,5 +1,6 @@
 """SQL over the metadata, through both clients."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -63,3 +64,22 @@ async def test_bad_parameters_are_refused(client: pt.AsyncClient):
     for wrong in (["x", 5], "x", 5):
         with pytest.raises(BTRDBTypeError):
             await client.sql_query("SELECT name FROM streams WHERE name = $1", wrong)
+
+
+async def test_collections_say_how_long_they_keep_points(client: pt.AsyncClient, collection: str):
+    await client.create(uuid4(), collection)
+    query = "SELECT * FROM collections WHERE name = $1"
+    expected = {"name": collection, "streams": 1}
+    (row,) = await client.sql_query(query, [collection])
+    assert row == {**expected, "remove_older_than_ns": None, "override_per_stream": None}
+    await client.set_collection_retention(collection, remove_older_than=timedelta(seconds=2))
+    (row,) = await client.sql_query(query, [collection])
+    kept = {"remove_older_than_ns": 2_000_000_000, "override_per_stream": False}
+    assert row == {**expected, **kept}
+    # For ever, whatever the streams say.
+    await client.set_collection_retention(collection, override_per_stream=True)
+    (row,) = await client.sql_query(query, [collection])
+    assert row == {**expected, "remove_older_than_ns": None, "override_per_stream": True}
+    assert await client.get_collection_properties(collection) == {
+        "retention": {"override_per_stream": True}
+    }

@@ -75,7 +75,9 @@ pub(crate) const TABLES: [Table; 4] = [
             ("remove_older_than_ns", Int8),
             ("override_per_stream", Bool),
         ],
-        query: "select c.name as name, c.streams as streams, r.keep_ns as remove_older_than_ns,
+        // The greatest number is kept where an override says that points stay for ever.
+        query: "select c.name as name, c.streams as streams,
+            nullif(r.keep_ns, 9223372036854775807) as remove_older_than_ns,
             r.overrides as override_per_stream
             from (select collection as name, count(*) as streams from main.streams
                 group by collection) c
