@@ -21,7 +21,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from conftest import Connect
-from pingthings.server import Server
+from pingthings.server import Fault, Server
 from pingthings.timeseries.constants import PW
 from pingthings.timeseries.exceptions import (
     AuthenticationError,
@@ -29,6 +29,7 @@ from pingthings.timeseries.exceptions import (
     BTRDBValueError,
     ClientClosedError,
     ConnectionError,  # noqa: A004 - documented name
+    DeadlineExceededError,
     StreamNotFoundError,
 )
 from resilience.conftest import Script, calling
@@ -415,3 +416,12 @@ import pingthings.timeseries as pt
 pt.connect(endpoint=sys.argv[1], apikey=sys.argv[2]).close()
 print(logging.getLogger().handlers, logging.getLogger().level == before)
 """
+
+
+async def test_a_silent_server_was_waited_for_for_ever(connect: Connect) -> None:
+    with Server(fault=Fault.hang(calls=["ListCollections"])) as server:
+        async with await connect(endpoint=server.endpoint) as client:
+            client.timeout = 0.1
+            with pytest.raises(DeadlineExceededError, match="ListCollections"):
+                await client.list_collections()
+            assert (await client.info())["major_version"] == 5

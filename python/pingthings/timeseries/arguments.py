@@ -32,6 +32,7 @@ __all__ = [
     "as_merge",
     "as_ranges",
     "as_schema",
+    "as_seconds",
     "as_text",
     "as_text_map",
     "as_time",
@@ -46,6 +47,7 @@ TAG_KEYS = ("name", "unit", "ingress", "distiller")
 """The tags that every stream has."""
 
 _NS_PER_US = 1000
+_MOST_SECONDS = 366 * 86_400
 _MERGE_POLICIES = ("never", "equal", "retain", "replace")
 
 T = TypeVar("T")
@@ -184,6 +186,17 @@ def as_schema(schema: pa.Schema | None) -> pa.Schema | None:
     if schema is not None and not hasattr(schema, "__arrow_c_schema__"):
         raise BTRDBTypeError(f"a schema is a `pyarrow.Schema`, not a `{type(schema).__name__}`")
     return schema
+
+
+def as_seconds(value: object, name: str) -> float | None:
+    """Returns a number of seconds above zero; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BTRDBTypeError(f"`{name}` is seconds or None, not a `{type(value).__name__}`")
+    if not 0 < value <= _MOST_SECONDS:
+        raise BTRDBValueError(f"`{name}` is {value} seconds; it must be above zero, up to a year")
+    return float(value)
 
 
 def as_text_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str]:

@@ -31,6 +31,7 @@ from pingthings.timeseries.arguments import (
     as_merge,
     as_ranges,
     as_schema,
+    as_seconds,
     as_text,
     as_text_map,
     as_time,
@@ -146,6 +147,20 @@ class AsyncClient:
     @concurrency_limit.setter
     def concurrency_limit(self, value: int) -> None:
         self._core.concurrency_limit = resolve_concurrency_limit(value, {})
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for which a server may be silent in a call, or None for any time, as at first.
+
+        A call whose answer, or the next part of it, takes longer raises `DeadlineExceededError`;
+        one that receives parts all along may take as long as it needs. A change counts for calls
+        that begin after it.
+        """
+        return self._core.timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._core.timeout = as_seconds(value, "timeout")
 
     async def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.

@@ -127,6 +127,20 @@ class Client:
     def concurrency_limit(self, value: int) -> None:
         self._client.concurrency_limit = value
 
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for which a server may be silent in a call, or None for any time, as at first.
+
+        A call whose answer, or the next part of it, takes longer raises `DeadlineExceededError`;
+        one that receives parts all along may take as long as it needs. A change counts for calls
+        that begin after it.
+        """
+        return self._client.timeout
+
+    @timeout.setter
+    def timeout(self, value: float | None) -> None:
+        self._client.timeout = value
+
     def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
 

@@ -1,6 +1,6 @@
 //! The one way a call is made: take a permit, send, check `stat`, translate errors.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use pingthings_proto::{
     management::{self, management_client::ManagementClient},
@@ -128,11 +128,8 @@ impl Client {
         let flight = self.take_off().await?;
         let request = self.request(request);
         let rpc = S::over(flight.session.channel());
-        let mut answer = flight
-            .unless_closed(send(rpc, request))
-            .await?
-            .map_err(|status| self.translate(method, status))?
-            .into_inner();
+        let answer = flight.wait(self, method, send(rpc, request)).await?;
+        let mut answer = answer.into_inner();
         check(&mut answer)?;
         Ok(answer)
     }
@@ -179,15 +176,11 @@ impl Client {
         let flight = self.take_off().await?;
         let request = self.request(request);
         let rpc = S::over(flight.session.channel());
-        let messages = flight
-            .unless_closed(send(rpc, request))
-            .await?
-            .map_err(|status| self.translate(method, status))?
-            .into_inner();
+        let messages = flight.wait(self, method, send(rpc, request)).await?;
         Ok(Answers {
             client: self.clone(),
             method,
-            messages,
+            messages: messages.into_inner(),
             flight,
         })
     }
@@ -198,6 +191,7 @@ impl Client {
         Ok(Flight {
             session,
             permit: Some(permit),
+            patience: self.connection.patience(),
         })
     }
 
@@ -219,17 +213,33 @@ impl Client {
 struct Flight {
     session: Arc<Session>,
     permit: Option<Permit>,
+    /// How long the server may be silent.
+    patience: Option<Duration>,
 }
 
 impl Flight {
-    /// The future's output, unless the client is closed first.
-    async fn unless_closed<T>(&self, future: impl Future<Output = T> + Send) -> Result<T, Error> {
+    /// What the server sends, unless it is silent for too long or the client is closed first.
+    async fn wait<T>(
+        &self,
+        client: &Client,
+        method: &'static str,
+        answer: impl Future<Output = Result<T, Status>> + Send,
+    ) -> Result<T, Error> {
         let mut closing = self.session.closing.subscribe();
-        tokio::select! {
+        let answer = async {
+            let Some(limit) = self.patience else {
+                return Ok(answer.await);
+            };
+            let endpoint = || client.connection.config.endpoint.to_string();
+            let answer = tokio::time::timeout(limit, answer).await;
+            answer.map_err(|_| Error::no_answer(method, &endpoint(), limit))
+        };
+        let answer = tokio::select! {
             biased;
-            output = future => Ok(output),
-            _ = closing.wait_for(|closed| *closed) => Err(Error::closed()),
-        }
+            answer = answer => answer?,
+            _ = closing.wait_for(|closed| *closed) => return Err(Error::closed()),
+        };
+        answer.map_err(|status| client.translate(method, status))
     }
 }
 
@@ -249,10 +259,9 @@ impl<A: Answer> Answers<A> {
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
-        let message = self.flight.unless_closed(self.messages.message()).await?;
-        let Some(mut answer) =
-            message.map_err(|status| self.client.translate(self.method, status))?
-        else {
+        let message = self.messages.message();
+        let message = self.flight.wait(&self.client, self.method, message).await?;
+        let Some(mut answer) = message else {
             return Ok(None);
         };
         check(&mut answer)?;

@@ -64,6 +64,8 @@ pub(crate) struct Connection {
     target: tonic::transport::Endpoint,
     session: ArcSwapOption<Session>,
     concurrency_limit: AtomicUsize,
+    /// How long an answer may take, in nanoseconds; 0 for any time.
+    patience_ns: AtomicU64,
     closed: AtomicBool,
 }
 
@@ -85,6 +87,7 @@ impl Connection {
             target,
             session: ArcSwapOption::empty(),
             concurrency_limit: AtomicUsize::new(config.concurrency_limit),
+            patience_ns: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             config,
         })
@@ -148,6 +151,23 @@ impl Connection {
             session.limit.resize(limit);
         }
         Ok(())
+    }
+
+    /// How long an answer, or the next part of one, may take.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        match self.patience_ns.load(Ordering::Relaxed) {
+            0 => None,
+            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
+        }
+    }
+
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) {
+        let nanoseconds = patience.map_or(0, |patience| {
+            u64::try_from(patience.as_nanos())
+                .unwrap_or(u64::MAX)
+                .max(1)
+        });
+        self.patience_ns.store(nanoseconds, Ordering::Relaxed);
     }
 
     pub(crate) fn is_closed(&self) -> bool {

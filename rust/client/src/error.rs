@@ -92,6 +92,13 @@ impl Error {
         )
     }
 
+    pub(crate) fn no_answer(method: &str, endpoint: &str, limit: Duration) -> Self {
+        Self::new(
+            ErrorKind::Timeout,
+            format!("`{endpoint}` sent nothing for {limit:?} in answer to {method}"),
+        )
+    }
+
     pub(crate) fn decode(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
         Self::new(
             ErrorKind::Decode,

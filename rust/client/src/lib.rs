@@ -24,7 +24,7 @@ mod tables;
 mod windows;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use arrow::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
 pub use changes::Changes;
@@ -71,6 +71,16 @@ impl Client {
     /// Changes how many calls may be in flight at once, at once, also for calls that wait.
     pub fn set_concurrency_limit(&self, limit: usize) -> Result<(), Error> {
         self.connection.set_concurrency_limit(limit)
+    }
+
+    /// How long an answer, or the next part of one, may take; `None` for any time.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.connection.patience()
+    }
+
+    /// Changes that for calls that begin from now on.
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        self.connection.set_patience(timeout);
     }
 
     /// The server this client talks to, as `host:port`.

@@ -27,6 +27,15 @@ pub(crate) fn status_codes() -> BTreeMap<u32, &'static str> {
         .collect()
 }
 
+fn seconds(what: &str, seconds: f64) -> Result<Duration, Error> {
+    Duration::try_from_secs_f64(seconds).map_err(|error| {
+        Error::new(
+            pingthings_client::ErrorKind::InvalidArgument,
+            format!("{what} of {seconds} s: {error}"),
+        )
+    })
+}
+
 /// Connects, and proves that the key is good.
 #[pyfunction]
 #[pyo3(signature = (endpoint, *, apikey, tls, require_tls, ca_bundle, concurrency_limit, connect_timeout_s, retry_for_s, blocking))]
@@ -42,14 +51,6 @@ pub(crate) fn connect<'py>(
     retry_for_s: f64,
     blocking: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let seconds = |what: &str, seconds| {
-        Duration::try_from_secs_f64(seconds).map_err(|error| {
-            Error::new(
-                pingthings_client::ErrorKind::InvalidArgument,
-                format!("{what} of {seconds} s: {error}"),
-            )
-        })
-    };
     let config = || {
         Ok(Config {
             api_key: apikey.map(ApiKey::new).transpose()?,
@@ -157,6 +158,22 @@ impl Client {
         self.core
             .set_concurrency_limit(limit)
             .map_err(|error| to_exception(py, &error))
+    }
+
+    /// How many seconds an answer, or the next part of one, may take.
+    #[getter]
+    fn timeout(&self) -> Option<f64> {
+        self.core.timeout().map(|timeout| timeout.as_secs_f64())
+    }
+
+    #[setter]
+    fn set_timeout(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let timeout = timeout
+            .map(|timeout| seconds("a timeout", timeout))
+            .transpose();
+        self.core
+            .set_timeout(timeout.map_err(|error| to_exception(py, &error))?);
+        Ok(())
     }
 
     /// Ends calls in flight with an error; later ones fail.
