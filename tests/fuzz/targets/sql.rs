@@ -38,5 +38,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     for given in [&parameters[..], &[]] {
         let _ = database.query(text, given, &limits, |_| ControlFlow::Continue(()));
     }
-    assert_eq!(catalog.descriptor(STREAM).expect("the stream").collection, "fuzz");
+    assert_eq!(
+        catalog.descriptor(STREAM).expect("the stream").collection,
+        "fuzz"
+    );
 });
