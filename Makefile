@@ -71,7 +71,7 @@ $(BTRDB)/ready: Makefile
 	touch $@
 
 conformance: build $(BTRDB)/ready ## The integration suite of the older client, against this server
-	$(BIN)/python tests/server/conformance.py $(BTRDB)/bin/python
+	$(BIN)/python tests/server/conformance.py $(CURDIR)/$(BTRDB)/bin/python
 
 fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 in all
 	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --quiet $(FUZZ_FEATURES) \
