@@ -236,8 +236,9 @@ impl Flight {
         };
         let answer = tokio::select! {
             biased;
-            answer = answer => answer?,
+            // First, so that nothing that has arrived meanwhile is handed out after closing.
             _ = closing.wait_for(|closed| *closed) => return Err(Error::closed()),
+            answer = answer => answer?,
         };
         answer.map_err(|status| client.translate(method, status))
     }
