@@ -10,7 +10,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::fixture::{Fixture, connect, ramp};
+use crate::fixture::{Fixture, answers, connect, ramp};
 
 async fn limited(limits: Limits) -> Fixture {
     Fixture::with(Config {
@@ -44,12 +44,12 @@ async fn a_connection_too_many_is_closed_at_once() {
 async fn open_answers_are_counted_until_they_are_taken() {
     let fixture = limited(Limits {
         open_answers: 2,
-        rows_per_message: 10,
         ..Limits::default()
     })
     .await;
     let stream = fixture.stream().await;
-    stream.insert(&ramp(0, 1, 1_000)).await.unwrap();
+    // More than the windows of a connection hold: what is not read stays open.
+    stream.insert(&ramp(0, 1, 500_000)).await.unwrap();
     let everything = v5::RawValuesParams {
         uuid: stream.id(),
         start: MIN_TIME,
@@ -66,9 +66,9 @@ async fn open_answers_are_counted_until_they_are_taken() {
     // Calls of one answer are not among them.
     assert_eq!(stream.nearest(0, false).await, Ok((0, 0.0)));
     held.clear();
-    fixture
-        .until(async || stream.raw(0, 10).await.is_ok())
-        .await;
+    // Places come back one by one, and two readings at once must not be asked for before.
+    let read = async || answers(client.clone().raw_values(everything.clone()).await).await;
+    fixture.until(async || read().await.is_ok()).await;
 }
 
 #[tokio::test]
