@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -339,22 +338,9 @@ class Renumbering(Proxy):
 
     answers = b""
 
-    async def _pump(self, source: Any, sink: Any, frames: Any) -> None:
-        if frames is None:
-            source = Rewritten(source, self)
-        await super()._pump(source, sink, frames)
-
-
-class Rewritten:
-    """Reads from a server, and changes the numbers in its answer to `Info`."""
-
-    def __init__(self, source: Any, proxy: Renumbering) -> None:
-        self._source, self._proxy = source, proxy
-
-    async def read(self, most: int) -> bytes:
-        data: bytes = await self._source.read(most)
+    def answered(self, data: bytes) -> bytes:
         data = data.replace(b"\x18\x05\x20\x22", b"\x18\x06\x20\x00")
-        self._proxy.answers += data
+        self.answers += data
         return data
 
 

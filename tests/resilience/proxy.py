@@ -1,54 +1,50 @@
-"""A TCP proxy that can hold a connection still, cut it, and see the frames a client sends."""
+"""A TCP proxy that spoils connections as networks do, and sees the frames that pass.
+
+It never reorders bytes: what a connection carries arrives as it was sent, later, in part or not at
+all.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Coroutine
+from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVar
 
-_PREFACE = len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-_FRAME_HEADER = 9
-RST_STREAM = 0x3
-HEADERS = 0x1
+from resilience.frames import HEADERS, RST_STREAM
+from resilience.link import Conditions, Link, Side
 
+__all__ = ["HEADERS", "RST_STREAM", "Proxy"]
 
-class Frames:
-    """Counts the HTTP/2 frames of one connection, from client to server."""
-
-    def __init__(self, counts: Counter[int]) -> None:
-        self._counts = counts
-        self._pending = bytearray()
-        self._skip = _PREFACE
-
-    def feed(self, data: bytes) -> None:
-        self._pending += data
-        while True:
-            drop = min(self._skip, len(self._pending))
-            del self._pending[:drop]
-            self._skip -= drop
-            if self._skip or len(self._pending) < _FRAME_HEADER:
-                return
-            self._counts[self._pending[3]] += 1
-            self._skip = _FRAME_HEADER + int.from_bytes(self._pending[:3], "big")
+T = TypeVar("T")
 
 
 class Proxy:
-    """Stands between a client and a server; a context manager with its own thread."""
+    """Stands between a client and a server; a context manager with its own thread.
+
+    What is said of a `connection`, counted from 0, holds for that one; otherwise for all that are
+    open and all that come.
+    """
 
     def __init__(self, endpoint: str) -> None:
         host, _, port = endpoint.rpartition(":")
         self._upstream = host, int(port)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._writers: list[asyncio.StreamWriter] = []
+        self._links: list[Link] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._flowing = asyncio.Event()
+        self._conditions = Conditions()
         self._cuts: deque[int] = deque()
         self._changed = threading.Condition()
+        self._accepted = 0
         self.frames: Counter[int] = Counter()
+        """How many frames of each kind clients sent."""
+        self.reset_times: deque[float] = deque(maxlen=100_000)
+        """When each RST_STREAM of a client was seen, in seconds of `time.monotonic`."""
         self.endpoint = ""
 
     def __enter__(self) -> Self:
@@ -67,92 +63,140 @@ class Proxy:
         self._thread.join()
         self._loop.close()
 
-    def hold(self) -> None:
+    def hold(self, connection: int | None = None) -> None:
         """Answers stop coming; what the client sends still arrives."""
-        self._loop.call_soon_threadsafe(self._flowing.clear)
+        self._change(connection, is_held=True)
 
-    def release(self) -> None:
+    def release(self, connection: int | None = None) -> None:
         """Answers come again."""
-        self._loop.call_soon_threadsafe(self._flowing.set)
+        self._change(connection, is_held=False)
 
-    def cut(self) -> None:
-        """Every connection breaks."""
+    def delay(self, seconds: float, connection: int | None = None) -> None:
+        """Every byte arrives so much later, in both directions."""
+        self._change(connection, delay_s=seconds)
 
-        def close() -> None:
-            for writer in self._writers:
-                writer.transport.abort()
+    def slow(self, bytes_per_second: float, connection: int | None = None) -> None:
+        """No direction carries more than this."""
+        self._change(connection, bytes_per_second=bytes_per_second)
 
-        self._loop.call_soon_threadsafe(close)
+    def blackhole(self, connection: int | None = None) -> None:
+        """Connecting works, and then nothing arrives anywhere."""
+        self._change(connection, dead=frozenset(("client", "server")))
+
+    def half_open(self, dead: Side, connection: int | None = None) -> None:
+        """Nothing arrives at this side any more, not even that the other one hung up."""
+        self._change(connection, dead=frozenset((dead,)))
+
+    def clear(self) -> None:
+        """All is well again; connections that have lost bytes break."""
+        self._change(None, **vars(Conditions()))
+
+    def cut(self, connection: int | None = None) -> None:
+        """Every connection breaks, or this one."""
+
+        def abort() -> None:
+            for link in self._chosen(connection):
+                link.abort()
+
+        self._tell(abort)
 
     def cut_after(self, *counts: int) -> None:
         """The connection breaks on which this many more bytes of answers have come, then the next.
 
         Bytes are counted over all connections together.
         """
-        asyncio.run_coroutine_threadsafe(self._plan(counts), self._loop).result()
+
+        def plan() -> None:
+            self._cuts = deque(counts)
+
+        self._tell(plan)
 
     @property
     def pending_cuts(self) -> int:
         """How many of the planned cuts have not happened."""
         return len(self._cuts)
 
-    async def _plan(self, counts: tuple[int, ...]) -> None:
-        self._cuts = deque(counts)
+    @property
+    def connections(self) -> int:
+        """How many connections were accepted so far."""
+        return self._accepted
+
+    @property
+    def open_connections(self) -> list[int]:
+        """The numbers of those that neither side has ended."""
+        return self._tell(lambda: [link.number for link in self._links])
+
+    @property
+    def open_streams(self) -> int:
+        """How many HTTP/2 streams were opened, and neither reset nor answered to the end."""
+        return self._tell(lambda: sum(len(link.open_streams) for link in self._links))
 
     def wait_for_frames(self, kind: int, count: int, timeout_s: float = 30.0) -> bool:
         """Whether the client sends this many frames of a kind before the time is over."""
         with self._changed:
             return self._changed.wait_for(lambda: self.frames[kind] >= count, timeout_s)
 
+    def _tell(self, what: Callable[[], T]) -> T:
+        """Does it in the proxy's thread; it has been done when this returns."""
+
+        async def do() -> T:
+            return what()
+
+        return asyncio.run_coroutine_threadsafe(do(), self._loop).result()
+
+    def _change(self, connection: int | None, **changes: Any) -> None:
+        def change() -> None:
+            if connection is None:
+                self._conditions = replace(self._conditions, **changes)
+            for link in self._chosen(connection):
+                link.set(replace(link.conditions, **changes))
+
+        self._tell(change)
+
+    def _chosen(self, connection: int | None) -> list[Link]:
+        return [link for link in self._links if connection in (None, link.number)]
+
     async def _start(self) -> None:
-        self._flowing.set()
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         port = self._server.sockets[0].getsockname()[1]
         self.endpoint = f"127.0.0.1:{port}"
 
     async def _stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for writer in self._writers:
-            writer.transport.abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connected(
         self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
-        server, to_server = await asyncio.open_connection(*self._upstream)
-        self._writers += [to_client, to_server]
-        counter = Frames(self.frames)
-        self._spawn(self._pump(client, to_server, counter))
-        self._spawn(self._pump(server, to_client, None))
-
-    def _spawn(self, pump: Coroutine[None, None, None]) -> None:
-        task = self._loop.create_task(pump)
+        link = Link(self._accepted, self._conditions, self)
+        self._accepted += 1
+        self._links.append(link)
+        task = self._loop.create_task(link.run(client, to_client, self._upstream))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
-    async def _pump(
-        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, frames: Frames | None
-    ) -> None:
-        try:
-            while data := await source.read(1 << 16):
-                if frames is None:
-                    await self._flowing.wait()
-                    if self._cuts and self._cuts[0] < len(data):
-                        sink.write(data[: self._cuts.popleft()])
-                        await sink.drain()
-                        # Sent before the end, so that the client has seen them.
-                        break
-                    if self._cuts:
-                        self._cuts[0] -= len(data)
-                else:
-                    with self._changed:
-                        frames.feed(data)
-                        self._changed.notify_all()
-                sink.write(data)
-                await sink.drain()
-        except ConnectionError:
-            pass
-        finally:
-            sink.close()
+        def ended(task: asyncio.Task[None]) -> None:
+            self._tasks.discard(task)
+            self._links.remove(link)
+
+        task.add_done_callback(ended)
+
+    def asked(self, kind: int) -> None:
+        with self._changed:
+            self.frames[kind] += 1
+            if kind == RST_STREAM:
+                self.reset_times.append(time.monotonic())
+            self._changed.notify_all()
+
+    def answered(self, data: bytes) -> bytes:
+        return data
+
+    def allowance(self, size: int) -> int | None:
+        if not self._cuts:
+            return None
+        if self._cuts[0] < size:
+            return self._cuts.popleft()
+        self._cuts[0] -= size
+        return None
