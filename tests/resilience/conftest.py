@@ -22,6 +22,17 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+    """Prints at once, also where pytest keeps what is printed: figures, and that it goes on."""
+
+    def say(text: str) -> None:
+        with capsys.disabled():
+            print(text, flush=True)  # noqa: T201 - what it is for
+
+    return say
+
+
+@pytest.fixture
 def proxy(server: Server) -> Iterator[Proxy]:
     with Proxy(server.endpoint) as proxy:
         yield proxy
