@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from types import CodeType
 from typing import Any
 from uuid import uuid4
@@ -19,7 +20,7 @@ import pingthings.timeseries as pt
 import pytest
 import pytest_asyncio
 from pingthings.server import Server
-from pingthings.timeseries import constants, credentials, exceptions, points
+from pingthings.timeseries import constants, credentials, exceptions, frames, points
 from pingthings.timeseries.utils import timez
 
 START = 1_500_000_000_000_000_000
@@ -28,6 +29,7 @@ PARSER = doctest.DocTestParser()
 SYNC = (pt.Client, pt.Stream, pt.StreamSet)
 ASYNC = (pt.AsyncClient, pt.AsyncStream, pt.AsyncStreamSet)
 MODULES = (constants, credentials, exceptions, points, timez)
+RESULTS = (frames,)  # these need a stream to make something of
 
 
 def examples(owner: Any) -> list[tuple[str, list[doctest.Example]]]:
@@ -62,6 +64,8 @@ def names(server: Server) -> dict[str, Any]:
         **{name: getattr(timez, name) for name in timez.__all__ if not name.startswith("_")},
         **vars(exceptions),
         "PW": constants.PW,
+        **{name: getattr(frames, name) for name in frames.__all__},
+        "Fraction": Fraction,
         "datetime": datetime,
         "UTC": UTC,
         "re": re,
@@ -139,7 +143,13 @@ def test_module_example(parsed: list[doctest.Example], server: Server) -> None:
     asyncio.run(run(parsed, names(server)))
 
 
+@pytest.mark.parametrize("parsed", cases(RESULTS))
+def test_example_of_results(parsed: list[doctest.Example], sync_names: dict[str, Any]) -> None:
+    asyncio.run(run(parsed, sync_names))
+
+
 def test_there_are_examples() -> None:
     assert len(cases(ASYNC)) >= 15
     assert len(cases(SYNC)) >= 15
     assert len(cases(MODULES)) >= 3
+    assert len(cases(RESULTS)) >= 6

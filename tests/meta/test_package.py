@@ -24,10 +24,13 @@ EXPORTS = {
     "pingthings.timeseries": {
         *("AsyncClient", "AsyncStream", "AsyncStreamSet", "Client", "Stream", "StreamSet"),
         *("ClientEventLoop", "RawPoint", "StatPoint", "__version__", "connect"),
-        *("constants", "exceptions", "utils"),
+        *("constants", "exceptions", "frames", "utils"),
     },
     "pingthings.timeseries.async_client": {"AsyncClient", "AsyncStream", "AsyncStreamSet"},
     "pingthings.timeseries.client": {"Client", "ClientEventLoop", "Stream", "StreamSet"},
+    "pingthings.timeseries.frames": {
+        *("Grid", "join", "split", "to_numpy", "to_pandas", "to_polars"),
+    },
     "pingthings.timeseries.pyo3_client": {
         *("ChangeIterator", "Client", "Server", "StreamInfo", "TableIterator", "__version__"),
         *("compact", "connect", "log_to_stderr", "status_codes"),

@@ -1,6 +1,6 @@
 """Clients, streams and sets of streams."""
 
-from pingthings.timeseries import constants, exceptions, utils
+from pingthings.timeseries import constants, exceptions, frames, utils
 from pingthings.timeseries.async_client import AsyncClient, AsyncStream, AsyncStreamSet
 from pingthings.timeseries.client import Client, Stream, StreamSet
 from pingthings.timeseries.connect import connect
@@ -22,5 +22,6 @@ __all__ = [
     "connect",
     "constants",
     "exceptions",
+    "frames",
     "utils",
 ]

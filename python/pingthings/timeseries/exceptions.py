@@ -42,6 +42,7 @@ __all__ = [
     "InvalidTagValue",
     "InvalidTimeRange",
     "InvalidUUIDError",
+    "MissingExtraError",
     "NoSuchPoint",
     "NotSupportedError",
     "ObjectExists",
@@ -248,6 +249,10 @@ class VersionNotAvailable(BTRDBValueError, codes=(450,)):
 
 class NoSuchPoint(BTRDBValueError, codes=(401,)):
     """No point lies in the direction asked for; the client answers None instead of raising this."""
+
+
+class MissingExtraError(BTrDBError, ImportError):
+    """The call needs a package that is not installed; the message names the extra to install."""
 
 
 class InsecureTransportWarning(UserWarning):
