@@ -50,7 +50,7 @@ CRATES = {
     "client": {"types", "proto"},
     "server": {"types", "proto", "storage", "sql"},
     "python": {"types", "client", "server"},
-    "benches": {"types", "storage"},
+    "benches": {"types", "proto", "client", "storage"},
 }
 FOREIGN_TO_STORAGE = {"tokio", "tonic", "prost", "arrow-array", "arrow-ipc", "pyo3"}
 
