@@ -11,7 +11,7 @@ a picture in `demo-output/`.
     python examples/demo.py
     python examples/demo.py measurements.csv --keep my-data
 
-Needs `rich`, and `matplotlib` for the picture: `pip install 'pingthings[progress,plot]'`.
+Needs `matplotlib` for the picture: `pip install 'pingthings[plot]'`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,136 @@
+"""What all commands share: how they are found, how they fail, and how they end.
+
+Exit codes: 0 is well, 1 is that the operation failed, 2 is wrong usage, 130 is interrupted. An
+error is one line on standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Generator
+from typing import Annotated, Any, NoReturn, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+import pingthings
+from pingthings.cli import compact, key, serve
+from pingthings.timeseries.exceptions import BTrDBError
+
+__all__ = ["app"]
+
+_FAILED = 1
+# What is raised for wrong usage has no public name of its own, but this one's base is it.
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+_EXAMPLES = """
+Examples:
+  pingthings serve ./grid-data                     a server on this machine
+  export BTRDB_ENDPOINTS=127.0.0.1:4410            where the others look for one
+  pingthings put recording.csv --collection lab    store a file
+  pingthings streams lab                           what is there
+  pingthings get lab/L1MAG --width 1m              look at it
+  pingthings doctor                                why it does not connect
+"""
+
+
+class Commands(TyperGroup):
+    """The commands; each error that is expected becomes a line and an exit code."""
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Runs a command and exits."""
+        kwargs["standalone_mode"] = False
+        with _readable_warnings():
+            code = self._run(*args, **kwargs)
+        sys.exit(code)
+
+    def _run(self, *args: Any, **kwargs: Any) -> int:
+        try:
+            code = super().main(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever reads has enough. Python would complain once more when it flushes at its end.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except _UsageError as error:
+            return _wrong_usage(error)
+        except BTrDBError as error:
+            return _complain(str(error), _FAILED)
+        except OSError as error:
+            return _complain(_of_system(error), _FAILED)
+        return code if isinstance(code, int) else 0
+
+
+def _wrong_usage(error: Any) -> int:
+    context = error.ctx
+    command = "pingthings" if context is None else context.command_path
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+        return _complain(f"no command given; see `{command} --help`", error.exit_code)
+    message = " ".join(error.format_message().split()).rstrip(".")
+    return _complain(f"{message}; see `{command} --help`", error.exit_code)
+
+
+def _of_system(error: OSError) -> str:
+    where = "" if error.filename is None else f"`{error.filename}`: "
+    return f"{where}{error.strerror or error}"
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"pingthings: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _readable_warnings() -> Generator[None]:
+    """Shows a warning as a line, without the place in our code that it comes from."""
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        del category, filename, lineno, line
+        print(f"pingthings: warning: {message}", file=file or sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+app = typer.Typer(
+    cls=Commands,
+    name="pingthings",
+    help="Time series of the power grid, from the command line.",
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(pingthings.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def pingthings_(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Time series of the power grid, from the command line."""
+
+
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+app.add_typer(key.key, name="key")
+app.command("compact", epilog=compact.EXAMPLES)(compact.compact)

@@ -1,0 +1,116 @@
+"""`pingthings key`: the file of hashed API keys of a server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pingthings.timeseries.exceptions import BTrDBError
+
+__all__ = ["EXAMPLES", "Role", "key"]
+
+EXAMPLES = """
+Examples:
+  pingthings key add keys --name me --role admin        prints the key, once
+  pingthings key list keys
+  pingthings key revoke keys me
+"""
+
+_HEADER = "# API keys: name, role, SHA-256 of the key. Written by `pingthings key`.\n"
+
+
+class Role(StrEnum):
+    """What the holder of a key may do."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+File = Annotated[Path, typer.Argument(help="The file of keys.")]
+
+key = typer.Typer(
+    help="Make, list and revoke API keys of a server.\n\nKeeps a file of hashed API keys for "
+    "`pingthings serve --keys`. A running server notices changes within a second.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+)
+
+
+@key.command(epilog=EXAMPLES)
+def add(
+    file: File,
+    name: Annotated[str, typer.Option(help="What to know it by.")],
+    role: Annotated[Role, typer.Option(help="What its holder may do.")],
+) -> None:
+    """Make a key and print it, once."""
+    lines = _lines(file, may_be_missing=True)
+    if any(name == known for known, _role, _digest in lines):
+        raise BTrDBError(f"`{file}` has a key `{name}` already; choose another name")
+    if not re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", name):
+        raise BTrDBError(f"name `{name}`; give letters, digits and ._@- only, at most 64")
+    made = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(made.encode()).hexdigest()
+    _write(file, [*lines, (name, role.value, digest)])
+    print(made)
+
+
+@key.command("list", epilog=EXAMPLES)
+def list_(file: File) -> None:
+    """Print names and roles."""
+    for name, role, _digest in _lines(file, may_be_missing=False):
+        print(f"{name}\t{role}")
+
+
+@key.command(epilog=EXAMPLES)
+def revoke(file: File, name: Annotated[str, typer.Argument(help="Name of the key.")]) -> None:
+    """Make a key invalid."""
+    lines = _lines(file, may_be_missing=False)
+    kept = [line for line in lines if line[0] != name]
+    if len(kept) == len(lines):
+        raise BTrDBError(f"`{file}` has no key `{name}`; `pingthings key list {file}` tells")
+    _write(file, kept)
+
+
+def _lines(file: Path, *, may_be_missing: bool) -> list[tuple[str, str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        if may_be_missing:
+            return []
+        raise BTrDBError(f"cannot read `{file}`: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise BTrDBError(f"cannot read `{file}`: {error}") from error
+    lines: list[tuple[str, str, str]] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 3 or words[1] not in set(Role):  # noqa: PLR2004 - name, role, digest
+            raise BTrDBError(f"line {number} of `{file}` is no key; was it written by hand?")
+        lines.append((words[0], words[1], words[2]))
+    return lines
+
+
+def _write(file: Path, lines: Sequence[tuple[str, str, str]]) -> None:
+    """Replaces the file at once: a server never reads half of it."""
+    text = _HEADER + "".join(" ".join(line) + "\n" for line in lines)
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=file.parent, prefix=f".{file.name}.", delete=False
+        ) as fresh:
+            fresh.write(text)
+            fresh.flush()
+            os.fsync(fresh.fileno())
+        Path(fresh.name).replace(file)
+    except OSError as error:
+        raise BTrDBError(f"cannot write `{file}`: {error}") from error
