@@ -67,7 +67,7 @@ test-long: build ## The same with more cases, and what takes minutes
 BTRDB := target/venv-btrdb
 $(BTRDB)/ready: Makefile
 	$(PYTHON) -m venv $(BTRDB)
-	$(BTRDB)/bin/python -m pip install --quiet "btrdb[data]==5.34.2" polars==2.1.0 pandas==3.1.1 pyarrow==26.0.1 pytest==9.2.0
+	$(BTRDB)/bin/python -m pip install --quiet "btrdb[data]==5.34.2" polars==2.1.0 pandas==3.1.1 pyarrow==26.0.1 pytest==9.2.0 duckdb==2.0.0
 	touch $@
 
 conformance: build $(BTRDB)/ready ## The integration suite of the older client, against this server
@@ -86,14 +86,14 @@ fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 
 		echo "fuzz $$name: $$(tail -n 1 target/fuzz/$$name.log)"; \
 	done
 
-bench: build ## Measure, and print the ratios
-	$(BIN)/python benches/python/bench_slice.py
+bench: build $(BTRDB)/ready ## Measure, targets beside what was reached (a quarter of an hour)
+	$(BIN)/python benches/python/bench_client.py $(CURDIR)/$(BTRDB)/bin/python $(BENCH_ARGS)
 
 bench-storage: ## Measure the storage engine, targets beside what was reached (some minutes)
 	$(CARGO) bench --locked -p pingthings-benches
 
-bench-smoke: build
-	$(BIN)/python benches/python/bench_slice.py --smoke
+bench-smoke: build $(BTRDB)/ready
+	$(BIN)/python benches/python/bench_client.py $(CURDIR)/$(BTRDB)/bin/python --smoke
 	$(CARGO) bench --locked --quiet -p pingthings-benches --bench scale -- --smoke
 
 site: setup ## Build the site of docs/ into target/site
