@@ -7,6 +7,7 @@ error is one line on standard error.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import sys
 import warnings
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import pingthings
-from pingthings.cli import compact, key, serve
+from pingthings.cli import collections, compact, get, info, key, serve, sql, streams
 from pingthings.timeseries.exceptions import BTrDBError
 
 __all__ = ["app"]
@@ -43,26 +44,28 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Runs a command and exits."""
         kwargs["standalone_mode"] = False
-        with _readable_warnings():
-            code = self._run(*args, **kwargs)
-        sys.exit(code)
-
-    def _run(self, *args: Any, **kwargs: Any) -> int:
         try:
-            code = super().main(*args, **kwargs)
+            with _readable_warnings():
+                code = super().main(*args, **kwargs)
+        except _UsageError as error:
+            code = _wrong_usage(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command; below `main`, which has ideas of its own about closed pipes."""
+        try:
+            result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
             # Whoever reads has enough. Python would complain once more when it flushes at its end.
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except _UsageError as error:
-            return _wrong_usage(error)
         except BTrDBError as error:
             return _complain(str(error), _FAILED)
         except OSError as error:
             return _complain(_of_system(error), _FAILED)
-        return code if isinstance(code, int) else 0
+        return result
 
 
 def _wrong_usage(error: Any) -> int:
@@ -116,6 +119,12 @@ app = typer.Typer(
 )
 
 
+def _flowing(text: str) -> str:
+    """The text with its paragraphs in one line each: a terminal breaks them where it ends."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(pingthings.__version__)
@@ -131,6 +140,14 @@ def pingthings_(
     """Time series of the power grid, from the command line."""
 
 
-app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+for name, command, examples in (
+    ("info", info.info, info.EXAMPLES),
+    ("collections", collections.collections, collections.EXAMPLES),
+    ("streams", streams.streams, streams.EXAMPLES),
+    ("sql", sql.sql, sql.EXAMPLES),
+    ("get", get.get, get.EXAMPLES),
+    ("serve", serve.serve, serve.EXAMPLES),
+    ("compact", compact.compact, compact.EXAMPLES),
+):
+    app.command(name, help=_flowing(command.__doc__ or ""), epilog=examples)(command)
 app.add_typer(key.key, name="key")
-app.command("compact", epilog=compact.EXAMPLES)(compact.compact)

@@ -1,0 +1,152 @@
+"""`pingthings get`: points and windows of streams."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow as pa
+import typer
+
+from pingthings.cli import instants
+from pingthings.cli.connection import ApiKey, Endpoint, Profile, connected, find_stream
+from pingthings.cli.sink import Format, Sink, format_of
+from pingthings.timeseries.client import Stream, StreamSet
+from pingthings.timeseries.constants import (
+    MAXIMUM_TIME,
+    MINIMUM_TIME,
+    PW,
+    RAW_F64_SCHEMA,
+    STAT_F64_SCHEMA,
+)
+from pingthings.timeseries.exceptions import BTRDBValueError
+
+__all__ = ["EXAMPLES", "get"]
+
+EXAMPLES = """
+Examples:
+  pingthings get lab/L1MAG --start 2024-01-01 --end 2024-01-02 > day.csv
+  pingthings get lab/L1MAG --start -1h --width 1m
+  pingthings get lab/L1MAG lab/L2MAG --output all.parquet
+  pingthings get lab/L1MAG --pw 30 --format arrow | python analyse.py
+"""
+
+
+def get(
+    streams: Annotated[
+        list[str], typer.Argument(metavar="STREAM", help="A uuid, or collection/name.")
+    ],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help=f"First instant: {instants.INSTANT_HELP}. Default: first point."
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The instant after the last one. Default: last point."),
+    ] = None,
+    width: Annotated[
+        int | None,
+        typer.Option(
+            metavar="LENGTH",
+            parser=instants.length,
+            help="Statistics in windows of this length, such as 1m or 500ms, from START on. A "
+            "last window that reaches beyond END is left out.",
+        ),
+    ] = None,
+    pw: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=len(PW) - 1,
+            metavar="EXPONENT",
+            help="Statistics in windows of 2**EXPONENT ns, at its multiples; 30 is about a "
+            "second. Faster than --width.",
+        ),
+    ] = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="Default: what the name of the output ends with, table on a terminal, csv in a "
+            "pipe.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where it goes, in whole or not at all."),
+    ] = None,
+    endpoint: Endpoint = None,
+    profile: Profile = None,
+    apikey: ApiKey = None,
+) -> None:
+    """Read points, or statistics in windows, however many: little of it is in memory at once.
+
+    Columns are time and value, or time, min, mean, max, count and stddev. With several streams a
+    column `stream` comes first, with the text that named it here. Times are exact.
+    """
+    if width is not None and pw is not None:
+        raise typer.BadParameter("--width and --pw are both given; give one of them")
+    now = time.time_ns()
+    first = None if start is None else instants.parse(start, now, "--start")
+    after = None if end is None else instants.parse(end, now, "--end")
+    chosen = format_of(format_, output)
+    schema = RAW_F64_SCHEMA if width is None and pw is None else STAT_F64_SCHEMA
+    with connected(endpoint, profile, apikey) as client:
+        found = [find_stream(client, text) for text in streams]
+        span = _span(found, first, after, width or (0 if pw is None else 1 << pw), aligned=pw)
+        names = streams if len(streams) > 1 else []
+        with Sink(chosen, output, _with_streams(schema) if names else schema) as sink:
+            for place, stream in enumerate(found):
+                for table in _tables(stream, span, width, pw):
+                    sink.write(_named(table, names[place]) if names else table)
+
+
+def _span(
+    streams: list[Stream], first: int | None, after: int | None, window: int, *, aligned: int | None
+) -> tuple[int, int]:
+    """The range to read: what is not given is taken from the points, so that all are in it."""
+    if first is None:
+        times = [p.time for p in StreamSet(streams).earliest().values() if p is not None]
+        first = min(times, default=MINIMUM_TIME)
+    if after is None:
+        times = [p.time for p in StreamSet(streams).latest().values() if p is not None]
+        origin = 0 if aligned is not None else first
+        after = max(*times, first) + 1 if times else first + 1
+        if window:
+            after = origin + -(-(after - origin) // window) * window
+        after = min(after, MAXIMUM_TIME)
+    if first >= after:
+        raise BTRDBValueError(
+            f"the start {instants.as_text(first)} is not before the end {instants.as_text(after)}"
+        )
+    return first, after
+
+
+def _tables(
+    stream: Stream, span: tuple[int, int], width: int | None, pw: int | None
+) -> Iterator[pa.Table]:
+    if width is not None:
+        return stream.precise_windows_iter(*span, width, schema=STAT_F64_SCHEMA)
+    if pw is not None:
+        return stream.aligned_windows_iter(*span, pw, schema=STAT_F64_SCHEMA)
+    return stream.raw_values_iter(*span)
+
+
+_arrow: Any = pa  # pyarrow's stubs lag behind it
+_STREAM = _arrow.field("stream", _arrow.dictionary(pa.int32(), pa.string()), nullable=False)
+
+
+def _with_streams(schema: Any) -> pa.Schema:
+    found: pa.Schema = schema.insert(0, _STREAM)
+    return found
+
+
+def _named(table: Any, name: str) -> pa.Table:
+    indices = _arrow.repeat(_arrow.scalar(0, pa.int32()), table.num_rows)
+    names = _arrow.DictionaryArray.from_arrays(indices, [name])
+    found: pa.Table = table.add_column(0, _STREAM, names)
+    return found

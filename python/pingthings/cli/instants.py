@@ -1,0 +1,60 @@
+"""Times and lengths as people write them in a shell, exact to the nanosecond."""
+
+from __future__ import annotations
+
+import re
+
+import typer
+
+from pingthings.timeseries.exceptions import BTRDBValueError, InvalidTimeRange
+from pingthings.timeseries.utils.timez import ns_to_datetime, to_nanoseconds
+
+__all__ = ["INSTANT_HELP", "as_text", "length", "parse"]
+
+INSTANT_HELP = (
+    "ISO 8601, as in 2024-01-01T12:30:00.5+01:00 (UTC without a zone), nanoseconds since 1970, "
+    "`now`, or before or after now, as in -1h or +90s"
+)
+
+_SECOND = 1_000_000_000
+_UNITS = {
+    "ns": 1,
+    "us": 1_000,
+    "ms": 1_000_000,
+    "s": _SECOND,
+    "m": 60 * _SECOND,
+    "h": 3_600 * _SECOND,
+    "d": 86_400 * _SECOND,
+    "w": 604_800 * _SECOND,
+}
+_LENGTH = re.compile(rf"(\d+)({'|'.join(_UNITS)})")
+
+
+def length(text: str) -> int:
+    """Returns a length such as `1m` or `500ms` in nanoseconds."""
+    match = _LENGTH.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise typer.BadParameter(f"{text!r} is no length; give one like {_like()}")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def parse(text: str, now: int, option: str) -> int:
+    """Returns a time in nanoseconds."""
+    if text == "now":
+        return now
+    if text[:1] in {"-", "+"} and (match := _LENGTH.fullmatch(text[1:])):
+        span = int(match[1]) * _UNITS[match[2]]
+        return now - span if text[0] == "-" else now + span
+    try:
+        return to_nanoseconds(text)
+    except (BTRDBValueError, InvalidTimeRange) as error:
+        raise typer.BadParameter(f"{error}, or like -1h", param_hint=option) from error
+
+
+def as_text(time: int) -> str:
+    """Returns a time as ISO 8601 with nine digits of fraction, in UTC."""
+    return f"{ns_to_datetime(time):%Y-%m-%dT%H:%M:%S}.{time % _SECOND:09}Z"
+
+
+def _like() -> str:
+    return "30s, 1m, 500ms or 1d; units are " + ", ".join(_UNITS)

@@ -1,0 +1,55 @@
+"""`pingthings sql`: queries over the metadata."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected
+from pingthings.cli.output import cell, is_terminal, print_json, print_table
+
+__all__ = ["EXAMPLES", "sql"]
+
+EXAMPLES = """
+Examples:
+  pingthings sql "SELECT name, unit FROM streams ORDER BY name"
+  pingthings sql "SELECT count(*) FROM streams WHERE collection = $1" --param lab
+  pingthings sql "SELECT * FROM devices" --format csv > devices.csv
+"""
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT in PostgreSQL's SQL.")],
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VALUE", help="The value of $1, $2 and so on; may be repeated."),
+    ] = None,
+    format_: Annotated[
+        Literal["table", "csv", "json"] | None,
+        typer.Option("--format", help="Default: table on a terminal, csv in a pipe."),
+    ] = None,
+    json: Json = False,
+    endpoint: Endpoint = None,
+    profile: Profile = None,
+    apikey: ApiKey = None,
+) -> None:
+    """Ask for metadata in SQL, over the tables streams, collections, devices and units.
+
+    Values of points are not in SQL; `pingthings get` reads them.
+    """
+    with connected(endpoint, profile, apikey) as client:
+        rows: list[dict[str, Any]] = client.sql_query(query, param or [])
+    columns = list(rows[0]) if rows else []
+    chosen = "json" if json else format_ or ("table" if is_terminal() else "csv")
+    if chosen == "json":
+        for row in rows:
+            print_json(row)
+    elif chosen == "table":
+        print_table(rows, columns)
+    elif rows:
+        lines = csv.writer(sys.stdout, lineterminator="\n")
+        lines.writerow(columns)
+        lines.writerows([cell(row[name]) for name in columns] for row in rows)

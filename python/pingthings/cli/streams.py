@@ -1,0 +1,104 @@
+"""`pingthings streams`: streams with their metadata."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pingthings.cli import instants
+from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected, pairs
+from pingthings.cli.output import cell, print_rows
+from pingthings.timeseries.client import Client, Stream, StreamSet
+from pingthings.timeseries.points import RawPoint
+
+__all__ = ["EXAMPLES", "streams"]
+
+EXAMPLES = """
+Examples:
+  pingthings streams
+  pingthings streams substation/pmu7 --tag unit=volts --count --range
+  pingthings streams --annotation phase=A --json
+"""
+
+_COLUMNS = ["name", "unit", "collection", "uuid"]
+
+
+def streams(
+    collection: Annotated[
+        str, typer.Argument(help="Only those of this collection and the ones below it.")
+    ] = "",
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="Only those with this tag; may be repeated."),
+    ] = None,
+    annotation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY[=VALUE]", help="Only those with this annotation; may be repeated."
+        ),
+    ] = None,
+    count: Annotated[bool, typer.Option("--count", help="Count their points.")] = False,
+    range_: Annotated[
+        bool, typer.Option("--range", help="Say when their first and last points are.")
+    ] = False,
+    json: Json = False,
+    endpoint: Endpoint = None,
+    profile: Profile = None,
+    apikey: ApiKey = None,
+) -> None:
+    """List streams: name, unit, collection, uuid.
+
+    In a pipe these are separated by tabs, without a line of headings. JSON has tags and annotations
+    as well.
+    """
+    tags = pairs("--tag", tag or ())
+    annotations = pairs("--annotation", annotation or ())
+    with connected(endpoint, profile, apikey) as client:
+        found = _found(client, collection, tags, annotations)
+        rows = {stream.uuid: _row(stream) for stream in found}
+        if count and found:
+            for uuid, number in StreamSet(found).count().items():
+                rows[uuid]["count"] = number
+        if range_ and found:
+            firsts, lasts = StreamSet(found).earliest(), StreamSet(found).latest()
+            for uuid, row in rows.items():
+                row["earliest"] = _time(firsts[uuid])
+                row["latest"] = _time(lasts[uuid])
+    columns = [*_COLUMNS, *(["count"] if count else []), *(["earliest", "latest"] * range_)]
+    print_rows(rows.values(), columns, as_json=json)
+
+
+def _found(
+    client: Client,
+    collection: str,
+    tags: dict[str, str | None],
+    annotations: dict[str, str | None],
+) -> list[Stream]:
+    # A value in a shell is text, whether the annotation is the text `10` or the number.
+    present: dict[str, str | None] = dict.fromkeys(annotations)
+    below = collection.rstrip("/") + "/"
+    found: list[Stream] = []
+    for stream in client.streams_in_collection(collection, tags=tags, annotations=present):
+        # The server knows only prefixes of text, and `lab` is one of `labour`.
+        if collection and not (f"{stream.collection}/").startswith(below):
+            continue
+        kept = stream.annotations()
+        if all(text in {None, cell(kept.get(key))} for key, text in annotations.items()):
+            found.append(stream)
+    return sorted(found, key=lambda one: (one.collection or "", one.name or "", str(one.uuid)))
+
+
+def _row(stream: Stream) -> dict[str, Any]:
+    return {
+        "name": stream.name,
+        "unit": stream.unit,
+        "collection": stream.collection,
+        "uuid": str(stream.uuid),
+        "tags": stream.tags(),
+        "annotations": stream.annotations(),
+    }
+
+
+def _time(point: RawPoint | None) -> str | None:
+    return None if point is None else instants.as_text(point.time)
