@@ -57,7 +57,7 @@ def test_formats_hold_the_same(run: Run, tmp_path: Path, client: pt.Client, form
     if format_ == "parquet":
         found = pq.read_table(file)
     elif format_ == "arrow":
-        found = pa.ipc.open_stream(file).read_all()
+        found = pa.ipc.open_stream(file.read_bytes()).read_all()
     else:
         found = pa.csv.read_csv(file)
     assert found.cast(expected.schema).equals(expected)
@@ -69,7 +69,8 @@ def test_several_streams_come_with_their_names(run: Run, tmp_path: Path):
     assert [row["stream"] for row in found] == ["lab/L1MAG"] * 2 + ["lab/L2MAG"] * 2
     file = tmp_path / "out.parquet"
     run("get", "lab/L1MAG", "lab/L2MAG", "--output", str(file))
-    assert pq.read_table(file)["stream"].value_counts().to_pylist() == [
+    names: Any = pq.read_table(file)["stream"]
+    assert names.value_counts().to_pylist() == [
         {"values": "lab/L1MAG", "counts": 600},
         {"values": "lab/L2MAG", "counts": 600},
     ]
