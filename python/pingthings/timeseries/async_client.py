@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 from uuid import UUID
 
-from pingthings.timeseries import display, pyo3_client
+from pingthings.timeseries import display, plot, pyo3_client
 from pingthings.timeseries.annotations import from_texts, to_texts
 from pingthings.timeseries.arguments import (
     TAG_KEYS,
@@ -1367,6 +1367,62 @@ class AsyncStream:
         """
         return await self.nearest(MAXIMUM_TIME, version, backward=True)
 
+    async def plot(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        version: int | None = None,
+        *,
+        width: int | None = None,
+        gap: int | timedelta | None = None,
+        backend: Literal["matplotlib", "plotly"] = "matplotlib",
+        axes: Any = None,
+    ) -> Any:
+        """Returns a picture of a range, for which no more is fetched than it can show.
+
+        Where points are dense, that is the minimum, mean and maximum of aligned windows no wider
+        than a pixel; where they are few, the points. Where there are none for a time, the line is
+        interrupted. Times are UTC.
+
+        Args:
+            start: First instant; None begins at the first point.
+            end: The instant after the last one; None ends after the last point.
+            version: Version to show; None is the pinned one, or else the latest.
+            width: Of the picture, in pixels; None is 1,000, or that of the axes.
+            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
+                None goes by the points: four times what is usual between them is one.
+            backend: `matplotlib`, or `plotly` for a widget of a notebook that fetches the next
+                level when it is zoomed or moved.
+            axes: Axes of matplotlib to draw into; None makes a figure.
+
+        Returns:
+            A `matplotlib.figure.Figure`, which notebooks show and `savefig` writes, or the axes; or
+            a `plotly.graph_objects.FigureWidget`.
+
+        Raises:
+            BTRDBValueError: There is no such backend, or the width is no number of pixels that a
+                picture can have.
+            InvalidTimeRange: `start` is not before `end`, or is not given and there are no points.
+            MissingExtraError: The package of the backend is not installed.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Examples:
+            >>> figure = await stream.plot(start, end)
+            >>> figure.axes[0].get_ylabel()
+            'volts'
+        """
+        versions = None if version is None else [version]
+        return await plot.draw(
+            AsyncStreamSet([self]),
+            start,
+            end,
+            versions,
+            width=width,
+            gap=gap,
+            backend=backend,
+            axes=axes,
+        )
+
 
 class AsyncStreamSet(Collection[AsyncStream]):
     """Streams in a fixed order, asked together.
@@ -1767,6 +1823,45 @@ class AsyncStreamSet(Collection[AsyncStream]):
         points = await self._core.nearest(self._at(None), time, backward)
         found = [None if point is None else RawPoint(*point) for point in points]
         return dict(zip(self._uuids, found, strict=True))
+
+    async def plot(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        versions: list[int] | None = None,
+        *,
+        width: int | None = None,
+        gap: int | timedelta | None = None,
+        backend: Literal["matplotlib", "plotly"] = "matplotlib",
+        axes: Any = None,
+    ) -> Any:
+        """Returns a picture of all streams, a panel for each unit; see `AsyncStream.plot`.
+
+        Args:
+            start: First instant; None begins at the first point of any stream.
+            end: The instant after the last one; None ends after the last point of any.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            width: Of the picture, in pixels; None is 1,000, or that of the axes.
+            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
+            backend: `matplotlib` or `plotly`.
+            axes: Axes of matplotlib to draw into, for streams of one unit; None makes a figure.
+
+        Returns:
+            What `AsyncStream.plot` returns.
+
+        Raises:
+            BTRDBValueError: The set is empty, or its streams have several units and shall share
+                axes.
+
+        Examples:
+            >>> figure = await streams.plot(start, end)
+            >>> len(figure.axes)
+            1
+        """
+        return await plot.draw(
+            self, start, end, versions, width=width, gap=gap, backend=backend, axes=axes
+        )
 
 
 async def _counts(

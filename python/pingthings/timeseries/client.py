@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from uuid import UUID
 
 from pingthings.timeseries import display
@@ -1110,6 +1110,54 @@ class Stream:
         """
         return self._loop.run(self._stream.latest(version))
 
+    def plot(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        version: int | None = None,
+        *,
+        width: int | None = None,
+        gap: int | timedelta | None = None,
+        backend: Literal["matplotlib", "plotly"] = "matplotlib",
+        axes: Any = None,
+    ) -> Any:
+        """Returns a picture of a range, for which no more is fetched than it can show.
+
+        Where points are dense, that is the minimum, mean and maximum of aligned windows no wider
+        than a pixel; where they are few, the points. Where there are none for a time, the line is
+        interrupted. Times are UTC.
+
+        Args:
+            start: First instant; None begins at the first point.
+            end: The instant after the last one; None ends after the last point.
+            version: Version to show; None is the pinned one, or else the latest.
+            width: Of the picture, in pixels; None is 1,000, or that of the axes.
+            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
+                None goes by the points: four times what is usual between them is one.
+            backend: `matplotlib`, or `plotly` for a widget of a notebook that fetches the next
+                level when it is zoomed or moved.
+            axes: Axes of matplotlib to draw into; None makes a figure.
+
+        Returns:
+            A `matplotlib.figure.Figure`, which notebooks show and `savefig` writes, or the axes; or
+            a `plotly.graph_objects.FigureWidget`.
+
+        Raises:
+            BTRDBValueError: There is no such backend, or the width is no number of pixels that a
+                picture can have.
+            InvalidTimeRange: `start` is not before `end`, or is not given and there are no points.
+            MissingExtraError: The package of the backend is not installed.
+            StreamNotFoundError: The server knows no stream of this uuid.
+
+        Examples:
+            >>> figure = stream.plot(start, end)
+            >>> figure.axes[0].get_ylabel()
+            'volts'
+        """
+        return self._loop.run(
+            self._stream.plot(start, end, version, width=width, gap=gap, backend=backend, axes=axes)
+        )
+
     # </mirrored>
 
 
@@ -1390,5 +1438,46 @@ class StreamSet(Collection[Stream]):
     def latest(self) -> dict[UUID, RawPoint | None]:
         """Returns the last point of each stream, None for an empty one."""
         return self._loop.run(self._streams.latest())
+
+    def plot(
+        self,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        versions: list[int] | None = None,
+        *,
+        width: int | None = None,
+        gap: int | timedelta | None = None,
+        backend: Literal["matplotlib", "plotly"] = "matplotlib",
+        axes: Any = None,
+    ) -> Any:
+        """Returns a picture of all streams, a panel for each unit; see `Stream.plot`.
+
+        Args:
+            start: First instant; None begins at the first point of any stream.
+            end: The instant after the last one; None ends after the last point of any.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            width: Of the picture, in pixels; None is 1,000, or that of the axes.
+            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
+            backend: `matplotlib` or `plotly`.
+            axes: Axes of matplotlib to draw into, for streams of one unit; None makes a figure.
+
+        Returns:
+            What `Stream.plot` returns.
+
+        Raises:
+            BTRDBValueError: The set is empty, or its streams have several units and shall share
+                axes.
+
+        Examples:
+            >>> figure = streams.plot(start, end)
+            >>> len(figure.axes)
+            1
+        """
+        return self._loop.run(
+            self._streams.plot(
+                start, end, versions, width=width, gap=gap, backend=backend, axes=axes
+            )
+        )
 
     # </mirrored>

@@ -1,0 +1,295 @@
+"""Pictures of streams at the resolution of the screen: what is fetched, and what is shown of it.
+
+The two ways to draw are modules of their own. As in `async_client.py`, nothing here may await
+anything but the core (docs/design/twins.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pingthings.timeseries.arguments import as_time, as_width_ns
+from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    BTRDBValueError,
+    InvalidTimeRange,
+)
+from pingthings.timeseries.frames import to_numpy
+
+if TYPE_CHECKING:
+    from pingthings.timeseries.async_client import AsyncStreamSet
+    from pingthings.timeseries.utils.timez import Instant
+
+__all__ = ["Panel", "Plot", "Trace", "draw"]
+
+DEFAULT_WIDTH = 1000
+_FEWEST_PIXELS, _MOST_PIXELS = 16, 100_000
+_POINTS_PER_PIXEL = 2  # up to here raw values are no more than windows would be
+_DOTS_PER_PIXEL = 0.2  # up to here they do not blur
+_DENSE = 4  # points in a window, from which on an empty one is no accident
+_GAP = 4
+_UNITS = (
+    (86_400_000_000_000, "days"),
+    (3_600_000_000_000, "h"),
+    (60_000_000_000, "min"),
+    (1_000_000_000, "s"),
+    (1_000_000, "ms"),
+    (1_000, "µs"),
+    (1, "ns"),
+)
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is drawn of one stream: raw values, or windows."""
+
+    label: str
+    times: NDArray[np.int64]
+    """Of the points, or of the beginnings of the windows: nanoseconds, UTC."""
+    mean: Floats
+    """The values, or the means of the windows."""
+    least: Floats
+    most: Floats
+    width_ns: int
+    """Length of the windows; 0 means raw values."""
+    breaks: NDArray[np.bool_]
+    """For each point or window but the last, whether a gap follows it."""
+    has_dots: bool
+    """Whether points are so few that each gets a dot."""
+
+    @property
+    def alone(self) -> NDArray[np.bool_]:
+        """Points between two gaps, which a line would not show."""
+        before = np.concatenate(([True], self.breaks))[: len(self.times)]
+        after = np.concatenate((self.breaks, [True]))[: len(self.times)]
+        return before & after
+
+    def line(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
+        """Times, means, least and most values of the line to draw, with NaN in the gaps.
+
+        A window is a step from its beginning to its end.
+        """
+        columns = [self.mean, self.least, self.most]
+        times, after = self.times, np.flatnonzero(self.breaks) + 1
+        if self.width_ns:
+            times = np.stack((times, times + self.width_ns), axis=1).ravel()
+            columns = [np.repeat(column, 2) for column in columns]
+            after = after * 2
+        mean, least, most = (np.insert(column, after, np.nan) for column in columns)
+        return np.insert(times, after, times[after - 1]), mean, least, most
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The streams of one unit, which share an axis."""
+
+    unit: str
+    traces: list[Trace]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Everything that is on a picture."""
+
+    title: str
+    start: int
+    end: int
+    panels: list[Panel]
+
+    @property
+    def caption(self) -> str:
+        """What the lines are made of."""
+        widths = {
+            trace.width_ns for panel in self.panels for trace in panel.traces if len(trace.times)
+        }
+        windows = [
+            f"min, mean, max in windows of {_duration(width)}" for width in sorted(widths - {0})
+        ]
+        return "; ".join([*windows, *(["raw values"] if 0 in widths else [])]) or "no points"
+
+
+async def draw(
+    streams: AsyncStreamSet,
+    start: Instant | None,
+    end: Instant | None,
+    versions: list[int] | None,
+    *,
+    width: int | None,
+    gap: int | timedelta | None,
+    backend: str,
+    axes: Any,
+) -> Any:
+    """Returns the picture of some streams; `AsyncStream.plot` says the rest."""
+    if backend not in ("matplotlib", "plotly"):
+        raise BTRDBValueError(f"`backend` is `{backend}`; there are `matplotlib` and `plotly`")
+    if not len(streams):
+        raise BTRDBValueError("the set is empty; there is nothing to plot")
+    if backend == "plotly" and axes is not None:
+        raise BTRDBValueError("`axes` are matplotlib's; leave them out for plotly")
+    # Both import what they draw with when it is asked for; they import this module, too.
+    from pingthings.timeseries import plot_matplotlib, plot_plotly  # noqa: PLC0415
+
+    (plot_plotly if backend == "plotly" else plot_matplotlib).require()
+    pixels = _as_pixels(width, axes)
+    longest = None if gap is None else as_width_ns(gap)
+    unnamed = [stream for stream in streams if stream._tags is None]
+    if unnamed:
+        await type(streams)(unnamed).refresh_metadata()
+    first, last = await _range(streams, start, end)
+    plot = await fetch(streams, first, last, versions, pixels, longest)
+    if backend == "plotly":
+        return plot_plotly.draw(plot, pixels, _again(streams, versions, pixels, longest))
+    return plot_matplotlib.draw(plot, pixels, axes)
+
+
+async def fetch(
+    streams: AsyncStreamSet,
+    start: int,
+    end: int,
+    versions: list[int] | None,
+    pixels: int,
+    gap: int | None,
+) -> Plot:
+    """Returns what a picture of this width shows of a range: one call, or two if points are few."""
+    exponent = max((end - start) // pixels, 1).bit_length() - 1
+    width = 1 << exponent
+    first = max(start - start % width, MINIMUM_TIME)
+    last = min(end + -end % width, MAXIMUM_TIME)
+    tables = await streams.aligned_windows(first, last, exponent, versions, None)
+    few = [
+        place
+        for place, table in enumerate(tables)
+        if table is not None and _total(table) <= _POINTS_PER_PIXEL * pixels
+    ]
+    raw: dict[int, pa.Table | None] = {}
+    if few:
+        some = type(streams)([streams._streams[place] for place in few])
+        at = None if versions is None else [versions[place] for place in few]
+        raw = dict(zip(few, await some.raw_values(start, end, at), strict=True))
+    by_unit: dict[str, list[Trace]] = {}
+    for place, (stream, label) in enumerate(zip(streams, _labels(streams), strict=True)):
+        table = raw.get(place, tables[place])
+        trace = _trace(label, table, 0 if place in raw else width, pixels, gap)
+        by_unit.setdefault(stream.unit or "", []).append(trace)
+    panels = [Panel(unit, traces) for unit, traces in by_unit.items()]
+    return Plot(_title(streams), start, end, panels)
+
+
+def _again(
+    streams: AsyncStreamSet, versions: list[int] | None, pixels: int, gap: int | None
+) -> Any:
+    """Fetches another range without a loop, since whoever turns a wheel awaits nothing."""
+    from pingthings.timeseries.event_loop import ClientEventLoop  # noqa: PLC0415 - only for plotly
+
+    client = streams._streams[0]._client
+    face = type(client)(client._creds, client._core.blocking())
+    blocking = type(streams)([stream._over(face) for stream in streams])
+    loop = ClientEventLoop()
+
+    def again(start: int, end: int) -> Plot:
+        first, last = max(start, MINIMUM_TIME), min(end, MAXIMUM_TIME)
+        return loop.run(fetch(blocking, first, max(last, first + 1), versions, pixels, gap))
+
+    return again
+
+
+async def _range(
+    streams: AsyncStreamSet, start: Instant | None, end: Instant | None
+) -> tuple[int, int]:
+    """The range to show; an end that is not given is that of the data."""
+    first = None if start is None else as_time(start, "start")
+    last = None if end is None else as_time(end, "end")
+    if first is None:
+        points = (await streams.earliest()).values()
+        first = min((point.time for point in points if point), default=None)
+    if last is None:
+        points = (await streams.latest()).values()
+        last = max((point.time + 1 for point in points if point), default=None)
+    if first is None or last is None:
+        raise InvalidTimeRange("there are no points; say with `start` and `end` what to show")
+    if first >= last:
+        raise InvalidTimeRange(f"start {first} is not before end {last}")
+    return first, last
+
+
+def _duration(nanoseconds: int) -> str:
+    unit, name = next(found for found in _UNITS if found[0] <= nanoseconds)
+    return f"{nanoseconds / unit:.3g} {name}"
+
+
+def _as_pixels(width: int | None, axes: Any) -> int:
+    if width is None:
+        width = DEFAULT_WIDTH if axes is None else round(axes.get_window_extent().width)
+    if isinstance(width, bool) or not isinstance(width, int):
+        raise BTRDBTypeError(f"`width` is a number of pixels, not a `{type(width).__name__}`")
+    if not _FEWEST_PIXELS <= width <= _MOST_PIXELS:
+        raise BTRDBValueError(
+            f"`width` is {width} pixels; give {_FEWEST_PIXELS} to {_MOST_PIXELS:,}"
+        )
+    return width
+
+
+def _total(table: pa.Table) -> int:
+    return int(to_numpy(table)["count"].sum())
+
+
+def _trace(label: str, table: pa.Table | None, width: int, pixels: int, gap: int | None) -> Trace:
+    if table is None:
+        none = np.empty(0)
+        times, breaks = np.empty(0, np.int64), np.empty(0, np.bool_)
+        return Trace(label, times, none, none, none, 0, breaks, has_dots=False)
+    columns = to_numpy(table)
+    times = columns["time"].view(np.int64)
+    if width:
+        mean, least, most = columns["mean"], columns["min"], columns["max"]
+        is_dense = bool(np.median(columns["count"]) >= _DENSE)
+    else:
+        mean = least = most = columns["value"]
+        is_dense = False
+    apart = np.diff(times)
+    if gap is not None:
+        breaks = apart > max(gap, width)
+    elif is_dense:
+        breaks = apart > width
+    else:
+        breaks = apart > _GAP * _usual(apart)
+    has_dots = not width and len(times) <= _DOTS_PER_PIXEL * pixels
+    return Trace(label, times, mean, least, most, width, breaks, has_dots)
+
+
+def _usual(apart: NDArray[np.int64]) -> int:
+    """How far apart points usually are: three of four pairs are no farther."""
+    return int(np.sort(apart)[3 * (len(apart) - 1) // 4]) if len(apart) else 0
+
+
+def _labels(streams: AsyncStreamSet) -> list[str]:
+    """Names, or collections and names where names repeat."""
+    names = [stream.name or str(stream.uuid) for stream in streams]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{stream.collection}/{stream.name}" for stream in streams]
+
+
+def _title(streams: AsyncStreamSet) -> str:
+    if len(streams) == 1:
+        return f"{streams[0].collection}/{streams[0].name}"
+    parts = [(stream.collection or "").split("/") for stream in streams]
+    common = "/".join(_common(parts))
+    return f"{common}: {len(streams)} streams" if common else f"{len(streams)} streams"
+
+
+def _common(parts: Sequence[Sequence[str]]) -> list[str]:
+    """What all begin with."""
+    same = takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))
+    return [column[0] for column in same]

@@ -1,0 +1,167 @@
+"""Pictures by matplotlib."""
+
+from __future__ import annotations
+
+from functools import partial
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pingthings.timeseries.exceptions import BTRDBValueError
+from pingthings.timeseries.extras import extra
+from pingthings.timeseries.plot import Panel, Plot, Trace
+from pingthings.timeseries.utils.timez import ns_to_datetime
+
+__all__ = ["COLOURS", "draw", "require"]
+
+COLOURS = (
+    *("#0b6fa4", "#d1495b", "#2a9d5c", "#e08e1b", "#6a4c93"),
+    *("#5c6770", "#00a6a6", "#a4502f", "#c2479d", "#7d8f1a"),
+)
+"""Of the streams of a panel, one after the other."""
+
+_DPI = 100
+_PANEL_HEIGHT, _HEAD_HEIGHT = 2.6, 0.9
+_MOST_LABELS = 10
+_LABELS_PER_ROW = 5
+_SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
+_SHORT_UNITS = ((1_000_000, "ms"), (1_000, "µs"), (1, "ns"))
+_PREFIXED = frozenset({"V", "A", "W", "VA", "var", "Var", "VAR"})
+_STYLE = {
+    "font.size": 9,
+    "text.color": "#1d2733",
+    "axes.edgecolor": "#8a97a6",
+    "axes.labelcolor": "#1d2733",
+    "xtick.color": "#1d2733",
+    "ytick.color": "#1d2733",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6eaef",
+    "axes.axisbelow": True,
+    "figure.dpi": _DPI,
+}
+
+
+def require() -> None:
+    """Raises an error that names the extra, if matplotlib is missing."""
+    extra("matplotlib", "plot")
+
+
+def draw(plot: Plot, pixels: int, axes: Any) -> Any:
+    """Returns a figure, or the axes that were given, with the picture on it."""
+    if axes is not None:
+        if len(plot.panels) > 1:
+            units = ", ".join(f"`{panel.unit}`" for panel in plot.panels)
+            raise BTRDBValueError(
+                f"streams of the units {units} do not share axes; plot them one after the other, "
+                "or leave `axes` out"
+            )
+        _draw_panel(axes, plot.panels[0], plot, is_lowest=True)
+        axes.set_title(plot.title, loc="left", fontsize=10)
+        return axes
+    style = extra("matplotlib.style", "plot")
+    figures = extra("matplotlib.figure", "plot")
+    with style.context(["default", _STYLE]):
+        # Not one of pyplot's figures: those are global, and kept until they are closed.
+        height = _HEAD_HEIGHT + _PANEL_HEIGHT * len(plot.panels)
+        figure = figures.Figure((pixels / _DPI, height), layout="constrained")
+        grid = figure.subplots(len(plot.panels), 1, squeeze=False, sharex=True)
+        figure.suptitle(plot.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        for place, (panel, (axis,)) in enumerate(zip(plot.panels, grid, strict=True), 1):
+            _draw_panel(axis, panel, plot, is_lowest=place == len(plot.panels))
+        figure.supxlabel(plot.caption, x=0.01, ha="left", fontsize=8, color="#5c6770")
+    figure._repr_png_ = partial(_png, figure)  # what notebooks ask for
+    return figure
+
+
+def _png(figure: Any) -> bytes:
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _draw_panel(axes: Any, panel: Panel, plot: Plot, *, is_lowest: bool) -> None:
+    scale = _Scale(plot.start, plot.end)
+    for place, trace in enumerate(panel.traces):
+        _draw_trace(axes, trace, scale, COLOURS[place % len(COLOURS)])
+    axes.margins(y=0.08)
+    axes.set_xlim(scale(plot.start), scale(plot.end))
+    scale.label(axes, is_lowest=is_lowest)
+    _label_values(axes, panel.unit)
+    if len(panel.traces) > 1:
+        _add_legend(axes, len(panel.traces))
+
+
+def _draw_trace(axes: Any, trace: Trace, scale: _Scale, colour: str) -> None:
+    times, mean, least, most = trace.line()
+    x = scale(times)
+    if trace.width_ns:
+        axes.fill_between(x, least, most, color=colour, alpha=0.3, lw=0.6)
+    axes.plot(x, mean, lw=1.1, color=colour, label=trace.label, solid_capstyle="butt")
+    if not trace.width_ns:
+        shown = np.ones(len(trace.times), np.bool_) if trace.has_dots else trace.alone
+        axes.plot(scale(trace.times[shown]), trace.mean[shown], ".", ms=4, color=colour)
+
+
+class _Scale:
+    """Times as matplotlib counts them: days, or parts of a second after the start.
+
+    Days of today as floats are 300 ns apart, which short ranges would show.
+    """
+
+    def __init__(self, start: int, end: int) -> None:
+        self._start = start
+        self._unit, self._name = _DAY, ""
+        if end - start < _SECOND:
+            self._unit, self._name = next(u for u in _SHORT_UNITS if u[0] <= end - start)
+
+    def __call__(self, times: int | NDArray[np.int64]) -> Any:
+        if self._name:
+            return (times - self._start) / self._unit
+        whole, rest = np.divmod(times, self._unit)
+        return whole + rest / self._unit
+
+    def label(self, axes: Any, *, is_lowest: bool) -> None:
+        if self._name:
+            first = f"{ns_to_datetime(self._start):%Y-%m-%d %H:%M:%S}"
+            label = f"{self._name} after {first}.{self._start % _SECOND:09} UTC"
+        else:
+            from datetime import UTC  # noqa: PLC0415 - matplotlib wants a zone and not a name
+
+            dates = extra("matplotlib.dates", "plot")
+            locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
+            axes.xaxis.set_major_locator(locator)
+            axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
+            label = "time (UTC)"
+        if is_lowest:
+            axes.set_xlabel(label)
+
+
+def _label_values(axes: Any, unit: str) -> None:
+    if unit in _PREFIXED:
+        ticker = extra("matplotlib.ticker", "plot")
+        axes.yaxis.set_major_formatter(ticker.EngFormatter(unit=unit))
+        return
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.set_ylabel(unit)
+
+
+def _add_legend(axes: Any, number: int) -> None:
+    lines, labels = axes.get_legend_handles_labels()
+    rest = number - _MOST_LABELS
+    axes.legend(
+        lines[:_MOST_LABELS],
+        labels[:_MOST_LABELS],
+        title=f"and {rest} more" if rest > 0 else None,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+        ncols=_LABELS_PER_ROW,
+        frameon=False,
+        fontsize=8,
+        title_fontsize=8,
+    )

@@ -1,0 +1,128 @@
+"""Pictures by plotly, which fetch the next level when one zooms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pingthings.timeseries.extras import extra
+from pingthings.timeseries.plot import Plot, Trace
+from pingthings.timeseries.plot_matplotlib import COLOURS
+from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
+
+__all__ = ["draw", "require"]
+
+_PANEL_HEIGHT, _HEAD_HEIGHT = 240, 110
+
+
+def require() -> None:
+    """Raises an error that names the extra, if plotly or what its widgets need is missing."""
+    extra("plotly.graph_objects", "plotly")
+    extra("anywidget", "plotly")
+
+
+def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
+    """Returns a widget that calls `again` with every range that it comes to show."""
+    objects = extra("plotly.graph_objects", "plotly")
+    make_subplots = extra("plotly.subplots", "plotly").make_subplots
+    rows = len(plot.panels)
+    figure = objects.FigureWidget(make_subplots(rows, 1, shared_xaxes=True, vertical_spacing=0.06))
+    for row, panel in enumerate(plot.panels, 1):
+        for place, trace in enumerate(panel.traces):
+            band, line = _styles(trace, COLOURS[place % len(COLOURS)])
+            figure.add_trace(objects.Scatter(**band), row, 1)
+            figure.add_trace(objects.Scatter(**line), row, 1)
+        figure.update_yaxes(title_text=panel.unit, row=row, col=1)
+    figure.update_xaxes(range=[_instant(plot.start), _instant(plot.end)])
+    figure.update_xaxes(title_text="time (UTC)", row=rows, col=1)
+    figure.update_layout(
+        title={"text": plot.title, "subtitle": {"text": plot.caption}},
+        width=pixels,
+        height=_HEAD_HEIGHT + _PANEL_HEIGHT * rows,
+        template="plotly_white",
+        hovermode="x",
+    )
+    figure.layout.on_change(_Zoom(figure, plot, again), *_axes(rows))
+    return figure
+
+
+class _Zoom:
+    """Brings the lines of a widget to the level of the range that is shown."""
+
+    def __init__(self, figure: Any, plot: Plot, again: Callable[[int, int], Plot]) -> None:
+        self._figure = figure
+        self._again = again
+        self._shown = (plot.start, plot.end)
+
+    def __call__(self, _layout: object, *ranges: Any) -> None:
+        asked = [(_nanoseconds(first), _nanoseconds(last)) for first, last in ranges]
+        # All axes of time go together, and each of them may report it. Plotly keeps microseconds.
+        news = [both for both in asked if _in_us(both) != _in_us(self._shown)]
+        if not news or news[0][0] >= news[0][1]:
+            return
+        self._shown = news[0]
+        plot = self._again(*self._shown)
+        traces = [trace for panel in plot.panels for trace in panel.traces]
+        with self._figure.batch_update():
+            for place, trace in enumerate(traces):
+                band, line = _points(trace)
+                self._figure.data[2 * place].update(band)
+                self._figure.data[2 * place + 1].update(line)
+            self._figure.layout.title.subtitle.text = plot.caption
+            for axis in _axes(len(plot.panels)):
+                self._figure.layout[axis.partition(".")[0]].range = [
+                    _instant(time) for time in self._shown
+                ]
+
+
+def _axes(rows: int) -> list[str]:
+    return [f"xaxis{row if row > 1 else ''}.range" for row in range(1, rows + 1)]
+
+
+def _styles(trace: Trace, colour: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two traces of a stream as plotly draws them: its band and its line."""
+    band, line = _points(trace)
+    band |= {"fill": "toself", "fillcolor": colour, "opacity": 0.3, "mode": "none"}
+    band |= {"hoverinfo": "skip", "showlegend": False, "legendgroup": trace.label}
+    line |= {"line": {"color": colour, "width": 1.2}, "marker": {"size": 4}, "name": trace.label}
+    return band, line | {"legendgroup": trace.label, "connectgaps": False}
+
+
+def _points(trace: Trace) -> tuple[dict[str, Any], dict[str, Any]]:
+    times, mean, least, most = trace.line()
+    mode = "lines+markers" if trace.has_dots or trace.alone.any() else "lines"
+    line = {"x": times.view("datetime64[ns]"), "y": mean, "mode": mode}
+    if not trace.width_ns:
+        return {"x": [], "y": []}, line
+    # A closed outline for each stretch without gaps; a null stands between two of them.
+    ends = np.flatnonzero(np.isnan(mean))
+    x: list[Any] = []
+    y: list[Any] = []
+    stretches = zip(
+        *(np.split(column, ends) for column in (times.view("datetime64[ns]"), least, most)),
+        strict=True,
+    )
+    for instants, low, high in stretches:
+        held = ~np.isnan(low)
+        around = np.concatenate((instants[held], instants[held][::-1]))
+        x += [*around, None]
+        y += [*high[held], *low[held][::-1], None]
+    return {"x": x, "y": y}, line
+
+
+def _instant(time: int) -> np.datetime64:
+    return np.datetime64(time, "ns")
+
+
+def _in_us(limits: tuple[int, int]) -> tuple[int, int]:
+    return limits[0] // 1_000, limits[1] // 1_000
+
+
+def _nanoseconds(value: Instant) -> int:
+    """A limit of an axis: a time, or text whose digits below a nanosecond mean nothing."""
+    if not isinstance(value, str):
+        return to_nanoseconds(value)
+    whole, _, fraction = value.partition(".")
+    return to_nanoseconds(f"{whole}.{fraction[:9]}" if fraction else whole)

@@ -1,0 +1,316 @@
+"""Pictures: compared with those of `tests/pictures`, which `UPDATE=windows` and so on writes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import pingthings.timeseries as pt
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from numpy.typing import NDArray
+from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    BTRDBValueError,
+    InvalidTimeRange,
+    MissingExtraError,
+    StreamNotFoundError,
+    VersionNotAvailable,
+)
+from plotly.graph_objects import FigureWidget
+
+PICTURES = Path(__file__).parents[1] / "pictures"
+SECOND = 1_000_000_000
+T = pt.utils.to_nanoseconds("2024-03-01T10:00:00Z")
+RATE = 30
+MINUTES = 20
+FRAMES = MINUTES * 60 * RATE
+TIMES = T + np.arange(FRAMES) * SECOND // RATE
+
+# A letter's edge may fall on another pixel with another build; a line may not be elsewhere.
+MOST_DIFFERENT = 0.01
+A_DIFFERENCE = 0.25
+
+
+def wave(level: float, amplitude: float) -> NDArray[np.float64]:
+    """Something that swings and is rough, the same everywhere."""
+    row = np.arange(FRAMES)
+    rough = (row * 7_919 % 1_009) / 1_009 - 0.5
+    values: NDArray[np.float64] = level + amplitude * (np.sin(row / 4_000) + rough / 4)
+    return values
+
+
+async def make(
+    client: pt.AsyncClient, collection: str, name: str, unit: str, times: Any, values: Any
+) -> pt.AsyncStream:
+    stream = await client.create(uuid4(), collection, {"name": name, "unit": unit})
+    await stream.insert((np.asarray(times, np.int64), np.asarray(values, np.float64)))
+    return stream
+
+
+@pytest.fixture
+async def voltage(client: pt.AsyncClient, collection: str) -> pt.AsyncStream:
+    """Twenty minutes at 30 Hz, of which two are missing, with one spike."""
+    values = wave(230, 5)
+    values[25_000] = 250
+    there = np.ones(FRAMES, np.bool_)
+    there[15_000:18_600] = False
+    return await make(client, collection, "L1MAG", "V", TIMES[there], values[there])
+
+
+@pytest.fixture
+async def several(
+    client: pt.AsyncClient, collection: str, voltage: pt.AsyncStream
+) -> pt.AsyncStreamSet:
+    """Two units; a stream with few points, and one with none."""
+    half = TIMES[::2]
+    streams = [
+        voltage,
+        await make(client, collection, "L2MAG", "V", half, wave(222, 5)[::2]),
+        await make(client, collection, "FREQ", "Hz", TIMES, wave(60, 0.01)),
+        await make(client, collection, "TAP", "Hz", TIMES[::1_200], 60 + np.arange(30) / 1_000),
+        await make(client, collection, "NONE", "V", [], []),
+    ]
+    return await client.streamset_from_uuids([stream.uuid for stream in streams])
+
+
+def pixels(file: Any) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = imread(file)[..., :3]
+    return found
+
+
+def difference(figure: Figure, name: str, collection: str) -> float:
+    """The part of the pixels in which the figure is not the picture of this name."""
+    for text in figure.texts:
+        if collection in text.get_text():
+            text.set_text(text.get_text().replace(collection, "tests"))
+    drawn = BytesIO()
+    figure.savefig(drawn)
+    if os.environ.get("UPDATE") == name:
+        (PICTURES / f"{name}.png").write_bytes(drawn.getvalue())
+    drawn.seek(0)
+    ours, theirs = pixels(drawn), pixels(PICTURES / f"{name}.png")
+    assert ours.shape == theirs.shape
+    return float((np.abs(ours - theirs).max(axis=2) > A_DIFFERENCE).mean())
+
+
+async def test_windows_of_a_stream(voltage: pt.AsyncStream, collection: str):
+    assert difference(await voltage.plot(width=500), "windows", collection) < MOST_DIFFERENT
+
+
+async def test_points_of_a_stream(voltage: pt.AsyncStream, collection: str):
+    # The gap begins in the middle, and one point stands alone in it.
+    edge = T + 15_000 * SECOND // RATE
+    await voltage.insert([(edge + SECOND, 233.0)])
+    figure = await voltage.plot(edge - 2 * SECOND, edge + 2 * SECOND, width=500)
+    assert difference(figure, "points", collection) < MOST_DIFFERENT
+
+
+async def test_less_than_a_second(voltage: pt.AsyncStream, collection: str):
+    start = T + 123_456_789
+    assert (
+        difference(await voltage.plot(start, start + SECOND // 2, width=500), "short", collection)
+        < MOST_DIFFERENT
+    )
+
+
+async def test_a_panel_for_each_unit(several: pt.AsyncStreamSet, collection: str):
+    figure = await several.plot(width=500)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["", "Hz"]
+    assert difference(figure, "set", collection) < MOST_DIFFERENT
+
+
+async def test_a_picture_that_differs_is_noticed(voltage: pt.AsyncStream, collection: str):
+    figure = await voltage.plot(gap=timedelta(minutes=3), width=500)
+    # Two minutes of twenty are drawn as a line in place of a gap.
+    assert difference(figure, "windows", collection) > MOST_DIFFERENT / 10
+    figure = await voltage.plot(T + 60 * SECOND, width=500)
+    assert difference(figure, "windows", collection) > MOST_DIFFERENT
+
+
+async def test_no_more_is_fetched_than_is_shown(voltage: pt.AsyncStream):
+    figure = await voltage.plot(width=500)
+    (line,) = figure.axes[0].lines
+    # Each window is a step of two points.
+    assert 500 <= len(line.get_xdata()) / 2 <= 1_001
+    assert "windows of 2.15 s" in figure.texts[-1].get_text()
+
+
+async def test_a_figure_is_shown_by_notebooks_and_is_nobody_elses(voltage: pt.AsyncStream):
+    figure = await voltage.plot()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert figure.get_size_inches()[0] * figure.dpi == 1_000
+    assert (
+        "matplotlib.pyplot" not in sys.modules or not sys.modules["matplotlib.pyplot"].get_fignums()
+    )
+
+
+def gaps(figure: Figure) -> int:
+    return int(np.isnan(np.asarray(figure.axes[0].lines[0].get_ydata(), np.float64)).sum())
+
+
+async def test_gaps(client: pt.AsyncClient, collection: str, voltage: pt.AsyncStream):
+    assert gaps(await voltage.plot()) == 1
+    assert gaps(await voltage.plot(gap=timedelta(minutes=3))) == 0
+    times = T + np.array([0, 1, 2, 3, 4, 5, 9, 10, 11, 100, 101, 102]) * SECOND
+    few = await make(client, collection, "few", "V", times, np.arange(12))
+    assert gaps(await few.plot()) == 1
+    assert gaps(await few.plot(gap=3 * SECOND)) == 2
+    # What arrives irregularly is not full of gaps.
+    irregular = np.cumsum(np.arange(20_000) * 7_919 % 1_009 + 1) * 1_000_000
+    stream = await make(client, collection, "irregular", "V", T + irregular, irregular)
+    assert gaps(await stream.plot()) == 0
+    assert gaps(await stream.plot(T, T + 200 * SECOND)) == 0
+
+
+async def test_versions(client: pt.AsyncClient, collection: str):
+    stream = await make(client, collection, "a", "V", [T, T + 1], [1, 2])
+    await stream.flush()
+    old = await stream.get_latest_version()
+    await stream.insert([(T + 2, 9.0)])
+
+    async def most(**named: Any) -> float:
+        figure = await stream.plot(T, T + 10, **named)
+        return float(max(figure.axes[0].lines[0].get_ydata()))
+
+    assert await most() == 9.0
+    assert await most(version=old) == 2.0
+    streams = await client.streamset_from_uuids([stream.uuid])
+    figure = await streams.plot(T, T + 10, [old])
+    assert len(figure.axes[0].lines[0].get_ydata()) == 2
+    with pytest.raises(VersionNotAvailable):
+        await stream.plot(T, T + 10, version=old + 100)
+
+
+async def test_axes_of_the_user(several: pt.AsyncStreamSet):
+    axes = Figure((4, 3)).subplots()
+    assert await several.filter(unit="V").plot(axes=axes) is axes
+    assert len(axes.lines) == 3 + 1  # of the stream without points the dots, too
+    with pytest.raises(BTRDBValueError, match="`V`, `Hz` do not share"):
+        await several.plot(axes=axes)
+
+
+async def test_the_ends_of_time(client: pt.AsyncClient, collection: str):
+    times = [MINIMUM_TIME, 0, MAXIMUM_TIME - 1]
+    stream = await make(client, collection, "a", "", times, [1, 2, 3])
+    for _ in range(2):
+        figure = await stream.plot(width=100)
+        assert figure.axes[0].get_xlim()[0] == MINIMUM_TIME / 86_400 / SECOND
+        # Many points, so that windows are drawn.
+        await stream.insert((T + np.arange(1_000), np.arange(1_000.0)))
+    figure = await stream.plot(T, T + 1)
+    assert figure.axes[0].get_xlabel() == "ns after 2024-03-01 10:00:00.000000000 UTC"
+
+
+async def test_many_streams_share_a_legend(client: pt.AsyncClient, collection: str):
+    for number in range(12):
+        await make(client, f"{collection}/{number % 2}", f"s{number // 2}", "V", [T], [number])
+    streams = await client.streams_in_collection(collection)
+    (axes,) = (await streams.plot()).axes
+    legend = axes.get_legend()
+    assert legend.get_title().get_text() == "and 2 more"
+    # Names repeat, so collections are told.
+    assert {text.get_text()[:-1] for text in legend.get_texts()} <= {
+        f"{collection}/0/s",
+        f"{collection}/1/s",
+    }
+
+
+async def test_metadata_that_are_unknown_are_fetched(
+    client: pt.AsyncClient, voltage: pt.AsyncStream
+):
+    figure = await client.stream_from_uuid(voltage.uuid).plot()
+    assert figure.texts[0].get_text().endswith("/L1MAG")
+
+
+async def test_what_cannot_be_plotted(
+    client: pt.AsyncClient, stream: pt.AsyncStream, unknown: pt.AsyncStream
+):
+    with pytest.raises(InvalidTimeRange, match="no points"):
+        await stream.plot()
+    with pytest.raises(InvalidTimeRange, match="not before"):
+        await stream.plot(5, 5)
+    with pytest.raises(StreamNotFoundError):
+        await unknown.plot(0, 1)
+    with pytest.raises(BTRDBValueError, match="empty"):
+        await (await client.streamset_from_uuids([])).plot()
+    with pytest.raises(BTRDBValueError, match="`bokeh`"):
+        await stream.plot(0, 1, backend="bokeh")  # type: ignore[arg-type]
+    with pytest.raises(BTRDBValueError, match="matplotlib's"):
+        await stream.plot(0, 1, backend="plotly", axes=object())
+    for width in (0, -5, 10**6):
+        with pytest.raises(BTRDBValueError, match="pixels"):
+            await stream.plot(0, 1, width=width)
+    with pytest.raises(BTRDBTypeError, match="pixels"):
+        await stream.plot(0, 1, width=5.5)  # type: ignore[arg-type]
+    assert "no points" in [text.get_text() for text in (await stream.plot(0, 1)).texts]
+
+
+@pytest.mark.parametrize(
+    ("module", "backend", "name"),
+    [
+        ("matplotlib", "matplotlib", "plot"),
+        ("plotly.graph_objects", "plotly", "plotly"),
+        ("anywidget", "plotly", "plotly"),
+    ],
+)
+async def test_a_missing_package_names_its_extra(
+    module: str, backend: Any, name: str, stream: pt.AsyncStream, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=rf'pip install "pingthings\[{name}\]"'):
+        await stream.plot(0, 1, backend=backend)
+
+
+def heights(trace: Any) -> list[float]:
+    return [y for y in trace.y if y is not None and not np.isnan(y)]
+
+
+async def test_zooming_fetches_the_next_level(voltage: pt.AsyncStream, collection: str):
+    widget = await voltage.plot(backend="plotly", width=500)
+    assert isinstance(widget, FigureWidget)
+    assert widget.layout.title.text == f"{collection}/L1MAG"
+    band, line = widget.data
+    # The outlines on both sides of the gap, and a null after each.
+    assert (band.fill, sum(y is None for y in band.y)) == ("toself", 2)
+    assert max(heights(band)) == 250
+    assert max(heights(line)) < 236
+    spike = int(TIMES[25_000])
+    around = [str(np.datetime64(spike + away * SECOND, "ns")) for away in (-2, 2)]
+    widget.layout.xaxis.range = around
+    assert widget.layout.title.subtitle.text == "raw values"
+    assert len(band.y) == 0
+    assert max(heights(line)) == 250
+    assert [int(x) for x in np.array(line.x).astype(np.int64)] == [
+        int(time)
+        for time in TIMES
+        if abs(time - spike) <= 2 * SECOND and time != spike + 2 * SECOND
+    ]
+    widget.layout.xaxis.range = ["2024-03-01 10:00", "2024-03-01 10:20:00.00001234"]
+    assert "windows of 2.15 s" in widget.layout.title.subtitle.text
+    assert max(heights(band)) == 250
+    # To a place where nothing is.
+    widget.layout.xaxis.range = ["1990-01-01", "1990-02-01"]
+    assert (len(band.y), heights(line)) == (0, [])
+    assert widget.layout.title.subtitle.text == "no points"
+
+
+async def test_the_panels_of_a_widget_zoom_together(several: pt.AsyncStreamSet):
+    widget = await several.plot(backend="plotly", width=500)
+    assert len(widget.data) == 10
+    assert [trace.name for trace in widget.data[1::2]] == ["L1MAG", "L2MAG", "NONE", "FREQ", "TAP"]
+    first, last = "2024-03-01T10:01:00", "2024-03-01T10:01:05"
+    widget.layout.xaxis2.range = [first, last]
+    assert [str(x) for x in widget.layout.xaxis.range] == [
+        "2024-03-01 10:01:00",
+        "2024-03-01 10:01:05",
+    ]
+    assert [len(trace.y) for trace in widget.data[1::2]] == [150, 75, 0, 150, 0]
