@@ -18,6 +18,13 @@ def html(shown: Any) -> str:
 
 async def test_client(client: pt.AsyncClient, endpoint: str):
     assert repr(client) == f"<{kind(client)}Client {endpoint} connected>"
+    shown = html(client)
+    assert f"<caption>{kind(client)}Client</caption>" in shown
+    assert f"<th>endpoint</th><td>{endpoint}</td>" in shown
+    assert "<th>state</th><td>connected</td>" in shown
+    assert "profile" not in shown
+    await client.close()
+    assert "<th>state</th><td>closed</td>" in html(client)
 
 
 async def test_stream(client: pt.AsyncClient, collection: str):
@@ -48,12 +55,13 @@ async def test_set(client: pt.AsyncClient, collection: str):
 
 
 async def test_html_is_escaped(client: pt.AsyncClient, collection: str):
-    tags = {"name": "<script>alert('&')</script>", "unit": "<b>"}
+    tags = {"name": "<script>alert('&')</script>", "unit": "<b>", "ingress": "<i>"}
     stream = await client.create(uuid4(), collection, tags)
     streams = await client.streamset_from_uuids([stream.uuid])
     for text in (html(stream), html(streams)):
         assert "<script>" not in text
         assert "<b>" not in text
+        assert "<td>ingress=&lt;i&gt;</td>" in text
         assert "&lt;script&gt;" in text
         assert str(stream.uuid) in text
 

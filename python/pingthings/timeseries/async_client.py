@@ -179,8 +179,24 @@ class AsyncClient:
         refuse(type(self).__name__)
 
     def __repr__(self) -> str:
-        state = "closed" if self._core.is_closed else "connected"
-        return f"<{type(self).__name__} {self._core.endpoint} {state}>"
+        return f"<{type(self).__name__} {self._core.endpoint} {self._state}>"
+
+    def _repr_html_(self) -> str:
+        return display.client_html(type(self).__name__, self._facts)
+
+    @property
+    def _state(self) -> str:
+        return "closed" if self._core.is_closed else "connected"
+
+    @property
+    def _facts(self) -> dict[str, object]:
+        """What can be told without asking the server."""
+        return {
+            "endpoint": self._core.endpoint,
+            "profile": self._creds.get("profile"),
+            "state": self._state,
+            "requests at once": self.concurrency_limit,
+        }
 
     async def info(self) -> dict[Any, Any]:
         """Returns who the server is.

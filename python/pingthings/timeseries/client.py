@@ -106,6 +106,9 @@ class Client:
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncClient", type(self).__name__, 1)
 
+    def _repr_html_(self) -> str:
+        return display.client_html(type(self).__name__, self._client._facts)
+
     def _wrap_stream(self, stream: AsyncStream) -> Stream:
         return Stream(self, stream)
 

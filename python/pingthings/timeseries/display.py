@@ -1,15 +1,16 @@
-"""How streams and sets look in a terminal and in a notebook."""
+"""How clients, streams and sets look in a terminal and in a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Protocol
 from uuid import UUID
 
-__all__ = ["stream_text", "streams_html", "streams_text"]
+__all__ = ["client_html", "stream_text", "streams_html", "streams_text"]
 
 _ROWS_SHOWN = 10
+_COLUMNS = ("collection", "name", "unit", "uuid", "tags")
 
 
 class _Described(Protocol):
@@ -23,6 +24,18 @@ class _Described(Protocol):
     def name(self) -> str | None: ...
     @property
     def unit(self) -> str | None: ...
+    @property
+    def _tags(self) -> Mapping[str, str] | None: ...
+
+
+def client_html(title: str, facts: Mapping[str, object]) -> str:
+    """Returns a client as a table for a notebook; every text is escaped."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>"
+        for name, fact in facts.items()
+        if fact is not None
+    )
+    return f"<table><caption>{escape(title)}</caption><tbody>{rows}</tbody></table>"
 
 
 def stream_text(stream: _Described) -> str:
@@ -49,14 +62,22 @@ def streams_text(title: str, streams: Sequence[_Described]) -> str:
 
 def streams_html(streams: Sequence[_Described]) -> str:
     """Returns streams as a table for a notebook; every text is escaped."""
-    head = "".join(f"<th>{title}</th>" for title in ("collection", "name", "unit", "uuid"))
+    head = "".join(f"<th>{title}</th>" for title in _COLUMNS)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _row(stream)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in (*_row(stream), _other_tags(stream)))
+        + "</tr>"
         for stream in streams[:_ROWS_SHOWN]
     )
     rest = len(streams) - _ROWS_SHOWN
     more = f"<p>... and {rest} more</p>" if rest > 0 else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{more}"
+
+
+def _other_tags(stream: _Described) -> str:
+    """The tags that are set and have no column of their own."""
+    others = {key: text for key, text in (stream._tags or {}).items() if key not in _COLUMNS}
+    return ", ".join(f"{key}={text}" for key, text in others.items() if text)
 
 
 def _row(stream: _Described) -> tuple[str, str, str, str]:
