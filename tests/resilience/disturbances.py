@@ -27,14 +27,17 @@ _WEIGHTS = {
 class Disturbances:
     """Chooses at random, and lasts no longer than a fifth of a second at a time."""
 
-    def __init__(self, server: FaultyServer, proxy: Proxy, chance: random.Random) -> None:
+    def __init__(
+        self, server: FaultyServer, proxy: Proxy, chance: random.Random, *, may_kill: bool = True
+    ) -> None:
+        self._weights = _WEIGHTS | ({} if may_kill else {"kill": 0})
         self._server = server
         self._proxy = proxy
         self._chance = chance
 
     async def next(self) -> str:
         """Lets one happen; returns its name when it is over."""
-        (name,) = self._chance.choices(list(_WEIGHTS), list(_WEIGHTS.values()))
+        (name,) = self._chance.choices(list(self._weights), list(self._weights.values()))
         await getattr(self, f"_{name}")()
         return name
 

@@ -34,7 +34,18 @@ Say = Callable[[str], None]
 class FaultRun:
     """One run: prepares, disturbs, judges. `figures` says what happened."""
 
-    def __init__(self, directory: Path, seed: int, say: Say) -> None:
+    def __init__(self, directory: Path, seed: int, say: Say, *, is_steady: bool = False) -> None:
+        """Begins nothing yet.
+
+        Args:
+            directory: Where the server keeps its data.
+            seed: Of all choices.
+            say: Told now and then how far it is.
+            is_steady: Whether it goes on evenly, without kills and large inserts, so that what the
+                processes take up can be compared over time.
+        """
+        self._is_steady = is_steady
+        self.server_pid = 0
         self._directory = directory
         self._seed = seed
         self._say = say
@@ -53,6 +64,7 @@ class FaultRun:
         """
         began = time.monotonic()
         with FaultyServer(self._directory) as server, Proxy(server.endpoint) as proxy:
+            self.server_pid = server.pid
             async with AsyncExitStack() as stack:
                 connect = pt.AsyncClient.connect
                 judge = await stack.enter_async_context(await connect(endpoint=server.endpoint))
@@ -63,7 +75,7 @@ class FaultRun:
                 known = await prepare(judge, self._chance)
                 asked = await questions(judge, known, self._chance, QUESTIONS)
                 self._writers = [
-                    Writer(merge, client, judge, self._seed * 100 + number, self.figures)
+                    self._writer(merge, client, judge, number)
                     for number, merge in enumerate(MERGES)
                     for client in (patient, hasty)
                 ]
@@ -81,6 +93,12 @@ class FaultRun:
                 await self._judge_all(server, judge, asked)
         self.figures["seconds"] = round(time.monotonic() - began)
 
+    def _writer(
+        self, merge: str, client: pt.AsyncClient, judge: pt.AsyncClient, number: int
+    ) -> Writer:
+        seed, has_large = self._seed * 100 + number, not self._is_steady
+        return Writer(merge, client, judge, seed, self.figures, has_large=has_large)
+
     def report(self) -> str:
         """The figures as a line of JSON."""
         faults = {"all": self.faults.total(), **dict(sorted(self.faults.items()))}
@@ -89,7 +107,8 @@ class FaultRun:
     async def _disturb(
         self, server: FaultyServer, proxy: Proxy, is_over: Callable[[int], bool]
     ) -> None:
-        disturbances = Disturbances(server, proxy, self._chance)
+        may_kill = not self._is_steady
+        disturbances = Disturbances(server, proxy, self._chance, may_kill=may_kill)
         said = time.monotonic()
         while not is_over(self.faults.total()):
             name = await disturbances.next()
@@ -123,8 +142,10 @@ class FaultRun:
         self.figures[f"{how}reads"] += 1
         try:
             answer = await bounded(question.ask(client))
-        except BTrDBError:
+        except BTrDBError as error:
             self.figures[f"{how}reads_failed"] += 1
+            if not how:
+                self._say(f"{question.name}: {type(error).__name__}: {error}")
             return
         assert digest(answer) == question.answer, f"{question.name} differs"
         self._done.set()

@@ -38,6 +38,10 @@ class FaultyServer:
             process.kill()
             process.communicate()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self, durability: str = "synced") -> None:
         """Ends it as `kill -9` does, and starts another one in its place."""
         self._process.kill()

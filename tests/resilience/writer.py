@@ -45,6 +45,8 @@ class Writer:
         judge: pt.AsyncClient,
         seed: int,
         figures: Counter[str],
+        *,
+        has_large: bool = True,
     ) -> None:
         """Begins nothing yet.
 
@@ -54,6 +56,7 @@ class Writer:
             judge: Reads what was stored, over connections that only break with the server.
             seed: Of its choices.
             figures: Counts what happens.
+            has_large: Whether some inserts are so large that they take several calls.
         """
         self.merge = merge
         self.must_check = False
@@ -62,6 +65,7 @@ class Writer:
         self._judge = judge
         self._chance = random.Random(seed)  # noqa: S311 - not for cryptography
         self._figures = figures
+        self._has_large = has_large
         self._serial = 0
         self.finished: list[tuple[UUID, Ledger]] = []
 
@@ -117,7 +121,8 @@ class Writer:
     def _points(self, ledger: Ledger) -> Points:
         """New times, and now and then values that contradict what is there already."""
         chance = self._chance
-        count = 60_000 if chance.random() < 0.01 else chance.randrange(1, 400)
+        is_large = self._has_large and chance.random() < 0.01
+        count = 60_000 if is_large else chance.randrange(1, 400)
         start = self._serial * _SPACE
         self._serial += 1
         times = {start + k * 7 for k in range(count)}
