@@ -140,12 +140,14 @@ class FaultRun:
 
     async def _compare(self, client: pt.AsyncClient, question: Question, how: str) -> None:
         self.figures[f"{how}reads"] += 1
+        began = time.monotonic()
         try:
             answer = await bounded(question.ask(client))
         except BTrDBError as error:
             self.figures[f"{how}reads_failed"] += 1
             if not how:
-                self._say(f"{question.name}: {type(error).__name__}: {error}")
+                tried_s = time.monotonic() - began
+                self._say(f"{question.name} failed after {tried_s:.1f} s: {error!r}")
             return
         assert digest(answer) == question.answer, f"{question.name} differs"
         self._done.set()
