@@ -17,7 +17,7 @@ import pingthings.timeseries as pt
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pingthings.timeseries import frames
 from pingthings.timeseries.constants import (
@@ -273,6 +273,7 @@ def joined_by_hand(
     ]
 
 
+@settings(deadline=None)
 @given(st.lists(series, min_size=1, max_size=4), st.sampled_from(["outer", "inner"]))
 def test_join_pairs_what_has_the_same_time(
     many: list[list[tuple[int, float]]], how: Literal["outer", "inner"]
@@ -281,6 +282,7 @@ def test_join_pairs_what_has_the_same_time(
     assert rows(frames.join(tables, how=how)) == joined_by_hand(many, how)
 
 
+@settings(deadline=None)
 @given(series)
 def test_join_does_not_need_times_in_order(points: list[tuple[int, float]]):
     mixed = points[::-1]
@@ -288,6 +290,7 @@ def test_join_does_not_need_times_in_order(points: list[tuple[int, float]]):
     assert rows(frames.join({"a": raw(mixed)})) == by_time
 
 
+@settings(deadline=None)
 @given(rates, instants, st.integers(-(10**6), 10**6))
 def test_a_grid_is_exact(rate: Fraction, origin: int, number: int):
     grid = frames.Grid(rate, origin)
@@ -298,6 +301,7 @@ def test_a_grid_is_exact(rate: Fraction, origin: int, number: int):
         assert list(grid.nearest(np.array([time]))) == [number]
 
 
+@settings(deadline=None)
 @given(rates, instants)
 def test_the_nearest_instant_is_nearest(rate: Fraction, time: int):
     grid = frames.Grid(rate)

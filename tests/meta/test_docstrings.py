@@ -16,11 +16,12 @@ from types import CodeType
 from typing import Any
 from uuid import uuid4
 
+import pingthings.dask
 import pingthings.timeseries as pt
 import pytest
 import pytest_asyncio
 from pingthings.server import Server
-from pingthings.timeseries import constants, credentials, exceptions, frames, points
+from pingthings.timeseries import constants, credentials, exceptions, frames, partitions, points
 from pingthings.timeseries.utils import timez
 
 START = 1_500_000_000_000_000_000
@@ -29,7 +30,7 @@ PARSER = doctest.DocTestParser()
 SYNC = (pt.Client, pt.Stream, pt.StreamSet)
 ASYNC = (pt.AsyncClient, pt.AsyncStream, pt.AsyncStreamSet)
 MODULES = (constants, credentials, exceptions, points, timez)
-RESULTS = (frames,)  # these need a stream to make something of
+RESULTS = (frames, partitions, pingthings.dask)  # these need a stream to make something of
 
 
 def examples(owner: Any) -> list[tuple[str, list[doctest.Example]]]:
@@ -65,6 +66,8 @@ def names(server: Server) -> dict[str, Any]:
         **vars(exceptions),
         "PW": constants.PW,
         **{name: getattr(frames, name) for name in frames.__all__},
+        "plan": partitions.plan,
+        "read": pingthings.dask.read,
         "Fraction": Fraction,
         "datetime": datetime,
         "UTC": UTC,

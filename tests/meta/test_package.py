@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # The public names. Adding one here is adding it to the contract.
 EXPORTS = {
     "pingthings": {"AsyncClient", "Client", "__version__", "connect", "timeseries", "utils"},
+    "pingthings.dask": {"read"},
+    "pingthings.ray": {"read"},
     "pingthings.server": {"Fault", "Server"},
     "pingthings.timeseries": {
         *("AsyncClient", "AsyncStream", "AsyncStreamSet", "Client", "Stream", "StreamSet"),
@@ -31,6 +33,7 @@ EXPORTS = {
     "pingthings.timeseries.frames": {
         *("Grid", "join", "split", "to_numpy", "to_pandas", "to_polars"),
     },
+    "pingthings.timeseries.partitions": {"Partition", "nothing", "plan", "schema"},
     "pingthings.timeseries.pyo3_client": {
         *("ChangeIterator", "Client", "Server", "StreamInfo", "TableIterator", "__version__"),
         *("compact", "connect", "log_to_stderr", "status_codes"),
