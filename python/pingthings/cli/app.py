@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 import pingthings
-from pingthings.cli import collections, compact, get, info, key, serve, sql, streams
+from pingthings.cli import collections, compact, get, info, key, put, serve, sql, streams
 from pingthings.timeseries.exceptions import BTrDBError
 
 __all__ = ["app"]
@@ -146,6 +146,7 @@ for name, command, examples in (
     ("streams", streams.streams, streams.EXAMPLES),
     ("sql", sql.sql, sql.EXAMPLES),
     ("get", get.get, get.EXAMPLES),
+    ("put", put.put, put.EXAMPLES),
     ("serve", serve.serve, serve.EXAMPLES),
     ("compact", compact.compact, compact.EXAMPLES),
 ):
