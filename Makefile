@@ -58,7 +58,7 @@ test-rust: setup
 test-python: build
 	$(BIN)/pytest -q -m "not long"
 
-test-long: build ## The same with more cases, and what takes minutes
+test-long: build ## The same with more cases, 10,000 faults, and an hour of soak; takes hours
 	PROPTEST_CASES=2000 STORAGE_LONG=1 $(CARGO) test --workspace --locked --release
 	$(BIN)/pytest -q
 	$(MAKE) fuzz FUZZ_SECONDS=1500 FUZZ_FEATURES="--features server" FUZZ_TARGETS="$(FUZZ_TARGETS) arrow sql"

@@ -111,7 +111,8 @@ async def test_cancelling_ends_every_asynchronous_call(
 async def cancel_at_random(proxy: Proxy, client: pt.AsyncClient, uuid: UUID, count: int) -> None:
     """Cancels so many calls at every stage, some of them without a hope of an answer."""
     chance = random.Random(count)  # noqa: S311 - not for cryptography
-    calls = list(asynchronous_calls().values())
+    # Pictures that are drawn after all leave what the library that draws them keeps.
+    calls = [call for name, call in asynchronous_calls().items() if not name.endswith(".plot")]
     left = count
     while left > 0:
         if chance.random() < 0.5:
