@@ -14,7 +14,7 @@ from pingthings.timeseries.utils.timez import Instant, Number, _fraction
 __all__ = ["Grid"]
 
 _SECOND = 1_000_000_000
-_LARGEST = (1 << 61) - 1
+_LARGEST = (1 << 63) - 1
 
 Integers = NDArray[np.int64]
 
@@ -50,7 +50,8 @@ class Grid:
         period = _SECOND / rate
         # `_steps` periods last exactly `_period` nanoseconds.
         self._period, self._steps = period.numerator, period.denominator
-        if self._period * self._steps > _LARGEST:
+        # The greatest number that a step below comes by.
+        if 2 * self._period * self._steps + max(self._period, self._steps) > _LARGEST:
             raise BTRDBValueError(
                 f"a rate of {rate} Hz is too fine a fraction; give one with smaller numbers"
             )
