@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import urllib.request
+from uuid import uuid4
 
 import pingthings.timeseries as pt
 import pytest
+from pingthings.server import Fault, Server
 from pingthings.timeseries.exceptions import ClientClosedError, ConnectionError  # noqa: A004
 from resilience.proxy import HEADERS, RST_STREAM, Proxy
 
@@ -82,6 +85,36 @@ async def test_a_cut_connection_is_an_error_and_the_next_call_connects_again(
             await task
         proxy.release()
         assert (await client.info())["major_version"] == 5
+
+
+async def test_a_server_drops_what_nobody_waits_for() -> None:
+    def in_flight(server: Server) -> int:
+        with urllib.request.urlopen(
+            f"http://{server.metrics_endpoint}/metrics", timeout=30
+        ) as answer:
+            lines = answer.read().decode().splitlines()
+        return int(next(n.split()[1] for n in lines if n.startswith("pingthings_calls_in_flight ")))
+
+    fault = Fault.hang(calls=["ArrowRawValues", "ArrowInsert", "SQLQuery"])
+    with Server(metrics="127.0.0.1:0") as server:
+        async with await pt.AsyncClient.connect(endpoint=server.endpoint) as client:
+            one = await client.create(uuid4(), f"cancel/{uuid4()}")
+            server.fault = fault
+            calls = (
+                *(one.raw_values(0, 10) for _ in range(20)),
+                *(one.insert([(1, 1.0)]) for _ in range(20)),
+                *(client.sql_query("select 1") for _ in range(20)),
+            )
+            tasks = [asyncio.create_task(call) for call in calls]
+            async with asyncio.timeout(30):
+                while in_flight(server) < len(tasks):  # noqa: ASYNC110 - of the server
+                    await asyncio.sleep(0.01)
+                for task in tasks:
+                    task.cancel()
+                while in_flight(server):  # noqa: ASYNC110 - of the server
+                    await asyncio.sleep(0.01)
+            server.fault = None
+            assert await one.count() == 0
 
 
 @pytest.mark.xfail(reason="a connection ends after some thousand calls that were cancelled on it")

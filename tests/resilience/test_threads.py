@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pingthings.timeseries as pt
 import psutil
+import pyarrow as pa
 from pingthings.server import Server
 from resilience.proxy import HEADERS, Proxy
 
@@ -50,6 +52,20 @@ async def test_the_sync_client_works_inside_a_running_loop(server: Server) -> No
     assert asyncio.get_running_loop().is_running()
     with pt.connect(endpoint=server.endpoint) as client:
         assert client.info()["major_version"] == 5
+
+
+def test_points_may_come_from_a_generator_that_reads(stream: pt.Stream) -> None:
+    schema = stream.raw_values(0, 1).schema
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for start in range(0, 1000, 100):
+            # A call inside a call, of the same client and in the same thread.
+            table = stream.raw_values(start * 10**9, (start + 100) * 10**9)
+            yield from table.to_batches()
+
+    copy = stream.conn.create(uuid4(), f"threads/{uuid4()}")
+    copy.insert(pa.RecordBatchReader.from_batches(schema, batches()))
+    assert copy.raw_values(0, 10**12) == stream.raw_values(0, 10**12)
 
 
 def test_a_blocking_call_lets_other_threads_run(proxy: Proxy) -> None:
