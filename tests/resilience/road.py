@@ -44,7 +44,8 @@ def why_not() -> str | None:
     if shutil.which("ip") is None:
         return "`ip` is missing (package iproute2)"
     try:
-        with Road():
+        with Road() as road:
+            subprocess.run(road.program("c", "true"), check=True, capture_output=True, text=True)
             return None
     except subprocess.CalledProcessError as error:
         return f"`{' '.join(error.cmd)}` failed: {error.stderr.strip()}"
