@@ -15,10 +15,23 @@ from collections.abc import Generator
 from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
+from rich.markup import escape
 from typer.core import TyperGroup
 
 import pingthings
-from pingthings.cli import collections, compact, get, info, key, put, serve, sql, streams
+from pingthings.cli import (
+    collections,
+    compact,
+    doctor,
+    get,
+    info,
+    key,
+    plot,
+    put,
+    serve,
+    sql,
+    streams,
+)
 from pingthings.timeseries.exceptions import BTrDBError
 
 __all__ = ["app"]
@@ -122,7 +135,7 @@ app = typer.Typer(
 def _flowing(text: str) -> str:
     """The text with its paragraphs in one line each: a terminal breaks them where it ends."""
     paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
 
 
 def _version(asked: bool) -> None:
@@ -146,7 +159,9 @@ for name, command, examples in (
     ("streams", streams.streams, streams.EXAMPLES),
     ("sql", sql.sql, sql.EXAMPLES),
     ("get", get.get, get.EXAMPLES),
+    ("plot", plot.plot, plot.EXAMPLES),
     ("put", put.put, put.EXAMPLES),
+    ("doctor", doctor.doctor, doctor.EXAMPLES),
     ("serve", serve.serve, serve.EXAMPLES),
     ("compact", compact.compact, compact.EXAMPLES),
 ):

@@ -1,0 +1,75 @@
+"""`pingthings doctor`: why it does not connect, or how well it does."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile
+from pingthings.cli.diagnosis import Diagnosis, Finding, Verdict
+from pingthings.cli.output import is_terminal, print_json
+from pingthings.timeseries.exceptions import BTrDBError
+
+__all__ = ["EXAMPLES", "doctor"]
+
+EXAMPLES = """
+Examples:
+  pingthings doctor --endpoint grid.example.com:4411
+  pingthings doctor --json > ticket.json
+  pingthings doctor --stream lab/L1MAG             measure by reading this one
+"""
+
+_STYLES: dict[Verdict, str] = {
+    "ok": "green",
+    "warning": "yellow",
+    "failed": "bold red",
+    "skipped": "dim",
+}
+
+
+def doctor(
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STREAM", help="What to read for MB/s. Default: the largest there is."
+        ),
+    ] = None,
+    json: Json = False,
+    endpoint: Endpoint = None,
+    profile: Profile = None,
+    apikey: ApiKey = None,
+) -> None:
+    """Look at the way to the server, step by step, and say what to do about it.
+
+    Endpoint, addresses, proxies, TCP, TLS, HTTP/2, key, server, clock, round trip, throughput,
+    settings. Later steps are tried as far as earlier ones allow. The exit code is 0 if none failed.
+    """
+    verdicts = Counter[str]()
+    for finding in Diagnosis(endpoint, profile, apikey, stream).run():
+        verdicts[finding.verdict] += 1
+        if json:
+            print_json(dataclasses.asdict(finding))
+        else:
+            _print(finding)
+    if verdicts["failed"]:
+        raise BTrDBError(f"{verdicts['failed']} of {verdicts.total()} steps failed")
+
+
+def _print(finding: Finding) -> None:
+    label = f"{finding.step:<11}"
+    if is_terminal():
+        from rich.console import Console  # noqa: PLC0415 - only people need it
+        from rich.text import Text  # noqa: PLC0415
+
+        console = Console(highlight=False)
+        verdict = (f"{finding.verdict:<8}", _STYLES[finding.verdict])
+        console.print(Text.assemble(verdict, label, finding.why), soft_wrap=True)
+        if finding.advice:
+            console.print(
+                Text.assemble(" " * 19, ("to do: ", "bold"), finding.advice), soft_wrap=True
+            )
+    else:
+        print(f"{finding.verdict}\t{finding.step}\t{finding.why}\t{finding.advice}", flush=True)

@@ -1,0 +1,70 @@
+"""`pingthings plot`: a picture of streams."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pingthings.cli import instants
+from pingthings.cli.connection import ApiKey, Endpoint, Profile, connected, find_stream
+from pingthings.timeseries.client import StreamSet
+from pingthings.timeseries.exceptions import BTrDBError
+
+__all__ = ["EXAMPLES", "plot"]
+
+EXAMPLES = """
+Examples:
+  pingthings plot lab/L1MAG --output l1.png
+  pingthings plot lab/L1MAG lab/L2MAG --start -1h --output both.svg --width 2000
+"""
+
+
+def plot(
+    streams: Annotated[
+        list[str], typer.Argument(metavar="STREAM", help="A uuid, or collection/name.")
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="The picture: .png, .svg, .pdf or what else.")
+    ],
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help=f"First instant: {instants.INSTANT_HELP}. Default: first point."
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="The instant after the last one. Default: last point."),
+    ] = None,
+    width: Annotated[int | None, typer.Option(metavar="PIXELS", help="Default: 1000.")] = None,
+    gap: Annotated[
+        int | None,
+        typer.Option(
+            metavar="LENGTH",
+            parser=instants.length,
+            help="The longest time between points that is no gap. Default: four times what is "
+            "usual.",
+        ),
+    ] = None,
+    endpoint: Endpoint = None,
+    profile: Profile = None,
+    apikey: ApiKey = None,
+) -> None:
+    """Draw streams, a panel for each unit, from no more than the picture can show.
+
+    Needs matplotlib: pip install 'pingthings[plot]'.
+    """
+    now = time.time_ns()
+    first = None if start is None else instants.parse(start, now, "--start")
+    after = None if end is None else instants.parse(end, now, "--end")
+    with connected(endpoint, profile, apikey) as client:
+        found = StreamSet([find_stream(client, text) for text in streams])
+        figure = found.plot(first, after, width=width, gap=gap)
+    try:
+        figure.savefig(output)
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) else str(error)
+        raise BTrDBError(f"cannot write `{output}`: {text}") from error
