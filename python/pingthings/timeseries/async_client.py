@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
 from uuid import UUID
 
+import pyarrow as pa
+
 from pingthings.timeseries import display, plot, pyo3_client
 from pingthings.timeseries.annotations import from_texts, to_texts
 from pingthings.timeseries.arguments import (
@@ -59,6 +61,7 @@ from pingthings.timeseries.exceptions import (
 from pingthings.timeseries.insert_data import InsertData, to_arrow
 from pingthings.timeseries.pickling import refuse
 from pingthings.timeseries.points import RawPoint
+from pingthings.timeseries.progress import Progress, by_points, by_streams
 from pingthings.timeseries.records import SELECT_ALL, as_record, as_record_id, from_row, to_dict
 from pingthings.timeseries.retention import as_keep_ns
 from pingthings.timeseries.retention import to_dict as to_retention
@@ -66,8 +69,6 @@ from pingthings.timeseries.settings import CONNECT_TIMEOUT_S, Settings, warn_of_
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
-    import pyarrow as pa
 
     from pingthings.timeseries.constants import _PW
     from pingthings.timeseries.utils.timez import Instant
@@ -1059,6 +1060,8 @@ class AsyncStream:
         end: Instant,
         version: int | None = None,
         schema: pa.Schema | None = RAW_F64_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> pa.Table:
         """Returns the points of `[start, end)`, ascending by time.
 
@@ -1068,6 +1071,8 @@ class AsyncStream:
             version: Version to read; None is the pinned one, or else the latest.
             schema: Schema of the result, matched by position; None is `RAW_F64_SCHEMA`. The time
                 may also be int64, the value float32.
+            progress: Whom to tell how many points have arrived: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. It costs a count.
 
         Returns:
             A table of the schema; without rows if there is no point.
@@ -1083,6 +1088,11 @@ class AsyncStream:
             >>> table.column_names, table.num_rows
             (['time', 'value'], 10)
         """
+        if progress is not None and progress is not False:
+            total = await self.count(start, end, version)
+            tables = self.raw_values_iter(start, end, version, schema)
+            if found := await by_points(tables, total, progress):
+                return pa.concat_tables(found)
         (table,) = await self._client._core.raw_values(
             [self._at(version)], as_time(start, "start"), as_time(end, "end"), as_schema(schema)
         )
@@ -1708,6 +1718,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         end: Instant,
         versions: list[int] | None = None,
         single_stream_schema: pa.Schema | None = RAW_F64_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> list[pa.Table | None]:
         """Returns the points of `[start, end)` of each stream; see `AsyncStream.raw_values`.
 
@@ -1717,6 +1729,9 @@ class AsyncStreamSet(Collection[AsyncStream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
             single_stream_schema: Schema of each table; None is `RAW_F64_SCHEMA`.
+            progress: Whom to tell how many streams are done: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. The call is then made in
+                parts of `concurrency_limit` streams.
 
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
@@ -1729,7 +1744,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
         schema = as_schema(single_stream_schema)
         if not at:
             return []
-        return _tables(await self._core.raw_values(at, first, last, schema))
+        core = self._core
+        return _tables(
+            await by_streams(
+                at,
+                core.concurrency_limit,
+                progress,
+                lambda some: core.raw_values(some, first, last, schema),
+            )
+        )
 
     async def aligned_windows(  # async only
         self,
@@ -1738,6 +1761,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         point_width: int | _PW,
         versions: list[int] | None = None,
         single_stream_schema: pa.Schema | None = STAT_F32_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> list[pa.Table | None]:
         """Returns windows of 2**point_width ns of each stream; see `AsyncStream.aligned_windows`.
 
@@ -1748,6 +1773,9 @@ class AsyncStreamSet(Collection[AsyncStream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
             single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
+            progress: Whom to tell how many streams are done: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. The call is then made in
+                parts of `concurrency_limit` streams.
 
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
@@ -1757,7 +1785,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
         exponent = as_exponent(point_width)
         if not at:
             return []
-        return _tables(await self._core.aligned_windows(at, first, last, exponent, schema))
+        core = self._core
+        return _tables(
+            await by_streams(
+                at,
+                core.concurrency_limit,
+                progress,
+                lambda some: core.aligned_windows(some, first, last, exponent, schema),
+            )
+        )
 
     async def precise_windows(  # async only
         self,
@@ -1766,6 +1802,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         width: int | timedelta | _PW,
         versions: list[int] | None = None,
         single_stream_schema: pa.Schema | None = STAT_F32_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> list[pa.Table | None]:
         """Returns windows of any length of each stream; see `AsyncStream.precise_windows`.
 
@@ -1776,6 +1814,9 @@ class AsyncStreamSet(Collection[AsyncStream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
             single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
+            progress: Whom to tell how many streams are done: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. The call is then made in
+                parts of `concurrency_limit` streams.
 
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
@@ -1785,7 +1826,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
         width_ns = as_width_ns(width)
         if not at:
             return []
-        return _tables(await self._core.precise_windows(at, first, last, width_ns, schema))
+        core = self._core
+        return _tables(
+            await by_streams(
+                at,
+                core.concurrency_limit,
+                progress,
+                lambda some: core.precise_windows(some, first, last, width_ns, schema),
+            )
+        )
 
     async def _windowed_values(
         self,
@@ -1794,12 +1843,17 @@ class AsyncStreamSet(Collection[AsyncStream]):
         width: int | timedelta | _PW,
         versions: list[int] | None,
         schema: pa.Schema | None,
+        progress: Progress | None,
     ) -> list[pa.Table | None]:
         first, last = as_time(start, "start"), as_time(end, "end")
         exponent = aligned_exponent(first, last, width)
         if exponent is None:
-            return await self.precise_windows(first, last, width, versions, schema)
-        return await self.aligned_windows(first, last, exponent, versions, schema)
+            return await self.precise_windows(
+                first, last, width, versions, schema, progress=progress
+            )
+        return await self.aligned_windows(
+            first, last, exponent, versions, schema, progress=progress
+        )
 
     async def count(
         self,

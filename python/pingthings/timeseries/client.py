@@ -26,6 +26,7 @@ from pingthings.timeseries.exceptions import BTRDBTypeError
 from pingthings.timeseries.insert_data import InsertData
 from pingthings.timeseries.pickling import reconnect
 from pingthings.timeseries.points import RawPoint
+from pingthings.timeseries.progress import Progress
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -928,6 +929,8 @@ class Stream:
         end: Instant,
         version: int | None = None,
         schema: pa.Schema | None = RAW_F64_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> pa.Table:
         """Returns the points of `[start, end)`, ascending by time.
 
@@ -937,6 +940,8 @@ class Stream:
             version: Version to read; None is the pinned one, or else the latest.
             schema: Schema of the result, matched by position; None is `RAW_F64_SCHEMA`. The time
                 may also be int64, the value float32.
+            progress: Whom to tell how many points have arrived: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. It costs a count.
 
         Returns:
             A table of the schema; without rows if there is no point.
@@ -952,7 +957,9 @@ class Stream:
             >>> table.column_names, table.num_rows
             (['time', 'value'], 10)
         """
-        return self._loop.run(self._stream.raw_values(start, end, version, schema))
+        return self._loop.run(
+            self._stream.raw_values(start, end, version, schema, progress=progress)
+        )
 
     def raw_values_iter(
         self,
@@ -1242,6 +1249,8 @@ class StreamSet(Collection[Stream]):
         width: int | timedelta | _PW,
         versions: list[int] | None = None,
         single_stream_schema: pa.Schema | None = STAT_F32_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> list[pa.Table | None]:
         """Returns statistics of each stream in windows; see `Stream.windowed_values`.
 
@@ -1252,6 +1261,9 @@ class StreamSet(Collection[Stream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
             single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
+            progress: Whom to tell how many streams are done: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. The call is then made in
+                parts of `concurrency_limit` streams.
 
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
@@ -1260,7 +1272,9 @@ class StreamSet(Collection[Stream]):
             >>> [table.num_rows for table in streams.windowed_values(start, end, PW[28])]
             [4, 4]
         """
-        call = self._streams._windowed_values(start, end, width, versions, single_stream_schema)
+        call = self._streams._windowed_values(
+            start, end, width, versions, single_stream_schema, progress
+        )
         return self._loop.run(call)
 
     # <mirrored from AsyncStreamSet as _streams>
@@ -1395,6 +1409,8 @@ class StreamSet(Collection[Stream]):
         end: Instant,
         versions: list[int] | None = None,
         single_stream_schema: pa.Schema | None = RAW_F64_SCHEMA,
+        *,
+        progress: Progress | None = None,
     ) -> list[pa.Table | None]:
         """Returns the points of `[start, end)` of each stream; see `Stream.raw_values`.
 
@@ -1404,6 +1420,9 @@ class StreamSet(Collection[Stream]):
             versions: A version for each stream, in their order; None is the pinned ones, or else
                 the latest.
             single_stream_schema: Schema of each table; None is `RAW_F64_SCHEMA`.
+            progress: Whom to tell how many streams are done: True shows a bar; a function gets
+                that number and the number of all; a bar of tqdm is moved. The call is then made in
+                parts of `concurrency_limit` streams.
 
         Returns:
             A table for each stream, in their order, or None for a stream without points there.
@@ -1412,7 +1431,9 @@ class StreamSet(Collection[Stream]):
             >>> [table.num_rows for table in streams.raw_values(start, end)]
             [10, 10]
         """
-        return self._loop.run(self._streams.raw_values(start, end, versions, single_stream_schema))
+        return self._loop.run(
+            self._streams.raw_values(start, end, versions, single_stream_schema, progress=progress)
+        )
 
     def count(
         self,
