@@ -86,7 +86,7 @@ def _wrong_usage(error: Any) -> int:
     command = "pingthings" if context is None else context.command_path
     if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
         return _complain(f"no command given; see `{command} --help`", error.exit_code)
-    message = " ".join(error.format_message().split()).rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     return _complain(f"{message}; see `{command} --help`", error.exit_code)
 
 

@@ -102,6 +102,8 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str | None]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not key:
-            raise typer.BadParameter(f"{text!r}; give key=value, or a key", param_hint=option)
+            raise typer.BadParameter(
+                f"{text!r}; give key=value, or a key", param_hint=f"'{option}'"
+            )
         found[key] = value if equals else None
     return found

@@ -18,7 +18,7 @@ from pingthings.cli import cells
 from pingthings.cli.cells import Bad, Clock
 from pingthings.cli.checkpoint import Checkpoint
 from pingthings.cli.columns import Value, choose_time, choose_values
-from pingthings.cli.source import COMPRESSED, Block, Source
+from pingthings.cli.source import COMPRESSED, Block, Source, SourceError
 from pingthings.timeseries.client import Client, Stream, StreamSet
 from pingthings.timeseries.exceptions import BTrDBError
 
@@ -142,6 +142,8 @@ class Ingestion:
         """
         options, source = self.options, self.source
         sample = source.sample()
+        if not sample.num_rows:
+            raise SourceError(f"`{source.path}` has no rows")
         self.collection = options.collection or _stem(source.path)
         self.time = choose_time(source, sample, options.time, options.clock)
         values, self.notes = choose_values(

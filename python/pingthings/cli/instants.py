@@ -48,7 +48,7 @@ def parse(text: str, now: int, option: str) -> int:
     try:
         return to_nanoseconds(text)
     except (BTRDBValueError, InvalidTimeRange) as error:
-        raise typer.BadParameter(f"{error}, or like -1h", param_hint=option) from error
+        raise typer.BadParameter(f"{error}, or like -1h", param_hint=f"'{option}'") from error
 
 
 def as_text(time: int) -> str:

@@ -84,12 +84,12 @@ def revoke(file: File, name: Annotated[str, typer.Argument(help="Name of the key
 def _lines(file: Path, *, may_be_missing: bool) -> list[tuple[str, str, str]]:
     try:
         text = file.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        if may_be_missing:
+    except OSError as error:
+        if may_be_missing and isinstance(error, FileNotFoundError):
             return []
-        raise BTrDBError(f"cannot read `{file}`: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BTrDBError(f"cannot read `{file}`: {error}") from error
+        raise BTrDBError(f"cannot read `{file}`: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise BTrDBError(f"`{file}` is no text; was it written by `pingthings key`?") from error
     lines: list[tuple[str, str, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
@@ -113,4 +113,4 @@ def _write(file: Path, lines: Sequence[tuple[str, str, str]]) -> None:
             os.fsync(fresh.fileno())
         Path(fresh.name).replace(file)
     except OSError as error:
-        raise BTrDBError(f"cannot write `{file}`: {error}") from error
+        raise BTrDBError(f"cannot write `{file}`: {error.strerror}") from error

@@ -114,9 +114,9 @@ def put(
     How far it is stands beside the file: when interrupted, the same command goes on there.
     """
     if time_zone is not None and not zone_exists(time_zone):
-        raise typer.BadParameter(f"there is no zone `{time_zone}`", param_hint="--time-zone")
+        raise typer.BadParameter(f"there is no zone `{time_zone}`", param_hint="'--time-zone'")
     if delimiter is not None and len(delimiter) != 1:
-        raise typer.BadParameter("give one character", param_hint="--delimiter")
+        raise typer.BadParameter("give one character", param_hint="'--delimiter'")
     options = Options(
         collection,
         time,

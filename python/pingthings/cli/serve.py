@@ -156,8 +156,10 @@ def _api_keys(file: str | None) -> list[str]:
         try:
             with open(file, encoding="utf-8") as lines:  # noqa: PTH123 - one read of a named file
                 keys = list(lines)
-        except (OSError, UnicodeDecodeError) as error:
-            raise BTrDBError(f"cannot read the API keys of `{file}`: {error}") from error
+        except OSError as error:
+            raise BTrDBError(f"cannot read `{file}`: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise BTrDBError(f"`{file}` is no text; write one API key on each line") from error
     found = [key.strip() for key in keys if key.strip()]
     if file is not None and not found:
         raise BTrDBError(f"`{file}` holds no API key; write one on each line")

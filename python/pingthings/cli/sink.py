@@ -41,13 +41,13 @@ def format_of(asked: Format | None, output: Path | None) -> Format:
         if found is None:
             raise typer.BadParameter(
                 f"the name `{output}` does not say which format it is; give `--format`, too",
-                param_hint="--output",
+                param_hint="'--output'",
             )
         return found
     chosen = asked or ("table" if is_terminal() else "csv")
     if chosen in {"parquet", "arrow"} and is_terminal():
         raise typer.BadParameter(
-            f"{chosen} is nothing for a terminal; give `--output FILE`", param_hint="--format"
+            f"{chosen} is nothing for a terminal; give `--output FILE`", param_hint="'--format'"
         )
     return chosen
 
