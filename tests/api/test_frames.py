@@ -395,6 +395,8 @@ async def test_split_says_what_is_wrong(client: pt.AsyncClient, collection: str)
         frames.split(pd.DataFrame(), streams)
     with pytest.raises(BTRDBTypeError, match="`list` is no frame"):
         frames.split([[1, 2]], streams)  # type: ignore[arg-type]
+    with pytest.raises(BTRDBTypeError, match="no times"):
+        frames.split(pd.DataFrame({"t": [0.5], "a": [1.0]}), streams)
     far = pd.DataFrame({"t": pd.Series([np.datetime64("3000-01-01", "s")]), "a": [1.0]})
     with pytest.raises(InvalidTimeRange):
         frames.split(far, streams)

@@ -67,12 +67,12 @@ def to_pandas(table: pa.Table) -> DataFrame:
     Returns:
         A frame whose index is named as the first column, of type `datetime64[ns, UTC]` in every
         version of pandas. Numbers keep their types; whole numbers that are missing somewhere get
-        pandas' nullable type, and a float that is missing is NaN. Columns that came in one piece
-        are not copied, and can then only be read.
+        pandas' nullable type, and a float that is missing is NaN. From pandas 3 on, columns that
+        came in one piece are not copied, and can then only be read.
 
     Raises:
         BTRDBTypeError: The first column holds no times.
-        InvalidTimeRange: A time does not fit in nanoseconds, which no stream's does.
+        InvalidTimeRange: A time does not fit in nanoseconds; those of streams do.
         MissingExtraError: pandas is not installed.
 
     Examples:
@@ -106,7 +106,7 @@ def to_polars(table: pa.Table) -> PolarsFrame:
 
     Raises:
         BTRDBTypeError: The first column holds no times.
-        InvalidTimeRange: A time does not fit in nanoseconds, which no stream's does.
+        InvalidTimeRange: A time does not fit in nanoseconds; those of streams do.
         MissingExtraError: polars is not installed.
 
     Examples:
@@ -131,7 +131,7 @@ def to_numpy(table: pa.Table) -> dict[str, NDArray[Any]]:
     Raises:
         BTRDBTypeError: The first column holds no times.
         BTRDBValueError: A whole number is missing, for which numpy has no value.
-        InvalidTimeRange: A time does not fit in nanoseconds, which no stream's does.
+        InvalidTimeRange: A time does not fit in nanoseconds; those of streams do.
 
     Examples:
         >>> arrays = to_numpy(stream.raw_values(start, end))
@@ -459,7 +459,8 @@ def _wide(frame: Any) -> tuple[Any, dict[str, Any]]:
         if times is None:
             raise BTRDBTypeError("the frame has neither a time index nor a column of times")
         from_pandas: Any = cast("Any", pa.Array).from_pandas
-        return pa.array(_index(times)), {n: from_pandas(c) for n, c in columns.items()}
+        own = _with_times(pa.table({"time": pa.array(_index(times))}))
+        return own.columns[0], {n: from_pandas(c) for n, c in columns.items()}
     try:
         table = pa.table(frame)
     except (pa.ArrowException, TypeError, ValueError) as error:
