@@ -34,7 +34,15 @@ Say = Callable[[str], None]
 class FaultRun:
     """One run: prepares, disturbs, judges. `figures` says what happened."""
 
-    def __init__(self, directory: Path, seed: int, say: Say, *, is_steady: bool = False) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        say: Say,
+        *,
+        is_steady: bool = False,
+        arrow: bool = True,
+    ) -> None:
         """Begins nothing yet.
 
         Args:
@@ -43,7 +51,9 @@ class FaultRun:
             say: Told now and then how far it is.
             is_steady: Whether it goes on evenly, without kills and large inserts, so that what the
                 processes take up can be compared over time.
+            arrow: Whether the server answers in Arrow; older ones know points only.
         """
+        self._arrow = arrow
         self._is_steady = is_steady
         self.server_pid = 0
         self._directory = directory
@@ -63,7 +73,7 @@ class FaultRun:
             AssertionError: A read differed, a point was lost or doubled, or a call hung.
         """
         began = time.monotonic()
-        with FaultyServer(self._directory) as server, Proxy(server.endpoint) as proxy:
+        with self._server() as server, Proxy(server.endpoint) as proxy:
             self.server_pid = server.pid
             async with AsyncExitStack() as stack:
                 connect = pt.AsyncClient.connect
@@ -92,6 +102,9 @@ class FaultRun:
                         self._stop.set()
                 await self._judge_all(server, judge, asked)
         self.figures["seconds"] = round(time.monotonic() - began)
+
+    def _server(self) -> FaultyServer:
+        return FaultyServer(self._directory, arrow=self._arrow)
 
     def _writer(
         self, merge: str, client: pt.AsyncClient, judge: pt.AsyncClient, number: int

@@ -17,8 +17,9 @@ from pingthings.server import Fault, Server
 class FaultyServer:
     """The handle of such a process; a context manager. Its calls return when it has obeyed."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, arrow: bool = True) -> None:
         self._directory = directory
+        self._arrow = "arrow" if arrow else "points"
         self._port = 0
         self._process = self._standby()
         self._next = self._standby()
@@ -69,7 +70,7 @@ class FaultyServer:
         )
 
     def _start(self, durability: str) -> None:
-        self.endpoint = self._say(f"start {self._port} {durability}")
+        self.endpoint = self._say(f"start {self._port} {durability} {self._arrow}")
         self._port = int(self.endpoint.rpartition(":")[2])
 
     def _say(self, line: str) -> str:
@@ -89,7 +90,10 @@ def serve(directory: str) -> None:
         command, *words = line.split()
         answer = "done"
         if command == "start":
-            server = Server(directory, port=int(words[0]), durability=words[1]).start()
+            port, durability, form = words
+            is_arrow = form == "arrow"
+            server = Server(directory, port=int(port), durability=durability, arrow=is_arrow)
+            server.start()
             answer = server.endpoint
         assert server is not None
         if command == "go_away":

@@ -18,8 +18,10 @@ FAULTS_LONG = int(os.environ.get("PINGTHINGS_FAULTS", "10000"))
 SEED = int(os.environ.get("PINGTHINGS_FAULT_SEED", "1"))
 
 
-async def disturbed(directory: Path, seed: int, faults: int, say: Callable[[str], None]) -> None:
-    run = FaultRun(directory, seed, say)
+async def disturbed(
+    directory: Path, seed: int, faults: int, say: Callable[[str], None], *, arrow: bool = True
+) -> None:
+    run = FaultRun(directory, seed, say, arrow=arrow)
     await run.run(lambda count: count >= faults)
     say(run.report())
     assert run.faults.total() == faults
@@ -31,6 +33,11 @@ async def disturbed(directory: Path, seed: int, faults: int, say: Callable[[str]
 @pytest.mark.timeout(900)
 async def test_nothing_lies_or_is_lost(tmp_path: Path, say: Callable[[str], None]) -> None:
     await disturbed(tmp_path, SEED, FAULTS, say)
+
+
+@pytest.mark.timeout(900)
+async def test_an_older_server_is_no_different(tmp_path: Path, say: Callable[[str], None]) -> None:
+    await disturbed(tmp_path, SEED, FAULTS // 3, say, arrow=False)
 
 
 @pytest.mark.long
