@@ -46,6 +46,14 @@ async def test_nothing_lies_or_is_lost_for_long(tmp_path: Path, say: Callable[[s
     await disturbed(tmp_path, SEED, FAULTS_LONG, say)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(0)
+async def test_an_older_server_is_no_different_for_long(
+    tmp_path: Path, say: Callable[[str], None]
+) -> None:
+    await disturbed(tmp_path, SEED, FAULTS_LONG // 5, say, arrow=False)
+
+
 @pytest.mark.parametrize(
     ("merge", "found", "wrong"),
     [
