@@ -16,7 +16,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-smoke site docs ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-count bench-smoke site docs ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -92,6 +92,10 @@ bench: build $(BTRDB)/ready ## Measure, targets beside what was reached (a quart
 bench-storage: ## Measure the storage engine, targets beside what was reached (some minutes)
 	$(CARGO) bench --locked -p pingthings-benches
 
+bench-count: setup ## Count the client's instructions; fails where they grew by more than 5 %
+	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -qq -y valgrind; }
+	$(BIN)/python benches/python/bench_count.py $(COUNT_ARGS)
+
 bench-smoke: build $(BTRDB)/ready
 	$(BIN)/python benches/python/bench_client.py $(CURDIR)/$(BTRDB)/bin/python --smoke
 	$(CARGO) bench --locked --quiet -p pingthings-benches --bench scale -- --smoke
@@ -102,7 +106,7 @@ site: setup ## Build the site of docs/ into target/site
 docs: build site ## The site, and every example of the README and the docs run
 	$(BIN)/pytest -q tests/meta/test_documents.py
 
-ci: check test site fuzz bench-smoke conformance ## What a submission must pass
+ci: check test site fuzz bench-smoke bench-count conformance ## What a submission must pass
 
 clean: ## Remove everything that was built
 	rm -rf target $(VENV) dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -99,10 +99,11 @@ def report(row: Row, measured: list[dict[str, dict[str, Any]]]) -> dict[str, Any
         values = [goal.value(one) for one in measured]
         reached = statistics.median(values)
         met = goal.is_met(reached)
+        cpu = None if goal.cpu is None else statistics.median(map(goal.cpu, measured))
         spread = f"({min(values):.2f} .. {max(values):.2f})"
         print(
             f"  {'ok ' if met else 'NOT'} {goal.text:28} target {goal.limit:7.2f} {goal.unit:3}"
-            f"  reached {reached:8.2f} {spread}"
+            f"  reached {reached:8.2f} {spread:18}{'' if cpu is None else f' CPU {cpu:.2f}'}"
         )
         goals.append(
             {
@@ -110,6 +111,7 @@ def report(row: Row, measured: list[dict[str, dict[str, Any]]]) -> dict[str, Any
                 "target": goal.limit,
                 "unit": goal.unit,
                 "reached": reached,
+                "cpu": cpu,
                 "values": values,
                 "met": met,
             }
@@ -167,7 +169,7 @@ def measure_server(bench: Bench, divisor: int, rounds: int, only: str) -> None:
             bench.row(row, min(rounds, row.rounds))
 
 
-def about(divisor: int) -> dict[str, Any]:
+def about() -> dict[str, Any]:
     """Where and with what it was measured."""
     return {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -176,7 +178,6 @@ def about(divisor: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "pyarrow": pa.__version__,
         "pingthings": pingthings.__version__,
-        "divisor": divisor,
     }
 
 
@@ -191,13 +192,20 @@ def main() -> None:
     divisor, rounds = (DIVISOR, 1) if options.smoke else (1, options.rounds)
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         bench = Bench(options.peers, directory)
-        measure_client(bench, divisor, rounds, options.only)
-        measure_server(bench, divisor, rounds, options.only)
-    if not options.smoke:
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
-        path.write_text(json.dumps({"about": about(divisor), "rows": bench.results}, indent=2))
-        print(f"written: {path.relative_to(ROOT)}")
+        try:
+            measure_client(bench, divisor, rounds, options.only)
+            measure_server(bench, divisor, rounds, options.only)
+        finally:
+            if not options.smoke:
+                write(bench.results)
+
+
+def write(results: list[dict[str, Any]]) -> None:
+    """Keeps all that was measured, also when something failed on the way."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}.json"
+    path.write_text(json.dumps({"about": about(), "rows": results}, indent=2))
+    print(f"written: {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

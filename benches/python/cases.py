@@ -202,8 +202,8 @@ def embedded(divisor: int) -> list[Row]:
     d = max(1, divisor)
     long, short = fillings(d)
     ingest = {"points": max(100_000, 10_000_000 // d), "streams": max(10, 1_000 // d)}
-    windows = {**long, "width": 51 if d == 1 else 41}
-    parquet = Run("duckdb", "queries", "parquet", "none", windows)
+    windows = {**long, "width": 41 if d == 1 else 31}
+    parquet = Run("duckdb", "queries", "parquet", "none", windows, 2)
     small = Run("sqlite, a tenth", "queries", "sqlite", "none", {**windows, **short}, 2)
     served = Run(OURS, "ours", "served_windows", "server", windows, 20)
 
@@ -224,10 +224,10 @@ def embedded(divisor: int) -> list[Row]:
             3,
         ),
         Row(
-            "server: 1,000 windows of 100 million",
+            "server: 1,500 windows of 100 million",
             (served, parquet, small),
             (below("time", 5, "ms"), faster("duckdb", 20)),
-            3,
+            2,
         ),
     ]
 

@@ -52,9 +52,16 @@ impl From<ArrowError> for Refusal {
     }
 }
 
+/// An answer, or what it takes to make it.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Kept(Messages),
+    ToMake(Key),
+}
+
 /// What an answer depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+pub(crate) struct Key {
     method: &'static str,
     /// Rows, and nanoseconds from one to the next.
     rows: usize,
@@ -78,45 +85,46 @@ impl Answers {
         }
     }
 
-    /// The answer to a request, which is one message without its prefix.
-    pub(crate) fn to(&self, method: &str, request: Bytes) -> Result<Messages, Refusal> {
+    /// The answer to a request, which is one message without its prefix, or what it depends on if
+    /// it has to be made.
+    pub(crate) fn to(&self, method: &str, request: Bytes) -> Result<Found, Refusal> {
         if method.starts_with("Arrow") && !self.face.has_arrow {
             return Err(Refusal::Unimplemented);
         }
         match method {
             "ArrowRawValues" => {
                 let q = v5api::ArrowRawValuesParams::decode(request)?;
-                self.rows("ArrowRawValues", q.start, q.end, STEP)
+                Ok(self.rows("ArrowRawValues", q.start, q.end, STEP))
             }
             "RawValues" => {
                 let q = v5api::RawValuesParams::decode(request)?;
-                self.rows("RawValues", q.start, q.end, STEP)
+                Ok(self.rows("RawValues", q.start, q.end, STEP))
             }
             "ArrowAlignedWindows" => {
                 let q = v5api::AlignedWindowsParams::decode(request)?;
-                self.rows("ArrowWindows", q.start, q.end, 1 << q.point_width)
+                Ok(self.rows("ArrowWindows", q.start, q.end, 1 << q.point_width))
             }
             "AlignedWindows" => {
                 let q = v5api::AlignedWindowsParams::decode(request)?;
-                self.rows("Windows", q.start, q.end, 1 << q.point_width)
+                Ok(self.rows("Windows", q.start, q.end, 1 << q.point_width))
             }
             "ArrowWindows" => {
                 let q = v5api::WindowsParams::decode(request)?;
-                self.rows("ArrowWindows", q.start, q.end, q.width.cast_signed())
+                Ok(self.rows("ArrowWindows", q.start, q.end, q.width.cast_signed()))
             }
             "Windows" => {
                 let q = v5api::WindowsParams::decode(request)?;
-                self.rows("Windows", q.start, q.end, q.width.cast_signed())
+                Ok(self.rows("Windows", q.start, q.end, q.width.cast_signed()))
             }
             "ArrowMultiValues" => {
                 let q = v5api::ArrowMultiValuesParams::decode(request)?;
-                self.kept(Key {
+                Ok(self.kept(Key {
                     method: "ArrowMultiValues",
                     rows: rows_between(q.start, q.end, STEP),
                     step: STEP,
                     start: q.start,
                     streams: q.uuid,
-                })
+                }))
             }
             "StreamInfo" => {
                 let q = v5api::StreamInfoParams::decode(request)?;
@@ -131,14 +139,14 @@ impl Answers {
                 version_major: 2,
                 ..Default::default()
             })),
-            "LookupStreams" => Ok(self.streams()),
+            "LookupStreams" => Ok(Found::Kept(self.streams())),
             "Info" => Ok(self.one(&self.info())),
             _ => Err(Refusal::Unimplemented),
         }
     }
 
-    fn one(&self, message: &impl Message) -> Messages {
-        Arc::new([self.framed(message)])
+    fn one(&self, message: &impl Message) -> Found {
+        Found::Kept(Arc::new([self.framed(message)]))
     }
 
     /// A message with its prefix: whether it is compressed, and how long it is.
@@ -158,13 +166,7 @@ impl Answers {
         framed.freeze()
     }
 
-    fn rows(
-        &self,
-        method: &'static str,
-        start: i64,
-        end: i64,
-        step: i64,
-    ) -> Result<Messages, Refusal> {
+    fn rows(&self, method: &'static str, start: i64, end: i64, step: i64) -> Found {
         self.kept(Key {
             method,
             rows: rows_between(start, end, step),
@@ -174,27 +176,27 @@ impl Answers {
         })
     }
 
-    fn kept(&self, key: Key) -> Result<Messages, Refusal> {
-        let mut kept = self.kept.lock();
-        if let Some(messages) = kept.get(&key) {
-            return Ok(Arc::clone(messages));
+    fn kept(&self, key: Key) -> Found {
+        match self.kept.lock().get(&key) {
+            Some(messages) => Found::Kept(Arc::clone(messages)),
+            None => Found::ToMake(key),
         }
-        let messages = self.make(&key)?;
-        kept.insert(key, Arc::clone(&messages));
-        Ok(messages)
     }
 
-    fn make(&self, key: &Key) -> Result<Messages, Refusal> {
+    /// Makes an answer, which may take seconds, and keeps it.
+    pub(crate) fn make(&self, key: Key) -> Result<Messages, Refusal> {
         let made = key.rows.min(MADE);
         let mut messages = (0..made)
             .step_by(self.face.rows)
-            .map(|first| self.message(key, first, self.face.rows.min(made - first)))
+            .map(|first| self.message(&key, first, self.face.rows.min(made - first)))
             .collect::<Result<Vec<_>, _>>()?;
         let once = messages.len();
         for _ in 1..key.rows.div_ceil(MADE) {
             messages.extend_from_within(..once);
         }
-        Ok(messages.into())
+        let messages = Messages::from(messages);
+        self.kept.lock().insert(key, Arc::clone(&messages));
+        Ok(messages)
     }
 
     fn message(&self, key: &Key, first: usize, count: usize) -> Result<Bytes, Refusal> {

@@ -19,7 +19,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::answers::{Answers, Refusal};
+use crate::answers::{Answers, Found, Refusal};
 
 /// What a client may send ahead, on a stream and on a connection.
 const STREAM_WINDOW: u32 = 8 << 20;
@@ -70,8 +70,16 @@ async fn answer(
     } else {
         read(body).await?
     };
-    let outcome = answers.to(method, message);
-    send(respond, outcome, answers.face.is_gzip)
+    let is_gzip = answers.face.is_gzip;
+    let outcome = match answers.to(method, message) {
+        Ok(Found::Kept(messages)) => Ok(messages),
+        // Elsewhere, so that pings are answered meanwhile.
+        Ok(Found::ToMake(key)) => tokio::task::spawn_blocking(move || answers.make(key))
+            .await
+            .unwrap_or(Err(Refusal::Unimplemented)),
+        Err(refusal) => Err(refusal),
+    };
+    send(respond, outcome, is_gzip)
 }
 
 /// Counts a body and drops it. Nothing of an insert is looked at.
