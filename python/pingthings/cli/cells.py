@@ -32,11 +32,13 @@ Bad = dict[int, str]
 
 _DIGITS: dict[TimeUnit, int] = {"s": 9, "ms": 6, "us": 3, "ns": 0}
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$"
+_REGULAR = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _WITH_ZONE = r":\d{2}(\.\d+)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _LARGEST_WHOLE = 1 << 53
 _NAIVE = arrow.timestamp("ns")
 _UTC = arrow.timestamp("ns", tz="UTC")
 _SHOWN = 60
+_SAMPLE_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -188,21 +190,25 @@ def _text_times(array: Any, clock: Clock, bad: Bad) -> Any:
 
 
 def _mixed_times(array: Any, clock: Clock, bad: Bad) -> Any:
+    # Arrow need not try what it cannot read: each failure of it is expensive.
+    regular = compute.match_substring_regex(array, _REGULAR)
     zoned = arrow.array(_flags(compute.match_substring_regex(array, _WITH_ZONE)))
-    found, wrong = _each(compute.if_else(zoned, array, None), _UTC)
-    naive, more = _each(compute.if_else(zoned, None, array), _NAIVE)
+    tried = compute.if_else(regular, array, None)
+    found, wrong = _each(compute.if_else(zoned, tried, None), _UTC)
+    naive, more = _each(compute.if_else(zoned, None, tried), _NAIVE)
     # What Arrow does not read may be a time all the same, such as 2024-1-1 0:00.
+    odd = _places(compute.invert(regular))
+    is_zoned = _flags(zoned)
     rescued: dict[int, int] = {}
     local: dict[int, int] = {}
-    for places, into in ((wrong, rescued), (more, local)):
-        for place in places:
-            text = array[place].as_py()
-            try:
-                into[place] = to_nanoseconds(f"{text} ns" if text.lstrip("+-").isdigit() else text)
-            except (BTRDBValueError, InvalidTimeRange):
-                bad[place] = (
-                    f"time `{_shown(array, place)}` is not understood" if text else "no time"
-                )
+    for place in [*wrong, *more, *odd]:
+        text = array[place].as_py()
+        try:
+            time = to_nanoseconds(f"{text} ns" if text.lstrip("+-").isdigit() else text)
+        except (BTRDBValueError, InvalidTimeRange):
+            bad[place] = f"time `{_shown(array, place)}` is not understood" if text else "no time"
+        else:
+            (rescued if is_zoned[place] else local)[place] = time
     naive = _placed(naive.cast(arrow.int64()), local).cast(_NAIVE)
     found = _placed(found.cast(arrow.int64()), rescued)
     return compute.coalesce(found, _localised(naive, clock, bad))
@@ -322,5 +328,5 @@ def _fractions(texts: Any, digits: int) -> npt.NDArray[np.int64]:
 
 def looks_like(convert: Callable[[Any], tuple[Any, Bad]], array: Any) -> bool:
     """Whether more than half of the cells that hold something can be converted."""
-    held = array.drop_null()
+    held = array.drop_null().slice(0, _SAMPLE_ROWS)
     return len(held) > 0 and len(convert(held)[1]) * 2 < len(held)
