@@ -61,10 +61,11 @@ def written(signature: str) -> Parameters:
 
 
 def found(function: Any) -> Parameters:
+    # What `connect` takes by keyword beyond what is documented is held by its type.
     return [
         (parameter.name, parameter.default)
         for parameter in inspect.signature(function).parameters.values()
-        if parameter.name != "self"
+        if parameter.name != "self" and parameter.kind != inspect.Parameter.VAR_KEYWORD
     ]
 
 

@@ -130,6 +130,19 @@ def test_import_is_silent_and_light() -> None:
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_reading_does_not_import_pandas() -> None:
+    text = (
+        "import sys; from uuid import uuid4; import pingthings.timeseries as pt;"
+        "from pingthings.server import Server;"
+        "server = Server().start(); client = pt.connect(endpoint=server.endpoint);"
+        "stream = client.create(uuid4(), 'light');"
+        "assert stream.raw_values(0, 9).num_rows == stream.aligned_windows(0, 9, 1).num_rows == 0;"
+        "print('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_crates_depend_only_downwards() -> None:
     done = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"],

@@ -14,7 +14,7 @@ import copy
 import json
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
 from uuid import UUID
 
 import pyarrow as pa
@@ -59,13 +59,14 @@ from pingthings.timeseries.exceptions import (
     StreamNotInSetError,
 )
 from pingthings.timeseries.insert_data import InsertData, to_arrow
+from pingthings.timeseries.memory import as_bytes
 from pingthings.timeseries.pickling import refuse
 from pingthings.timeseries.points import RawPoint
 from pingthings.timeseries.progress import Progress, by_points, by_streams
 from pingthings.timeseries.records import SELECT_ALL, as_record, as_record_id, from_row, to_dict
 from pingthings.timeseries.retention import as_keep_ns
 from pingthings.timeseries.retention import to_dict as to_retention
-from pingthings.timeseries.settings import CONNECT_TIMEOUT_S, Settings, warn_of_clear_text
+from pingthings.timeseries.settings import ConnectionOptions, Settings, warn_of_clear_text
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -97,6 +98,7 @@ class AsyncClient:
         """
         self._creds = dict(creds)
         self._core = pyo3_client
+        self._options = ConnectionOptions()
         if concurrency_limit is not None:
             self.concurrency_limit = concurrency_limit
 
@@ -106,6 +108,7 @@ class AsyncClient:
         endpoint: str | None = None,
         apikey: str | None = None,
         concurrency_limit: int | None = None,
+        **options: Unpack[ConnectionOptions],
     ) -> AsyncClient:
         """Returns a client that is connected and whose key the server has accepted.
 
@@ -116,17 +119,20 @@ class AsyncClient:
             profile: Name of a profile of `~/.predictivegrid/credentials.yaml`. Something of the
                 form `host:port` is taken as the endpoint.
             endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
-                Port 4411 and `https://` mean TLS.
+                Port 4411 and `https://` mean TLS. Several, separated by commas, are tried in turn;
+                when the one in use cannot be reached any more, the next one is used.
             apikey: The API key; `BTRDB_API_KEY` if left out.
             concurrency_limit: Most requests in flight at once; `PINGTHINGS_CONCURRENCY_LIMIT` if
                 left out, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
+            **options: TLS, proxies, memory and time limits; see `settings.ConnectionOptions`.
 
         Raises:
             AuthenticationError: The server does not accept the key.
-            BTRDBValueError: Profile and endpoint are both given, or one of them is malformed.
+            BTRDBValueError: Profile and endpoint are both given, or something is malformed.
             ConnectionError: The server cannot be reached, or nothing says where it is.
             CredentialsFileNotFound: A profile is given and there is no credentials file.
-            DeadlineExceededError: The server does not answer within ten seconds.
+            DeadlineExceededError: The server does not answer within ten seconds, or
+                `connect_timeout`.
             ProfileNotFound: The credentials file has no such profile.
 
         Examples:
@@ -134,7 +140,8 @@ class AsyncClient:
             ...     (await client.info())["major_version"]
             5
         """
-        return await _connect(profile, endpoint, apikey, concurrency_limit, blocking=False)
+        limit = concurrency_limit
+        return await _connect(profile, endpoint, apikey, limit, options, blocking=False)
 
     @property
     def concurrency_limit(self) -> int:
@@ -162,6 +169,55 @@ class AsyncClient:
     @timeout.setter
     def timeout(self, value: float | None) -> None:
         self._core.timeout = as_seconds(value, "timeout")
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds that a whole call may take, or None for any time, as at first.
+
+        Waiting for a turn, connecting, and everything that is repeated count. A call that is not
+        done by then raises `DeadlineExceededError`; for an iterator each part is a call. A change
+        counts for calls that begin after it.
+        """
+        return self._core.deadline
+
+    @deadline.setter
+    def deadline(self, value: float | None) -> None:
+        self._core.deadline = as_seconds(value, "deadline")
+
+    @property
+    def memory_limit(self) -> int:
+        """Most bytes of answers that may be here and not handed over yet.
+
+        Beyond it reads wait for each other: the one that began first goes on, the others ask for
+        the rest of their answers when there is room. One answer alone may be larger. A change takes
+        effect at once; it can be given as text like `2 GiB`, too.
+        """
+        return self._core.memory_limit
+
+    @memory_limit.setter
+    def memory_limit(self, value: int | str) -> None:
+        self._core.memory_limit = as_bytes(value, "memory_limit")
+
+    def with_time_limits(
+        self, *, timeout: float | None = None, deadline: float | None = None
+    ) -> AsyncClient:
+        """Returns a client over the same connection with time limits of its own.
+
+        Streams taken from it have them too. Closing either client closes both.
+
+        Args:
+            timeout: Seconds for which the server may be silent in a call; None for any time.
+            deadline: Seconds that a whole call may take; None for any time.
+
+        Examples:
+            >>> hasty = client.with_time_limits(deadline=5)
+            >>> await hasty.stream_from_uuid(stream.uuid).count()
+            10
+        """
+        other = AsyncClient(self._creds, self._core.with_own_time_limits())
+        other._options = self._options
+        other.timeout, other.deadline = timeout, deadline
+        return other
 
     async def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
@@ -601,18 +657,22 @@ async def _connect(
     endpoint: str | None,
     apikey: str | None,
     concurrency_limit: int | None,
+    options: ConnectionOptions,
     *,
     blocking: bool,
 ) -> AsyncClient:
-    settings = Settings.find(profile, endpoint, apikey, concurrency_limit)
+    settings = Settings.find(profile, endpoint, apikey, concurrency_limit, options)
     core = await pyo3_client.connect(
-        settings.endpoint,
+        settings.endpoints,
         apikey=settings.apikey,
-        tls=None,
+        tls=settings.tls,
         require_tls=settings.require_tls,
         ca_bundle=settings.ca_bundle,
+        identity=settings.identity,
+        proxies=settings.proxies,
         concurrency_limit=settings.concurrency_limit,
-        connect_timeout_s=CONNECT_TIMEOUT_S,
+        memory_limit=settings.memory_limit,
+        connect_timeout_s=settings.connect_timeout_s,
         retry_for_s=settings.retry_for_s,
         blocking=blocking,
     )
@@ -621,7 +681,10 @@ async def _connect(
     creds = {"endpoint": settings.endpoint}
     if settings.profile is not None:
         creds["profile"] = settings.profile
-    return AsyncClient(creds, core)
+    client = AsyncClient(creds, core)
+    client._options = options
+    client.timeout, client.deadline = settings.timeout_s, settings.deadline_s
+    return client
 
 
 class AsyncStream:

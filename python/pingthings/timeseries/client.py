@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 from uuid import UUID
 
 from pingthings.timeseries import display
@@ -24,9 +24,10 @@ from pingthings.timeseries.constants import RAW_F64_SCHEMA, STAT_F32_SCHEMA
 from pingthings.timeseries.event_loop import ClientEventLoop
 from pingthings.timeseries.exceptions import BTRDBTypeError
 from pingthings.timeseries.insert_data import InsertData
-from pingthings.timeseries.pickling import reconnect
+from pingthings.timeseries.pickling import recipe, reconnect
 from pingthings.timeseries.points import RawPoint
 from pingthings.timeseries.progress import Progress
+from pingthings.timeseries.settings import ConnectionOptions
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -56,6 +57,7 @@ class Client:
         self._loop = loop
         self._async_client = client
         self._client = AsyncClient(client._creds, client._core.blocking())
+        self._client._options = client._options
 
     @staticmethod
     def connect(
@@ -63,6 +65,7 @@ class Client:
         endpoint: str | None = None,
         apikey: str | None = None,
         concurrency_limit: int | None = None,
+        **options: Unpack[ConnectionOptions],
     ) -> Client:
         """Returns a client that is connected; see `AsyncClient.connect` for the rest.
 
@@ -72,6 +75,7 @@ class Client:
             endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
             apikey: The API key; `BTRDB_API_KEY` if left out.
             concurrency_limit: Most requests in flight at once.
+            **options: TLS, proxies, memory and time limits; see `settings.ConnectionOptions`.
 
         Raises:
             AuthenticationError: The server does not accept the key.
@@ -82,9 +86,34 @@ class Client:
             ...     client.info()["major_version"]
             5
         """
-        loop = ClientEventLoop()
-        client = loop.run(_connect(profile, endpoint, apikey, concurrency_limit, blocking=True))
-        return Client(loop, AsyncClient(client._creds, client._core.asynchronous()))
+        loop, limit = ClientEventLoop(), concurrency_limit
+        client = loop.run(_connect(profile, endpoint, apikey, limit, options, blocking=True))
+        return Client._of(loop, client)
+
+    @staticmethod
+    def _of(loop: ClientEventLoop, client: AsyncClient) -> Client:
+        asynchronous = AsyncClient(client._creds, client._core.asynchronous())
+        asynchronous._options = client._options
+        return Client(loop, asynchronous)
+
+    def with_time_limits(
+        self, *, timeout: float | None = None, deadline: float | None = None
+    ) -> Client:
+        """Returns a client over the same connection with time limits of its own.
+
+        Streams taken from it have them too. Closing either client closes both.
+
+        Args:
+            timeout: Seconds for which the server may be silent in a call; None for any time.
+            deadline: Seconds that a whole call may take; None for any time.
+
+        Examples:
+            >>> hasty = client.with_time_limits(deadline=5)
+            >>> hasty.stream_from_uuid(stream.uuid).count()
+            10
+        """
+        limited = self._client.with_time_limits(timeout=timeout, deadline=deadline)
+        return Client._of(self._loop, limited)
 
     def get_async_client(self) -> AsyncClient:
         """Returns the asynchronous client over the same connection."""
@@ -101,8 +130,7 @@ class Client:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        creds = self._client._creds
-        return reconnect, (creds.get("profile"), creds["endpoint"], self.concurrency_limit)
+        return reconnect, recipe(self._client)
 
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncClient", type(self).__name__, 1)
@@ -144,6 +172,34 @@ class Client:
     @timeout.setter
     def timeout(self, value: float | None) -> None:
         self._client.timeout = value
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds that a whole call may take, or None for any time, as at first.
+
+        Waiting for a turn, connecting, and everything that is repeated count. A call that is not
+        done by then raises `DeadlineExceededError`; for an iterator each part is a call. A change
+        counts for calls that begin after it.
+        """
+        return self._client.deadline
+
+    @deadline.setter
+    def deadline(self, value: float | None) -> None:
+        self._client.deadline = value
+
+    @property
+    def memory_limit(self) -> int:
+        """Most bytes of answers that may be here and not handed over yet.
+
+        Beyond it reads wait for each other: the one that began first goes on, the others ask for
+        the rest of their answers when there is room. One answer alone may be larger. A change takes
+        effect at once; it can be given as text like `2 GiB`, too.
+        """
+        return self._client.memory_limit
+
+    @memory_limit.setter
+    def memory_limit(self, value: int | str) -> None:
+        self._client.memory_limit = value
 
     def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.

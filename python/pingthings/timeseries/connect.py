@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from pingthings.timeseries.client import Client
+from pingthings.timeseries.settings import ConnectionOptions
 
 __all__ = ["connect"]
 
@@ -12,6 +15,7 @@ def connect(
     endpoint: str | None = None,
     apikey: str | None = None,
     concurrency_limit: int | None = None,
+    **options: Unpack[ConnectionOptions],
 ) -> Client:
     """Returns a synchronous client that is connected; see `AsyncClient.connect` for the rest.
 
@@ -22,6 +26,7 @@ def connect(
         apikey: The API key; `BTRDB_API_KEY` if left out.
         concurrency_limit: Most requests in flight at once; `PINGTHINGS_CONCURRENCY_LIMIT` if left
             out, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
+        **options: TLS, proxies, memory and time limits; see `settings.ConnectionOptions`.
 
     Raises:
         AuthenticationError: The server does not accept the key.
@@ -32,4 +37,4 @@ def connect(
         ...     client.info()["major_version"]
         5
     """
-    return Client.connect(profile, endpoint, apikey, concurrency_limit)
+    return Client.connect(profile, endpoint, apikey, concurrency_limit, **options)

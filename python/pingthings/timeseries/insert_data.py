@@ -102,7 +102,7 @@ def _unknown(data: object) -> str:
 def _arrow(data: Any) -> pa.Table:
     try:
         if hasattr(data, "__arrow_c_stream__"):
-            return pa.table(data)
+            return pa.RecordBatchReader.from_stream(data).read_all()
         return pa.Table.from_batches([pa.record_batch(data)])
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise BTRDBTypeError(_unknown(data)) from error

@@ -6,21 +6,41 @@ environment or its credentials file.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pingthings.timeseries.exceptions import BTRDBTypeError
 
 if TYPE_CHECKING:
+    from pingthings.timeseries.async_client import AsyncClient
     from pingthings.timeseries.client import Client
 
-__all__ = ["reconnect", "refuse"]
+__all__ = ["recipe", "reconnect", "refuse"]
+
+Recipe = tuple[str | None, str, int, tuple[tuple[str, Any], ...]]
 
 _MOST_CLIENTS = 16
-_CLIENTS: dict[tuple[str | None, str, int], Client] = {}
+_CLIENTS: dict[Recipe, Client] = {}
 """Clients of this process by their recipes: tasks that arrive one by one share a connection."""
 
 
-def reconnect(profile: str | None, endpoint: str, concurrency_limit: int) -> Client:
+def recipe(client: AsyncClient) -> Recipe:
+    """Returns what it takes to connect again: where, within which limits, and no secret."""
+    options: dict[str, Any] = dict(client._options)
+    options |= {"timeout": client.timeout, "deadline": client.deadline}
+    if "@" in options.get("proxy", ""):
+        # It holds a password; the other end has its own way out.
+        del options["proxy"]
+    given = sorted((name, value) for name, value in options.items() if value is not None)
+    creds = client._creds
+    return creds.get("profile"), creds["endpoint"], client.concurrency_limit, tuple(given)
+
+
+def reconnect(
+    profile: str | None,
+    endpoint: str,
+    concurrency_limit: int,
+    options: tuple[tuple[str, Any], ...] = (),
+) -> Client:
     """Returns a client of this process for a recipe.
 
     Raises:
@@ -29,11 +49,11 @@ def reconnect(profile: str | None, endpoint: str, concurrency_limit: int) -> Cli
     """
     from pingthings.timeseries.client import Client  # noqa: PLC0415 - it imports this module
 
-    recipe = (profile, endpoint, concurrency_limit)
+    recipe = (profile, endpoint, concurrency_limit, options)
     client = _CLIENTS.pop(recipe, None)
     if client is None or client._client._core.is_closed:
         given = None if profile is not None else endpoint
-        client = Client.connect(profile, given, None, concurrency_limit)
+        client = Client.connect(profile, given, None, concurrency_limit, **dict(options))
     _CLIENTS[recipe] = client
     while len(_CLIENTS) > _MOST_CLIENTS:
         # Whoever still uses it keeps it.

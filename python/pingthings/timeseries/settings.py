@@ -7,32 +7,82 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypedDict
 
+from pingthings.timeseries.arguments import as_seconds, as_text
 from pingthings.timeseries.credentials import resolve, resolve_concurrency_limit
-from pingthings.timeseries.exceptions import BTRDBValueError, InsecureTransportWarning
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    BTRDBValueError,
+    InsecureTransportWarning,
+)
+from pingthings.timeseries.memory import as_bytes, available
 
-__all__ = ["Settings", "warn_of_clear_text"]
+__all__ = ["ConnectionOptions", "Settings", "warn_of_clear_text"]
 
 CONNECT_TIMEOUT_S = 10.0
 """How long connecting may take, in seconds."""
-
 
 RETRY_FOR_S = 10.0
 """For how long calls that failed on the way are repeated, in seconds."""
 
 _MOST_SECONDS = 86_400.0
+_SHARE_OF_MEMORY = 4
+_PROXY_NAMES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
+
+
+class ConnectionOptions(TypedDict, total=False):
+    """What can be said of a connection besides where it goes; all of it by keyword.
+
+    Most of it can be said by the environment as well, for programs that cannot be changed.
+    """
+
+    tls: bool
+    """Whether to speak TLS, whatever port and scheme say."""
+    require_tls: bool
+    """Whether to refuse to send a key to another machine in clear text; otherwise
+    `PINGTHINGS_REQUIRE_TLS`."""
+    ca_bundle: str | os.PathLike[str]
+    """PEM file of the only authorities to trust; otherwise `BTRDB_CA_BUNDLE`, or else those of the
+    system."""
+    client_certificate: tuple[str | os.PathLike[str], str | os.PathLike[str]]
+    """PEM files of a certificate and its key, for servers that ask for one; otherwise
+    `PINGTHINGS_CLIENT_CERTIFICATE` and `PINGTHINGS_CLIENT_KEY`."""
+    proxy: str
+    """URL of a proxy to ask for a tunnel, as in `http://user:password@proxy:3128`; `""` for none;
+    otherwise what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say. This machine is
+    always reached directly."""
+    memory_limit: int | str
+    """Most bytes of answers that may be here and not handed over yet, as in `2 GiB`; otherwise
+    `PINGTHINGS_MEMORY_LIMIT`, or else a quarter of the machine's memory."""
+    timeout: float | None
+    """Seconds for which the server may be silent in a call; see `timeout` of the client."""
+    deadline: float | None
+    """Seconds that a whole call may take; see `deadline` of the client."""
+    connect_timeout: float
+    """Seconds that connecting may take, 10 if left out."""
+    retry_for: float
+    """Seconds for which calls that failed on the way are repeated, 0 for no retries; otherwise
+    `PINGTHINGS_RETRY_SECONDS`, or else 10."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to connect, as whom, within which limits. Its repr never shows the key."""
+    """Where to connect, as whom, within which limits. Its repr never shows a secret."""
 
     endpoint: str
     apikey: str | None = field(repr=False)
     profile: str | None
     concurrency_limit: int
-    ca_bundle: bytes | None = field(repr=False)
+    tls: bool | None
     require_tls: bool
+    ca_bundle: bytes | None = field(repr=False)
+    identity: tuple[bytes, bytes] | None = field(repr=False)
+    proxies: tuple[str, str, str, str] = field(repr=False)
+    memory_limit: int
+    timeout_s: float | None
+    deadline_s: float | None
+    connect_timeout_s: float
     retry_for_s: float
 
     @classmethod
@@ -42,8 +92,10 @@ class Settings:
         endpoint: str | None,
         apikey: str | None,
         concurrency_limit: int | None,
+        options: ConnectionOptions,
     ) -> Settings:
         """Returns the settings that arguments, environment and file amount to."""
+        _check_names(options)
         environ = os.environ
         credentials = resolve(profile, endpoint, apikey, environ)
         return cls(
@@ -51,25 +103,101 @@ class Settings:
             apikey=credentials.apikey,
             profile=credentials.profile,
             concurrency_limit=resolve_concurrency_limit(concurrency_limit, environ),
-            ca_bundle=_ca_bundle(environ),
-            require_tls=_require_tls(environ),
-            retry_for_s=_retry_for_s(environ),
+            tls=_flag(options, "tls"),
+            require_tls=_require_tls(options, environ),
+            ca_bundle=_ca_bundle(options, environ),
+            identity=_identity(options, environ),
+            proxies=_proxies(options, environ),
+            memory_limit=_memory_limit(options, environ),
+            timeout_s=as_seconds(options.get("timeout"), "timeout"),
+            deadline_s=as_seconds(options.get("deadline"), "deadline"),
+            connect_timeout_s=as_seconds(options.get("connect_timeout"), "connect_timeout")
+            or CONNECT_TIMEOUT_S,
+            retry_for_s=_retry_for_s(options, environ),
         )
 
+    @property
+    def endpoints(self) -> list[str]:
+        """Where to connect, the preferred one first."""
+        return [endpoint.strip() for endpoint in self.endpoint.split(",") if endpoint.strip()]
 
-def _ca_bundle(environ: Mapping[str, str]) -> bytes | None:
-    path = environ.get("BTRDB_CA_BUNDLE", "").strip()
-    if not path:
-        return None
+
+def _check_names(options: ConnectionOptions) -> None:
+    known = ConnectionOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise BTRDBTypeError(
+                f"`{name}` is no option of a connection; they are {', '.join(known)}"
+            )
+
+
+def _flag(options: ConnectionOptions, name: str) -> bool | None:
+    value: object = options.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise BTRDBTypeError(f"`{name}` is True or False, not a `{type(value).__name__}`")
+    return value
+
+
+def _read(path: str | os.PathLike[str], name: str) -> bytes:
+    if not isinstance(path, str | os.PathLike):
+        raise BTRDBTypeError(f"`{name}` is a path, not a `{type(path).__name__}`")
     try:
         return Path(path).read_bytes()
     except OSError as error:
         raise BTRDBValueError(
-            f"BTRDB_CA_BUNDLE names `{path}`, which cannot be read: {error.strerror}"
+            f"{name} names `{path}`, which cannot be read: {error.strerror}"
         ) from error
 
 
-def _require_tls(environ: Mapping[str, str]) -> bool:
+def _ca_bundle(options: ConnectionOptions, environ: Mapping[str, str]) -> bytes | None:
+    given = options.get("ca_bundle")
+    if given is not None:
+        return _read(given, "ca_bundle")
+    path = environ.get("BTRDB_CA_BUNDLE", "").strip()
+    return _read(path, "BTRDB_CA_BUNDLE") if path else None
+
+
+def _identity(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[bytes, bytes] | None:
+    names = ("PINGTHINGS_CLIENT_CERTIFICATE", "PINGTHINGS_CLIENT_KEY")
+    given = options.get("client_certificate")
+    if given is not None:
+        try:
+            certificate, key = given
+        except (TypeError, ValueError):
+            raise BTRDBTypeError(
+                "`client_certificate` is a pair of paths, of a certificate and its key"
+            ) from None
+        return _read(certificate, "client_certificate"), _read(key, "client_certificate")
+    paths = [environ.get(name, "").strip() for name in names]
+    if not any(paths):
+        return None
+    if not all(paths):
+        raise BTRDBValueError(f"{names[0]} and {names[1]} belong together; set both or none")
+    return _read(paths[0], names[0]), _read(paths[1], names[1])
+
+
+def _proxies(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[str, str, str, str]:
+    given = options.get("proxy")
+    if given is not None:
+        return "", "", as_text(given, "proxy").strip(), ""
+    https, http, both, none = (
+        (environ.get(name) or environ.get(name.upper()) or "").strip() for name in _PROXY_NAMES
+    )
+    return https, http, both, none
+
+
+def _memory_limit(options: ConnectionOptions, environ: Mapping[str, str]) -> int:
+    given = options.get("memory_limit")
+    if given is not None:
+        return as_bytes(given, "memory_limit")
+    text = environ.get("PINGTHINGS_MEMORY_LIMIT", "").strip()
+    return as_bytes(text, "PINGTHINGS_MEMORY_LIMIT") if text else available() // _SHARE_OF_MEMORY
+
+
+def _require_tls(options: ConnectionOptions, environ: Mapping[str, str]) -> bool:
+    given = _flag(options, "require_tls")
+    if given is not None:
+        return given
     value = environ.get("PINGTHINGS_REQUIRE_TLS", "").strip().lower()
     if value in {"", "0", "false", "no"}:
         return False
@@ -78,17 +206,17 @@ def _require_tls(environ: Mapping[str, str]) -> bool:
     raise BTRDBValueError(f"PINGTHINGS_REQUIRE_TLS is `{value}`; set it to 1 or 0")
 
 
-def _retry_for_s(environ: Mapping[str, str]) -> float:
-    text = environ.get("PINGTHINGS_RETRY_SECONDS", "").strip()
-    if not text:
-        return RETRY_FOR_S
+def _retry_for_s(options: ConnectionOptions, environ: Mapping[str, str]) -> float:
+    given: object = options.get("retry_for")
+    name = "PINGTHINGS_RETRY_SECONDS" if given is None else "retry_for"
+    value: object = environ.get(name, "").strip() or RETRY_FOR_S if given is None else given
     try:
-        seconds = float(text)
+        seconds = float(value) if isinstance(value, int | float | str) else -1.0
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= _MOST_SECONDS:
         raise BTRDBValueError(
-            f"PINGTHINGS_RETRY_SECONDS is `{text}`; set it to a number of seconds, 0 for no retries"
+            f"{name} is `{value}`; set it to a number of seconds, 0 for no retries"
         )
     return seconds
 

@@ -14,7 +14,10 @@ use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use pingthings_types::{Points, Version, Windows};
 
-use crate::error::{Error, ErrorKind};
+use crate::{
+    budget::Share,
+    error::{Error, ErrorKind},
+};
 
 /// Rows of an answer, in the batches in which they came.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Table {
     pub batches: Vec<RecordBatch>,
     /// The version of the data.
     pub version: Version,
+    /// The memory it takes, which counts as long as the table is here.
+    pub(crate) share: Option<Arc<Share>>,
 }
 
 impl Table {
@@ -233,6 +238,7 @@ impl Wanted {
             schema: Arc::clone(&self.schema),
             batches: Vec::new(),
             version: Version::default(),
+            share: None,
         }
     }
 

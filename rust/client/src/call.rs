@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, tr
 
 use crate::{
     Client,
+    channels::{Lane, Lease},
     connection::Session,
     error::{Error, ErrorKind},
     limit::Permit,
@@ -69,14 +70,6 @@ answers! { management:
     DeleteRecordResponse
 }
 
-fn check<A: Answer>(answer: &mut A) -> Result<(), Error> {
-    // Success is the absence of a status; a present one with code 0 is what older servers send.
-    match answer.stat() {
-        Some(stat) if stat.code != 0 => Err(Error::new(ErrorKind::Code(stat.code), stat.msg)),
-        _ => Ok(()),
-    }
-}
-
 impl Client {
     /// One request, one answer; repeated as far as its method allows.
     pub(crate) async fn unary<S, Q, A, F>(
@@ -109,13 +102,20 @@ impl Client {
         A: Answer + Send,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        self.repeated(repeat, method, || self.send(method, request.clone(), &send))
-            .await
+        let lane = match repeat {
+            Repeat::Always | Repeat::Never => Lane::Repeatable,
+            Repeat::IfRefused => Lane::Unrepeatable,
+        };
+        self.repeated(repeat, method, || {
+            self.send(method, lane, request.clone(), &send)
+        })
+        .await
     }
 
     async fn send<S, Q, A, F>(
         &self,
         method: &'static str,
+        lane: Lane,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
     ) -> Result<A, Error>
@@ -125,12 +125,15 @@ impl Client {
         A: Answer,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        let flight = self.take_off().await?;
+        let mut flight = self.take_off(method, lane).await?;
         let request = self.request(request);
-        let rpc = S::over(flight.session.channel());
-        let answer = flight.wait(self, method, send(rpc, request)).await?;
+        let rpc = S::over(flight.lease.channel());
+        let answer = flight
+            .wait(self, method, Box::pin(send(rpc, request)))
+            .await?;
+        flight.is_over = true;
         let mut answer = answer.into_inner();
-        check(&mut answer)?;
+        flight.check(&mut answer)?;
         Ok(answer)
     }
 
@@ -150,7 +153,9 @@ impl Client {
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
         self.repeated(Repeat::Always, method, || async {
-            let mut answers = self.streaming(method, request.clone(), &send).await?;
+            let mut answers = self
+                .streaming(method, Lane::Repeatable, request.clone(), &send)
+                .await?;
             let mut items = Vec::new();
             while let Some(answer) = answers.next().await? {
                 items.extend(take(answer)?);
@@ -160,10 +165,13 @@ impl Client {
         .await
     }
 
-    /// One request, a stream of answers. The permit is held until the stream ends or is dropped.
+    /// One request, a stream of answers. The permit is held until the stream ends or is dropped, or
+    /// only until it begins if it is read at leisure: whoever reads it makes other calls meanwhile,
+    /// and they must not wait for it.
     pub(crate) async fn streaming<S, Q, A, F>(
         &self,
         method: &'static str,
+        lane: Lane,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
     ) -> Result<Answers<A>, Error>
@@ -173,10 +181,15 @@ impl Client {
         A: Answer,
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
-        let flight = self.take_off().await?;
+        let mut flight = self.take_off(method, lane).await?;
         let request = self.request(request);
-        let rpc = S::over(flight.session.channel());
-        let messages = flight.wait(self, method, send(rpc, request)).await?;
+        let rpc = S::over(flight.lease.channel());
+        let messages = flight
+            .wait(self, method, Box::pin(send(rpc, request)))
+            .await?;
+        if lane == Lane::AtLeisure {
+            flight.permit = None;
+        }
         Ok(Answers {
             client: self.clone(),
             method,
@@ -185,13 +198,16 @@ impl Client {
         })
     }
 
-    async fn take_off(&self) -> Result<Flight, Error> {
+    async fn take_off(&self, method: &'static str, lane: Lane) -> Result<Flight, Error> {
         let session = self.connection.session()?;
-        let permit = session.limit.acquire().await?;
+        let permit = self.in_time(method, session.limit.acquire()).await;
+        let permit = permit.map_err(Error::unsent)??;
         Ok(Flight {
+            lease: session.channels.lease(lane),
             session,
             permit: Some(permit),
-            patience: self.connection.patience(),
+            patience: self.timeout(),
+            is_over: false,
         })
     }
 
@@ -202,22 +218,42 @@ impl Client {
         }
         request
     }
-
-    fn translate(&self, method: &'static str, status: Status) -> Error {
-        Error::from_status(method, &self.connection.config.endpoint.to_string(), status)
-    }
 }
 
 /// A call that is under way.
 #[derive(Debug)]
 struct Flight {
     session: Arc<Session>,
+    lease: Lease,
     permit: Option<Permit>,
     /// How long the server may be silent.
     patience: Option<Duration>,
+    /// Whether the server has nothing more to send.
+    is_over: bool,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.lease.cancelled();
+        }
+    }
 }
 
 impl Flight {
+    /// Whether the server did what it was asked.
+    fn check<A: Answer>(&self, answer: &mut A) -> Result<(), Error> {
+        // Success is the absence of a status; a present one with code 0 is what older servers send.
+        let Some(stat) = answer.stat().filter(|stat| stat.code != 0) else {
+            return Ok(());
+        };
+        let error = Error::new(ErrorKind::Code(stat.code), stat.msg);
+        if error.is_elsewhere() {
+            self.lease.failed(&error);
+        }
+        Err(error)
+    }
+
     /// What the server sends, unless it is silent for too long or the client is closed first.
     async fn wait<T>(
         &self,
@@ -230,17 +266,25 @@ impl Flight {
             let Some(limit) = self.patience else {
                 return Ok(answer.await);
             };
-            let endpoint = || client.connection.config.endpoint.to_string();
             let answer = tokio::time::timeout(limit, answer).await;
-            answer.map_err(|_| Error::no_answer(method, &endpoint(), limit))
+            answer.map_err(|_| Error::no_answer(method, self.lease.endpoint(), limit))
         };
+        let answer = client.in_time(method, answer);
         let answer = tokio::select! {
             biased;
             // First, so that nothing that has arrived meanwhile is handed out after closing.
             _ = closing.wait_for(|closed| *closed) => return Err(Error::closed()),
-            answer = answer => answer?,
+            answer = answer => answer,
         };
-        answer.map_err(|status| client.translate(method, status))
+        let answer = answer.and_then(std::convert::identity).and_then(|answer| {
+            answer.map_err(|status| Error::from_status(method, &self.lease, status))
+        });
+        if let Err(error) = &answer
+            && error.is_of_connection()
+        {
+            self.lease.failed(error);
+        }
+        answer
     }
 }
 
@@ -254,18 +298,19 @@ pub(crate) struct Answers<A> {
 }
 
 impl<A: Answer> Answers<A> {
-    /// The permit, for somebody else to hold.
-    pub(crate) const fn take_permit(&mut self) -> Option<Permit> {
-        self.flight.permit.take()
+    /// Whoever reads at leisure has the time of a whole call for each part.
+    pub(crate) fn begin_call(&mut self) {
+        self.client = self.client.for_call();
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
         let message = self.messages.message();
         let message = self.flight.wait(&self.client, self.method, message).await?;
         let Some(mut answer) = message else {
+            self.flight.is_over = true;
             return Ok(None);
         };
-        check(&mut answer)?;
+        self.flight.check(&mut answer)?;
         Ok(Some(answer))
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     Client,
     call::{Answers, ManagementRpc, Rpc},
+    channels::Lane,
     error::Error,
     metadata::uuid_bytes,
 };
@@ -29,6 +30,7 @@ impl Changes {
             if !self.ranges.is_empty() {
                 return Ok(Some(self.ranges.drain(..).collect()));
             }
+            self.answers.begin_call();
             let answer = self.answers.next().await;
             let Some(answer) = answer.map_err(|error| error.on_stream(self.uuid))? else {
                 return Ok(None);
@@ -44,6 +46,15 @@ impl Changes {
     }
 }
 
+fn request(uuid: Uuid, from: u64, to: u64, resolution: PointWidth) -> v5api::ChangesParams {
+    v5api::ChangesParams {
+        uuid: uuid_bytes(uuid),
+        from_major: from,
+        to_major: to,
+        resolution: resolution.exponent(),
+    }
+}
+
 impl Client {
     /// The ranges in which a stream may differ between two versions, the first exclusive, the
     /// second inclusive (0 = latest), widened to multiples of 2^`resolution` ns.
@@ -54,12 +65,7 @@ impl Client {
         to: u64,
         resolution: PointWidth,
     ) -> Result<Vec<(i64, i64)>, Error> {
-        let request = v5api::ChangesParams {
-            uuid: uuid_bytes(uuid),
-            from_major: from,
-            to_major: to,
-            resolution: resolution.exponent(),
-        };
+        let request = request(uuid, from, to, resolution);
         let ranges = self.collected(
             "Changes",
             request,
@@ -80,21 +86,16 @@ impl Client {
         to: u64,
         resolution: PointWidth,
     ) -> Result<Changes, Error> {
-        let request = v5api::ChangesParams {
-            uuid: uuid_bytes(uuid),
-            from_major: from,
-            to_major: to,
-            resolution: resolution.exponent(),
-        };
+        let request = request(uuid, from, to, resolution);
         let opened = async {
             let answers = self
-                .streaming("Changes", request, |mut rpc: Rpc, q| async move {
-                    rpc.changes(q).await
-                })
+                .streaming(
+                    "Changes",
+                    Lane::AtLeisure,
+                    request,
+                    |mut rpc: Rpc, q| async move { rpc.changes(q).await },
+                )
                 .await?;
-            let mut answers: Answers<v5api::ChangesResponse> = answers;
-            // Whoever reads on makes other calls meanwhile: they must not wait for this one.
-            let _permit = answers.take_permit();
             let mut changes = Changes {
                 uuid,
                 answers,

@@ -12,16 +12,22 @@ const TLS_PORT: u16 = 4411;
 /// Where to connect, as whom, and within which limits.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The server.
-    pub endpoint: Endpoint,
+    /// The server, and others to turn to when it cannot be reached; the first is preferred.
+    pub endpoints: Vec<Endpoint>,
+    /// Proxies on the way to them.
+    pub proxies: Proxies,
     /// Sent with every call, if there is one.
     pub api_key: Option<ApiKey>,
     /// Refuse to send the key to another machine in clear text.
     pub require_tls: bool,
     /// PEM bundle of the only authorities to trust, instead of the system's.
     pub ca_bundle: Option<Vec<u8>>,
+    /// Who we are, to servers that ask for a certificate.
+    pub identity: Option<Identity>,
     /// Most calls in flight at once; at least one.
     pub concurrency_limit: usize,
+    /// Most bytes of answers that are here and not yet handed over.
+    pub memory_limit: u64,
     /// Connections to spread the calls over.
     pub channels: usize,
     /// How long connecting may take.
@@ -30,24 +36,106 @@ pub struct Config {
     pub retry_for: Duration,
 }
 
-impl Config {
-    /// The defaults for a server.
-    pub fn new(endpoint: Endpoint) -> Self {
+impl Default for Config {
+    /// The defaults, without a server.
+    fn default() -> Self {
         Self {
-            endpoint,
+            endpoints: Vec::new(),
+            proxies: Proxies::default(),
             api_key: None,
             require_tls: false,
             ca_bundle: None,
+            identity: None,
             concurrency_limit: 32,
+            memory_limit: 2 << 30,
             channels: 4,
             connect_timeout: Duration::from_secs(10),
             retry_for: Duration::from_secs(10),
         }
     }
+}
+
+impl Config {
+    /// The defaults for a server.
+    pub fn new(endpoint: Endpoint) -> Self {
+        Self {
+            endpoints: vec![endpoint],
+            ..Self::default()
+        }
+    }
+
+    /// The endpoints, separated by commas.
+    pub(crate) fn endpoint_names(&self) -> String {
+        let names: Vec<_> = self.endpoints.iter().map(ToString::to_string).collect();
+        names.join(",")
+    }
 
     /// Whether the key would leave this machine in clear text.
     pub fn exposes_key(&self) -> bool {
-        self.api_key.is_some() && !self.endpoint.tls && !self.endpoint.is_loopback()
+        let is_open = |endpoint: &Endpoint| !endpoint.tls && !endpoint.is_loopback();
+        self.api_key.is_some() && self.endpoints.iter().any(is_open)
+    }
+}
+
+/// Proxies that are asked for tunnels (HTTP CONNECT), as the usual variables name them: URLs such as
+/// `http://user:password@proxy:3128`; empty for none.
+#[derive(Clone, Default)]
+pub struct Proxies {
+    /// For TLS endpoints.
+    pub https: String,
+    /// For endpoints without TLS.
+    pub http: String,
+    /// For both, where there is no other.
+    pub all: String,
+    /// Hosts, domains and networks to reach directly, separated by commas; `*` for all.
+    pub no: String,
+}
+
+impl Proxies {
+    /// Refuses what is no proxy of the kind that is understood.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        for proxy in [&self.https, &self.http, &self.all] {
+            let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
+            // Of a URL with a password only the end may be told.
+            let host = rest.rsplit('@').next().unwrap_or_default();
+            let wrong = |why: &str| {
+                let message = format!(
+                    "proxy `{scheme}://{host}` {why}: write `http://host:port`, or nothing for none"
+                );
+                Err(Error::new(ErrorKind::InvalidArgument, message))
+            };
+            if proxy.is_empty() {
+                continue;
+            }
+            if !scheme.eq_ignore_ascii_case("http") {
+                return wrong("is of a kind that is not supported");
+            }
+            if host.parse::<http::uri::Authority>().is_err() {
+                return wrong("has no valid host");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies").finish_non_exhaustive()
+    }
+}
+
+/// A certificate of one's own, with its key, which no `Debug` output ever shows.
+#[derive(Clone)]
+pub struct Identity {
+    /// Certificate chain, PEM.
+    pub certificate: Vec<u8>,
+    /// Private key, PEM.
+    pub key: Vec<u8>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity(..)")
     }
 }
 
@@ -106,8 +194,16 @@ impl Endpoint {
 
     /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let host = self.host();
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn uri(&self) -> String {

@@ -1,29 +1,23 @@
-//! The connection: channels, the key, and what must be rebuilt after a fork.
+//! The connection: what all calls of a client share, and what must be rebuilt after a fork.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::watch;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig};
 
 use crate::{
+    budget::Budget,
+    channels::{Channels, Routes},
     config::Config,
     error::{Error, ErrorKind},
     limit::Limit,
 };
 
-/// Bytes a server may send ahead on one stream and on one connection. Large and fixed: an adaptive
-/// window starts small and costs round trips on every large read.
-const STREAM_WINDOW: u32 = 8 << 20;
-const CONNECTION_WINDOW: u32 = 32 << 20;
-
-/// A peer that answers no ping for this long is gone. Pings go out only while a call is in flight.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The least that can be read with.
+const LEAST_MEMORY: u64 = 16 << 20;
 
 /// Counts the forks this process is the child of.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
@@ -40,9 +34,9 @@ pub fn forked() {
 #[derive(Debug)]
 pub(crate) struct Session {
     epoch: u64,
-    channels: Vec<Channel>,
-    next: AtomicUsize,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) limit: Limit,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) closing: watch::Sender<bool>,
 }
 
@@ -51,43 +45,37 @@ impl Session {
     fn is_foreign(&self) -> bool {
         self.epoch != EPOCH.load(Ordering::SeqCst)
     }
-
-    pub(crate) fn channel(&self) -> Channel {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.channels.len();
-        self.channels[turn].clone()
-    }
 }
 
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) config: Config,
-    target: tonic::transport::Endpoint,
+    routes: Arc<Routes>,
     session: ArcSwapOption<Session>,
     concurrency_limit: AtomicUsize,
-    /// How long an answer may take, in nanoseconds; 0 for any time.
-    patience_ns: AtomicU64,
+    memory_limit: AtomicU64,
     closed: AtomicBool,
 }
 
 impl Connection {
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
         check_limit(config.concurrency_limit)?;
+        check_memory(config.memory_limit)?;
         if config.require_tls && config.exposes_key() {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!(
                     "the API key would go to `{}` in clear text, and TLS is required: use port 4411 \
                      or an https:// endpoint",
-                    config.endpoint
+                    config.endpoint_names()
                 ),
             ));
         }
-        let target = target(&config)?;
         Ok(Self {
-            target,
+            routes: Arc::new(Routes::new(&config)?),
             session: ArcSwapOption::empty(),
             concurrency_limit: AtomicUsize::new(config.concurrency_limit),
-            patience_ns: AtomicU64::new(0),
+            memory_limit: AtomicU64::new(config.memory_limit),
             closed: AtomicBool::new(false),
             config,
         })
@@ -128,16 +116,22 @@ impl Connection {
     }
 
     fn open(&self) -> Session {
-        let channels = (0..self.config.channels.max(1))
-            .map(|_| self.target.connect_lazy())
-            .collect();
+        let memory = self.memory_limit();
         Session {
             epoch: EPOCH.load(Ordering::SeqCst),
-            channels,
-            next: AtomicUsize::new(0),
+            channels: Arc::new(Channels::new(
+                Arc::clone(&self.routes),
+                self.config.channels,
+                memory / 8,
+            )),
             limit: Limit::new(self.concurrency_limit()),
+            budget: Arc::new(Budget::new(memory)),
             closing: watch::Sender::new(false),
         }
+    }
+
+    pub(crate) fn endpoints(&self) -> usize {
+        self.routes.len()
     }
 
     pub(crate) fn concurrency_limit(&self) -> usize {
@@ -153,21 +147,17 @@ impl Connection {
         Ok(())
     }
 
-    /// How long an answer, or the next part of one, may take.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        match self.patience_ns.load(Ordering::Relaxed) {
-            0 => None,
-            nanoseconds => Some(Duration::from_nanos(nanoseconds)),
-        }
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory_limit.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn set_patience(&self, patience: Option<Duration>) {
-        let nanoseconds = patience.map_or(0, |patience| {
-            u64::try_from(patience.as_nanos())
-                .unwrap_or(u64::MAX)
-                .max(1)
-        });
-        self.patience_ns.store(nanoseconds, Ordering::Relaxed);
+    pub(crate) fn set_memory_limit(&self, limit: u64) -> Result<(), Error> {
+        check_memory(limit)?;
+        self.memory_limit.store(limit, Ordering::SeqCst);
+        if let Some(session) = self.own_session() {
+            session.budget.resize(limit);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -220,54 +210,13 @@ fn check_limit(limit: usize) -> Result<(), Error> {
     }
 }
 
-fn target(config: &Config) -> Result<tonic::transport::Endpoint, Error> {
-    let invalid = |error: tonic::transport::Error| {
-        Error::new(
-            ErrorKind::InvalidArgument,
-            format!("endpoint `{}` cannot be used: {error}", config.endpoint),
-        )
-        .with_source(error)
-    };
-    let mut target = tonic::transport::Endpoint::from_shared(config.endpoint.uri())
-        .map_err(invalid)?
-        .connect_timeout(config.connect_timeout)
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_TIMEOUT)
-        .keep_alive_while_idle(false)
-        .user_agent(concat!("pingthings/", env!("CARGO_PKG_VERSION")))
-        .map_err(invalid)?;
-    if config.endpoint.is_tls() {
-        target = target.tls_config(tls(config)?).map_err(|error| {
-            Error::new(
-                ErrorKind::Connect,
-                format!("TLS cannot be set up for `{}`: {error}", config.endpoint),
-            )
-            .with_source(error)
-        })?;
-    }
-    Ok(target)
-}
-
-/// A given bundle replaces the system's roots; without one the system's roots count, and where it
-/// has none (a container without certificates) those that ship with this library.
-fn tls(config: &Config) -> Result<ClientTlsConfig, Error> {
-    let tls = ClientTlsConfig::new().assume_http2(true);
-    if let Some(bundle) = &config.ca_bundle {
-        if !bundle.windows(10).any(|w| w == b"-----BEGIN") {
-            return Err(Error::new(
-                ErrorKind::InvalidArgument,
-                "the CA bundle holds no PEM certificate: give a file with `-----BEGIN CERTIFICATE-----`",
-            ));
-        }
-        return Ok(tls.ca_certificate(Certificate::from_pem(bundle)));
-    }
-    let native = rustls_native_certs::load_native_certs();
-    if native.certs.is_empty() {
-        Ok(tls.with_webpki_roots())
+fn check_memory(limit: u64) -> Result<(), Error> {
+    if limit >= LEAST_MEMORY {
+        Ok(())
     } else {
-        Ok(tls.with_native_roots())
+        Err(Error::new(
+            ErrorKind::InvalidArgument,
+            format!("a memory limit of {limit} bytes: it must be at least {LEAST_MEMORY}"),
+        ))
     }
 }

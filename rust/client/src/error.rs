@@ -1,10 +1,12 @@
 //! Why a call failed.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use pingthings_types::{Code, RangeError, WidthError};
 use tonic::Status;
 use uuid::Uuid;
+
+use crate::channels::Lease;
 
 /// Why a call failed: a kind to act on, and a message that names what failed, on which object,
 /// and what to do.
@@ -17,6 +19,8 @@ pub struct Error {
     message: String,
     stream: Option<Uuid>,
     insert: Option<FailedInsert>,
+    /// Whether the request never left this machine, or never reached whoever answers it.
+    unsent: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -66,6 +70,7 @@ impl Error {
             message: message.into(),
             stream: None,
             insert: None,
+            unsent: false,
             source: None,
         }
     }
@@ -96,6 +101,13 @@ impl Error {
         Self::new(
             ErrorKind::Timeout,
             format!("`{endpoint}` sent nothing for {limit:?} in answer to {method}"),
+        )
+    }
+
+    pub(crate) fn deadline(method: &str, limit: Duration) -> Self {
+        Self::new(
+            ErrorKind::Timeout,
+            format!("{method} was not done within the deadline of {limit:?}"),
         )
     }
 
@@ -139,6 +151,13 @@ impl Error {
         self
     }
 
+    /// Says that the server cannot have seen the request.
+    #[must_use]
+    pub(crate) fn unsent(mut self) -> Self {
+        self.unsent = true;
+        self
+    }
+
     /// The stream on which the call failed.
     pub const fn stream(&self) -> Option<Uuid> {
         self.stream
@@ -156,21 +175,44 @@ impl Error {
 
     /// Whether the answer was lost on the way, so that nobody here knows what the server did.
     pub const fn is_ambiguous(&self) -> bool {
-        matches!(
-            self.kind,
-            ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Server
-        )
+        !self.unsent
+            && matches!(
+                self.kind,
+                ErrorKind::Connect | ErrorKind::Timeout | ErrorKind::Server
+            )
     }
 
-    /// Whether the server did nothing and may do it later, or another one.
+    /// Whether no server did anything, and one may do it later.
     pub(crate) const fn is_refusal(&self) -> bool {
         // Resources exhausted, wrong endpoint, no healthy owner.
         matches!(self.kind, ErrorKind::Code(426 | 405 | 419))
+            || (self.unsent && matches!(self.kind, ErrorKind::Connect))
     }
 
     /// Whether the same call may well succeed later.
     pub(crate) const fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Connect) || self.is_refusal()
+    }
+
+    /// Whether another server would be the one to ask.
+    pub(crate) const fn is_elsewhere(&self) -> bool {
+        matches!(self.kind, ErrorKind::Code(405 | 419))
+            || (self.unsent && matches!(self.kind, ErrorKind::Connect))
+    }
+
+    /// Whether the connection, and not what was asked, is to blame.
+    pub(crate) const fn is_of_connection(&self) -> bool {
+        matches!(self.kind, ErrorKind::Connect | ErrorKind::Timeout) || self.is_elsewhere()
+    }
+
+    /// Whether the server has ended the connection because it was pinged too often.
+    pub(crate) fn complains_of_pings(&self) -> bool {
+        let complaint = |cause: &(dyn StdError + 'static)| {
+            cause.downcast_ref::<h2::Error>().is_some_and(|error| {
+                error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+            })
+        };
+        causes(self).any(complaint)
     }
 
     pub(crate) fn is_code(&self, code: Code) -> bool {
@@ -182,7 +224,23 @@ impl Error {
     }
 
     /// The error a gRPC status stands for.
-    pub(crate) fn from_status(method: &'static str, endpoint: &str, status: Status) -> Self {
+    pub(crate) fn from_status(method: &'static str, lease: &Lease, status: Status) -> Self {
+        let unsent = never_arrived(&status);
+        let error = Self::translated(method, lease.endpoint(), status);
+        let error = Self {
+            unsent: unsent && error.kind == ErrorKind::Connect,
+            ..error
+        };
+        if error.message.contains("invalid peer certificate") {
+            return error.with_context(&format!(
+                "trusted are {}; others can be named in BTRDB_CA_BUNDLE",
+                lease.trusted()
+            ));
+        }
+        error
+    }
+
+    fn translated(method: &'static str, endpoint: &str, status: Status) -> Self {
         use tonic::Code as Grpc;
         let details = status.message().to_owned();
         if let Some((code, rest)) = bracketed_code(&details) {
@@ -242,26 +300,39 @@ fn bracketed_code(details: &str) -> Option<(u32, &str)> {
     Some((Code::from_number(code)?.number(), rest.trim_start()))
 }
 
+/// An error's causes, the nearest first.
+fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
 fn is_transport(status: &Status) -> bool {
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.is::<tonic::transport::Error>() || error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
+    if causes(status).any(|cause| cause.is::<tonic::transport::Error>() || cause.is::<io::Error>())
+    {
+        return true;
     }
     let text = status.message();
     text.contains("h2 protocol error") || text.contains("connection") || text.contains("transport")
 }
 
+/// Whether the server cannot have begun with the call: there was no connection for it, or the server
+/// said that it takes no more on this one.
+fn never_arrived(status: &Status) -> bool {
+    causes(status).any(|cause| {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            let unprocessed = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return error.is_remote()
+                && (unprocessed || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        }
+        let cancelled = cause
+            .downcast_ref::<hyper::Error>()
+            .is_some_and(hyper::Error::is_canceled);
+        cancelled || cause.is::<tonic::ConnectError>()
+    })
+}
+
 fn root_cause(status: &Status) -> String {
-    let mut cause: Option<&dyn StdError> = status.source();
-    let mut deepest = status.message().to_owned();
-    while let Some(error) = cause {
-        deepest = error.to_string();
-        cause = error.source();
-    }
-    deepest
+    let deepest = causes(status).last();
+    deepest.map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
 impl fmt::Display for Error {
@@ -294,14 +365,14 @@ mod tests {
 
     #[test]
     fn a_code_in_brackets_is_the_error() {
-        let error = Error::from_status(
+        let error = Error::translated(
             "StreamInfo",
             "host:4410",
             Status::internal("[404] stream does not exist"),
         );
         assert_eq!(error.kind(), ErrorKind::Code(404));
         assert_eq!(error.to_string(), "stream does not exist");
-        let error = Error::from_status("Info", "host:4410", Status::internal("[not] a code"));
+        let error = Error::translated("Info", "host:4410", Status::internal("[not] a code"));
         assert_eq!(error.kind(), ErrorKind::Server);
     }
 

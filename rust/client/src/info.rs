@@ -73,9 +73,20 @@ impl Client {
         self.ask(Repeat::Always).await
     }
 
-    /// The same once: who mistypes an address wants to know soon.
+    /// The same, of each endpoint once: who mistypes an address wants to know soon.
     pub(crate) async fn first_info(&self) -> Result<Info, Error> {
-        self.ask(Repeat::Never).await
+        let limit = self.connection.config.connect_timeout;
+        let mut attempts = self.connection.endpoints();
+        loop {
+            let answer = tokio::time::timeout(limit, self.ask(Repeat::Never)).await;
+            attempts -= 1;
+            match answer {
+                Ok(Err(error)) if attempts > 0 && error.is_of_connection() => {}
+                Ok(done) => return done,
+                Err(_) if attempts > 0 => self.connection.session()?.channels.turn_away(),
+                Err(_) => return Err(Error::connect_timeout(&self.endpoint(), limit)),
+            }
+        }
     }
 
     async fn ask(&self, repeat: Repeat) -> Result<Info, Error> {

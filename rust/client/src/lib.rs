@@ -5,11 +5,15 @@
 //! the call and frees what it held.
 
 mod arrow;
+mod budget;
 mod call;
 mod changes;
+mod channels;
 mod config;
 mod connection;
+mod deadline;
 mod delete;
+mod dial;
 mod error;
 mod fanout;
 mod info;
@@ -21,14 +25,15 @@ mod read;
 mod retry;
 mod sql;
 mod tables;
+mod tls;
 mod windows;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub use arrow::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
 pub use changes::Changes;
-pub use config::{ApiKey, Config, Endpoint};
+pub use config::{ApiKey, Config, Endpoint, Identity, Proxies};
 pub use connection::forked;
 pub use error::{Error, ErrorKind, FailedInsert};
 pub use fanout::OnError;
@@ -43,6 +48,9 @@ pub use write::Insert;
 pub struct Client {
     pub(crate) connection: Arc<connection::Connection>,
     pub(crate) server: Arc<info::Server>,
+    pub(crate) time_limits: Arc<deadline::TimeLimits>,
+    /// When the call that this clone is for must have ended.
+    pub(crate) deadline: Option<deadline::Deadline>,
 }
 
 impl Client {
@@ -50,16 +58,14 @@ impl Client {
     ///
     /// Must run on a tokio runtime.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let limit = config.connect_timeout;
-        let endpoint = config.endpoint.to_string();
         let connection = Arc::new(connection::Connection::new(config)?);
         let client = Self {
             connection,
             server: Arc::default(),
+            time_limits: Arc::default(),
+            deadline: None,
         };
-        tokio::time::timeout(limit, client.first_info())
-            .await
-            .map_err(|_| Error::connect_timeout(&endpoint, limit))??;
+        client.first_info().await?;
         Ok(client)
     }
 
@@ -73,19 +79,19 @@ impl Client {
         self.connection.set_concurrency_limit(limit)
     }
 
-    /// How long an answer, or the next part of one, may take; `None` for any time.
-    pub fn timeout(&self) -> Option<Duration> {
-        self.connection.patience()
+    /// Most bytes of answers that are here and not yet handed over.
+    pub fn memory_limit(&self) -> u64 {
+        self.connection.memory_limit()
     }
 
-    /// Changes that for calls that begin from now on.
-    pub fn set_timeout(&self, timeout: Option<Duration>) {
-        self.connection.set_patience(timeout);
+    /// Changes that at once, also for reads under way.
+    pub fn set_memory_limit(&self, limit: u64) -> Result<(), Error> {
+        self.connection.set_memory_limit(limit)
     }
 
-    /// The server this client talks to, as `host:port`.
+    /// The servers this client talks to, as `host:port`, separated by commas.
     pub fn endpoint(&self) -> String {
-        self.connection.config.endpoint.to_string()
+        self.connection.config.endpoint_names()
     }
 
     /// Whether an API key travels to another machine in clear text.

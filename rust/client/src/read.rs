@@ -9,6 +9,7 @@ use crate::{
     Client,
     arrow::{Table, Wanted, decode, points_batch},
     call::Rpc,
+    channels::Lane,
     error::Error,
     metadata::uuid_bytes,
     tables::{Opened, Question, TableAnswer, Tables},
@@ -25,9 +26,8 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        let question = Question::Raw(range);
-        let tables = self.tables(question, uuid, version, wanted).await?;
-        tables.collect().await
+        self.table(Question::Raw(range), uuid, version, wanted)
+            .await
     }
 
     /// The same as they arrive.
@@ -39,8 +39,8 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
         let question = Question::Raw(range);
-        let tables = self.tables(question, uuid, version, wanted).await?;
-        Ok(tables.at_leisure())
+        self.tables(question, uuid, version, wanted, Lane::AtLeisure)
+            .await
     }
 
     pub(crate) async fn open_raw_values(
@@ -49,37 +49,31 @@ impl Client {
         range: TimeRange,
         version: u64,
         wanted: &Wanted,
+        lane: Lane,
     ) -> Result<Opened, Error> {
-        if self.server.has_arrow() {
-            let request = v5api::ArrowRawValuesParams {
-                uuid: uuid_bytes(uuid),
-                start: range.start(),
-                end: range.end(),
-                version_major: version,
-                template_bytes: wanted.template()?,
-            };
-            let answers = self
-                .streaming("ArrowRawValues", request, |mut rpc: Rpc, q| async move {
-                    rpc.arrow_raw_values(q).await
-                })
-                .await;
-            match Opened::of(answers).await {
-                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
-                done => return done,
-            }
-        }
+        let request = v5api::ArrowRawValuesParams {
+            uuid: uuid_bytes(uuid),
+            start: range.start(),
+            end: range.end(),
+            version_major: version,
+            template_bytes: wanted.template()?,
+        };
+        let arrow = self.streaming(
+            "ArrowRawValues",
+            lane,
+            request,
+            |mut rpc: Rpc, q| async move { rpc.arrow_raw_values(q).await },
+        );
         let request = v5api::RawValuesParams {
             uuid: uuid_bytes(uuid),
             start: range.start(),
             end: range.end(),
             version_major: version,
         };
-        let answers = self
-            .streaming("RawValues", request, |mut rpc: Rpc, q| async move {
-                rpc.raw_values(q).await
-            })
-            .await;
-        Opened::of(answers).await
+        let points = self.streaming("RawValues", lane, request, |mut rpc: Rpc, q| async move {
+            rpc.raw_values(q).await
+        });
+        self.open_either(arrow, points).await
     }
 }
 

@@ -56,27 +56,36 @@ impl Repeat {
 /// How long to wait before each repetition, until the time for them is over.
 #[derive(Debug)]
 pub(crate) struct Backoff {
-    deadline: Instant,
     limit: Duration,
+    /// When the call as a whole must have ended.
+    deadline: Option<Instant>,
+    /// Attempts that are made however late it is: one for each endpoint.
+    granted: u32,
+    since: Option<Instant>,
     attempts: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub(crate) const fn new(limit: Duration) -> Self {
         Self {
-            deadline: Instant::now() + limit,
             limit,
+            deadline: None,
+            granted: 0,
+            since: None,
             attempts: 0,
         }
     }
 
     /// Something was received: what fails next is another failure.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.limit);
+    pub(crate) const fn reset(&mut self) {
+        self.since = None;
+        self.attempts = 0;
     }
 
     /// The next delay, anything up to twice as long as the one before could be: clients that
     /// failed together must not come back together.
+    ///
+    /// The time for repetitions runs from the first failure on, which may itself have taken long.
     fn delay(&mut self) -> Option<Duration> {
         let longest = FIRST_DELAY
             .saturating_mul(1 << self.attempts.min(16))
@@ -88,7 +97,13 @@ impl Backoff {
         )]
         let random = f64::from(RandomState::new().build_hasher().finish() as u32);
         let delay = longest.mul_f64(random / f64::from(u32::MAX));
-        (Instant::now() + delay < self.deadline).then_some(delay)
+        let now = Instant::now();
+        let next = now + delay;
+        let since = *self.since.get_or_insert(now);
+        let is_granted = self.attempts <= self.granted && !self.limit.is_zero();
+        let is_in_time = next < since + self.limit || is_granted;
+        let is_before_deadline = self.deadline.is_none_or(|deadline| next < deadline);
+        (is_in_time && is_before_deadline).then_some(delay)
     }
 
     /// Waits before the next attempt; gives the error back if there is to be none.
@@ -105,7 +120,12 @@ impl Backoff {
 
 impl Client {
     pub(crate) fn backoff(&self) -> Backoff {
-        Backoff::new(self.connection.config.retry_for)
+        let others = self.connection.endpoints().saturating_sub(1);
+        Backoff {
+            deadline: self.deadline.map(|deadline| deadline.at),
+            granted: u32::try_from(others).unwrap_or(u32::MAX),
+            ..Backoff::new(self.connection.config.retry_for)
+        }
     }
 
     /// Makes a call, and makes it again after failures that allow it.
@@ -133,33 +153,38 @@ impl Client {
 mod tests {
     use super::*;
 
-    #[test]
-    fn delays_grow_to_a_cap_and_end_in_time() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build();
-        runtime.map_or_else(
-            |error| panic!("no runtime: {error}"),
-            |runtime| {
-                runtime.block_on(async {
-                    let mut backoff = Backoff::new(Duration::from_mins(1));
-                    let start = Instant::now();
-                    let mut delays = Vec::new();
-                    while let Some(delay) = backoff.delay() {
-                        delays.push(delay);
-                        sleep(delay).await;
-                    }
-                    assert!(start.elapsed() <= Duration::from_mins(1));
-                    assert!(delays.len() > 12, "{delays:?}");
-                    for (attempt, delay) in delays.iter().enumerate() {
-                        let cap = FIRST_DELAY * (1 << attempt.min(10));
-                        assert!(*delay <= cap.min(LONGEST_DELAY), "{delays:?}");
-                    }
-                    let mut none = Backoff::new(Duration::ZERO);
-                    assert_eq!(none.delay(), None);
-                });
-            },
-        );
+    #[tokio::test(start_paused = true)]
+    async fn delays_grow_to_a_cap_and_end_in_time() {
+        let mut backoff = Backoff::new(Duration::from_mins(1));
+        // The first failure may have taken any time.
+        sleep(Duration::from_mins(5)).await;
+        let start = Instant::now();
+        let mut delays = Vec::new();
+        while let Some(delay) = backoff.delay() {
+            delays.push(delay);
+            sleep(delay).await;
+        }
+        assert!(start.elapsed() <= Duration::from_mins(1));
+        assert!(delays.len() > 12, "{delays:?}");
+        for (attempt, delay) in delays.iter().enumerate() {
+            let cap = FIRST_DELAY * (1 << attempt.min(10));
+            assert!(*delay <= cap.min(LONGEST_DELAY), "{delays:?}");
+        }
+        assert_eq!(Backoff::new(Duration::ZERO).delay(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_endpoint_gets_its_attempt_unless_the_deadline_forbids() {
+        let mut backoff = Backoff {
+            granted: 2,
+            ..Backoff::new(Duration::from_nanos(1))
+        };
+        assert!(backoff.delay().is_some() && backoff.delay().is_some());
+        assert_eq!(backoff.delay(), None);
+        let mut late = Backoff {
+            deadline: Some(Instant::now()),
+            ..Backoff::new(Duration::from_mins(1))
+        };
+        assert_eq!(late.delay(), None);
     }
 }

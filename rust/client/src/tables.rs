@@ -1,6 +1,6 @@
 //! Answers that are tables, as they arrive, resumed where they were cut.
 
-use std::fmt;
+use std::{fmt, future::Future, sync::Arc};
 
 use arrow_array::{
     PrimitiveArray, RecordBatch,
@@ -14,9 +14,10 @@ use uuid::Uuid;
 use crate::{
     Client,
     arrow::{Table, Wanted},
+    budget::Share,
     call::{Answer, Answers},
+    channels::Lane,
     error::Error,
-    limit::Permit,
     retry::{Backoff, Repeat},
 };
 
@@ -71,19 +72,13 @@ impl Question {
 }
 
 /// The messages of an answer, of which the first has arrived.
-pub(crate) struct Opened {
-    messages: BoxStream<'static, Message>,
-    permit: Option<Permit>,
-}
+pub(crate) struct Opened(BoxStream<'static, Message>);
 
 impl Opened {
     /// What the server answers. A server that does not know the call says so here.
-    pub(crate) async fn of<A: TableAnswer>(
-        answers: Result<Answers<A>, Error>,
-    ) -> Result<Self, Error> {
+    async fn of<A: TableAnswer>(answers: Result<Answers<A>, Error>) -> Result<Self, Error> {
         let mut answers = answers?;
-        let permit = answers.take_permit();
-        let messages = match answers.next().await? {
+        Ok(Self(match answers.next().await? {
             None => stream::empty().boxed(),
             Some(first) => {
                 let rest = stream::unfold(answers, |mut answers| async move {
@@ -92,16 +87,12 @@ impl Opened {
                 });
                 stream::iter([first.into_batches()]).chain(rest).boxed()
             }
-        };
-        Ok(Self { messages, permit })
+        }))
     }
 
     /// An answer without rows.
     pub(crate) fn empty(version: Version) -> Self {
-        Self {
-            messages: stream::iter([Ok((version, Vec::new()))]).boxed(),
-            permit: None,
-        }
+        Self(stream::iter([Ok((version, Vec::new()))]).boxed())
     }
 }
 
@@ -146,7 +137,9 @@ pub struct Tables {
     /// The version that was asked for.
     asked: u64,
     opened: Opened,
-    is_at_leisure: bool,
+    lane: Lane,
+    /// What it holds of the memory that all reads may take; none at leisure, where little is here.
+    share: Option<Share>,
     position: Position,
     backoff: Backoff,
 }
@@ -161,6 +154,25 @@ impl fmt::Debug for Tables {
 }
 
 impl Client {
+    /// Asks, and receives everything.
+    pub(crate) async fn table(
+        &self,
+        question: Question,
+        uuid: Uuid,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Table, Error> {
+        let mut share = self.connection.session()?.budget.join();
+        let tables = async {
+            self.turn(question.method(), &mut share).await?;
+            self.tables(question, uuid, version, wanted, Lane::Repeatable)
+                .await
+        };
+        let mut tables = tables.await?;
+        tables.share = Some(share);
+        tables.collect().await
+    }
+
     /// Asks; the first message of the answer has arrived when this returns.
     pub(crate) async fn tables(
         &self,
@@ -168,8 +180,9 @@ impl Client {
         uuid: Uuid,
         version: u64,
         wanted: &Wanted,
+        lane: Lane,
     ) -> Result<Tables, Error> {
-        let open = || self.open(question, uuid, version, wanted);
+        let open = || self.open(question, uuid, version, wanted, lane);
         let opened = self
             .repeated(Repeat::Always, question.method(), open)
             .await
@@ -181,7 +194,8 @@ impl Client {
             wanted: wanted.clone(),
             asked: version,
             opened,
-            is_at_leisure: false,
+            lane,
+            share: None,
             position: Position::default(),
             backoff: self.backoff(),
         })
@@ -193,30 +207,57 @@ impl Client {
         uuid: Uuid,
         version: u64,
         wanted: &Wanted,
+        lane: Lane,
     ) -> Result<Opened, Error> {
         match question {
-            Question::Raw(range) => self.open_raw_values(uuid, range, version, wanted).await,
+            Question::Raw(range) => {
+                self.open_raw_values(uuid, range, version, wanted, lane)
+                    .await
+            }
             Question::Aligned(range, width) => {
-                self.open_aligned_windows(uuid, range, width, version).await
+                self.open_aligned_windows(uuid, range, width, version, lane)
+                    .await
             }
             Question::Precise(range, width) => {
-                self.open_precise_windows(uuid, range, width, version).await
+                self.open_precise_windows(uuid, range, width, version, lane)
+                    .await
             }
         }
+    }
+
+    /// The answer in Arrow where the server has it, else in points.
+    pub(crate) async fn open_either<A: TableAnswer, P: TableAnswer>(
+        &self,
+        arrow: impl Future<Output = Result<Answers<A>, Error>> + Send,
+        points: impl Future<Output = Result<Answers<P>, Error>> + Send,
+    ) -> Result<Opened, Error> {
+        if self.server.has_arrow() {
+            match Opened::of(arrow.await).await {
+                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
+                done => return done,
+            }
+        }
+        Opened::of(points.await).await
+    }
+
+    /// Waits until a read may go on, or the client is closed.
+    async fn turn(&self, method: &'static str, share: &mut Share) -> Result<(), Error> {
+        let session = self.connection.session()?;
+        let mut closing = session.closing.subscribe();
+        let turn = async {
+            tokio::select! {
+                _ = closing.wait_for(|closed| *closed) => Err(Error::closed()),
+                () = share.turn() => Ok(()),
+            }
+        };
+        self.in_time(method, turn).await.map_err(Error::unsent)?
     }
 }
 
 impl Tables {
-    /// No longer counts as a call under way: whoever reads it makes other calls meanwhile, and
-    /// they must not wait for it.
-    pub(crate) fn at_leisure(mut self) -> Self {
-        self.is_at_leisure = true;
-        self.opened.permit = None;
-        self
-    }
-
     /// The next rows, at least one; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Table>, Error> {
+        self.client = self.client.for_call();
         let mut table = self.wanted.table();
         while self.step(&mut table, false).await? {
             if table.num_rows() > 0 {
@@ -227,28 +268,34 @@ impl Tables {
     }
 
     /// All rows.
-    pub(crate) async fn collect(mut self) -> Result<Table, Error> {
+    async fn collect(mut self) -> Result<Table, Error> {
         let mut table = self.wanted.table();
         while self.step(&mut table, true).await? {}
         table.version = self.position.version;
+        table.share = self.share.take().map(|mut share| {
+            share.finish();
+            Arc::new(share)
+        });
         Ok(table)
     }
 
     /// Adds a message to `table`, or mends the connection; false at the end. `is_all` if the table
     /// holds all there was so far, so that it may be begun anew.
     async fn step(&mut self, table: &mut Table, is_all: bool) -> Result<bool, Error> {
-        let failure = match self.opened.messages.next().await {
+        let done = match self.opened.0.next().await {
             None => return Ok(false),
             Some(Ok((version, batches))) => {
                 self.backoff.reset();
-                self.take(version, batches, table)
-                    .map_err(|error| error.on_stream(self.uuid))?;
-                return Ok(true);
+                let bytes = batches.iter().map(bytes).sum();
+                match self.take(version, batches, table) {
+                    Ok(()) if self.share.as_mut().is_none_or(|share| share.add(bytes)) => Ok(true),
+                    Ok(()) => self.pause(table).await,
+                    Err(error) => Err(error),
+                }
             }
-            Some(Err(error)) => error,
+            Some(Err(error)) => self.resume(error, table, is_all).await,
         };
-        let resumed = self.resume(failure, table, is_all).await;
-        resumed.map_err(|error| error.on_stream(self.uuid))
+        done.map_err(|error| error.on_stream(self.uuid))
     }
 
     fn take(
@@ -276,7 +323,7 @@ impl Tables {
         table.append(&self.wanted, self.question.what(), batches)
     }
 
-    /// Asks again for what has not arrived.
+    /// Asks again after a failure for what has not arrived.
     async fn resume(
         &mut self,
         mut failure: Error,
@@ -284,47 +331,74 @@ impl Tables {
         is_all: bool,
     ) -> Result<bool, Error> {
         loop {
-            if !failure.is_transient() {
+            if !failure.is_transient()
+                || (self.position.last.is_some() && !is_all && !self.is_fixed())
+            {
                 return Err(failure);
             }
-            // Buffered points belong to no version that could be asked for again.
-            let is_fixed = self.asked > 0 || self.position.version.minor == 0;
-            let (question, version, skip) = match self.position.last {
-                Some(Last::Row { time, count }) if is_fixed => {
-                    let Some(rest) = self.question.after(time) else {
-                        self.opened = Opened::empty(self.position.version);
-                        return Ok(true);
-                    };
-                    let skip = match rest {
-                        Question::Raw(_) => count,
-                        _ => 0,
-                    };
-                    (rest, self.position.version.major, skip)
-                }
-                Some(_) if !is_all => return Err(failure),
-                _ => {
-                    *table = self.wanted.table();
-                    self.position = Position::default();
-                    (self.question, self.asked, 0)
-                }
-            };
             self.backoff.wait(self.question.method(), failure).await?;
-            let opened = self
-                .client
-                .open(question, self.uuid, version, &self.wanted)
-                .await;
-            match opened {
-                Ok(opened) => {
-                    self.opened = without_first(opened, skip);
-                    if self.is_at_leisure {
-                        self.opened.permit = None;
-                    }
-                    return Ok(true);
-                }
+            match self.reopen(table).await {
+                Ok(()) => return Ok(true),
                 Err(error) => failure = error,
             }
         }
     }
+
+    /// Lets others go on whose turn it is, and asks for the rest after them.
+    async fn pause(&mut self, table: &mut Table) -> Result<bool, Error> {
+        let Some(share) = &mut self.share else {
+            return Ok(true);
+        };
+        self.opened = Opened(stream::empty().boxed());
+        self.client.turn(self.question.method(), share).await?;
+        match self.reopen(table).await {
+            Ok(()) => Ok(true),
+            Err(error) => self.resume(error, table, true).await,
+        }
+    }
+
+    /// Whether what was answered can be asked for again: buffered points belong to no version.
+    const fn is_fixed(&self) -> bool {
+        self.asked > 0 || self.position.version.minor == 0
+    }
+
+    /// Asks for what has not arrived; for everything if that cannot be told.
+    async fn reopen(&mut self, table: &mut Table) -> Result<(), Error> {
+        let (question, version, skip) = match self.position.last {
+            Some(Last::Row { time, count }) if self.is_fixed() => {
+                let Some(rest) = self.question.after(time) else {
+                    self.opened = Opened::empty(self.position.version);
+                    return Ok(());
+                };
+                let skip = match rest {
+                    Question::Raw(_) => count,
+                    _ => 0,
+                };
+                (rest, self.position.version.major, skip)
+            }
+            _ => {
+                *table = self.wanted.table();
+                self.position = Position::default();
+                if let Some(share) = &mut self.share {
+                    share.clear();
+                }
+                (self.question, self.asked, 0)
+            }
+        };
+        let opened = self
+            .client
+            .open(question, self.uuid, version, &self.wanted, self.lane)
+            .await?;
+        self.opened = without_first(opened, skip);
+        Ok(())
+    }
+}
+
+/// What the rows of a batch take.
+fn bytes(batch: &RecordBatch) -> u64 {
+    let columns = batch.columns().iter();
+    let sizes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+    sizes.map(|size| size as u64).sum()
 }
 
 /// The last row of a batch that has one.
@@ -346,8 +420,7 @@ fn last_time(batch: &RecordBatch) -> Last {
 
 /// The answer without its first rows, which arrived before.
 fn without_first(opened: Opened, rows: usize) -> Opened {
-    let Opened { messages, permit } = opened;
-    let messages = messages.scan(rows, |left, message| {
+    let messages = opened.0.scan(rows, |left, message| {
         let message = message.map(|(version, batches)| {
             let batches = batches.into_iter().map(|batch| {
                 let gone = batch.num_rows().min(*left);
@@ -358,8 +431,5 @@ fn without_first(opened: Opened, rows: usize) -> Opened {
         });
         std::future::ready(Some(message))
     });
-    Opened {
-        messages: messages.boxed(),
-        permit,
-    }
+    Opened(messages.boxed())
 }

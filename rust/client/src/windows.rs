@@ -9,6 +9,7 @@ use crate::{
     Client,
     arrow::{Table, Wanted, decode, windows_batch, without_empty},
     call::Rpc,
+    channels::Lane,
     error::Error,
     metadata::uuid_bytes,
     tables::{Opened, Question, TableAnswer, Tables},
@@ -30,9 +31,8 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        let question = Question::Aligned(range, width);
-        let tables = self.tables(question, uuid, version, wanted).await?;
-        tables.collect().await
+        self.table(Question::Aligned(range, width), uuid, version, wanted)
+            .await
     }
 
     /// The same as they arrive.
@@ -45,8 +45,8 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
         let question = Question::Aligned(range, width);
-        let tables = self.tables(question, uuid, version, wanted).await?;
-        Ok(tables.at_leisure())
+        self.tables(question, uuid, version, wanted, Lane::AtLeisure)
+            .await
     }
 
     /// Statistics in windows of any length, the first of which begins exactly at the start of the
@@ -59,9 +59,8 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        let question = Question::Precise(range, width_ns);
-        let tables = self.tables(question, uuid, version, wanted).await?;
-        tables.collect().await
+        self.table(Question::Precise(range, width_ns), uuid, version, wanted)
+            .await
     }
 
     /// The same as they arrive.
@@ -74,8 +73,8 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
         let question = Question::Precise(range, width_ns);
-        let tables = self.tables(question, uuid, version, wanted).await?;
-        Ok(tables.at_leisure())
+        self.tables(question, uuid, version, wanted, Lane::AtLeisure)
+            .await
     }
 
     /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
@@ -90,6 +89,7 @@ impl Client {
         range: TimeRange,
         width: PointWidth,
         version: u64,
+        lane: Lane,
     ) -> Result<Opened, Error> {
         if AlignedWindows::new(range, width).is_none() {
             return self.no_windows(uuid).await;
@@ -101,25 +101,19 @@ impl Client {
             version_major: version,
             point_width: width.exponent(),
         };
-        if self.server.has_arrow() {
-            let answers = self
-                .streaming(
-                    "ArrowAlignedWindows",
-                    request.clone(),
-                    |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
-                )
-                .await;
-            match Opened::of(answers).await {
-                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
-                done => return done,
-            }
-        }
-        let answers = self
-            .streaming("AlignedWindows", request, |mut rpc: Rpc, q| async move {
-                rpc.aligned_windows(q).await
-            })
-            .await;
-        Opened::of(answers).await
+        let arrow = self.streaming(
+            "ArrowAlignedWindows",
+            lane,
+            request.clone(),
+            |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
+        );
+        let points = self.streaming(
+            "AlignedWindows",
+            lane,
+            request,
+            |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await },
+        );
+        self.open_either(arrow, points).await
     }
 
     pub(crate) async fn open_precise_windows(
@@ -128,6 +122,7 @@ impl Client {
         range: TimeRange,
         width_ns: u64,
         version: u64,
+        lane: Lane,
     ) -> Result<Opened, Error> {
         if PreciseWindows::new(range, width_ns)?.is_none() {
             return self.no_windows(uuid).await;
@@ -140,25 +135,16 @@ impl Client {
             width: width_ns,
             depth: 0,
         };
-        if self.server.has_arrow() {
-            let answers = self
-                .streaming(
-                    "ArrowWindows",
-                    request.clone(),
-                    |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
-                )
-                .await;
-            match Opened::of(answers).await {
-                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
-                done => return done,
-            }
-        }
-        let answers = self
-            .streaming("Windows", request, |mut rpc: Rpc, q| async move {
-                rpc.windows(q).await
-            })
-            .await;
-        Opened::of(answers).await
+        let arrow = self.streaming(
+            "ArrowWindows",
+            lane,
+            request.clone(),
+            |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
+        );
+        let points = self.streaming("Windows", lane, request, |mut rpc: Rpc, q| async move {
+            rpc.windows(q).await
+        });
+        self.open_either(arrow, points).await
     }
 }
 

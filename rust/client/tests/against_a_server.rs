@@ -13,7 +13,7 @@ use arrow_schema::{DataType, Field, Schema};
 use pingthings_client::{
     Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Table, Wanted,
 };
-use pingthings_server::Server;
+use pingthings_server::{Fault, FaultKind, Server};
 use pingthings_types::{MergePolicy, PointWidth, TimeRange};
 use uuid::Uuid;
 
@@ -133,13 +133,23 @@ async fn an_insert_that_lost_its_answer_is_in_doubt_only_where_repeating_doubles
     for policy in MergePolicy::ALL {
         let (server, client) = serve(true).await;
         let uuid = stream(&client, policy.name()).await;
-        server.stop().await.unwrap();
+        let lost = Fault {
+            kind: FaultKind::Cut { after: 0 },
+            calls: vec!["ArrowInsert".to_owned()],
+            times: None,
+        };
+        server.set_fault(Some(lost)).unwrap();
         let error = client.insert(points(uuid, [1]), policy).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
         assert_eq!(
             error.insert().unwrap().in_doubt,
             policy == MergePolicy::Never
         );
+        // Nothing is sent to a server that is not there, so nothing is in doubt.
+        server.stop().await.unwrap();
+        let error = client.insert(points(uuid, [2]), policy).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        assert!(!error.insert().unwrap().in_doubt);
     }
 }
 

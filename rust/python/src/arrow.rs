@@ -1,7 +1,7 @@
 //! Arrow across the border: tables out, anything that offers an Arrow stream in.
 
 use pingthings_client::{Error, Table};
-use pyo3::{prelude::*, types::PyList};
+use pyo3::{intern, prelude::*, types::PyList};
 use pyo3_arrow::PyTable;
 
 use crate::error::exception;
@@ -15,7 +15,12 @@ impl<'py> IntoPyObject<'py> for TableOut {
     type Error = PyErr;
 
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        PyTable::try_new(self.0.batches, self.0.schema)?.into_pyarrow(py)
+        // Not `pyarrow.table`, which looks whether it is given a frame and imports pandas for that.
+        let table = PyTable::try_new(self.0.batches, self.0.schema)?;
+        py.import(intern!(py, "pyarrow"))?
+            .getattr(intern!(py, "RecordBatchReader"))?
+            .call_method1(intern!(py, "from_stream"), (table,))?
+            .call_method0(intern!(py, "read_all"))
     }
 }
 

@@ -10,7 +10,7 @@ use pyo3_async_runtimes::generic::future_into_py_with_locals;
 
 use crate::{
     error::to_exception,
-    runtime::{self, LoopProxy, Tokio},
+    runtime::{self, LoopProxy, Tokio, WayBack},
 };
 
 /// How often a blocking call looks for Ctrl-C.
@@ -35,6 +35,9 @@ where
     let future = AssertUnwindSafe(future).catch_unwind().map(|caught| {
         caught.unwrap_or_else(|panic| Err(Error::new(ErrorKind::Server, panic_message(&*panic))))
     });
+    if runtime::is_over_for_this_thread() {
+        py.detach(|| runtime::wait_for_the_end());
+    }
     match mode {
         Mode::Async => {
             runtime::current().map_err(|error| to_exception(py, &error))?;
@@ -45,7 +48,9 @@ where
             })
         }
         Mode::Blocking => {
-            let value = Outcome(block(py, future)?).into_py_any(py)?;
+            let (output, back) = block(py, future)?;
+            let value = Outcome(output?).into_py_any(py)?;
+            drop(back);
             Ready(Mutex::new(Some(value))).into_bound_py_any(py)
         }
     }
@@ -55,27 +60,24 @@ where
 fn block<T: Send>(
     py: Python<'_>,
     future: impl Future<Output = Result<T, Error>> + Send,
-) -> PyResult<Result<T, Error>> {
+) -> PyResult<(PyResult<Result<T, Error>>, WayBack)> {
     let bridge = runtime::current().map_err(|error| to_exception(py, &error))?;
-    py.detach(|| {
-        bridge.handle().block_on(async {
+    Ok(py.detach(|| {
+        let output = bridge.handle().block_on(async {
             let mut future = pin!(future);
             loop {
                 if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK, &mut future).await {
                     return Ok(output);
                 }
-                // A thread that is still here when the interpreter exits is a daemon, and has nobody
-                // left to tell: it waits, without the GIL, for the process to end.
-                if runtime::is_stopped() {
-                    std::future::pending::<()>().await;
-                }
+                let _back = WayBack::begin();
                 match Python::try_attach(check_signals) {
                     Some(checked) => checked?,
-                    None => std::future::pending().await,
+                    None => runtime::wait_for_the_end(),
                 }
             }
-        })
-    })
+        });
+        (output, WayBack::begin())
+    }))
 }
 
 fn check_signals(py: Python<'_>) -> PyResult<()> {

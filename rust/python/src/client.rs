@@ -8,7 +8,7 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use pingthings_client::{ApiKey, Config, Endpoint, Error, OnError};
+use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, OnError, Proxies};
 use pingthings_types::Code;
 use pyo3::{prelude::*, types::PyDict};
 
@@ -36,30 +36,50 @@ fn seconds(what: &str, seconds: f64) -> Result<Duration, Error> {
     })
 }
 
-/// Connects, and proves that the key is good.
+/// Connects to the first endpoint that can be reached, and proves that the key is good.
+///
+/// `proxies` are those for TLS, without TLS, for both, and what to reach without one; `identity` a
+/// certificate with its key.
 #[pyfunction]
-#[pyo3(signature = (endpoint, *, apikey, tls, require_tls, ca_bundle, concurrency_limit, connect_timeout_s, retry_for_s, blocking))]
+#[pyo3(signature = (endpoints, *, apikey, tls, require_tls, ca_bundle, identity, proxies,
+                    concurrency_limit, memory_limit, connect_timeout_s, retry_for_s, blocking))]
 pub(crate) fn connect<'py>(
     py: Python<'py>,
-    endpoint: &str,
+    endpoints: Vec<String>,
     apikey: Option<&str>,
     tls: Option<bool>,
     require_tls: bool,
     ca_bundle: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+    proxies: (String, String, String, String),
     concurrency_limit: usize,
+    memory_limit: u64,
     connect_timeout_s: f64,
     retry_for_s: f64,
     blocking: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
     let config = || {
+        let endpoints = endpoints.iter();
+        let (https, http, all, no) = proxies;
         Ok(Config {
+            endpoints: endpoints
+                .map(|endpoint| Endpoint::parse(endpoint, tls))
+                .collect::<Result<_, _>>()?,
+            proxies: Proxies {
+                https,
+                http,
+                all,
+                no,
+            },
             api_key: apikey.map(ApiKey::new).transpose()?,
             require_tls,
             ca_bundle,
+            identity: identity.map(|(certificate, key)| Identity { certificate, key }),
             concurrency_limit,
+            memory_limit,
             connect_timeout: seconds("a connect timeout", connect_timeout_s)?,
             retry_for: seconds("retries", retry_for_s)?,
-            ..Config::new(Endpoint::parse(endpoint, tls)?)
+            ..Config::default()
         })
     };
     let config = config().map_err(|error: Error| to_exception(py, &error))?;
@@ -98,7 +118,7 @@ impl Client {
         R: for<'a> IntoPyObject<'a> + Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             let outcomes = core.for_each(items, on_error, work).await?;
             Ok(Outcomes(
@@ -129,7 +149,15 @@ impl Client {
         }
     }
 
-    /// The server, as `host:port`.
+    /// The same client with time limits of its own, at first the same.
+    fn with_own_time_limits(&self) -> Self {
+        Self {
+            core: self.core.with_own_time_limits(),
+            mode: self.mode,
+        }
+    }
+
+    /// The servers, as `host:port`, separated by commas.
     #[getter]
     fn endpoint(&self) -> String {
         self.core.endpoint()
@@ -160,6 +188,35 @@ impl Client {
             .map_err(|error| to_exception(py, &error))
     }
 
+    /// Most bytes of answers that are here and not yet handed over.
+    #[getter]
+    fn memory_limit(&self) -> u64 {
+        self.core.memory_limit()
+    }
+
+    #[setter]
+    fn set_memory_limit(&self, py: Python<'_>, limit: u64) -> PyResult<()> {
+        self.core
+            .set_memory_limit(limit)
+            .map_err(|error| to_exception(py, &error))
+    }
+
+    /// How many seconds a whole call may take.
+    #[getter]
+    fn deadline(&self) -> Option<f64> {
+        self.core.deadline().map(|deadline| deadline.as_secs_f64())
+    }
+
+    #[setter]
+    fn set_deadline(&self, py: Python<'_>, deadline: Option<f64>) -> PyResult<()> {
+        let deadline = deadline
+            .map(|deadline| seconds("a deadline", deadline))
+            .transpose();
+        self.core
+            .set_deadline(deadline.map_err(|error| to_exception(py, &error))?);
+        Ok(())
+    }
+
     /// How many seconds an answer, or the next part of one, may take.
     #[getter]
     fn timeout(&self) -> Option<f64> {
@@ -183,7 +240,7 @@ impl Client {
 
     /// Who the server is.
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move { core.info().await.map(Info) })
     }
 }

@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod error;
 mod iterators;
+mod log;
 mod management;
 mod metadata;
 mod read;

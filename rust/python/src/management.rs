@@ -30,7 +30,7 @@ fn triple(record: Record) -> (i64, String, String) {
 impl Client {
     /// For how many nanoseconds a stream keeps its points: by its own word, and in effect.
     fn stream_retention<'py>(&self, py: Python<'py>, uuid: Uuid) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(
             py,
             self.mode,
@@ -45,7 +45,7 @@ impl Client {
         uuid: Uuid,
         keep_ns: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             core.set_stream_retention(uuid, keep_ns).await
         })
@@ -57,7 +57,7 @@ impl Client {
         py: Python<'py>,
         collection: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             let policy = core.collection_retention(collection).await?;
             Ok((policy.keep_ns, policy.overrides))
@@ -72,7 +72,7 @@ impl Client {
         keep_ns: Option<i64>,
         overrides: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         let policy = CollectionRetention { keep_ns, overrides };
         call(py, self.mode, async move {
             core.set_collection_retention(collection, policy).await
@@ -81,7 +81,7 @@ impl Client {
 
     /// All devices, or units: id, name, and the other fields as the text of a JSON object.
     fn list_records<'py>(&self, py: Python<'py>, kind: Kind) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             let records = core.list_records(kind.0).await?;
             Ok(records.into_iter().map(triple).collect::<Vec<_>>())
@@ -95,7 +95,7 @@ impl Client {
         kind: Kind,
         record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             core.record(kind.0, record_id).await.map(triple)
         })
@@ -109,7 +109,7 @@ impl Client {
         name: String,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             core.create_record(kind.0, name, fields).await.map(triple)
         })
@@ -124,7 +124,7 @@ impl Client {
         name: Option<String>,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             core.update_record(kind.0, record_id, name, fields)
                 .await
@@ -139,7 +139,7 @@ impl Client {
         kind: Kind,
         record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             core.delete_record(kind.0, record_id).await
         })

@@ -49,7 +49,7 @@ impl Client {
         tags: BTreeMap<String, String>,
         annotations: BTreeMap<String, Option<String>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         let stream = NewStream {
             uuid,
             collection,
@@ -81,7 +81,7 @@ impl Client {
         tags: BTreeMap<String, Option<String>>,
         annotations: BTreeMap<String, Option<String>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         let filter = StreamFilter {
             collection,
             is_prefix,
@@ -103,7 +103,7 @@ impl Client {
         py: Python<'py>,
         prefix: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(
             py,
             self.mode,
@@ -137,7 +137,7 @@ impl Client {
         annotations: BTreeMap<String, Option<String>>,
         removed: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         let change = StreamChange {
             expected,
             collection,
@@ -152,7 +152,7 @@ impl Client {
 
     /// Removes a stream for good.
     fn obliterate<'py>(&self, py: Python<'py>, uuid: Uuid) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move { core.obliterate(uuid).await })
     }
 
@@ -163,7 +163,7 @@ impl Client {
         query: String,
         params: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             let rows = core.sql_query(query, params).await?;
             Ok(rows.into_iter().map(Row).collect::<Vec<_>>())

@@ -124,7 +124,7 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let wanted = wanted(py, Wanted::raw, schema)?;
-        let (core, mode, (uuid, version)) = (self.core.clone(), self.mode, stream);
+        let (core, mode, (uuid, version)) = (self.core.for_call(), self.mode, stream);
         call(py, mode, async move {
             let tables = core.raw_values_iter(uuid, range, version, &wanted).await?;
             Ok(TableIterator::new(tables, mode))
@@ -144,7 +144,7 @@ impl Client {
         let range = range(py, start, end)?;
         let width = exponent(py, "point width", point_width)?;
         let wanted = wanted(py, Wanted::windows, schema)?;
-        let (core, mode, (uuid, version)) = (self.core.clone(), self.mode, stream);
+        let (core, mode, (uuid, version)) = (self.core.for_call(), self.mode, stream);
         call(py, mode, async move {
             let tables = core
                 .aligned_windows_iter(uuid, range, width, version, &wanted)
@@ -166,7 +166,7 @@ impl Client {
         let range = range(py, start, end)?;
         let width = self::width_ns(py, width_ns)?;
         let wanted = wanted(py, Wanted::windows, schema)?;
-        let (core, mode, (uuid, version)) = (self.core.clone(), self.mode, stream);
+        let (core, mode, (uuid, version)) = (self.core.for_call(), self.mode, stream);
         call(py, mode, async move {
             let tables = core
                 .precise_windows_iter(uuid, range, width, version, &wanted)
@@ -199,7 +199,7 @@ impl Client {
         resolution: Integer,
     ) -> PyResult<Bound<'py, PyAny>> {
         let resolution = exponent(py, "resolution", resolution)?;
-        let (core, mode, (uuid, from, to)) = (self.core.clone(), self.mode, stream);
+        let (core, mode, (uuid, from, to)) = (self.core.for_call(), self.mode, stream);
         call(py, mode, async move {
             let changes = core.changes_iter(uuid, from, to, resolution).await?;
             Ok(ChangeIterator::new(changes, mode))

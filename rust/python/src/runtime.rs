@@ -10,13 +10,13 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, LazyLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, LazyLock, OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
     task::{Context, Poll},
-    thread,
-    time::Duration,
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
@@ -45,7 +45,7 @@ pub(crate) struct Bridge {
 }
 
 enum Job {
-    Run(Box<dyn FnOnce() + Send>),
+    Run(Box<dyn FnOnce(Python<'_>) + Send>),
     Stop,
 }
 
@@ -57,6 +57,7 @@ impl Bridge {
                 format!("the client's threads cannot be started: {error}"),
             )
         };
+        crate::log::install();
         let tokio = multi_thread("pingthings").map_err(failed)?;
         let (jobs, queue) = mpsc::channel();
         let (alive, ended) = mpsc::channel();
@@ -77,6 +78,12 @@ impl Bridge {
 
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Has the completer do something that needs the GIL.
+    fn run(&self, job: impl FnOnce(Python<'_>) + Send + 'static) {
+        // Without a completer the process is ending, and nobody is left who could be told.
+        let _ = self.jobs.send(Job::Run(Box::new(job)));
     }
 
     /// Ends the completer after its current batch.
@@ -102,9 +109,59 @@ pub(crate) fn for_server() -> std::io::Result<tokio::runtime::Runtime> {
     multi_thread("pingthings-server")
 }
 
+/// Threads between a wait without the GIL and the return to their Python code.
+static RETURNING: AtomicUsize = AtomicUsize::new(0);
+/// The thread that ends the interpreter.
+static LAST: OnceLock<ThreadId> = OnceLock::new();
+
+/// A thread's way from a wait without the GIL to its Python code.
+///
+/// Python ends a thread that asks for the GIL of an interpreter that is ending, and tears it out of
+/// whatever it is in; if that is Rust, the process aborts. So the end of the interpreter waits for
+/// those that are on this way, and whoever comes later never sets out.
+pub(crate) struct WayBack(());
+
+impl WayBack {
+    /// To be called without the GIL; does not return if the interpreter is ending.
+    pub(crate) fn begin() -> Self {
+        RETURNING.fetch_add(1, Ordering::SeqCst);
+        let way = Self(());
+        if is_over_for_this_thread() {
+            drop(way);
+            wait_for_the_end();
+        }
+        way
+    }
+}
+
+impl Drop for WayBack {
+    fn drop(&mut self) {
+        RETURNING.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether the interpreter is ending, which other threads than the one that ends it do not outlive.
+pub(crate) fn is_over_for_this_thread() -> bool {
+    is_stopped() && LAST.get() != Some(&thread::current().id())
+}
+
+/// What a daemon thread does when nobody is left who could be told anything.
+pub(crate) fn wait_for_the_end() -> ! {
+    loop {
+        thread::park();
+    }
+}
+
 /// Whether the interpreter is on its way out.
 pub(crate) fn is_stopped() -> bool {
     STOPPED.load(Ordering::SeqCst)
+}
+
+/// Has the completer do something that needs the GIL, if there is one.
+pub(crate) fn with_gil_later(job: impl FnOnce(Python<'_>) + Send + 'static) {
+    if let Some(bridge) = CURRENT.load_full() {
+        bridge.run(job);
+    }
 }
 
 /// The bridge of this process, started on first use.
@@ -137,6 +194,8 @@ pub(crate) fn current() -> Result<Arc<Bridge>, Error> {
 #[pyfunction]
 pub(crate) fn forked() {
     std::mem::forget(CURRENT.swap(None));
+    // Those who were on their way back are not here.
+    RETURNING.store(0, Ordering::SeqCst);
     pingthings_client::forked();
 }
 
@@ -146,11 +205,19 @@ pub(crate) fn forked() {
 /// that is shut down would panic under them.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) {
+    let _ = LAST.set(thread::current().id());
     STOPPED.store(true, Ordering::SeqCst);
-    if let Some(bridge) = CURRENT.swap(None) {
-        py.detach(|| bridge.stop_completer());
-        std::mem::forget(bridge);
-    }
+    let bridge = CURRENT.swap(None);
+    py.detach(|| {
+        if let Some(bridge) = &bridge {
+            bridge.stop_completer();
+        }
+        let begun = Instant::now();
+        while RETURNING.load(Ordering::SeqCst) > 0 && begun.elapsed() < STOP_TIMEOUT {
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    std::mem::forget(bridge);
 }
 
 /// Memory that came from Python: given back by the completer, since its owner may need the GIL.
@@ -170,7 +237,7 @@ impl<T: Send + 'static> Drop for Foreign<T> {
             None => std::mem::forget(memory),
             Some(bridge) => {
                 if let Err(mpsc::SendError(Job::Run(job))) =
-                    bridge.jobs.send(Job::Run(Box::new(move || drop(memory))))
+                    bridge.jobs.send(Job::Run(Box::new(move |_| drop(memory))))
                 {
                     std::mem::forget(job);
                 }
@@ -196,7 +263,7 @@ fn complete(queue: &mpsc::Receiver<Job>) {
                     return false;
                 }
                 match next {
-                    Some(Job::Run(job)) => job(),
+                    Some(Job::Run(job)) => job(py),
                     Some(Job::Stop) => return false,
                     None => break,
                 }
@@ -206,7 +273,7 @@ fn complete(queue: &mpsc::Receiver<Job>) {
             // One taken from the queue when the batch was full.
             if let Some(job) = next {
                 match job {
-                    Job::Run(job) => job(),
+                    Job::Run(job) => job(py),
                     Job::Stop => return false,
                 }
                 wake(py, WAKE_UPS.take());
@@ -355,9 +422,7 @@ impl generic::Runtime for Tokio {
     where
         F: FnOnce() + Send + 'static,
     {
-        if let Some(bridge) = CURRENT.load_full() {
-            let _ = bridge.jobs.send(Job::Run(Box::new(job)));
-        }
+        with_gil_later(|_| job());
         Spawned::Job
     }
 }

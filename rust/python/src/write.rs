@@ -79,7 +79,7 @@ impl Client {
         end: Integer,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
-        let core = self.core.clone();
+        let core = self.core.for_call();
         call(py, self.mode, async move {
             Ok(core.delete(uuid, range).await?.major)
         })

@@ -1,0 +1,251 @@
+//! How many bytes of answers may be here before they are handed over.
+//!
+//! A read says of each message how large it is. Once all of them together are over the limit, only
+//! the oldest read goes on: it must end some time, and what it held is free then. The others give
+//! their calls up and ask again, from where they were, when it is their turn. Merely not reading
+//! would not do: unread answers take up the window of a connection, on which the oldest one may be.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// What a read under way may have on its way besides: a message that is not complete.
+const IN_TRANSIT: u64 = 2 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Budget {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    limit: u64,
+    used: u64,
+    next: u64,
+    /// Reads that have not received all of their answer, the oldest first.
+    reads: BTreeMap<u64, Arc<Notify>>,
+    /// Those of them that wait for their turn.
+    waiting: BTreeSet<u64>,
+}
+
+impl State {
+    /// Whether a read may take so much more.
+    fn may_take(&self, read: u64, bytes: u64) -> bool {
+        self.used + bytes <= self.limit || self.reads.keys().next() == Some(&read)
+    }
+
+    /// Wakes the read that goes on whatever is used, and one more if there is room.
+    fn wake(&mut self) {
+        let oldest = self.reads.keys().next().copied();
+        let first = oldest.filter(|read| self.waiting.contains(read));
+        // A read that is woken needs room for more than a message, or it would soon wait again.
+        let has_room = self.used <= self.limit / 4 * 3;
+        let one_more = self
+            .waiting
+            .iter()
+            .copied()
+            .find(|&read| Some(read) != first);
+        for read in first.into_iter().chain(one_more.filter(|_| has_room)) {
+            self.waiting.remove(&read);
+            if let Some(notify) = self.reads.get(&read) {
+                notify.notify_one();
+            }
+        }
+    }
+}
+
+/// What one read holds of the budget; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<Budget>,
+    read: u64,
+    turn: Arc<Notify>,
+    held: u64,
+    /// Set aside for what is on its way; nothing while the read waits.
+    in_transit: u64,
+}
+
+impl Budget {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            state: Mutex::new(State {
+                limit,
+                used: 0,
+                next: 0,
+                reads: BTreeMap::new(),
+                waiting: BTreeSet::new(),
+            }),
+        }
+    }
+
+    /// Takes effect at once, also for reads under way.
+    pub(crate) fn resize(&self, limit: u64) {
+        let mut state = self.state.lock();
+        state.limit = limit;
+        state.wake();
+    }
+
+    /// A place among the reads, younger than all others.
+    pub(crate) fn join(self: &Arc<Self>) -> Share {
+        let mut state = self.state.lock();
+        let read = state.next;
+        state.next += 1;
+        let turn = Arc::new(Notify::new());
+        state.reads.insert(read, Arc::clone(&turn));
+        drop(state);
+        Share {
+            budget: Arc::clone(self),
+            read,
+            turn,
+            held: 0,
+            in_transit: 0,
+        }
+    }
+}
+
+impl Share {
+    /// Says that so many more bytes are here. False if the read is to wait for its turn.
+    pub(crate) fn add(&mut self, bytes: u64) -> bool {
+        self.held += bytes;
+        let mut state = self.budget.state.lock();
+        state.used += bytes;
+        if state.may_take(self.read, 0) {
+            return true;
+        }
+        state.used -= std::mem::take(&mut self.in_transit);
+        state.wake();
+        false
+    }
+
+    /// Waits until the read may go on.
+    pub(crate) async fn turn(&mut self) {
+        loop {
+            {
+                let mut state = self.budget.state.lock();
+                if state.may_take(self.read, IN_TRANSIT) {
+                    self.in_transit = IN_TRANSIT;
+                    state.used += IN_TRANSIT;
+                    return;
+                }
+                state.waiting.insert(self.read);
+            }
+            let waiting = Waiting(self);
+            self.turn.notified().await;
+            drop(waiting);
+        }
+    }
+
+    /// Says that what was here is not needed any more.
+    pub(crate) fn clear(&mut self) {
+        let mut state = self.budget.state.lock();
+        state.used -= std::mem::take(&mut self.held);
+        state.wake();
+    }
+
+    /// Says that nothing more will come, while what is here is held until this is dropped.
+    pub(crate) fn finish(&mut self) {
+        let mut state = self.budget.state.lock();
+        state.used -= std::mem::take(&mut self.in_transit);
+        state.reads.remove(&self.read);
+        state.wake();
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.clear();
+        self.finish();
+    }
+}
+
+/// Somebody who may cease to wait.
+struct Waiting<'a>(&'a Share);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.budget.state.lock().waiting.remove(&self.0.read);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Poll};
+
+    use super::*;
+
+    const MANY: u64 = 100 * IN_TRANSIT;
+
+    async fn must_wait(share: &mut Share) -> bool {
+        let mut turn = pin!(share.turn());
+        std::future::poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx).is_pending())).await
+    }
+
+    #[tokio::test]
+    async fn over_the_limit_only_the_oldest_goes_on() {
+        let budget = Arc::new(Budget::new(MANY));
+        let (mut old, mut young) = (budget.join(), budget.join());
+        assert!(!must_wait(&mut old).await && !must_wait(&mut young).await);
+        assert!(young.add(MANY / 2));
+        assert!(old.add(MANY / 4));
+        assert!(!young.add(MANY / 2));
+        assert!(must_wait(&mut young).await);
+        assert!(old.add(10 * MANY));
+        old.finish();
+        // It is the oldest now, whatever the other still holds.
+        assert!(!must_wait(&mut young).await);
+        let mut late = budget.join();
+        assert!(must_wait(&mut late).await);
+        drop((old, young));
+        assert!(!must_wait(&mut late).await);
+        drop(late);
+        assert_eq!(budget.state.lock().used, 0);
+    }
+
+    #[tokio::test]
+    async fn no_more_reads_begin_than_have_room_for_a_message() {
+        let budget = Arc::new(Budget::new(5 * IN_TRANSIT));
+        let mut reads: Vec<_> = (0..6).map(|_| budget.join()).collect();
+        let mut waiting = Vec::new();
+        for read in &mut reads {
+            waiting.push(must_wait(read).await);
+        }
+        assert_eq!(waiting, [false, false, false, false, false, true]);
+        reads.remove(3);
+        assert!(!must_wait(&mut reads[4]).await);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_woken_when_there_is_room() {
+        let budget = Arc::new(Budget::new(MANY));
+        let mut first = budget.join();
+        assert!(first.add(2 * MANY));
+        let woken: Vec<_> = (0..5)
+            .map(|_| {
+                let mut share = budget.join();
+                tokio::spawn(async move { share.turn().await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        drop(first);
+        for task in woken {
+            task.await.unwrap();
+        }
+        assert!(budget.state.lock().waiting.is_empty());
+        assert_eq!(budget.state.lock().used, 0);
+    }
+
+    #[tokio::test]
+    async fn a_larger_limit_counts_at_once() {
+        let budget = Arc::new(Budget::new(MANY));
+        let mut old = budget.join();
+        assert!(old.add(2 * MANY));
+        let mut young = budget.join();
+        assert!(must_wait(&mut young).await);
+        budget.resize(4 * MANY);
+        assert!(!must_wait(&mut young).await);
+    }
+}
