@@ -136,7 +136,7 @@ def test_reading_does_not_import_pandas() -> None:
         "from pingthings.server import Server;"
         "server = Server().start(); client = pt.connect(endpoint=server.endpoint);"
         "stream = client.create(uuid4(), 'light');"
-        "assert stream.raw_values(0, 9).num_rows == stream.aligned_windows(0, 9, 1).num_rows == 0;"
+        "assert stream.raw_values(0, 9).num_rows == stream.windowed_values(0, 9, 1).num_rows == 0;"
         "print('pandas' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)

@@ -37,7 +37,7 @@ HANG_S = 60
 ROUNDS_LONG = 20
 CANCELLED = 500
 CANCELLED_LONG = 10_000
-CHANNELS = 4
+CHANNELS = 7  # four for reads, two for what must not be repeated, one for iterators
 TESTS = Path(__file__).parent.parent
 
 Say = Callable[[str], None]

@@ -164,7 +164,6 @@ def test_processes_end_in_silence(script: Script, server: Server, stream: pt.Str
     assert outcomes == {"0 ": EXITS}
 
 
-@pytest.mark.xfail(reason="a thread whose answer comes while the interpreter ends brings it down")
 def test_processes_with_busy_threads_end_in_silence(
     script: Script, server: Server, stream: pt.Stream
 ) -> None:
