@@ -37,6 +37,7 @@ FILES = {
     "empty.csv": "",
     "header.csv": "time,value\n",
     "no-numbers.csv": "time,note\n2024-01-01T00:00:00Z,a\n",
+    "commas.csv": "time;value\n2024-01-01;1,5\n",
     "no-times.csv": "place,value\nhere,1\n",
     "epoch.csv": "time,value\n1700000000,1\n",
     "twice.csv": "time,value,value\n2024-01-01,1,2\n",

@@ -57,8 +57,8 @@ def choose_time(source: Source, sample: Any, asked: str | None, clock: Clock) ->
             if _TIME_NAMES.fullmatch(name):
                 _check_times(source, sample, name, clock)
         raise SourceError(
-            f"no column of `{source.path}` holds times; name one with `--time`. "
-            f"It has {_listed(source)}"
+            f"no column of `{source.path}` holds times; name one with `--time`, and how it is "
+            f"written with `--time-format`. It has {_listed(source)}"
         )
     return max(held, key=lambda one: one[0])[1]
 
@@ -170,6 +170,8 @@ def _reason_to_skip(column: Any, decimal: str, *, may_number_rows: bool) -> str 
     )
     read = partial(cells.numbers, name="", decimal=decimal)
     if not (is_number or is_text) or (is_text and not cells.looks_like(read, column)):
+        if is_text and cells.looks_like(partial(cells.numbers, name="", decimal=","), column):
+            return "its numbers have a comma; say `--decimal ,`"
         return "it holds no numbers"
     if may_number_rows and _numbers_rows(read(column)[0]):
         return "it numbers the rows; `--value` takes it all the same"
