@@ -4,8 +4,12 @@
 `pt.AsyncClient` and `pt.utils`.
 """
 
-from pingthings import timeseries
-from pingthings.timeseries import AsyncClient, Client, connect, utils
+from pingthings.interpreter import require_main
+
+require_main()
+
+from pingthings import timeseries  # noqa: E402 - it is what must not be imported elsewhere
+from pingthings.timeseries import AsyncClient, Client, connect, utils  # noqa: E402
 
 __all__ = ["AsyncClient", "Client", "__version__", "connect", "timeseries", "utils"]
 
