@@ -65,7 +65,7 @@ def cases() -> Iterator[Case]:
 def addresses(server: Server) -> Iterator[dict[str, str]]:
     with pt.connect(endpoint=server.endpoint) as client:
         for uuid, unit in zip(TWICE, ("volts", "amperes"), strict=True):
-            client.create(uuid, "lab", {"name": "twice", "unit": unit})
+            client.create(uuid, "pair", {"name": "twice", "unit": unit})
     with socket.socket() as nobody, Server(api_keys=["right"]) as with_keys:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
         port = nobody.getsockname()[1]

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 from pingthings.cli import network
-from pingthings.cli.network import Target
+from pingthings.cli.network import Proxy, Target
 from pingthings.server import Server
 
 Run = Callable[..., Any]
 
 CERTIFICATES = Path(__file__).parents[1] / "server" / "certificates"
 STEPS = [
-    *("endpoint", "addresses", "proxies", "tcp", "tls", "http2", "key"),
+    *("endpoint", "proxy", "addresses", "tcp", "tls", "http2", "key"),
     *("server", "clock", "round trip", "throughput", "settings"),
 ]
 
@@ -153,9 +153,70 @@ def test_an_old_server_is_said_to_be_one(run: Run):
     assert "Arrow: no" in found["server"]["why"]
 
 
-def test_proxies_are_named_without_their_passwords(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
-    assert network.proxies()["HTTPS_PROXY"] == "http://***@proxy:3128"
+def answer_once(listening: socket.socket, answer: bytes, upstream: str, asked: list[bytes]) -> None:
+    """A proxy for one connection: answers, and carries what was sent to and fro."""
+    client, _ = listening.accept()
+    with client:
+        while not (asked and asked[-1].endswith(b"\r\n\r\n")):
+            asked[:] = [b"".join(asked) + client.recv(1 << 10)]
+        client.sendall(answer)
+        if b" 200 " not in answer:
+            return
+        host, _, port = upstream.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as server:
+            server.sendall(client.recv(1 << 10))
+            client.sendall(server.recv(1 << 10))
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 OK", b"HTTP/1.1 407 Who are you?"])
+def test_a_proxy_is_asked_for_a_tunnel(
+    monkeypatch: pytest.MonkeyPatch, server: Server, answer: bytes
+):
+    asked: list[bytes] = []
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        url = f"http://me:p%40ss@127.0.0.1:{listening.getsockname()[1]}"
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.delenv("http_proxy", raising=False)
+        target = Target("grid.invalid", 4410, tls=False)
+        proxy = Proxy.find(target)
+        assert proxy is not None
+        (address,) = network.look_up(target, proxy)
+        arguments = (listening, answer + b"\r\n\r\n", server.endpoint, asked)
+        thread = threading.Thread(target=answer_once, args=arguments)
+        thread.start()
+        if b"200" in answer:
+            connection, _ = address.connect()
+            with connection:
+                assert network.greet(connection)["streams at once"] > 0
+        else:
+            with pytest.raises(OSError, match="407 Who are you"):
+                address.connect()
+        thread.join()
+    assert asked[0].startswith(b"CONNECT grid.invalid:4410 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic bWU6cEBzcw==\r\n" in asked[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "exempt", "is_asked"),
+    [
+        (Target("grid.example.com", 4411, tls=True), "", True),
+        (Target("grid.example.com", 4411, tls=True), "other.com,example.com", False),
+        (Target("10.1.2.3", 4411, tls=True), "10.0.0.0/8", False),
+        (Target("10.1.2.3", 4411, tls=True), "192.168.0.0/16", True),
+        (Target("127.0.0.1", 4411, tls=True), "", False),
+        (Target("grid.example.com", 4410, tls=False), "", False),
+    ],
+)
+def test_proxies_are_found_as_the_client_finds_them(
+    monkeypatch: pytest.MonkeyPatch, target: Target, exempt: str, is_asked: bool
+):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", exempt)
+    assert (Proxy.find(target) is not None) == is_asked
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pingthings.cli import network
 from pingthings.cli.connection import find_stream
-from pingthings.cli.network import Address, Certificate, NotHttp2Error, Stores, Target
+from pingthings.cli.network import Address, Certificate, NotHttp2Error, Proxy, Stores, Target
 from pingthings.timeseries.client import Client, Stream
 from pingthings.timeseries.connect import connect
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
@@ -61,6 +61,7 @@ class Diagnosis:
     stream: str | None
     credentials: Credentials | None = None
     target: Target | None = None
+    proxy: Proxy | None = None
     address: Address | None = None
     client: Client | None = None
     _failed: set[str] = field(default_factory=set[str])
@@ -89,8 +90,8 @@ class Diagnosis:
     def _steps(self) -> list[tuple[Callable[[], tuple[Verdict, str, str]], tuple[str, ...]]]:
         return [
             (self._endpoint, ()),
-            (self._addresses, ("endpoint",)),
-            (self._proxies, ()),
+            (self._proxy, ("endpoint",)),
+            (self._addresses, ("endpoint", "proxy")),
             (self._tcp, ("addresses",)),
             (self._tls, ("tcp",)),
             (self._http2, ("tcp",)),
@@ -107,61 +108,59 @@ class Diagnosis:
             self.credentials = resolve(self.profile, self.endpoint, self.apikey, os.environ)
         except BTrDBError as error:
             return "failed", str(error), "give `--endpoint HOST:PORT`, or set BTRDB_ENDPOINTS"
-        self.target = Target.parse(self.credentials.endpoint)
+        first, *others = [text.strip() for text in self.credentials.endpoint.split(",")]
+        self.target = Target.parse(first)
         if self.target is None:
-            advice = "write it like `grid.example.com:4411`"
-            return "failed", f"`{self.credentials.endpoint}` is no endpoint", advice
+            return "failed", f"`{first}` is no endpoint", "write it like `grid.example.com:4411`"
         origin = self.credentials.profile
         where = "" if origin is None else f", from profile `{origin}`"
         key = "with" if self.credentials.apikey else "without"
-        return "ok", f"`{self.credentials.endpoint}`{where}, {key} a key", ""
+        more = f"; {len(others)} more, which `--endpoint` looks at" if others else ""
+        return "ok", f"`{first}`{where}, {key} a key{more}", ""
+
+    def _proxy(self) -> tuple[Verdict, str, str]:
+        try:
+            self.proxy = Proxy.find(self._target())
+        except ValueError as error:
+            return "failed", str(error), "mend or unset it, or name the server in NO_PROXY"
+        if self.proxy is None:
+            return "ok", "none on the way that anything names", ""
+        return "ok", f"{self.proxy.host}:{self.proxy.port}, from {self.proxy.variable}", ""
 
     def _addresses(self) -> tuple[Verdict, str, str]:
         target = self._target()
+        host = target.host if self.proxy is None else self.proxy.host
         try:
-            addresses = network.look_up(target)
+            addresses = network.look_up(target, self.proxy)
         except OSError as error:
             return (
                 "failed",
-                f"`{target.host}` has no address: {error.strerror or error}",
+                f"`{host}` has no address: {error.strerror or error}",
                 "check the spelling, the VPN, and the name servers of this machine",
             )
-        reasons: list[str] = []
         for address in addresses:
             try:
                 connection, _seconds = address.connect()
             except OSError as error:
-                reasons.append(f"{address.text}: {error.strerror or error}")
+                self._reasons.append(f"{address.text}: {error.strerror or error}")
             else:
                 connection.close()
                 self.address = address
                 break
-        self._reasons = reasons
-        texts = ", ".join(address.text for address in addresses)
-        return "ok", "no name to look up" if target.is_literal else f"{target.host}: {texts}", ""
-
-    def _proxies(self) -> tuple[Verdict, str, str]:
-        found = network.proxies()
-        if not found or (self.target is not None and self.target.is_loopback):
-            return "ok", "no proxy on the way that anything names", ""
-        texts = ", ".join(f"{name}={value}" for name, value in found.items())
-        return (
-            "warning",
-            f"{texts}; this client connects directly all the same",
-            "if only the proxy gets out of your network, ask for a direct way to the server",
-        )
+        texts = ", ".join(str(address.where[0]) for address in addresses)
+        return "ok", "no name to look up" if texts == host else f"{host}: {texts}", ""
 
     def _tcp(self) -> tuple[Verdict, str, str]:
-        target, address = self._target(), self.address
+        address = self.address
         if address is None:
             return (
                 "failed",
-                f"port {target.port} does not answer: {'; '.join(self._reasons)}",
-                "check the port, whether the server runs, and the firewalls between",
+                f"nothing answers: {'; '.join(self._reasons)}",
+                "check the port, whether the server runs, and firewalls and proxies between",
             )
         connection, seconds = address.connect()
         connection.close()
-        found = f"{address.text} port {target.port} answers in {seconds * 1e3:.1f} ms"
+        found = f"{address.text} answers in {seconds * 1e3:.1f} ms"
         if self._reasons:
             advice = "have the other addresses removed from DNS, or reached"
             return "warning", f"{found}; not so {'; '.join(self._reasons)}", advice

@@ -44,7 +44,7 @@ def doctor(
 ) -> None:
     """Look at the way to the server, step by step, and say what to do about it.
 
-    Endpoint, addresses, proxies, TCP, TLS, HTTP/2, key, server, clock, round trip, throughput,
+    Endpoint, proxy, addresses, TCP, TLS, HTTP/2, key, server, clock, round trip, throughput,
     settings. Later steps are tried as far as earlier ones allow. The exit code is 0 if none failed.
     """
     verdicts = Counter[str]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
@@ -12,16 +13,17 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 __all__ = [
     "Address",
     "Certificate",
     "NotHttp2Error",
+    "Proxy",
     "Stores",
     "Target",
     "greet",
     "look_up",
-    "proxies",
     "secure",
 ]
 
@@ -33,7 +35,7 @@ _FRAME_HEADER = 9
 _SETTINGS = 4
 _TLS_ALERT = 0x15
 _SETTING_NAMES = {3: "streams at once", 4: "window", 5: "largest frame"}
-_PROXY_NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "GRPC_PROXY")
+_HTTP_PORT = 80
 
 
 class NotHttp2Error(Exception):
@@ -78,19 +80,89 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """What is asked for a tunnel to a server, by HTTP CONNECT."""
+
+    variable: str
+    host: str
+    port: int
+    user: str | None
+
+    @classmethod
+    def find(cls, target: Target) -> Proxy | None:
+        """Returns the proxy that the environment names for a server, as the client reads it.
+
+        Raises:
+            ValueError: What it names is no proxy.
+        """
+        if target.is_loopback or _is_exempt(target):
+            return None
+        for name in ("https_proxy" if target.tls else "http_proxy", "all_proxy"):
+            for variable in (name, name.upper()):
+                value = os.environ.get(variable, "").strip()
+                if value:
+                    return cls._parse(variable, value)
+        return None
+
+    @classmethod
+    def _parse(cls, variable: str, value: str) -> Proxy:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        if parts.scheme != "http" or parts.hostname is None:
+            raise ValueError(f"{variable} is no `http://host:port`")
+        user = None if parts.username is None else f"{parts.username}:{parts.password or ''}"
+        return cls(variable, parts.hostname, parts.port or _HTTP_PORT, user)
+
+    def ask(self, connection: socket.socket, target: Target) -> None:
+        """Asks for a tunnel.
+
+        Raises:
+            OSError: The proxy refuses.
+        """
+        host = f"[{target.host}]" if ":" in target.host else target.host
+        lines = [f"CONNECT {host}:{target.port} HTTP/1.1", f"Host: {host}:{target.port}"]
+        if self.user is not None:
+            token = base64.b64encode(unquote(self.user).encode()).decode()
+            lines.append(f"Proxy-Authorization: Basic {token}")
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer and (fresh := connection.recv(1)):
+            answer += fresh
+        status = answer.partition(b"\r\n")[0].decode(errors="replace")
+        if " 200" not in status:
+            raise OSError(f"the proxy answers `{status}`")
+
+
+def _is_exempt(target: Target) -> bool:
+    """Whether NO_PROXY names a host, a domain above it, or a network that it is in."""
+    texts = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
+    for text in (text.strip().lower().removeprefix("*.").removeprefix(".") for text in texts):
+        if text and (text == "*" or f".{target.host.lower()}".endswith(f".{text}")):
+            return True
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+            if target.is_literal and ipaddress.ip_address(target.host) in network:
+                return True
+        except ValueError:  # a name
+            continue
+    return False
+
+
+@dataclass(frozen=True)
 class Address:
-    """One address of a name."""
+    """One address of a server, or of the proxy before it."""
 
     family: int
     where: Any
+    target: Target
+    proxy: Proxy | None
 
     @property
     def text(self) -> str:
-        """The address alone."""
-        return str(self.where[0])
+        """The address and the port."""
+        return f"{self.where[0]} port {self.where[1]}"
 
     def connect(self) -> tuple[socket.socket, float]:
-        """Returns a connection and the seconds that it took.
+        """Returns a connection to the server and the seconds that it took.
 
         Raises:
             OSError: Nobody answers.
@@ -100,32 +172,24 @@ class Address:
         begin = time.perf_counter()
         try:
             connection.connect(self.where)
+            if self.proxy is not None:
+                self.proxy.ask(connection, self.target)
         except OSError:
             connection.close()
             raise
         return connection, time.perf_counter() - begin
 
 
-def look_up(target: Target) -> list[Address]:
-    """Returns the addresses of a host.
+def look_up(target: Target, proxy: Proxy | None) -> list[Address]:
+    """Returns the addresses of a server, or of the proxy before it.
 
     Raises:
         OSError: The name is unknown, or no name server answers.
     """
-    found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-    unique = {where[0]: Address(family, where) for family, _, _, _, where in found}
+    host, port = (target.host, target.port) if proxy is None else (proxy.host, proxy.port)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    unique = {where[0]: Address(family, where, target, proxy) for family, _, _, _, where in found}
     return list(unique.values())
-
-
-def proxies() -> dict[str, str]:
-    """Returns the variables that name proxies, without passwords."""
-    found: dict[str, str] = {}
-    for name in _PROXY_NAMES:
-        for variable in (name, name.lower()):
-            value = os.environ.get(variable, "")
-            if value:
-                found[variable] = re.sub(r"//[^@/]*@", "//***@", value)
-    return found
 
 
 @dataclass(frozen=True)

@@ -190,7 +190,7 @@ class _Csv:
 
         try:
             table = arrow_csv.read_csv(
-                io.BytesIO(data),
+                _native(data),
                 # One block, without threads: only so are the numbers of bad rows known.
                 arrow_csv.ReadOptions(
                     column_names=self.columns, use_threads=False, block_size=len(data) + 1
@@ -252,6 +252,13 @@ class _Texts:
 
     def __call__(self, number: int) -> str:
         return self.lines[number - self._first].decode(errors="replace").rstrip("\r")
+
+
+def _native(data: bytes) -> Any:
+    """The bytes as Arrow's own: its threads read ahead, and might want Python when that ends."""
+    copy = arrow.BufferOutputStream()
+    copy.write(data)
+    return arrow.BufferReader(copy.getvalue())
 
 
 def _no_text(_number: int) -> str:
