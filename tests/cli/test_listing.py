@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pingthings
+import pingthings.timeseries as pt
 import pytest
+from pingthings.server import Server
 
 Run = Callable[..., Any]
 
@@ -89,3 +94,17 @@ def test_a_table_for_people_keeps_uuids_whole(run: Run, uuids: dict[str, UUID]):
     uuid = str(uuids["lab/L1MAG"])
     result = run("sql", query, "--param", uuid, "--format", "table")
     assert result.stdout.splitlines()[-1].split() == [uuid, "L1MAG", "lab", uuid]
+
+
+def test_names_that_the_output_cannot_hold_are_escaped(
+    server: Server, client: pt.Client, collection: str
+):
+    client.create(uuid4(), collection, {"name": "Temperatur", "unit": "°C"})
+    done = subprocess.run(
+        [sys.executable, "-m", "pingthings", "streams", collection],
+        env=os.environ | {"BTRDB_ENDPOINTS": server.endpoint, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("\t")[:2] == ["Temperatur", "\\xb0C"]

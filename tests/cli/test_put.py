@@ -327,3 +327,25 @@ def test_unknown_streams_are_made_with_uuids_of_their_own(put: Run, tmp_path: Pa
     file = write(tmp_path, "time,value\n2024-01-01,1\n")
     first = put(file)["streams"][0]["uuid"]
     assert put(file)["streams"][0]["uuid"] == first != str(uuid4())
+
+
+@pytest.mark.parametrize("name", ["file.parquet", "file.arrow"])
+def test_a_file_that_is_damaged_within_is_said_to_be(run: Run, tmp_path: Path, name: str):
+    columns: Any = {"time": np.arange(300_000), "value": np.random.default_rng(1).random(300_000)}
+    table, file = pa.table(columns), tmp_path / name
+    if name.endswith("parquet"):
+        pq.write_table(table, file, row_group_size=100_000)
+    else:
+        with pa.ipc.new_stream(str(file), table.schema) as writer:
+            writer.write_table(table, max_chunksize=100_000)
+    data = bytearray(file.read_bytes())
+    middle = len(data) // 2
+    if name.endswith("parquet"):
+        data[4:middle] = b"?" * (middle - 4)  # with the headers of pages
+    else:
+        del data[middle:]
+    file.write_bytes(data)
+    result = run("put", str(file), "--time-unit", "ns", "--rejected", str(tmp_path / "rejected"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("pingthings: ")
+    assert result.stderr.count("\n") == 1

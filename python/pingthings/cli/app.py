@@ -12,8 +12,10 @@ import os
 import sys
 import warnings
 from collections.abc import Generator
+from io import TextIOWrapper
 from typing import Annotated, Any, NoReturn, TextIO
 
+import pyarrow as pa
 import typer
 from rich.markup import escape
 from typer.core import TyperGroup
@@ -57,6 +59,9 @@ class Commands(TyperGroup):
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Runs a command and exits."""
         kwargs["standalone_mode"] = False
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
+                stream.reconfigure(errors="backslashreplace")
         try:
             with _readable_warnings():
                 code = super().main(*args, **kwargs)
@@ -74,7 +79,7 @@ class Commands(TyperGroup):
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 0
-        except BTrDBError as error:
+        except (BTrDBError, pa.ArrowException) as error:
             return _complain(str(error), _FAILED)
         except OSError as error:
             return _complain(_of_system(error), _FAILED)
