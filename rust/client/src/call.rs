@@ -6,6 +6,7 @@ use pingthings_proto::{
     management::{self, management_client::ManagementClient},
     v5api::{self, b_tr_db_client::BTrDbClient},
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
 
 use crate::{
@@ -249,7 +250,7 @@ impl Flight {
         };
         let error = Error::new(ErrorKind::Code(stat.code), stat.msg);
         if error.is_elsewhere() {
-            self.lease.failed(&error);
+            self.lease.failed(&error, Duration::ZERO);
         }
         Err(error)
     }
@@ -261,6 +262,7 @@ impl Flight {
         method: &'static str,
         answer: impl Future<Output = Result<T, Status>> + Send,
     ) -> Result<T, Error> {
+        let begun = Instant::now();
         let mut closing = self.session.closing.subscribe();
         let answer = async {
             let Some(limit) = self.patience else {
@@ -282,7 +284,7 @@ impl Flight {
         if let Err(error) = &answer
             && error.is_of_connection()
         {
-            self.lease.failed(error);
+            self.lease.failed(error, begun.elapsed());
         }
         answer
     }

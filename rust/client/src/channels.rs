@@ -38,10 +38,10 @@ const NARROW_CONNECTION_WINDOW: u32 = 16 << 20;
 const WIDE_CONNECTIONS: usize = 8;
 
 /// A peer that answers no ping for this long is gone. Pings go out only while a call is in flight,
-/// and less often once a server has complained of them.
+/// and less often once a server has hung up on them; five minutes is what servers in Go allow.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-const PING_AT_LEAST_EVERY: Duration = Duration::from_mins(20);
+const PING_AT_LEAST_EVERY: Duration = Duration::from_mins(5);
 
 /// How often a name is looked up again: the servers behind it may have been exchanged.
 const LOOK_UP_EVERY: Duration = Duration::from_mins(1);
@@ -96,9 +96,10 @@ impl Lease {
         self.link.channel.clone()
     }
 
-    /// The call failed on the way: nobody else is to take this connection.
-    pub(crate) fn failed(&self, error: &Error) {
-        self.channels.give_up(&self.link, error);
+    /// The call failed on the way, after the server had been silent for so long: nobody else is to
+    /// take this connection.
+    pub(crate) fn failed(&self, error: &Error, silence: Duration) {
+        self.channels.give_up(&self.link, error, silence);
     }
 
     /// The call is given up before its end.
@@ -318,14 +319,18 @@ impl Channels {
 
     // --- replacing -------------------------------------------------------------------------------
 
-    fn give_up(&self, link: &Arc<Link>, error: &Error) {
-        if error.complains_of_pings() {
-            let now = self.ping_ns.load(Ordering::Relaxed);
-            let less_often = now.saturating_mul(2).min(nanoseconds(PING_AT_LEAST_EVERY));
-            self.ping_ns.store(less_often, Ordering::Relaxed);
+    fn give_up(&self, link: &Arc<Link>, error: &Error, silence: Duration) {
+        let interval = self.ping_ns.load(Ordering::Relaxed);
+        // A server that is pinged too often ends the connection, and calls are not told why. So the
+        // end of one on which there were pings and nothing else counts as a complaint.
+        if error.is_hang_up() && nanoseconds(silence) >= interval {
+            let longer = interval
+                .saturating_mul(2)
+                .min(nanoseconds(PING_AT_LEAST_EVERY));
+            self.ping_ns.store(longer, Ordering::Relaxed);
             tracing::debug!(
-                interval = ?Duration::from_nanos(less_often),
-                "the server complains of pings: they become rarer"
+                interval = ?Duration::from_nanos(longer),
+                "the server hung up on pings: they become rarer"
             );
         }
         if error.is_elsewhere() {
@@ -400,7 +405,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, error::ErrorKind};
+    use crate::{Client, connection::Connection};
 
     fn channels(endpoints: &[&str]) -> Arc<Channels> {
         let endpoint = |text: &&str| config::Endpoint::parse(text, None).unwrap();
@@ -416,7 +421,7 @@ mod tests {
     async fn a_connection_that_failed_is_not_taken_again() {
         let channels = channels(&["127.0.0.1:1"]);
         let first = channels.lease(Lane::Repeatable);
-        first.failed(&Error::new(ErrorKind::Connect, "broken"));
+        first.failed(&Error::new(ErrorKind::Connect, "broken"), Duration::ZERO);
         for _ in 0..8 {
             let other = channels.lease(Lane::Repeatable);
             assert!(!Arc::ptr_eq(&first.link, &other.link));
@@ -432,7 +437,7 @@ mod tests {
             let leases: Vec<_> = (0..4).map(|_| channels.lease(Lane::Repeatable)).collect();
             seen.push(leases[0].endpoint().to_owned());
             for lease in leases {
-                lease.failed(&unreachable);
+                lease.failed(&unreachable, Duration::ZERO);
             }
         }
         let expected = [1, 2, 3, 1].map(|port| format!("127.0.0.1:{port}"));
@@ -443,7 +448,7 @@ mod tests {
     async fn a_connection_that_broke_is_made_again_to_the_same_server() {
         let channels = channels(&["127.0.0.1:1", "127.0.0.1:2"]);
         let lease = channels.lease(Lane::Repeatable);
-        lease.failed(&Error::new(ErrorKind::Connect, "reset"));
+        lease.failed(&Error::new(ErrorKind::Connect, "reset"), Duration::ZERO);
         for _ in 0..4 {
             assert_eq!(channels.lease(Lane::Repeatable).endpoint(), "127.0.0.1:1");
         }
@@ -464,6 +469,42 @@ mod tests {
         while is_kept() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_hangs_up_on_pings_gets_fewer() {
+        let interval = Duration::from_millis(20);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                let mut connection = h2::server::handshake(socket).await.unwrap();
+                let call = connection.accept().await;
+                tokio::time::sleep(interval * 3).await;
+                connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
+                // Until what is left to send has been sent.
+                while connection.accept().await.is_some() {}
+                drop(call);
+            }
+        });
+        let config = Config {
+            retry_for: Duration::ZERO,
+            ..Config::new(config::Endpoint::parse(&endpoint, None).unwrap())
+        };
+        let client = Client {
+            connection: Arc::new(Connection::new(config).unwrap()),
+            server: Arc::default(),
+            time_limits: Arc::default(),
+            deadline: None,
+        };
+        let channels = &client.connection.session().unwrap().channels;
+        channels
+            .ping_ns
+            .store(nanoseconds(interval), Ordering::Relaxed);
+        let error = client.info().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+        let now = Duration::from_nanos(channels.ping_ns.load(Ordering::Relaxed));
+        assert_eq!(now, interval * 2, "{error:?}");
     }
 
     #[tokio::test]

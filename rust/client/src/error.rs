@@ -205,14 +205,13 @@ impl Error {
         matches!(self.kind, ErrorKind::Connect | ErrorKind::Timeout) || self.is_elsewhere()
     }
 
-    /// Whether the server has ended the connection because it was pinged too often.
-    pub(crate) fn complains_of_pings(&self) -> bool {
-        let complaint = |cause: &(dyn StdError + 'static)| {
-            cause.downcast_ref::<h2::Error>().is_some_and(|error| {
-                error.is_go_away() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
-            })
+    /// Whether the other side has ended the connection; not, that it ceased to answer.
+    pub(crate) fn is_hang_up(&self) -> bool {
+        let is_silence = |cause: &(dyn StdError + 'static)| {
+            let error = cause.downcast_ref::<hyper::Error>();
+            error.is_some_and(hyper::Error::is_timeout)
         };
-        causes(self).any(complaint)
+        matches!(self.kind, ErrorKind::Connect) && !self.unsent && !causes(self).any(is_silence)
     }
 
     pub(crate) fn is_code(&self, code: Code) -> bool {
