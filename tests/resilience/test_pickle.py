@@ -41,6 +41,20 @@ def test_no_key_travels(streams: pt.StreamSet):
             assert KEY.encode() not in pickle.dumps(item, protocol)
 
 
+def test_a_key_travels_if_that_is_asked_for(guarded: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("BTRDB_API_KEY", raising=False)
+    with pt.connect(endpoint=guarded.endpoint, apikey=KEY, pickle_key=True, deadline=60) as client:
+        copied = pickle.loads(pickle.dumps(client))  # noqa: S301 - our own
+        with copied:
+            assert copied.list_collections() == client.list_collections()
+            assert (copied.deadline, copied.timeout) == (60, None)
+            assert KEY not in repr(copied)
+    with pt.connect(endpoint=guarded.endpoint, apikey=KEY) as client:
+        data = pickle.dumps(client)
+    with pytest.raises(AuthenticationError):
+        pickle.loads(data)  # noqa: S301 - our own
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
 def test_streams_work_in_a_pool(
     method: str, streams: pt.StreamSet, monkeypatch: pytest.MonkeyPatch

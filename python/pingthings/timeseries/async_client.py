@@ -99,6 +99,7 @@ class AsyncClient:
         self._creds = dict(creds)
         self._core = pyo3_client
         self._options = ConnectionOptions()
+        self._pickled_key: str | None = None
         if concurrency_limit is not None:
             self.concurrency_limit = concurrency_limit
 
@@ -214,9 +215,14 @@ class AsyncClient:
             >>> await hasty.stream_from_uuid(stream.uuid).count()
             10
         """
-        other = AsyncClient(self._creds, self._core.with_own_time_limits())
-        other._options = self._options
+        other = self._over(self._core.with_own_time_limits())
         other.timeout, other.deadline = timeout, deadline
+        return other
+
+    def _over(self, core: pyo3_client.Client) -> AsyncClient:
+        """Returns a client that was connected in the same way, over another face of the core."""
+        other = AsyncClient(self._creds, core)
+        other._options, other._pickled_key = self._options, self._pickled_key
         return other
 
     async def close(self) -> None:
@@ -683,6 +689,7 @@ async def _connect(
         creds["profile"] = settings.profile
     client = AsyncClient(creds, core)
     client._options = options
+    client._pickled_key = settings.apikey if settings.pickle_key else None
     client.timeout, client.deadline = settings.timeout_s, settings.deadline_s
     return client
 

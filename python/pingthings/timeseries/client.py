@@ -56,8 +56,7 @@ class Client:
         """
         self._loop = loop
         self._async_client = client
-        self._client = AsyncClient(client._creds, client._core.blocking())
-        self._client._options = client._options
+        self._client = client._over(client._core.blocking())
 
     @staticmethod
     def connect(
@@ -92,9 +91,7 @@ class Client:
 
     @staticmethod
     def _of(loop: ClientEventLoop, client: AsyncClient) -> Client:
-        asynchronous = AsyncClient(client._creds, client._core.asynchronous())
-        asynchronous._options = client._options
-        return Client(loop, asynchronous)
+        return Client(loop, client._over(client._core.asynchronous()))
 
     def with_time_limits(
         self, *, timeout: float | None = None, deadline: float | None = None

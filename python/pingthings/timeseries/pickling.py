@@ -1,7 +1,7 @@
 """Clients as recipes: what travels to another process, and what is made of it there.
 
-A recipe says where to connect and never as whom: the key is looked for at the other end, in its
-environment or its credentials file.
+A recipe says where to connect and not as whom: the key is looked for at the other end, in its
+environment or its credentials file, unless the client was connected with `pickle_key=True`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ _CLIENTS: dict[Recipe, Client] = {}
 
 
 def recipe(client: AsyncClient) -> Recipe:
-    """Returns what it takes to connect again: where, within which limits, and no secret."""
+    """Returns what it takes to connect again; a secret is in it only if that was asked for."""
     options: dict[str, Any] = dict(client._options)
+    options["apikey"] = client._pickled_key
     options |= {"timeout": client.timeout, "deadline": client.deadline}
     if "@" in options.get("proxy", ""):
         # It holds a password; the other end has its own way out.
@@ -53,7 +54,9 @@ def reconnect(
     client = _CLIENTS.pop(recipe, None)
     if client is None or client._client._core.is_closed:
         given = None if profile is not None else endpoint
-        client = Client.connect(profile, given, None, concurrency_limit, **dict(options))
+        others = dict(options)
+        apikey = others.pop("apikey", None)
+        client = Client.connect(profile, given, apikey, concurrency_limit, **others)
     _CLIENTS[recipe] = client
     while len(_CLIENTS) > _MOST_CLIENTS:
         # Whoever still uses it keeps it.

@@ -64,6 +64,9 @@ class ConnectionOptions(TypedDict, total=False):
     retry_for: float
     """Seconds for which calls that failed on the way are repeated, 0 for no retries; otherwise
     `PINGTHINGS_RETRY_SECONDS`, or else 10."""
+    pickle_key: bool
+    """Whether the key travels with a pickled client, which it does not otherwise: it is then looked
+    for where the client arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ class Settings:
     deadline_s: float | None
     connect_timeout_s: float
     retry_for_s: float
+    pickle_key: bool
 
     @classmethod
     def find(
@@ -114,6 +118,7 @@ class Settings:
             connect_timeout_s=as_seconds(options.get("connect_timeout"), "connect_timeout")
             or CONNECT_TIMEOUT_S,
             retry_for_s=_retry_for_s(options, environ),
+            pickle_key=_flag(options, "pickle_key") or False,
         )
 
     @property
