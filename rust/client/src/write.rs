@@ -40,10 +40,35 @@ const PARTS_IN_FLIGHT: usize = 4;
 #[derive(Debug)]
 pub struct Insert {
     uuid: Uuid,
-    parts: Vec<RecordBatch>,
+    parts: Vec<Part>,
     points: usize,
     /// Whoever owns the memory the batches lie in; the last field, so that it is dropped last.
     owner: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// Points that are sent in one call, if the server takes so many.
+#[derive(Debug)]
+struct Part {
+    rows: RecordBatch,
+    /// First and last time; none without points.
+    times: Option<(i64, i64)>,
+}
+
+impl Part {
+    fn of(rows: RecordBatch) -> Self {
+        let times = span(rows.column(0).as_primitive());
+        Self { rows, times }
+    }
+}
+
+/// The earliest and the latest of some times.
+fn span(times: &TimestampNanosecondArray) -> Option<(i64, i64)> {
+    let times = times.values();
+    let first = *times.first()?;
+    let outermost = times
+        .iter()
+        .fold((first, first), |(min, max), &t| (min.min(t), max.max(t)));
+    Some(outermost)
 }
 
 impl Insert {
@@ -59,12 +84,13 @@ impl Insert {
             let batch = normalise(batch, points).map_err(|error| error.on_stream(uuid))?;
             points += batch.num_rows();
             for from in (0..batch.num_rows()).step_by(POINTS_PER_CALL) {
-                parts.push(batch.slice(from, POINTS_PER_CALL.min(batch.num_rows() - from)));
+                let rows = batch.slice(from, POINTS_PER_CALL.min(batch.num_rows() - from));
+                parts.push(Part::of(rows));
             }
         }
         if parts.is_empty() {
             // An empty insert is a call of its own: it proves the stream and tells its version.
-            parts.push(RecordBatch::new_empty(Arc::clone(&RAW_SCHEMA)));
+            parts.push(Part::of(RecordBatch::new_empty(Arc::clone(&RAW_SCHEMA))));
         }
         Ok(Self {
             uuid,
@@ -89,32 +115,17 @@ impl Insert {
 
     /// First and last time of the points, `None` without points.
     fn time_range(&self) -> Option<(i64, i64)> {
-        let times = self.parts.iter().flat_map(|part| {
-            let times = part.column(0).as_primitive::<TimestampNanosecondType>();
-            times.values().iter().copied()
-        });
-        times.fold(None, |range, time| {
-            let (first, last) = range.unwrap_or((time, time));
-            Some((first.min(time), last.max(time)))
-        })
+        let times = self.parts.iter().filter_map(|part| part.times);
+        times.reduce(|(min, max), (first, last)| (min.min(first), max.max(last)))
     }
 
     /// Whether each part ends before the next begins, so that no merge policy can see in which
     /// order they arrive.
     fn is_ordered(&self) -> bool {
-        let mut last = i64::MIN;
-        self.parts.iter().all(|part| {
-            let times = part
-                .column(0)
-                .as_primitive::<TimestampNanosecondType>()
-                .values();
-            let (min, max) = times
-                .iter()
-                .fold((i64::MAX, i64::MIN), |(a, b), &t| (a.min(t), b.max(t)));
-            let ordered = min > last;
-            last = max.max(last);
-            ordered
-        })
+        let times = || self.parts.iter().filter_map(|part| part.times);
+        times()
+            .zip(times().skip(1))
+            .all(|((_, end), (begin, _))| end < begin)
     }
 }
 
@@ -143,7 +154,14 @@ fn normalise(batch: &RecordBatch, offset: usize) -> Result<RecordBatch, Error> {
             ),
         ));
     }
-    if let Some(row) = values.values().iter().position(|value| !value.is_finite()) {
+    // One pass without branches over all; where the first fault is, is looked for once there is one.
+    if !values
+        .values()
+        .iter()
+        .fold(true, |ok, v| ok & v.is_finite())
+    {
+        let row = values.values().iter().position(|value| !value.is_finite());
+        let row = row.unwrap_or_default();
         return Err(Error::refused(
             Code::BadValue,
             format!(
@@ -153,13 +171,16 @@ fn normalise(batch: &RecordBatch, offset: usize) -> Result<RecordBatch, Error> {
             ),
         ));
     }
-    for (row, &time) in times.values().iter().enumerate() {
-        check_insert_time(time).map_err(|error| {
-            Error::refused(
-                Code::InvalidTimeRange,
-                format!("row {}: {error}", offset + row),
-            )
-        })?;
+    let is_good = |time: i64| check_insert_time(time).is_ok();
+    if span(&times).is_some_and(|(first, last)| !is_good(first) || !is_good(last)) {
+        for (row, &time) in times.values().iter().enumerate() {
+            check_insert_time(time).map_err(|error| {
+                Error::refused(
+                    Code::InvalidTimeRange,
+                    format!("row {}: {error}", offset + row),
+                )
+            })?;
+        }
     }
     let times = TimestampNanosecondArray::new(times.values().clone(), None).with_timezone("UTC");
     let values = Float64Array::new(values.values().clone(), None);
@@ -304,7 +325,9 @@ impl Client {
                 if failed.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let outcome = self.insert_rows(uuid, part, policy, &acknowledged).await;
+                let outcome = self
+                    .insert_rows(uuid, part.rows, policy, &acknowledged)
+                    .await;
                 failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
                 outcome
             })
@@ -487,7 +510,7 @@ mod tests {
         let seconds = Arc::new(TimestampSecondArray::from(vec![-1, 2]));
         let insert = insert(seconds, Arc::new(Int64Array::from(vec![1, 2]))).unwrap();
         assert_eq!(
-            points(&insert.parts[0])[0],
+            points(&insert.parts[0].rows)[0],
             v5api::RawPoint {
                 time: -1_000_000_000,
                 value: 1.0
