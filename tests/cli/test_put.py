@@ -251,6 +251,11 @@ def test_a_dry_run_changes_nothing(run: Run, client: pt.Client, collection: str,
     assert [file.name for file in tmp_path.iterdir()] == ["file.csv"]
 
 
+def has_begun(state: Path) -> Callable[[], bool]:
+    """Whether some rows of a file are stored, and known to be."""
+    return lambda: state.exists() and json.loads(state.read_text("utf-8"))["accepted"] > 0
+
+
 def wait_for(holds: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
@@ -278,7 +283,7 @@ def test_interrupted_and_started_again_each_row_is_there_once(
     command += ["--time-unit", "ns", "--rejected", str(rejected), "--merge", merge, "--json"]
     environ = os.environ | {"BTRDB_ENDPOINTS": server.endpoint}
     with subprocess.Popen(command, env=environ, stderr=subprocess.PIPE) as process:
-        wait_for((tmp_path / ".file.csv.put").exists, process)
+        wait_for(has_begun(tmp_path / ".file.csv.put"), process)
         process.send_signal(how)
         _, told = process.communicate(timeout=60)
     assert process.returncode == code
@@ -306,7 +311,7 @@ def test_a_server_that_forgot_gets_everything_again(tmp_path: Path, run: Run):
         environ = os.environ | {"BTRDB_ENDPOINTS": first.endpoint}
         command = [sys.executable, "-m", "pingthings", *arguments]
         with subprocess.Popen(command, env=environ) as process:
-            wait_for((tmp_path / ".file.csv.put").exists, process)
+            wait_for(has_begun(tmp_path / ".file.csv.put"), process)
             process.kill()
     with Server(port=port) as second:
         found = json.loads(run(*arguments, BTRDB_ENDPOINTS=second.endpoint).stdout)
@@ -349,3 +354,30 @@ def test_a_file_that_is_damaged_within_is_said_to_be(run: Run, tmp_path: Path, n
     assert result.exit_code == 1
     assert result.stderr.startswith("pingthings: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_files_of_one_collection_go_into_the_same_new_streams(
+    put: Run, stored: Any, tmp_path: Path
+):
+    first = write(tmp_path, "time,value\n2024-01-01,1\n", "first.csv")
+    second = write(tmp_path, "time,value\n2024-01-02,2\n", "second.csv")
+    put(first, second)
+    assert stored() == [(ns("2024-01-01"), 1.0), (ns("2024-01-02"), 2.0)]
+
+
+def test_files_before_the_one_that_was_interrupted_are_not_stored_again(
+    server: Server, stored: Any, collection: str, tmp_path: Path
+):
+    count = 500_000
+    lines = [f"{START + k},{k}" for k in range(count)]
+    first = write(tmp_path, f"time,value\n{START - 1},5\n", "first.csv")
+    second = write(tmp_path, "\n".join(["time,value", *lines]), "second.csv")
+    command = [sys.executable, "-m", "pingthings", "put", str(first), str(second)]
+    command += ["--collection", collection, "--time-unit", "ns", "--merge", "never"]
+    environ = os.environ | {"BTRDB_ENDPOINTS": server.endpoint}
+    with subprocess.Popen(command, env=environ) as process:
+        wait_for(has_begun(tmp_path / ".second.csv.put"), process)
+        process.kill()
+    subprocess.run(command, env=environ, capture_output=True, check=True)
+    assert [time for time, _ in stored()] == [START + k for k in range(-1, count)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first.csv", "second.csv"]

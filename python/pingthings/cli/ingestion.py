@@ -149,7 +149,7 @@ class Ingestion:
         values, self.notes = choose_values(
             source, sample, self.time, options.values, options.unit, options.decimal
         )
-        known = self.client.streams_in_collection(self.collection, is_collection_prefix=False)
+        known = self._in_collection()
         self.targets = [Target(value, _known(known, value, self.collection)) for value in values]
         endpoint = self.client.get_async_client()._creds["endpoint"]
         identity = [endpoint, self.collection, options, self.rejects.path]
@@ -178,6 +178,7 @@ class Ingestion:
         """Stores the rest of the file; `advance` hears how far it is."""
         if not self.options.dry_run:
             self._create()
+            self.checkpoint.save()  # so that a first block that is interrupted is known to be
         # Under `never` a point that comes again stays twice; the first block may come again.
         merge = self.options.merge
         if merge == "never" and self.checkpoint.is_resumed:
@@ -188,8 +189,14 @@ class Ingestion:
             merge = self.options.merge
             advance(block.after.offset)
 
+    def _in_collection(self) -> StreamSet:
+        return self.client.streams_in_collection(self.collection, is_collection_prefix=False)
+
     def _create(self) -> None:
+        # Looked up again: a file before this one may have made them.
+        known = self._in_collection()
         for target in self.targets:
+            target.stream = target.stream or _known(known, target.value, self.collection)
             if target.stream is None:
                 tags = {"name": target.value.name, "unit": target.value.unit}
                 target.stream = self.client.create(uuid4(), self.collection, tags)
