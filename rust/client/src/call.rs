@@ -59,7 +59,7 @@ macro_rules! answers {
 
 answers! { v5api:
     InfoResponse CreateResponse StreamInfoResponse LookupStreamsResponse ListCollectionsResponse
-    InsertResponse NearestResponse FlushResponse RawValuesResponse ArrowRawValuesResponse
+    InsertResponse NearestResponse FlushResponse ArrowRawValuesResponse
     AlignedWindowsResponse ArrowAlignedWindowsResponse WindowsResponse ArrowWindowsResponse
     ChangesResponse DeleteResponse ObliterateResponse SetStreamTagsResponse
     SetStreamAnnotationsResponse SqlQueryResponse

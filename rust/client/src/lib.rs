@@ -21,6 +21,7 @@ mod limit;
 mod management;
 mod metadata;
 mod nearest;
+mod points;
 mod read;
 mod retry;
 mod sql;

@@ -2,7 +2,7 @@
 
 use arrow_array::RecordBatch;
 use pingthings_proto::v5api;
-use pingthings_types::{Points, RawPoint, TimeRange, Version};
+use pingthings_types::{TimeRange, Version};
 use uuid::Uuid;
 
 use crate::{
@@ -12,6 +12,7 @@ use crate::{
     channels::Lane,
     error::Error,
     metadata::uuid_bytes,
+    points::{PointColumns, PointsRpc},
     tables::{Opened, Question, TableAnswer, Tables},
 };
 
@@ -70,9 +71,12 @@ impl Client {
             end: range.end(),
             version_major: version,
         };
-        let points = self.streaming("RawValues", lane, request, |mut rpc: Rpc, q| async move {
-            rpc.raw_values(q).await
-        });
+        let points = self.streaming(
+            "RawValues",
+            lane,
+            request,
+            |mut rpc: PointsRpc, q| async move { rpc.raw_values(q).await },
+        );
         self.open_either(arrow, points).await
     }
 }
@@ -87,21 +91,9 @@ impl TableAnswer for v5api::ArrowRawValuesResponse {
     }
 }
 
-impl TableAnswer for v5api::RawValuesResponse {
+impl TableAnswer for PointColumns {
     fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
-        let version = Version {
-            major: self.version_major,
-            minor: self.version_minor,
-        };
-        let points: Points = self
-            .values
-            .iter()
-            .map(|p| RawPoint {
-                time: p.time,
-                value: p.value,
-            })
-            .collect();
-        let batch = points_batch(points).map_err(|error| Error::decode(WHAT, error))?;
-        Ok((version, vec![batch]))
+        let batch = points_batch(self.points).map_err(|error| Error::decode(WHAT, error))?;
+        Ok((self.version, vec![batch]))
     }
 }
