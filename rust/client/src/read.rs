@@ -1,6 +1,7 @@
 //! Raw points of a stream.
 
 use arrow_array::RecordBatch;
+use futures_util::FutureExt;
 use pingthings_proto::v5api;
 use pingthings_types::{TimeRange, Version};
 use uuid::Uuid;
@@ -59,24 +60,30 @@ impl Client {
             version_major: version,
             template_bytes: wanted.template()?,
         };
-        let arrow = self.streaming(
-            "ArrowRawValues",
-            lane,
-            request,
-            |mut rpc: Rpc, q| async move { rpc.arrow_raw_values(q).await },
-        );
-        let request = v5api::RawValuesParams {
+        let arrow = || {
+            self.streaming(
+                "ArrowRawValues",
+                lane,
+                request,
+                |mut rpc: Rpc, q| async move { rpc.arrow_raw_values(q).await },
+            )
+            .boxed()
+        };
+        let plain = v5api::RawValuesParams {
             uuid: uuid_bytes(uuid),
             start: range.start(),
             end: range.end(),
             version_major: version,
         };
-        let points = self.streaming(
-            "RawValues",
-            lane,
-            request,
-            |mut rpc: PointsRpc, q| async move { rpc.raw_values(q).await },
-        );
+        let points = || {
+            self.streaming(
+                "RawValues",
+                lane,
+                plain,
+                |mut rpc: PointsRpc, q| async move { rpc.raw_values(q).await },
+            )
+            .boxed()
+        };
         self.open_either(arrow, points).await
     }
 }

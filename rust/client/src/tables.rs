@@ -1,13 +1,16 @@
 //! Answers that are tables, as they arrive, resumed where they were cut.
 
-use std::{fmt, future::Future, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use arrow_array::{
     PrimitiveArray, RecordBatch,
     cast::AsArray,
     types::{Int64Type, TimestampNanosecondType},
 };
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, BoxStream, StreamExt},
+};
 use pingthings_types::{PointWidth, TimeRange, Version};
 use uuid::Uuid;
 
@@ -226,18 +229,20 @@ impl Client {
     }
 
     /// The answer in Arrow where the server has it, else in points.
-    pub(crate) async fn open_either<A: TableAnswer, P: TableAnswer>(
-        &self,
-        arrow: impl Future<Output = Result<Answers<A>, Error>> + Send,
-        points: impl Future<Output = Result<Answers<P>, Error>> + Send,
+    ///
+    /// Calls are large as futures, so they are made where they are needed, and moved only once.
+    pub(crate) async fn open_either<'a, A: TableAnswer, P: TableAnswer>(
+        &'a self,
+        arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<A>, Error>> + Send,
+        points: impl FnOnce() -> BoxFuture<'a, Result<Answers<P>, Error>> + Send,
     ) -> Result<Opened, Error> {
         if self.server.has_arrow() {
-            match Opened::of(arrow.await).await {
+            match Opened::of(arrow().await).await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
         }
-        Opened::of(points.await).await
+        Opened::of(points().await).await
     }
 
     /// Waits until a read may go on, or the client is closed.

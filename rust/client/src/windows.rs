@@ -1,6 +1,7 @@
 //! Statistics of a stream in windows.
 
 use arrow_array::RecordBatch;
+use futures_util::FutureExt;
 use pingthings_proto::v5api;
 use pingthings_types::{AlignedWindows, PointWidth, PreciseWindows, TimeRange, Version, Windows};
 use uuid::Uuid;
@@ -101,18 +102,26 @@ impl Client {
             version_major: version,
             point_width: width.exponent(),
         };
-        let arrow = self.streaming(
-            "ArrowAlignedWindows",
-            lane,
-            request.clone(),
-            |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
-        );
-        let points = self.streaming(
-            "AlignedWindows",
-            lane,
-            request,
-            |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await },
-        );
+        let arrow = || {
+            let request = request.clone();
+            self.streaming(
+                "ArrowAlignedWindows",
+                lane,
+                request,
+                |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
+            )
+            .boxed()
+        };
+        let points = || {
+            let request = request.clone();
+            self.streaming(
+                "AlignedWindows",
+                lane,
+                request,
+                |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await },
+            )
+            .boxed()
+        };
         self.open_either(arrow, points).await
     }
 
@@ -135,15 +144,23 @@ impl Client {
             width: width_ns,
             depth: 0,
         };
-        let arrow = self.streaming(
-            "ArrowWindows",
-            lane,
-            request.clone(),
-            |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
-        );
-        let points = self.streaming("Windows", lane, request, |mut rpc: Rpc, q| async move {
-            rpc.windows(q).await
-        });
+        let arrow = || {
+            let request = request.clone();
+            self.streaming(
+                "ArrowWindows",
+                lane,
+                request,
+                |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
+            )
+            .boxed()
+        };
+        let points = || {
+            let request = request.clone();
+            self.streaming("Windows", lane, request, |mut rpc: Rpc, q| async move {
+                rpc.windows(q).await
+            })
+            .boxed()
+        };
         self.open_either(arrow, points).await
     }
 }
