@@ -61,7 +61,9 @@ def test_the_version_needs_no_typer():
     assert done.stdout.splitlines()[1] == "[]"
 
 
-def test_shells_complete(run: Run):
+def test_shells_complete(run: Run, monkeypatch: pytest.MonkeyPatch):
+    # Otherwise the shell above this process counts, and there need not be one.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     result = run("--show-completion", "bash")
     assert result.exit_code == 0
     assert "pingthings" in result.stdout
