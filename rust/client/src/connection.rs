@@ -19,6 +19,15 @@ use crate::{
 /// The least that can be read with.
 const LEAST_MEMORY: u64 = 16 << 20;
 
+/// The part of the memory that servers may fill ahead of the reads.
+const SHARE_OF_WINDOWS: u64 = 8;
+
+/// What is left for answers: as much again as for the windows goes to those that were just handed
+/// over, and that nobody has looked at yet.
+const fn for_answers(memory: u64) -> u64 {
+    memory - 2 * (memory / SHARE_OF_WINDOWS)
+}
+
 /// Counts the forks this process is the child of.
 static EPOCH: AtomicU64 = AtomicU64::new(0);
 
@@ -122,10 +131,10 @@ impl Connection {
             channels: Arc::new(Channels::new(
                 Arc::clone(&self.routes),
                 self.config.channels,
-                memory / 8,
+                memory / SHARE_OF_WINDOWS,
             )),
             limit: Limit::new(self.concurrency_limit()),
-            budget: Arc::new(Budget::new(memory)),
+            budget: Arc::new(Budget::new(for_answers(memory))),
             closing: watch::Sender::new(false),
         }
     }
@@ -155,7 +164,7 @@ impl Connection {
         check_memory(limit)?;
         self.memory_limit.store(limit, Ordering::SeqCst);
         if let Some(session) = self.own_session() {
-            session.budget.resize(limit);
+            session.budget.resize(for_answers(limit));
         }
         Ok(())
     }
