@@ -38,16 +38,8 @@ def get(
     streams: Annotated[
         list[str], typer.Argument(metavar="STREAM", help="A uuid, or collection/name.")
     ],
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help=f"First instant: {instants.INSTANT_HELP}. Default: first point."
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="The instant after the last one. Default: last point."),
-    ] = None,
+    start: instants.Start = None,
+    end: instants.End = None,
     width: Annotated[
         int | None,
         typer.Option(

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
 
 import typer
 
 from pingthings.timeseries.exceptions import BTRDBValueError, InvalidTimeRange
 from pingthings.timeseries.utils.timez import ns_to_datetime, to_nanoseconds
 
-__all__ = ["INSTANT_HELP", "as_text", "length", "parse"]
+__all__ = ["End", "Start", "as_text", "length", "parse"]
 
-INSTANT_HELP = (
+_INSTANT_HELP = (
     "ISO 8601, as in 2024-01-01T12:30:00.5+01:00 (UTC without a zone), nanoseconds since 1970, "
     "`now`, or before or after now, as in -1h or +90s"
 )
+
+Start = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help=f"First instant: {_INSTANT_HELP}. Default: first point."),
+]
+End = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="The instant after the last one. Default: last point."),
+]
 
 _SECOND = 1_000_000_000
 _UNITS = {

@@ -29,16 +29,8 @@ def plot(
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="The picture: .png, .svg, .pdf or what else.")
     ],
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME", help=f"First instant: {instants.INSTANT_HELP}. Default: first point."
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="The instant after the last one. Default: last point."),
-    ] = None,
+    start: instants.Start = None,
+    end: instants.End = None,
     width: Annotated[int | None, typer.Option(metavar="PIXELS", help="Default: 1000.")] = None,
     gap: Annotated[
         int | None,
