@@ -14,7 +14,7 @@ The recording is the same on every machine, to the last bit: the noise comes fro
 seeded generator, and every value is rounded to a power of two that is coarser than what the
 floating point of two machines may differ by.
 
-Run it to write `data/simulated_pmu.parquet` anew; `tests/unit/test_simulated_pmu.py` compares.
+Run it to write `docs/data/simulated_pmu.parquet` anew; `tests/unit/test_simulated_pmu.py` compares.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-RECORDING = Path(__file__).parent / "data" / "simulated_pmu.parquet"
+RECORDING = Path(__file__).parents[1] / "docs/data/simulated_pmu.parquet"
 
 SEED = 20_240_229
 START_NS = 1_709_215_200_000_000_000  # 2024-02-29T14:00:00Z

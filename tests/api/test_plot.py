@@ -12,9 +12,9 @@ from uuid import uuid4
 
 import numpy as np
 import pingthings.timeseries as pt
+import pixels
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from numpy.typing import NDArray
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import (
@@ -25,6 +25,7 @@ from pingthings.timeseries.exceptions import (
     StreamNotFoundError,
     VersionNotAvailable,
 )
+from pixels import MOST_DIFFERENT
 from plotly.graph_objects import FigureWidget
 
 PICTURES = Path(__file__).parents[1] / "pictures"
@@ -34,10 +35,6 @@ RATE = 30
 MINUTES = 20
 FRAMES = MINUTES * 60 * RATE
 TIMES = T + np.arange(FRAMES) * SECOND // RATE
-
-# A letter's edge may fall on another pixel with another build; a line may not be elsewhere.
-MOST_DIFFERENT = 0.01
-A_DIFFERENCE = 0.25
 
 
 def wave(level: float, amplitude: float) -> NDArray[np.float64]:
@@ -82,11 +79,6 @@ async def several(
     return await client.streamset_from_uuids([stream.uuid for stream in streams])
 
 
-def pixels(file: Any) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = imread(file)[..., :3]
-    return found
-
-
 def difference(figure: Figure, name: str, collection: str) -> float:
     """The part of the pixels in which the figure is not the picture of this name."""
     for text in figure.texts:
@@ -94,12 +86,10 @@ def difference(figure: Figure, name: str, collection: str) -> float:
             text.set_text(text.get_text().replace(collection, "tests"))
     drawn = BytesIO()
     figure.savefig(drawn)
+    picture = PICTURES / f"{name}.png"
     if os.environ.get("UPDATE") == name:
-        (PICTURES / f"{name}.png").write_bytes(drawn.getvalue())
-    drawn.seek(0)
-    ours, theirs = pixels(drawn), pixels(PICTURES / f"{name}.png")
-    assert ours.shape == theirs.shape
-    return float((np.abs(ours - theirs).max(axis=2) > A_DIFFERENCE).mean())
+        picture.write_bytes(drawn.getvalue())
+    return pixels.difference(drawn.getvalue(), picture.read_bytes())
 
 
 async def test_windows_of_a_stream(voltage: pt.AsyncStream, collection: str):
@@ -217,11 +207,45 @@ async def test_many_streams_share_a_legend(client: pt.AsyncClient, collection: s
     (axes,) = (await streams.plot()).axes
     legend = axes.get_legend()
     assert legend.get_title().get_text() == "and 2 more"
-    # Names repeat, so collections are told.
-    assert {text.get_text()[:-1] for text in legend.get_texts()} <= {
-        f"{collection}/0/s",
-        f"{collection}/1/s",
-    }
+    # Names repeat, so collections are told, but for what the title says.
+    assert {text.get_text()[:-1] for text in legend.get_texts()} == {"0/s", "1/s"}
+
+
+async def test_what_all_have_in_common_is_in_the_title_only(
+    client: pt.AsyncClient, collection: str
+):
+    async def told(*places: str) -> tuple[str, list[str]]:
+        made = [await make(client, f"{collection}{p}", "FREQ", "Hz", [T], [60]) for p in places]
+        figure = await (await client.streamset_from_uuids([s.uuid for s in made])).plot()
+        legend = figure.axes[0].get_legend()
+        title: str = figure.texts[0].get_text().replace(collection, "tests")
+        return title, [text.get_text().replace(collection, "tests") for text in legend.get_texts()]
+
+    assert await told("/a/pmu", "/b/pmu") == ("tests/…/pmu/FREQ: 2 streams", ["a", "b"])
+    assert await told("/c/1", "/d/2") == ("tests/…/FREQ: 2 streams", ["c/1", "d/2"])
+    # Nothing would be left of the first.
+    assert await told("/e", "/e/f") == ("tests/e: 2 streams", ["tests/e/FREQ", "tests/e/f/FREQ"])
+
+
+async def test_long_names_leave_room_for_the_lines(client: pt.AsyncClient, collection: str):
+    for number in range(5):
+        name = f"a name that is long enough for a row of its own {number}"
+        await make(client, collection, name, "V", [T], [number])
+    figure = await (await client.streams_in_collection(collection)).plot(width=500)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_window_extent().width > 400
+
+
+async def test_ticks_are_enough_and_say_the_minute(voltage: pt.AsyncStream):
+    def labels(figure: Figure) -> list[str]:
+        figure.draw_without_rendering()
+        return [label.get_text() for label in figure.axes[0].get_xticklabels()]
+
+    ten = labels(await voltage.plot(T, T + 600 * SECOND))
+    assert ten == ["10:00", "10:02", "10:04", "10:06", "10:08", "10:10"]
+    # What lies beyond the end is not drawn.
+    two = labels(await voltage.plot(T + 59 * SECOND, T + 61 * SECOND, width=500))
+    assert two[:5] == ["10:00:59.0", "10:00:59.5", "10:01:00", "10:01:00.5", "10:01:01.0"]
 
 
 async def test_metadata_that_are_unknown_are_fetched(
@@ -278,6 +302,9 @@ async def test_zooming_fetches_the_next_level(voltage: pt.AsyncStream, collectio
     widget = await voltage.plot(backend="plotly", width=500)
     assert isinstance(widget, FigureWidget)
     assert widget.layout.title.text == f"{collection}/L1MAG"
+    # The title says it all, and the ticks the unit.
+    assert not widget.layout.showlegend
+    assert (widget.layout.yaxis.tickformat, widget.layout.yaxis.ticksuffix) == ("~s", "V")
     band, line = widget.data
     # The outlines on both sides of the gap, and a null after each.
     assert (band.fill, sum(y is None for y in band.y)) == ("toself", 2)
@@ -307,6 +334,11 @@ async def test_the_panels_of_a_widget_zoom_together(several: pt.AsyncStreamSet):
     widget = await several.plot(backend="plotly", width=500)
     assert len(widget.data) == 10
     assert [trace.name for trace in widget.data[1::2]] == ["L1MAG", "L2MAG", "NONE", "FREQ", "TAP"]
+    # Each panel has its legend beside it.
+    assert widget.layout.showlegend
+    assert [t.legend for t in widget.data[1::2]] == ["legend"] * 3 + ["legend2"] * 2
+    assert widget.layout.legend.y > widget.layout.legend2.y
+    assert widget.layout.yaxis2.title.text == "Hz"
     first, last = "2024-03-01T10:01:00", "2024-03-01T10:01:05"
     widget.layout.xaxis2.range = [first, last]
     assert [str(x) for x in widget.layout.xaxis.range] == [

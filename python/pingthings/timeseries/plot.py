@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pingthings.timeseries.async_client import AsyncStreamSet
     from pingthings.timeseries.utils.timez import Instant
 
-__all__ = ["Panel", "Plot", "Trace", "draw"]
+__all__ = ["PREFIXED", "Panel", "Plot", "Trace", "draw"]
 
 DEFAULT_WIDTH = 1000
 _FEWEST_PIXELS, _MOST_PIXELS = 16, 100_000
@@ -46,6 +46,9 @@ _UNITS = (
     (1_000, "µs"),
     (1, "ns"),
 )
+
+PREFIXED = frozenset({"V", "A", "W", "VA", "var", "Var", "VAR"})
+"""Units whose thousands are written as kilo."""
 
 Floats = NDArray[np.float64]
 
@@ -178,12 +181,13 @@ async def fetch(
         at = None if versions is None else [versions[place] for place in few]
         raw = dict(zip(few, await some.raw_values(start, end, at), strict=True))
     by_unit: dict[str, list[Trace]] = {}
-    for place, (stream, label) in enumerate(zip(streams, _labels(streams), strict=True)):
+    title, labels = _headings(streams)
+    for place, (stream, label) in enumerate(zip(streams, labels, strict=True)):
         table = raw.get(place, tables[place])
         trace = _trace(label, table, 0 if place in raw else width, pixels, gap)
         by_unit.setdefault(stream.unit or "", []).append(trace)
     panels = [Panel(unit, traces) for unit, traces in by_unit.items()]
-    return Plot(_title(streams), start, end, panels)
+    return Plot(title, start, end, panels)
 
 
 def _again(
@@ -273,20 +277,26 @@ def _usual(apart: NDArray[np.int64]) -> int:
     return int(np.sort(apart)[3 * (len(apart) - 1) // 4]) if len(apart) else 0
 
 
-def _labels(streams: AsyncStreamSet) -> list[str]:
-    """Names, or collections and names where names repeat."""
+def _headings(streams: AsyncStreamSet) -> tuple[str, list[str]]:
+    """The title, and what each stream is called: what all have in common is in the title only."""
     names = [stream.name or str(stream.uuid) for stream in streams]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{stream.collection}/{stream.name}" for stream in streams]
-
-
-def _title(streams: AsyncStreamSet) -> str:
-    if len(streams) == 1:
-        return f"{streams[0].collection}/{streams[0].name}"
-    parts = [(stream.collection or "").split("/") for stream in streams]
-    common = "/".join(_common(parts))
-    return f"{common}: {len(streams)} streams" if common else f"{len(streams)} streams"
+    paths = [
+        [*(stream.collection or "").split("/"), name]
+        for stream, name in zip(streams, names, strict=True)
+    ]
+    if len(names) == 1:
+        return "/".join(paths[0]), names
+    head = _common([path[:-1] for path in paths])
+    rest = [path[len(head) :] for path in paths]
+    tail: list[str] = []
+    if len(set(names)) < len(names):
+        tail = _common([path[::-1] for path in rest])[::-1]
+        rest = [path[: len(path) - len(tail)] for path in rest]
+        names = ["/".join(path) for path in rest]
+        if "" in names:
+            tail, names = [], ["/".join(path) for path in paths]
+    common = "/".join([*head, *(["…", *tail] if tail else [])])
+    return (f"{common}: " if common else "") + f"{len(names)} streams", names
 
 
 def _common(parts: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pingthings.timeseries.exceptions import BTRDBValueError
 from pingthings.timeseries.extras import extra
-from pingthings.timeseries.plot import Panel, Plot, Trace
+from pingthings.timeseries.plot import PREFIXED, Panel, Plot, Trace
 from pingthings.timeseries.utils.timez import ns_to_datetime
 
 __all__ = ["COLOURS", "draw", "require"]
@@ -25,11 +25,13 @@ COLOURS = (
 _DPI = 100
 _PANEL_HEIGHT, _HEAD_HEIGHT = 2.6, 0.9
 _MOST_LABELS = 10
-_LABELS_PER_ROW = 5
+_LETTER, _LINE_BEFORE_A_LABEL = 6.5, 55  # pixels of a legend, about
+_MOST_LABELS_PER_ROW = 5
+_TICK, _MOST_TICKS = 75, 9
+_MINUTES_OR_SECONDS = [1, 2, 5, 10, 15, 30]
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 _SHORT_UNITS = ((1_000_000, "ms"), (1_000, "µs"), (1, "ns"))
-_PREFIXED = frozenset({"V", "A", "W", "VA", "var", "Var", "VAR"})
 _STYLE = {
     "font.size": 9,
     "text.color": "#1d2733",
@@ -133,16 +135,25 @@ class _Scale:
             from datetime import UTC  # noqa: PLC0415 - matplotlib wants a zone and not a name
 
             dates = extra("matplotlib.dates", "plot")
-            locator = dates.AutoDateLocator(tz=UTC, minticks=4, maxticks=9)
+            most = min(max(int(axes.get_window_extent().width) // _TICK, 4), _MOST_TICKS)
+            locator = dates.AutoDateLocator(tz=UTC, minticks=3, maxticks=most)
+            # Without two minutes or seconds a span of ten has two ticks.
+            locator.intervald[dates.MINUTELY] = _MINUTES_OR_SECONDS
+            locator.intervald[dates.SECONDLY] = _MINUTES_OR_SECONDS
+            formatter = dates.ConciseDateFormatter(locator, tz=UTC)
+            # Seconds alone would be read with the minute in the corner, which is that of the end.
+            formatter.formats[-1] = "%H:%M:%S.%f"
+            formatter.zero_formats[-1] = "%H:%M:%S"
+            formatter.offset_formats[-3:] = ["%Y-%m-%d"] * 3
             axes.xaxis.set_major_locator(locator)
-            axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
+            axes.xaxis.set_major_formatter(formatter)
             label = "time (UTC)"
         if is_lowest:
             axes.set_xlabel(label)
 
 
 def _label_values(axes: Any, unit: str) -> None:
-    if unit in _PREFIXED:
+    if unit in PREFIXED:
         ticker = extra("matplotlib.ticker", "plot")
         axes.yaxis.set_major_formatter(ticker.EngFormatter(unit=unit))
         return
@@ -153,6 +164,8 @@ def _label_values(axes: Any, unit: str) -> None:
 def _add_legend(axes: Any, number: int) -> None:
     lines, labels = axes.get_legend_handles_labels()
     rest = number - _MOST_LABELS
+    longest = max(len(label) for label in labels[:_MOST_LABELS])
+    fitting = axes.get_window_extent().width // (_LINE_BEFORE_A_LABEL + _LETTER * longest)
     axes.legend(
         lines[:_MOST_LABELS],
         labels[:_MOST_LABELS],
@@ -160,7 +173,7 @@ def _add_legend(axes: Any, number: int) -> None:
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.2,
-        ncols=_LABELS_PER_ROW,
+        ncols=min(max(int(fitting), 1), _MOST_LABELS_PER_ROW),
         frameon=False,
         fontsize=8,
         title_fontsize=8,

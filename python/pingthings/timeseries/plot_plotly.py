@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pingthings.timeseries.extras import extra
-from pingthings.timeseries.plot import Plot, Trace
+from pingthings.timeseries.plot import PREFIXED, Plot, Trace
 from pingthings.timeseries.plot_matplotlib import COLOURS
 from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
 
@@ -33,8 +33,10 @@ def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
         for place, trace in enumerate(panel.traces):
             band, line = _styles(trace, COLOURS[place % len(COLOURS)])
             figure.add_trace(objects.Scatter(**band), row, 1)
-            figure.add_trace(objects.Scatter(**line), row, 1)
-        figure.update_yaxes(title_text=panel.unit, row=row, col=1)
+            figure.add_trace(objects.Scatter(**line, legend=_numbered("legend", row)), row, 1)
+        figure.update_yaxes(_value_axis(panel.unit), row=row, col=1)
+        top = figure.layout[_numbered("yaxis", row)].domain[1]
+        figure.update_layout({_numbered("legend", row): {"y": top, "yanchor": "top"}})
     figure.update_xaxes(range=[_instant(plot.start), _instant(plot.end)])
     figure.update_xaxes(title_text="time (UTC)", row=rows, col=1)
     figure.update_layout(
@@ -43,6 +45,7 @@ def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
         height=_HEAD_HEIGHT + _PANEL_HEIGHT * rows,
         template="plotly_white",
         hovermode="x",
+        showlegend=any(len(panel.traces) > 1 for panel in plot.panels),
     )
     figure.layout.on_change(_Zoom(figure, plot, again), *_axes(rows))
     return figure
@@ -78,7 +81,18 @@ class _Zoom:
 
 
 def _axes(rows: int) -> list[str]:
-    return [f"xaxis{row if row > 1 else ''}.range" for row in range(1, rows + 1)]
+    return [f"{_numbered('xaxis', row)}.range" for row in range(1, rows + 1)]
+
+
+def _numbered(name: str, row: int) -> str:
+    """The name by which plotly knows the axis or the legend of a row."""
+    return f"{name}{row if row > 1 else ''}"
+
+
+def _value_axis(unit: str) -> dict[str, Any]:
+    if unit in PREFIXED:
+        return {"tickformat": "~s", "ticksuffix": unit}
+    return {"title_text": unit}
 
 
 def _styles(trace: Trace, colour: str) -> tuple[dict[str, Any], dict[str, Any]]:
