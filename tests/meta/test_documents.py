@@ -1,21 +1,31 @@
-"""Every block of Python in the README and the docs runs, and prints what stands below it."""
+"""Every block of Python in the README and the docs runs, and prints and draws what stands below it.
+
+`UPDATE=tutorial` writes the pictures of that page, which are to be looked at before they are
+committed.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from meta.test_package import EXPORTS
+from pixels import MOST_DIFFERENT, difference
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [README, *PAGES]
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<output>.*?)```)?", re.DOTALL)
+PICTURE = re.compile(r"!\[[^\]]+\]\((?:\.\./)*pictures/([^)]+\.png)\)")
+EXTERNAL = re.compile(r"\]\(([a-z]+:[^)]*)\)")
+WELL_FORMED = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)+(/[^\s]*)?")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
 LOCAL_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|tmp)/")
 DIRECTIVE = re.compile(r"^::: (\S+)$", re.MULTILINE)
@@ -37,7 +47,9 @@ def blocks(document: Path) -> list[tuple[str, str]]:
     return [(m["code"], m["output"] or "") for m in BLOCK.finditer(document.read_text())]
 
 
-def run(codes: list[str]) -> list[str]:
+def run(codes: list[str], folder: Path) -> list[str]:
+    """What each block printed, run in a folder with the files that the pages offer."""
+    shutil.copytree(ROOT / "docs/data", folder, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SESSION],
         input=json.dumps(codes),
@@ -45,6 +57,7 @@ def run(codes: list[str]) -> list[str]:
         text=True,
         timeout=100,
         check=False,
+        cwd=folder,
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -53,15 +66,28 @@ def run(codes: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize(("code", "output"), blocks(README))
-def test_a_block_of_the_readme_runs_alone_and_prints_what_is_shown(code: str, output: str) -> None:
-    assert run([code]) == [output]
+def test_a_block_of_the_readme_runs_alone_and_prints_what_is_shown(
+    code: str, output: str, tmp_path: Path
+) -> None:
+    assert run([code], tmp_path) == [output]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda page: page.stem)
-def test_the_blocks_of_a_page_run_in_order_and_print_what_is_shown(page: Path) -> None:
+def test_the_blocks_of_a_page_run_in_order_and_print_what_is_shown(
+    page: Path, tmp_path: Path
+) -> None:
     expected = blocks(page)
-    for printed, (code, output) in zip(run([c for c, _ in expected]), expected, strict=True):
-        assert printed == output, code
+    printed = run([code for code, _ in expected], tmp_path)
+    for text, (code, output) in zip(printed, expected, strict=True):
+        assert text == output, code
+    drawn = {f"{page.stem}/{file.name}": file for file in tmp_path.glob("*.png")}
+    assert set(PICTURE.findall(page.read_text())) == set(drawn)
+    for name, file in drawn.items():
+        shown = ROOT / "docs/pictures" / name
+        if os.environ.get("UPDATE") == page.stem:
+            shown.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, shown)
+        assert difference(file.read_bytes(), shown.read_bytes()) < MOST_DIFFERENT, name
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -70,6 +96,19 @@ def test_links_lead_somewhere(document: Path) -> None:
     broken = [link for link in LINK.findall(text) if not (document.parent / link).exists()]
     assert broken == []
     assert not LOCAL_PATH.search(text)
+
+
+def test_links_to_elsewhere_are_well_formed() -> None:
+    # Whether somebody answers there is not asked: tests run without a network, too.
+    links = [link for document in DOCUMENTS for link in EXTERNAL.findall(document.read_text())]
+    assert [link for link in links if not WELL_FORMED.fullmatch(link)] == []
+
+
+def test_every_picture_is_on_a_page() -> None:
+    pages = "".join(page.read_text() for page in PAGES)
+    pictures = [f for f in (ROOT / "docs/pictures").rglob("*.*") if f.is_file()]
+    unused = [str(p) for p in pictures if p.relative_to(ROOT / "docs").as_posix() not in pages]
+    assert unused == []
 
 
 def test_every_public_name_is_on_a_page_of_the_reference() -> None:
