@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pingthings.timeseries.extras import extra
-from pingthings.timeseries.frames import Names, _labels
-from pingthings.timeseries.partitions import Partition, nothing, plan
+from pingthings.timeseries.frames import Names
+from pingthings.timeseries.partitions import Partition, _planned
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,8 +61,8 @@ def read(
     """
     frames = extra("dask.dataframe", "dask")
     extra("pandas", "dask")
-    parts = plan(streams, start, end, rows=rows, partitions=partitions, names=names)
-    meta = _frame(nothing(_labels(list(streams), names)))
+    parts, empty = _planned(streams, start, end, rows, partitions, names)
+    meta = _frame(empty)
     if not parts:
         return frames.from_pandas(meta, npartitions=1)
     return frames.from_map(_read, parts, meta=meta)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pingthings.timeseries.extras import extra
-from pingthings.timeseries.frames import Names, _labels
-from pingthings.timeseries.partitions import Partition, nothing, plan
+from pingthings.timeseries.frames import Names
+from pingthings.timeseries.partitions import Partition, _planned
 
 if TYPE_CHECKING:
     from pingthings.timeseries.client import StreamSet
@@ -55,9 +55,9 @@ def read(
         StreamNotFoundError: A stream does not exist.
     """
     data = extra("ray.data", "ray")
-    parts = plan(streams, start, end, rows=rows, partitions=partitions, names=names)
+    parts, empty = _planned(streams, start, end, rows, partitions, names)
     if not parts:
-        return data.from_arrow(_plain(nothing(_labels(list(streams), names))))
+        return data.from_arrow(_plain(empty))
     items = [{"part": part} for part in parts]
     tasks = data.from_items(items, override_num_blocks=len(items))
     return tasks.map_batches(_read, batch_size=1, batch_format="numpy")

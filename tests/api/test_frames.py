@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pingthings.server import Server
 from pingthings.timeseries import frames
 from pingthings.timeseries.constants import (
     MAXIMUM_INSERT_TIME,
@@ -127,6 +128,40 @@ def test_duckdb_reads_a_result_where_it_lies():
     answer = found.to_arrow_table()
     assert rows(answer) == [(T + 999, 499_500.0)]
     assert answer.schema.types[0].unit == "ns"
+
+
+def received(count: int) -> pa.Table:
+    """What a server answers, in several pieces."""
+    with Server() as server, pt.connect(endpoint=server.endpoint) as client:
+        stream = client.create(uuid4(), "frames")
+        stream.insert((T + np.arange(count), np.arange(count) / 8))
+        return stream.raw_values(T, T + count)
+
+
+def test_polars_keeps_the_pieces_of_an_answer_where_they_are():
+    table = received(1_000_000)
+    for frame in (frames.to_polars(table), pl.from_arrow(table)):
+        assert isinstance(frame, pl.DataFrame)
+        for name in table.column_names:
+            pieces = [piece.to_arrow() for piece in frame[name].get_chunks()]
+            assert [address(piece) for piece in pieces] == [
+                address(piece) for piece in table[name].chunks
+            ]
+
+
+def test_duckdb_holds_no_copy_of_an_answer():
+    count = 4_000_000
+    table = received(count)
+    base = duckdb.connect(config={"threads": 1, "memory_limit": "16MB", "temp_directory": ""})
+    base.register("points", table)
+    assert table.nbytes == 64_000_000
+    found = base.sql(
+        "SELECT count(*), min(value), max(value), max(epoch_ns(time)) FROM points"
+    ).fetchall()[0]
+    assert found == (count, 0.0, (count - 1) / 8, T + count - 1)
+    with pytest.raises(duckdb.OutOfMemoryException):
+        base.execute("CREATE TABLE copied AS SELECT * FROM points")
+    base.close()
 
 
 def test_other_forms_of_times_become_nanoseconds_in_utc():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from operator import methodcaller
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -203,6 +205,23 @@ def test_a_part_travels_without_the_key(client: pt.Client, monkeypatch: pytest.M
     assert pa.concat_tables(tables).to_pandas()["stream"].cat.categories.to_list() == ["a", "b"]
 
 
+def meeting(folder: Path) -> Callable[[Any], Any]:
+    """What a worker does with what it read: waits until another process has read something."""
+
+    def meet(read: Any) -> Any:
+        import os  # noqa: PLC0415 - it travels without this module
+        import time  # noqa: PLC0415
+
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(folder.iterdir())) < 2:
+            assert time.monotonic() < deadline, "one process reads everything"
+            time.sleep(0.01)
+        return read
+
+    return meet
+
+
 @pytest.mark.parametrize("scheduler", ["threads", "processes"])
 def test_dask(scheduler: str, thousand: pt.StreamSet, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("BTRDB_API_KEY", KEY)
@@ -210,6 +229,26 @@ def test_dask(scheduler: str, thousand: pt.StreamSet, monkeypatch: pytest.Monkey
     assert frame.npartitions >= 7
     assert frame.dtypes.to_dict() == frame.get_partition(0).compute().dtypes.to_dict()
     found = rows_of_pandas(frame.compute(scheduler=scheduler, num_workers=2))
+    assert len(found) == sum(thousand.count().values())
+    assert set(found) == in_one_process(thousand, T, T + 10_000 * SECOND)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")  # distributed's own
+def test_a_cluster_of_dask(thousand: pt.StreamSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import distributed  # noqa: PLC0415 - a second, which other tests need not wait for
+
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    frame = pingthings.dask.read(thousand, rows=5_000)
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        met = frame.map_partitions(meeting(tmp_path), meta=frame._meta)
+        found = rows_of_pandas(met.compute())
+    assert str(os.getpid()) not in [path.name for path in tmp_path.iterdir()]
     assert len(found) == sum(thousand.count().values())
     assert set(found) == in_one_process(thousand, T, T + 10_000 * SECOND)
 
@@ -244,14 +283,18 @@ def test_dask_of_nothing(client: pt.Client):
 
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")  # ray's own
-def test_ray(thousand: pt.StreamSet, client: pt.Client, monkeypatch: pytest.MonkeyPatch):
+def test_ray(
+    thousand: pt.StreamSet, client: pt.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     import ray  # noqa: PLC0415 - seconds, which other tests need not wait for
 
     monkeypatch.setenv("BTRDB_API_KEY", KEY)
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
-        data = pingthings.ray.read(thousand, rows=10_000)
-        table = pa.concat_tables(ray.get(data.to_arrow_refs()))
+        data = pingthings.ray.read(thousand, rows=5_000)
+        met = data.map_batches(meeting(tmp_path), batch_size=None, batch_format="pyarrow")
+        table = pa.concat_tables(ray.get(met.to_arrow_refs()))
+        assert str(os.getpid()) not in [path.name for path in tmp_path.iterdir()]
         assert table.schema.names == ["stream", "time", "value"]
         assert table.schema.field("time").type == schema().field("time").type
         found = rows(table)

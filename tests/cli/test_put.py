@@ -302,6 +302,38 @@ def test_interrupted_and_started_again_each_row_is_there_once(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.csv", "rejected.csv"]
 
 
+@pytest.mark.parametrize("format_", ["parquet", "arrow"])
+def test_typed_files_go_on_where_they_were_killed(
+    server: Server, stored: Any, collection: str, tmp_path: Path, format_: str
+):
+    count = 1_000_000
+    values = np.arange(count) / 8
+    values[::50_000] = np.inf
+    table = pa.table({"time": START + np.arange(count), "value": values})
+    file = tmp_path / f"file.{format_}"
+    if format_ == "parquet":
+        pq.write_table(table, file, row_group_size=1 << 20)
+    else:
+        with pa.ipc.new_file(str(file), table.schema) as writer:
+            writer.write_table(table, max_chunksize=1 << 20)
+    command = [sys.executable, "-m", "pingthings", "put", str(file), "--collection", collection]
+    command += ["--time-unit", "ns", "--merge", "never", "--json"]
+    command += ["--rejected", str(tmp_path / "rejected.csv")]
+    environ = os.environ | {"BTRDB_ENDPOINTS": server.endpoint}
+    with subprocess.Popen(command, env=environ) as process:
+        wait_for(has_begun(tmp_path / f".file.{format_}.put"), process)
+        process.kill()
+    done = subprocess.run(command, env=environ, capture_output=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["resumed"]
+    assert (found["accepted"], found["rejected"]) == (count - 20, 20)
+    kept = [(START + k, k / 8) for k in range(count) if k % 50_000]
+    assert stored() == kept
+    with (tmp_path / "rejected.csv").open(encoding="utf-8", newline="") as text:
+        lines = [int(row["line"]) for row in csv.DictReader(text)]
+    assert lines == [k + 1 for k in range(0, count, 50_000)]
+
+
 def test_a_server_that_forgot_gets_everything_again(tmp_path: Path, run: Run):
     count = 500_000
     file = write(tmp_path, "\n".join(["time,value", *(f"{START + k},{k}" for k in range(count))]))

@@ -180,6 +180,19 @@ def plan(
     ]
 
 
+def _planned(
+    streams: StreamSet,
+    start: Instant | None,
+    end: Instant | None,
+    rows: int,
+    partitions: int,
+    names: Names,
+) -> tuple[list[Partition], pa.Table]:
+    """What an engine begins with: the parts, and a table without rows of what they will give."""
+    parts = plan(streams, start, end, rows=rows, partitions=partitions, names=names)
+    return parts, nothing(_labels(list(streams), names))
+
+
 @dataclass(frozen=True)
 class _Piece:
     """What a partition will be: streams by their places, in a range."""
