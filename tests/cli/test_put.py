@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -309,8 +310,8 @@ def test_typed_files_go_on_where_they_were_killed(
     count = 1_000_000
     values = np.arange(count) / 8
     values[::50_000] = np.inf
-    table = pa.table({"time": START + np.arange(count), "value": values})
-    file = tmp_path / f"file.{format_}"
+    columns: Any = {"time": START + np.arange(count), "value": values}
+    table, file = pa.table(columns), tmp_path / f"file.{format_}"
     if format_ == "parquet":
         pq.write_table(table, file, row_group_size=1 << 20)
     else:
@@ -413,3 +414,85 @@ def test_files_before_the_one_that_was_interrupted_are_not_stored_again(
     subprocess.run(command, env=environ, capture_output=True, check=True)
     assert [time for time, _ in stored()] == [START + k for k in range(-1, count)]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.csv", "second.csv"]
+
+
+def test_a_folder_is_all_the_files_in_it(run: Run, client: pt.Client, tmp_path: Path):
+    archive = tmp_path / f"archive-{uuid4()}"
+    for day in (2, 1):
+        inside = archive / f"2024/day {day}"
+        inside.mkdir(parents=True)
+        write(inside, f"time,value\n2024-01-0{day},{day}\n")
+        times = [ns(f"2024-01-0{day}T12:00")]
+        table = pa.table({"time": pa.array(times, pa.timestamp("ns")), "value": [day + 0.5]})
+        pq.write_table(table, inside / "file.parquet")
+    (archive / "_tmp").mkdir()
+    for name in ("_tmp/file.csv", ".file.csv", "_SUCCESS.csv", "readme.txt"):
+        write(archive, "no,such\nthing,1\n", name)
+    result = run("put", str(archive), "--json")
+    assert result.exit_code == 0, result.stderr
+    reports = [json.loads(line) for line in result.stdout.splitlines()]
+    names = ["day 1/file.csv", "day 1/file.parquet", "day 2/file.csv", "day 2/file.parquet"]
+    assert [report["file"] for report in reports] == [f"{archive}/2024/{name}" for name in names]
+    assert {report["collection"] for report in reports} == {archive.name}
+    (stream,) = client.streams_in_collection(archive.name)
+    table = stream.raw_values(ns("2024-01-01"), ns("2024-01-03"))
+    assert table["value"].to_pylist() == [1.0, 1.5, 2.0, 2.5]
+
+
+def test_keys_of_a_path_name_the_collection(
+    run: Run, client: pt.Client, collection: str, tmp_path: Path
+):
+    for station, day in (("oak", 1), ("oak", 2), ("El%20Paso", 1)):
+        inside = tmp_path / f"station={station}/day=2024-01-0{day}"
+        inside.mkdir(parents=True)
+        write(inside, f"time,value\n2024-01-0{day},{day}\n", "part-0.csv")
+    result = run("put", str(tmp_path), "--collection", collection + "/{station}")
+    assert result.exit_code == 0, result.stderr
+    found = {
+        str(stream.collection).removeprefix(f"{collection}/"): stream.count()
+        for stream in client.streams_in_collection(collection)
+    }
+    assert found == {"oak": 2, "El Paso": 1}
+
+
+def test_a_folder_that_was_killed_goes_on(
+    server: Server, stored: Any, collection: str, tmp_path: Path
+):
+    count, rows = 40, 20_000
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    for number in range(count):
+        first = START + number * rows
+        lines = [f"{first + k},{k}" if k else f"x,{k}" for k in range(rows)]
+        write(archive, "\n".join(["time,value", *lines]), f"{number:03}.csv")
+    command = [sys.executable, "-m", "pingthings", "put", str(archive)]
+    command += ["--collection", collection, "--time-unit", "ns", "--merge", "never", "--json"]
+    command += ["--rejected", str(tmp_path / "rejected.csv")]
+    environ = os.environ | {"BTRDB_ENDPOINTS": server.endpoint}
+    for number in (10, 25):
+        with subprocess.Popen(command, env=environ) as process:
+            wait_for(has_begun(archive / f".{number:03}.csv.put"), process)
+            process.kill()
+    done = subprocess.run(command, env=environ, capture_output=True, check=True)
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [report["rejected"] for report in reports] == [1] * count
+    assert [report["accepted"] for report in reports] == [rows - 1] * count
+    assert [time for time, _ in stored()] == [START + k for k in range(count * rows) if k % rows]
+    with (tmp_path / "rejected.csv").open(encoding="utf-8", newline="") as text:
+        assert [int(row["line"]) for row in csv.DictReader(text)] == [2] * count
+    assert len(list(archive.iterdir())) == count
+
+
+def test_more_files_than_can_be_open(run: Run, stored: Any, collection: str, tmp_path: Path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number in range(100):
+        times = pa.array([START + number], pa.timestamp("ns"))
+        table = pa.table({"time": times, "value": [float(number)]})
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, hard))
+    try:
+        result = run("put", str(tmp_path), "--collection", collection)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert result.exit_code == 0, result.stderr
+    assert len(stored()) == 100

@@ -18,7 +18,7 @@ from pingthings.cli import cells
 from pingthings.cli.cells import Bad, Clock
 from pingthings.cli.checkpoint import Checkpoint
 from pingthings.cli.columns import Value, choose_time, choose_values
-from pingthings.cli.source import COMPRESSED, Block, Source, SourceError
+from pingthings.cli.source import Block, Source, SourceError
 from pingthings.timeseries.client import Client, Stream, StreamSet
 from pingthings.timeseries.exceptions import BTrDBError
 
@@ -32,7 +32,6 @@ compute: Any = pc
 class Options:
     """What holds for every file of a command."""
 
-    collection: str | None
     time: str | None
     values: tuple[str, ...]
     unit: str
@@ -125,9 +124,11 @@ class Ingestion:
 
     client: Client
     source: Source
+    collection: str
     options: Options
     rejects: Rejects
-    collection: str = field(init=False)
+    known: dict[str, list[Stream]]
+    """The streams of collections, those that were looked up and those that were made."""
     time: str = field(init=False)
     notes: list[str] = field(init=False)
     targets: list[Target] = field(init=False)
@@ -144,13 +145,11 @@ class Ingestion:
         sample = source.sample()
         if not sample.num_rows:
             raise SourceError(f"`{source.path}` has no rows")
-        self.collection = options.collection or _stem(source.path)
         self.time = choose_time(source, sample, options.time, options.clock)
         values, self.notes = choose_values(
             source, sample, self.time, options.values, options.unit, options.decimal
         )
-        known = self._in_collection()
-        self.targets = [Target(value, _known(known, value, self.collection)) for value in values]
+        self.targets = [Target(value, self._stream(value)) for value in values]
         endpoint = self.client.get_async_client()._creds["endpoint"]
         identity = [endpoint, self.collection, options, self.rejects.path]
         start = source.start
@@ -189,17 +188,21 @@ class Ingestion:
             merge = self.options.merge
             advance(block.after.offset)
 
-    def _in_collection(self) -> StreamSet:
-        return self.client.streams_in_collection(self.collection, is_collection_prefix=False)
+    def _stream(self, value: Value) -> Stream | None:
+        if self.collection not in self.known:
+            self.known[self.collection] = list(
+                self.client.streams_in_collection(self.collection, is_collection_prefix=False)
+            )
+        return _known(self.known[self.collection], value, self.collection)
 
     def _create(self) -> None:
-        # Looked up again: a file before this one may have made them.
-        known = self._in_collection()
         for target in self.targets:
-            target.stream = target.stream or _known(known, target.value, self.collection)
+            # Looked for again: a file before this one may have made it.
+            target.stream = target.stream or self._stream(target.value)
             if target.stream is None:
                 tags = {"name": target.value.name, "unit": target.value.unit}
                 target.stream = self.client.create(uuid4(), self.collection, tags)
+                self.known[self.collection].append(target.stream)
 
     def _take(self, block: Block, merge: str) -> None:
         times, bad = cells.times(block.table[self.time], self.options.clock)
@@ -260,13 +263,7 @@ class Ingestion:
             StreamSet(streams).insert(data, merge)
 
 
-def _stem(path: Path) -> str:
-    """The name without what says how it is written, such as `.csv.gz`."""
-    stem = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
-    return stem.stem
-
-
-def _known(streams: StreamSet, value: Value, collection: str) -> Stream | None:
+def _known(streams: list[Stream], value: Value, collection: str) -> Stream | None:
     """The stream of the collection that a column goes into, if there is one."""
     found = [stream for stream in streams if stream.name == value.name]
     if len(found) > 1 and value.unit:

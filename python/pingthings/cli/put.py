@@ -6,6 +6,8 @@ import contextlib
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,9 +16,11 @@ import typer
 from pingthings.cli import instants
 from pingthings.cli.cells import Ambiguous, Clock, TimeUnit, zone_exists
 from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected
+from pingthings.cli.folder import every_file
 from pingthings.cli.ingestion import Ingestion, Options, Rejects
 from pingthings.cli.output import print_json
 from pingthings.cli.source import Source, open_source
+from pingthings.timeseries.client import Stream
 from pingthings.timeseries.exceptions import BTrDBError
 
 __all__ = ["EXAMPLES", "put"]
@@ -28,14 +32,22 @@ Examples:
   pingthings put scada.csv --time Zeit --time-zone Europe/Vienna --decimal ,
   pingthings put pmu.parquet --value va=L1MAG:volts --value fa=FREQ:hertz
   pingthings put 2023-*.csv --collection lab --rejected rejected.csv
+  pingthings put archive --collection pmu/{station}     all of archive/station=…/
 """
 
 
 def put(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="CSV, Parquet or Arrow IPC.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE", help="CSV, Parquet or Arrow IPC, or a folder of such."),
+    ],
     collection: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Where the streams go. Default: the name of the file."),
+        typer.Option(
+            metavar="NAME",
+            help="Where the streams go; {key} is what follows key= in a path. Default: the name "
+            "of the file or folder.",
+        ),
     ] = None,
     time: Annotated[
         str | None,
@@ -118,7 +130,6 @@ def put(
     if delimiter is not None and len(delimiter) != 1:
         raise typer.BadParameter("give one character", param_hint="'--delimiter'")
     options = Options(
-        collection,
         time,
         tuple(value or ()),
         unit,
@@ -127,10 +138,16 @@ def put(
         merge,
         dry_run,
     )
-    sources = [open_source(file, delimiter, encoding) for file in files]
+    sources = [
+        (open_source(file.path, delimiter, encoding), file.collection(collection))
+        for file in every_file(files)
+    ]
     with connected(endpoint, profile, apikey) as client:
         rejects = Rejects(rejected)
-        every = [Ingestion(client, source, options, rejects) for source in sources]
+        known: dict[str, list[Stream]] = {}
+        every = [
+            Ingestion(client, source, where, options, rejects, known) for source, where in sources
+        ]
         try:
             _run(every, rejects, as_json=json)
         except KeyboardInterrupt:
@@ -148,10 +165,11 @@ def _run(every: list[Ingestion], rejects: Rejects, *, as_json: bool) -> None:
     for one in every:
         one.prepare()
     rejects.resume(max(one.checkpoint.rejected_bytes for one in every))
+    with _progress([one.source for one in every]) as advance:
+        for place, one in enumerate(every):
+            advance(place, one.checkpoint.position.offset)
+            one.run(partial(advance, place))
     for one in every:
-        with _progress(one.source) as advance:
-            advance(one.checkpoint.position.offset)
-            one.run(advance)
         _report(one, as_json=as_json)
     for one in every:
         one.checkpoint.forget()
@@ -172,10 +190,10 @@ def _judge(every: list[Ingestion], rejects: Rejects) -> None:
 
 
 @contextmanager
-def _progress(source: Source) -> Generator[Callable[[int], None]]:
-    """Shows how far it is, if a person looks."""
+def _progress(sources: list[Source]) -> Generator[Callable[[int, int], None]]:
+    """Shows how far it is, if a person looks: given the place of a file and an offset in it."""
     if not sys.stderr.isatty():
-        yield lambda _offset: None
+        yield lambda _place, _offset: None
         return
     from rich.console import Console  # noqa: PLC0415 - only people need it
     from rich.progress import (  # noqa: PLC0415
@@ -188,9 +206,19 @@ def _progress(source: Source) -> Generator[Callable[[int], None]]:
 
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     console = Console(stderr=True)
+    sizes = [source.path.stat().st_size for source in sources]
+    before = [0, *accumulate(sizes)]
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
-        task = progress.add_task(source.path.name, total=source.total)
-        yield lambda offset: progress.update(task, completed=offset)
+        task = progress.add_task("", total=before[-1])
+
+        def advance(place: int, offset: int) -> None:
+            source = sources[place]
+            # Rows are some part of a file, compressed lines an unknown one.
+            part = sizes[place] * offset // source.total if source.total else 0
+            name = f"{source.path.name} ({place + 1}/{len(sources)})"
+            progress.update(task, completed=before[place] + part, description=name)
+
+        yield advance
 
 
 def _report(one: Ingestion, *, as_json: bool) -> None:

@@ -347,21 +347,22 @@ class _RowText:
 
 class _Parquet(_Typed):
     def __init__(self, path: Path) -> None:
-        self._file = parquet.ParquetFile(path)
-        super().__init__(path, self._file.schema_arrow, self._file.metadata.num_rows)
+        # Opened again when it is read: a folder may have more files than can be open.
+        with parquet.ParquetFile(path) as file:
+            super().__init__(path, file.schema_arrow, file.metadata.num_rows)
 
     def _batches(self, columns: Sequence[str], skip: int) -> Iterator[Any]:
-        groups: list[int] = []
-        for group in range(self._file.num_row_groups):
-            rows = self._file.metadata.row_group(group).num_rows
-            if not groups and skip >= rows:
-                skip -= rows
-            else:
-                groups.append(group)
-        if not groups:
-            return
-        batches = self._file.iter_batches(_BLOCK_ROWS, row_groups=groups, columns=list(columns))
-        yield from _after(batches, skip)
+        with parquet.ParquetFile(self.path) as file:
+            groups: list[int] = []
+            for group in range(file.num_row_groups):
+                rows = file.metadata.row_group(group).num_rows
+                if not groups and skip >= rows:
+                    skip -= rows
+                else:
+                    groups.append(group)
+            if groups:
+                batches = file.iter_batches(_BLOCK_ROWS, row_groups=groups, columns=list(columns))
+                yield from _after(batches, skip)
 
 
 class _Arrow(_Typed):
