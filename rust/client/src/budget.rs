@@ -13,12 +13,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::stats::{Counters, Present};
+
 /// What a read under way may have on its way besides: a message that is not complete.
 const IN_TRANSIT: u64 = 2 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Budget {
     state: Mutex<State>,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug)]
@@ -70,8 +73,9 @@ pub(crate) struct Share {
 }
 
 impl Budget {
-    pub(crate) fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64, counters: Arc<Counters>) -> Self {
         Self {
+            counters,
             state: Mutex::new(State {
                 limit,
                 used: 0,
@@ -111,6 +115,9 @@ impl Share {
     /// Says that so many more bytes are here. False if the read is to wait for its turn.
     pub(crate) fn add(&mut self, bytes: u64) -> bool {
         self.held += bytes;
+        let counters = &self.budget.counters;
+        counters.memory_held.add(bytes);
+        counters.memory_peak.raise_to(counters.memory_held.get());
         let mut state = self.budget.state.lock();
         state.used += bytes;
         if state.may_take(self.read, 0) {
@@ -133,7 +140,7 @@ impl Share {
                 }
                 state.waiting.insert(self.read);
             }
-            let waiting = Waiting(self);
+            let waiting = Waiting(self, Present::in_(&self.budget.counters.reads_waiting));
             self.turn.notified().await;
             drop(waiting);
         }
@@ -141,8 +148,10 @@ impl Share {
 
     /// Says that what was here is not needed any more.
     pub(crate) fn clear(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        self.budget.counters.memory_held.sub(held);
         let mut state = self.budget.state.lock();
-        state.used -= std::mem::take(&mut self.held);
+        state.used -= held;
         state.wake();
     }
 
@@ -163,7 +172,10 @@ impl Drop for Share {
 }
 
 /// Somebody who may cease to wait.
-struct Waiting<'a>(&'a Share);
+struct Waiting<'a>(
+    &'a Share,
+    #[allow(dead_code, reason = "counts while it is here")] Present<'a>,
+);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -186,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn over_the_limit_only_the_oldest_goes_on() {
-        let budget = Arc::new(Budget::new(MANY));
+        let budget = Arc::new(Budget::new(MANY, Arc::default()));
         let (mut old, mut young) = (budget.join(), budget.join());
         assert!(!must_wait(&mut old).await && !must_wait(&mut young).await);
         assert!(young.add(MANY / 2));
@@ -207,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_reads_begin_than_have_room_for_a_message() {
-        let budget = Arc::new(Budget::new(5 * IN_TRANSIT));
+        let budget = Arc::new(Budget::new(5 * IN_TRANSIT, Arc::default()));
         let mut reads: Vec<_> = (0..6).map(|_| budget.join()).collect();
         let mut waiting = Vec::new();
         for read in &mut reads {
@@ -220,7 +232,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_woken_when_there_is_room() {
-        let budget = Arc::new(Budget::new(MANY));
+        let budget = Arc::new(Budget::new(MANY, Arc::default()));
         let mut first = budget.join();
         assert!(first.add(2 * MANY));
         let woken: Vec<_> = (0..5)
@@ -240,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_larger_limit_counts_at_once() {
-        let budget = Arc::new(Budget::new(MANY));
+        let budget = Arc::new(Budget::new(MANY, Arc::default()));
         let mut old = budget.join();
         assert!(old.add(2 * MANY));
         let mut young = budget.join();

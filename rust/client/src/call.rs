@@ -16,6 +16,7 @@ use crate::{
     error::{Error, ErrorKind},
     limit::Permit,
     retry::Repeat,
+    stats::{Counters, Kind, Present},
 };
 
 pub(crate) type Rpc = BTrDbClient<Channel>;
@@ -85,8 +86,11 @@ impl Client {
         A: Answer + Send,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
+        let call = self.begin(Kind::of(method));
         let repeat = Repeat::of(method);
-        self.unary_as(repeat, method, request, send).await
+        let outcome = self.unary_as(repeat, method, request, send).await;
+        call.end(&outcome);
+        outcome
     }
 
     /// One request, one answer; repeated as far as is said.
@@ -153,7 +157,8 @@ impl Client {
         T: Send,
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
-        self.repeated(Repeat::Always, method, || async {
+        let call = self.begin(Kind::of(method));
+        let ask = || async {
             let mut answers = self
                 .streaming(method, Lane::Repeatable, request.clone(), &send)
                 .await?;
@@ -162,8 +167,10 @@ impl Client {
                 items.extend(take(answer)?);
             }
             Ok(items)
-        })
-        .await
+        };
+        let outcome = self.repeated(Repeat::Always, method, ask).await;
+        call.end(&outcome);
+        outcome
     }
 
     /// One request, a stream of answers. The permit is held until the stream ends or is dropped, or
@@ -201,9 +208,17 @@ impl Client {
 
     async fn take_off(&self, method: &'static str, lane: Lane) -> Result<Flight, Error> {
         let session = self.connection.session()?;
+        let counters = self.counters();
+        let begun = std::time::Instant::now();
+        let waiting = Present::in_(&counters.requests_waiting);
         let permit = self.in_time(method, session.limit.acquire()).await;
+        drop(waiting);
+        counters.wait_ns.add_since(begun);
         let permit = permit.map_err(Error::unsent)??;
+        counters.requests.add(1);
+        counters.requests_in_flight.add(1);
         Ok(Flight {
+            counters: Arc::clone(counters),
             lease: session.channels.lease(lane),
             session,
             permit: Some(permit),
@@ -214,6 +229,9 @@ impl Client {
 
     fn request<Q>(&self, message: Q) -> Request<Q> {
         let mut request = Request::new(message);
+        if let Some(trace) = &self.trace {
+            *request.metadata_mut() = trace.headers();
+        }
         if let Some(key) = &self.connection.config.api_key {
             request.metadata_mut().insert("authorization", key.header());
         }
@@ -226,6 +244,7 @@ impl Client {
 struct Flight {
     session: Arc<Session>,
     lease: Lease,
+    counters: Arc<Counters>,
     permit: Option<Permit>,
     /// How long the server may be silent.
     patience: Option<Duration>,
@@ -235,6 +254,7 @@ struct Flight {
 
 impl Drop for Flight {
     fn drop(&mut self) {
+        self.counters.requests_in_flight.sub(1);
         if !self.is_over {
             self.lease.cancelled();
         }
@@ -303,6 +323,11 @@ impl<A: Answer> Answers<A> {
     /// Whoever reads at leisure has the time of a whole call for each part.
     pub(crate) fn begin_call(&mut self) {
         self.client = self.client.for_call();
+    }
+
+    /// What it is counted in.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.flight.counters
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {

@@ -12,6 +12,7 @@ use crate::{
     channels::Lane,
     error::Error,
     metadata::uuid_bytes,
+    stats::{Counted, Kind},
 };
 
 /// Ranges of time as they arrive. Dropping it ends the call.
@@ -20,6 +21,8 @@ pub struct Changes {
     uuid: Uuid,
     answers: Answers<v5api::ChangesResponse>,
     ranges: VecDeque<(i64, i64)>,
+    /// Until it has ended.
+    call: Option<Counted>,
 }
 
 impl Changes {
@@ -32,10 +35,18 @@ impl Changes {
             }
             self.answers.begin_call();
             let answer = self.answers.next().await;
-            let Some(answer) = answer.map_err(|error| error.on_stream(self.uuid))? else {
-                return Ok(None);
-            };
-            self.take(answer);
+            match answer {
+                Ok(Some(answer)) => self.take(answer),
+                end => {
+                    if let Some(call) = self.call.take() {
+                        call.end(&end);
+                    }
+                    return match end {
+                        Ok(_) => Ok(None),
+                        Err(error) => Err(error.on_stream(self.uuid)),
+                    };
+                }
+            }
         }
     }
 
@@ -87,6 +98,7 @@ impl Client {
         resolution: PointWidth,
     ) -> Result<Changes, Error> {
         let request = request(uuid, from, to, resolution);
+        let call = self.begin(Kind::Changes);
         let opened = async {
             let answers = self
                 .streaming(
@@ -100,13 +112,20 @@ impl Client {
                 uuid,
                 answers,
                 ranges: VecDeque::new(),
+                call: None,
             };
             if let Some(first) = changes.answers.next().await? {
                 changes.take(first);
             }
             Ok(changes)
         };
-        opened.await.map_err(|error: Error| error.on_stream(uuid))
+        let opened = opened.await;
+        let Ok(mut changes) = opened else {
+            call.end(&opened);
+            return opened.map_err(|error: Error| error.on_stream(uuid));
+        };
+        changes.call = Some(call);
+        Ok(changes)
     }
 
     /// The last version committed at or before an instant of the server's clock.

@@ -22,6 +22,7 @@ use crate::{
     config::{self, Config},
     dial::Way,
     error::{Error, ErrorKind},
+    stats::Counters,
     tls::tls,
 };
 
@@ -138,7 +139,11 @@ struct Route {
 }
 
 impl Route {
-    fn to(endpoint: &config::Endpoint, config: &Config) -> Result<Self, Error> {
+    fn to(
+        endpoint: &config::Endpoint,
+        config: &Config,
+        counters: &Arc<Counters>,
+    ) -> Result<Self, Error> {
         let invalid = |error: tonic::transport::Error| {
             Error::new(
                 ErrorKind::InvalidArgument,
@@ -168,7 +173,7 @@ impl Route {
         Ok(Self {
             name: endpoint.to_string(),
             endpoint: target,
-            way: Way::to(endpoint, &config.proxies, config.connect_timeout)?,
+            way: Way::to(endpoint, &config.proxies, config.connect_timeout, counters)?,
             trusted,
         })
     }
@@ -179,10 +184,10 @@ impl Route {
 pub(crate) struct Routes(Vec<Route>);
 
 impl Routes {
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, counters: &Arc<Counters>) -> Result<Self, Error> {
         let routes = config.endpoints.iter();
         let routes: Vec<_> = routes
-            .map(|endpoint| Route::to(endpoint, config))
+            .map(|endpoint| Route::to(endpoint, config, counters))
             .collect::<Result<_, _>>()?;
         if routes.is_empty() {
             let message = "no endpoint is given: name at least one";
@@ -356,6 +361,7 @@ impl Channels {
             for slot in self.repeatable.iter().chain(&self.unrepeatable) {
                 if slot.load().route == route {
                     slot.store(Arc::new(self.shared_link()));
+                    self.routes.0[route].way.count_replaced();
                 }
             }
             let mut links = self.at_leisure.lock();
@@ -365,14 +371,20 @@ impl Channels {
 
     fn replace(&self, link: &Arc<Link>) {
         let mut links = self.at_leisure.lock();
+        let before = links.len();
         links.retain(|other| !Arc::ptr_eq(other, link));
+        let mut is_replaced = links.len() < before;
         drop(links);
         for slot in self.repeatable.iter().chain(&self.unrepeatable) {
             let current = slot.load();
             if Arc::ptr_eq(&current, link) {
                 let fresh = Arc::new(self.shared_link());
                 slot.compare_and_swap(&*current, fresh);
+                is_replaced = true;
             }
+        }
+        if is_replaced {
+            self.routes.0[link.route].way.count_replaced();
         }
     }
 
@@ -413,7 +425,7 @@ mod tests {
             endpoints: endpoints.iter().map(endpoint).collect(),
             ..Config::new(endpoint(&endpoints[0]))
         };
-        let routes = Routes::new(&config).unwrap();
+        let routes = Routes::new(&config, &Arc::default()).unwrap();
         Arc::new(Channels::new(Arc::new(routes), 4, 1 << 30))
     }
 
@@ -496,6 +508,7 @@ mod tests {
             server: Arc::default(),
             time_limits: Arc::default(),
             deadline: None,
+            trace: None,
         };
         let channels = &client.connection.session().unwrap().channels;
         channels

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind},
     limit::Limit,
+    stats::{Counters, Stats},
 };
 
 /// The least that can be read with.
@@ -64,6 +65,7 @@ pub(crate) struct Connection {
     concurrency_limit: AtomicUsize,
     memory_limit: AtomicU64,
     closed: AtomicBool,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Connection {
@@ -80,12 +82,14 @@ impl Connection {
                 ),
             ));
         }
+        let counters = Arc::default();
         Ok(Self {
-            routes: Arc::new(Routes::new(&config)?),
+            routes: Arc::new(Routes::new(&config, &counters)?),
             session: ArcSwapOption::empty(),
             concurrency_limit: AtomicUsize::new(config.concurrency_limit),
             memory_limit: AtomicU64::new(config.memory_limit),
             closed: AtomicBool::new(false),
+            counters,
             config,
         })
     }
@@ -116,6 +120,9 @@ impl Connection {
         if !replaced {
             return self.session();
         }
+        if seen.is_some() {
+            self.counters.reset();
+        }
         leak_if_foreign(seen.clone());
         if self.is_closed() {
             self.close();
@@ -134,9 +141,18 @@ impl Connection {
                 memory / SHARE_OF_WINDOWS,
             )),
             limit: Limit::new(self.concurrency_limit()),
-            budget: Arc::new(Budget::new(for_answers(memory))),
+            budget: Arc::new(Budget::new(for_answers(memory), Arc::clone(&self.counters))),
             closing: watch::Sender::new(false),
         }
+    }
+
+    /// What was done so far, by this process.
+    pub(crate) fn stats(&self) -> Stats {
+        let session = self.session.load();
+        if session.as_ref().is_some_and(|session| session.is_foreign()) {
+            return Counters::default().stats();
+        }
+        self.counters.stats()
     }
 
     pub(crate) fn endpoints(&self) -> usize {

@@ -26,6 +26,8 @@ use tower_service::Service;
 use crate::{
     config::{Endpoint, Proxies},
     error::{Error, ErrorKind},
+    socket::Socket,
+    stats::Counters,
 };
 
 /// How long a socket may be idle before the system asks whether the peer is still there. Costs the
@@ -42,6 +44,7 @@ pub(crate) struct Way {
     port: u16,
     proxy: Option<Proxy>,
     limit: Duration,
+    counters: Arc<Counters>,
 }
 
 /// A proxy that is asked for tunnels.
@@ -65,13 +68,20 @@ impl Way {
         endpoint: &Endpoint,
         proxies: &Proxies,
         limit: Duration,
+        counters: &Arc<Counters>,
     ) -> Result<Self, Error> {
         Ok(Self {
             host: endpoint.host().to_owned(),
             port: endpoint.port(),
             proxy: Proxy::for_endpoint(endpoint, proxies)?,
             limit,
+            counters: Arc::clone(counters),
         })
+    }
+
+    /// A connection of this way was given up for another.
+    pub(crate) fn count_replaced(&self) {
+        self.counters.connections_replaced.add(1);
     }
 
     /// Addresses of the endpoint, as they are now; `None` if they are not ours to find.
@@ -94,6 +104,7 @@ impl Way {
             proxy: self.proxy.clone(),
             limit: self.limit,
             peer: Arc::default(),
+            counters: Arc::clone(&self.counters),
         }
     }
 }
@@ -129,6 +140,7 @@ pub(crate) struct Dialer {
     proxy: Option<Proxy>,
     limit: Duration,
     peer: Arc<ArcSwapOption<SocketAddr>>,
+    counters: Arc<Counters>,
 }
 
 impl Dialer {
@@ -153,7 +165,7 @@ impl Dialer {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Socket>;
     type Error = BoxError;
     type Future = BoxFuture<Result<Self::Response, BoxError>>;
 
@@ -163,11 +175,12 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (dialer, peer, limit) = (self.clone(), Arc::clone(&self.peer), self.limit);
+        let counters = Arc::clone(&self.counters);
         Box::pin(async move {
             let socket = tokio::time::timeout(limit, dialer.dial(uri)).await;
             let socket = socket.map_err(|_| format!("no connection within {limit:?}"))??;
             peer.store(socket.inner().peer_addr().ok().map(Arc::new));
-            Ok(socket)
+            Ok(TokioIo::new(Socket::new(socket.into_inner(), counters)))
         })
     }
 }
@@ -210,7 +223,7 @@ mod tests {
 
     fn proxied(endpoint: &str, proxies: &Proxies) -> Option<String> {
         let endpoint = Endpoint::parse(endpoint, None).unwrap();
-        let way = Way::to(&endpoint, proxies, Duration::MAX).unwrap();
+        let way = Way::to(&endpoint, proxies, Duration::MAX, &Arc::default()).unwrap();
         way.proxy.map(|proxy| proxy.uri.to_string())
     }
 
@@ -249,7 +262,7 @@ mod tests {
                 ..Proxies::default()
             };
             let endpoint = Endpoint::parse("grid.example:4411", None).unwrap();
-            let error = Way::to(&endpoint, &proxies, Duration::MAX).unwrap_err();
+            let error = Way::to(&endpoint, &proxies, Duration::MAX, &Arc::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong}");
             assert!(error.to_string().contains("proxy"), "{error}");
         }

@@ -9,6 +9,7 @@ use crate::{
     call::Rpc,
     error::{Error, ErrorKind},
     retry::Repeat,
+    stats::Kind,
 };
 
 /// The major version of the protocol this client speaks.
@@ -90,6 +91,13 @@ impl Client {
     }
 
     async fn ask(&self, repeat: Repeat) -> Result<Info, Error> {
+        let call = self.begin(Kind::Info);
+        let outcome = self.ask_once(repeat).await;
+        call.end(&outcome);
+        outcome
+    }
+
+    async fn ask_once(&self, repeat: Repeat) -> Result<Info, Error> {
         let request = v5api::InfoParams {};
         let answer: v5api::InfoResponse = self
             .unary_as(repeat, "Info", request, |mut rpc: Rpc, q| async move {

@@ -4,6 +4,7 @@
 //! call is an `async fn` of [`Client`] that must run on a tokio runtime; dropping its future ends
 //! the call and frees what it held.
 
+mod acknowledged;
 mod arrow;
 mod budget;
 mod call;
@@ -24,14 +25,18 @@ mod nearest;
 mod points;
 mod read;
 mod retry;
+mod socket;
 mod sql;
+mod stats;
 mod tables;
 mod tls;
+mod trace;
 mod windows;
 mod write;
 
 use std::sync::Arc;
 
+pub use acknowledged::Acknowledged;
 pub use arrow::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
 pub use changes::Changes;
 pub use config::{ApiKey, Config, Endpoint, Identity, Proxies};
@@ -41,7 +46,9 @@ pub use fanout::OnError;
 pub use info::Info;
 pub use management::{CollectionRetention, Record, RecordKind};
 pub use metadata::{NewStream, StreamChange, StreamFilter, StreamInfo};
+pub use stats::{CallCounts, Stats};
 pub use tables::Tables;
+pub use trace::Trace;
 pub use write::Insert;
 
 /// A connection to a server; cheap to clone, all clones share it.
@@ -52,6 +59,8 @@ pub struct Client {
     pub(crate) time_limits: Arc<deadline::TimeLimits>,
     /// When the call that this clone is for must have ended.
     pub(crate) deadline: Option<deadline::Deadline>,
+    /// What that call takes along for whoever traces it.
+    pub(crate) trace: Option<Arc<Trace>>,
 }
 
 impl Client {
@@ -65,6 +74,7 @@ impl Client {
             server: Arc::default(),
             time_limits: Arc::default(),
             deadline: None,
+            trace: None,
         };
         client.first_info().await?;
         Ok(client)

@@ -41,7 +41,7 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
         let question = Question::Raw(range);
-        self.tables(question, uuid, version, wanted, Lane::AtLeisure)
+        self.tables_at_leisure(question, uuid, version, wanted)
             .await
     }
 

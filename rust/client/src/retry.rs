@@ -143,7 +143,10 @@ impl Client {
         let mut backoff = self.backoff();
         loop {
             match call().await {
-                Err(error) if repeat.allows(&error) => backoff.wait(method, error).await?,
+                Err(error) if repeat.allows(&error) => {
+                    backoff.wait(method, error).await?;
+                    self.count_retry();
+                }
                 done => return done,
             }
         }

@@ -1,6 +1,6 @@
 //! Answers that are tables, as they arrive, resumed where they were cut.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use arrow_array::{
     PrimitiveArray, RecordBatch,
@@ -22,6 +22,7 @@ use crate::{
     channels::Lane,
     error::Error,
     retry::{Backoff, Repeat},
+    stats::{Counted, Counters, Kind},
 };
 
 /// An answer that carries rows, in Arrow or as points.
@@ -40,6 +41,14 @@ pub(crate) enum Question {
 }
 
 impl Question {
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Raw(_) => Kind::RawValues,
+            Self::Aligned(..) => Kind::AlignedWindows,
+            Self::Precise(..) => Kind::PreciseWindows,
+        }
+    }
+
     const fn method(self) -> &'static str {
         match self {
             Self::Raw(_) => "RawValues",
@@ -84,11 +93,15 @@ impl Opened {
         Ok(Self(match answers.next().await? {
             None => stream::empty().boxed(),
             Some(first) => {
+                let first = decoded(first, answers.counters());
                 let rest = stream::unfold(answers, |mut answers| async move {
                     let next = answers.next().await.transpose()?;
-                    Some((next.and_then(A::into_batches), answers))
+                    Some((
+                        next.and_then(|next| decoded(next, answers.counters())),
+                        answers,
+                    ))
                 });
-                stream::iter([first.into_batches()]).chain(rest).boxed()
+                stream::iter([first]).chain(rest).boxed()
             }
         }))
     }
@@ -97,6 +110,14 @@ impl Opened {
     pub(crate) fn empty(version: Version) -> Self {
         Self(stream::iter([Ok((version, Vec::new()))]).boxed())
     }
+}
+
+/// What a message says, and the time that takes to find out.
+fn decoded<A: TableAnswer>(message: A, counters: &Counters) -> Message {
+    let begun = Instant::now();
+    let batches = message.into_batches();
+    counters.decode_ns.add_since(begun);
+    batches
 }
 
 /// Where an answer has got to.
@@ -145,6 +166,8 @@ pub struct Tables {
     share: Option<Share>,
     position: Position,
     backoff: Backoff,
+    /// At leisure, until it has ended.
+    call: Option<Counted>,
 }
 
 impl fmt::Debug for Tables {
@@ -165,15 +188,36 @@ impl Client {
         version: u64,
         wanted: &Wanted,
     ) -> Result<Table, Error> {
-        let mut share = self.connection.session()?.budget.join();
-        let tables = async {
+        let call = self.begin(question.kind());
+        let table = async {
+            let mut share = self.connection.session()?.budget.join();
             self.turn(question.method(), &mut share).await?;
-            self.tables(question, uuid, version, wanted, Lane::Repeatable)
-                .await
+            let tables = self.tables(question, uuid, version, wanted, Lane::Repeatable);
+            let mut tables = tables.await?;
+            tables.share = Some(share);
+            tables.collect().await
         };
-        let mut tables = tables.await?;
-        tables.share = Some(share);
-        tables.collect().await
+        let table = table.await;
+        call.end(&table);
+        table
+    }
+
+    /// Asks for an answer that is read whenever somebody wants more of it.
+    pub(crate) async fn tables_at_leisure(
+        &self,
+        question: Question,
+        uuid: Uuid,
+        version: u64,
+        wanted: &Wanted,
+    ) -> Result<Tables, Error> {
+        let call = self.begin(question.kind());
+        let lane = Lane::AtLeisure;
+        let mut opened = self.tables(question, uuid, version, wanted, lane).await;
+        match &mut opened {
+            Ok(tables) => tables.call = Some(call),
+            Err(_) => call.end(&opened),
+        }
+        opened
     }
 
     /// Asks; the first message of the answer has arrived when this returns.
@@ -201,6 +245,7 @@ impl Client {
             share: None,
             position: Position::default(),
             backoff: self.backoff(),
+            call: None,
         })
     }
 
@@ -264,12 +309,18 @@ impl Tables {
     pub async fn next(&mut self) -> Result<Option<Table>, Error> {
         self.client = self.client.for_call();
         let mut table = self.wanted.table();
-        while self.step(&mut table, false).await? {
-            if table.num_rows() > 0 {
-                return Ok(Some(table));
+        loop {
+            match self.step(&mut table, false).await {
+                Ok(true) if table.num_rows() > 0 => return Ok(Some(table)),
+                Ok(true) => {}
+                end => {
+                    if let Some(call) = self.call.take() {
+                        call.end(&end);
+                    }
+                    return end.map(|_| None);
+                }
             }
         }
-        Ok(None)
     }
 
     /// All rows.
@@ -292,6 +343,7 @@ impl Tables {
             Some(Ok((version, batches))) => {
                 self.backoff.reset();
                 let bytes = batches.iter().map(bytes).sum();
+                self.count(&batches, bytes);
                 match self.take(version, batches, table) {
                     Ok(()) if self.share.as_mut().is_none_or(|share| share.add(bytes)) => Ok(true),
                     Ok(()) => self.pause(table).await,
@@ -301,6 +353,16 @@ impl Tables {
             Some(Err(error)) => self.resume(error, table, is_all).await,
         };
         done.map_err(|error| error.on_stream(self.uuid))
+    }
+
+    fn count(&self, batches: &[RecordBatch], bytes: u64) {
+        let counters = self.client.counters();
+        let rows = match self.question {
+            Question::Raw(_) => &counters.points_read,
+            Question::Aligned(..) | Question::Precise(..) => &counters.windows_read,
+        };
+        rows.add(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+        counters.table_bytes.add(bytes);
     }
 
     fn take(
@@ -342,8 +404,12 @@ impl Tables {
                 return Err(failure);
             }
             self.backoff.wait(self.question.method(), failure).await?;
+            self.client.count_retry();
             match self.reopen(table).await {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.client.counters().resumed_reads.add(1);
+                    return Ok(true);
+                }
                 Err(error) => failure = error,
             }
         }
@@ -355,6 +421,7 @@ impl Tables {
             return Ok(true);
         };
         self.opened = Opened(stream::empty().boxed());
+        self.client.counters().paused_reads.add(1);
         self.client.turn(self.question.method(), share).await?;
         match self.reopen(table).await {
             Ok(()) => Ok(true),

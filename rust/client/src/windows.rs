@@ -46,7 +46,7 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
         let question = Question::Aligned(range, width);
-        self.tables(question, uuid, version, wanted, Lane::AtLeisure)
+        self.tables_at_leisure(question, uuid, version, wanted)
             .await
     }
 
@@ -74,7 +74,7 @@ impl Client {
         wanted: &Wanted,
     ) -> Result<Tables, Error> {
         let question = Question::Precise(range, width_ns);
-        self.tables(question, uuid, version, wanted, Lane::AtLeisure)
+        self.tables_at_leisure(question, uuid, version, wanted)
             .await
     }
 

@@ -22,12 +22,13 @@ use pingthings_types::{Code, MergePolicy, Version, check_insert_time};
 use uuid::Uuid;
 
 use crate::{
-    Client,
+    Acknowledged, Client,
     arrow::{RAW_SCHEMA, encode},
     call::Rpc,
     error::{Error, ErrorKind, FailedInsert},
     metadata::uuid_bytes,
     retry::Repeat,
+    stats::Kind,
 };
 
 /// Points in one call: what every server of the platform accepts.
@@ -42,6 +43,7 @@ pub struct Insert {
     uuid: Uuid,
     parts: Vec<Part>,
     points: usize,
+    told: Option<Arc<Acknowledged>>,
     /// Whoever owns the memory the batches lie in; the last field, so that it is dropped last.
     owner: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -96,6 +98,7 @@ impl Insert {
             uuid,
             parts,
             points,
+            told: None,
             owner: None,
         })
     }
@@ -105,6 +108,13 @@ impl Insert {
     #[must_use]
     pub fn owned_by(mut self, owner: impl Any + Send + Sync) -> Self {
         self.owner = Some(Box::new(owner));
+        self
+    }
+
+    /// Tells of every part that is acknowledged, and stops when that says so.
+    #[must_use]
+    pub fn telling(mut self, told: Arc<Acknowledged>) -> Self {
+        self.told = Some(told);
         self
     }
 
@@ -126,6 +136,33 @@ impl Insert {
         times()
             .zip(times().skip(1))
             .all(|((_, end), (begin, _))| end < begin)
+    }
+}
+
+/// What was acknowledged of an insert.
+struct Receipts {
+    /// How many points, and the newest version they were answered with.
+    total: Mutex<(usize, Version)>,
+    told: Option<Arc<Acknowledged>>,
+}
+
+impl Receipts {
+    fn add(&self, points: usize, now: Version) {
+        let mut total = self.total.lock();
+        total.0 += points;
+        let version = &mut total.1;
+        if (now.major, now.minor) > (version.major, version.minor) {
+            *version = now;
+        }
+        drop(total);
+        if let Some(told) = &self.told {
+            told.add(points);
+        }
+    }
+
+    /// Whether whoever is told wants no more to be sent.
+    fn is_stopped(&self) -> bool {
+        self.told.as_ref().is_some_and(|told| told.is_stopped())
     }
 }
 
@@ -303,8 +340,15 @@ impl Client {
     ///
     /// Many points take several calls, so another reader may see some before the rest. If a call
     /// fails, no further one begins, those under way are waited for, and the error says how many
-    /// points were acknowledged.
+    /// points were acknowledged. The same happens, without an error, if whoever is told stops it.
     pub async fn insert(&self, insert: Insert, policy: MergePolicy) -> Result<Version, Error> {
+        let call = self.begin(Kind::Insert);
+        let outcome = self.insert_parts(insert, policy).await;
+        call.end(&outcome);
+        outcome
+    }
+
+    async fn insert_parts(&self, insert: Insert, policy: MergePolicy) -> Result<Version, Error> {
         let in_flight = if insert.is_ordered() {
             PARTS_IN_FLIGHT
         } else {
@@ -316,18 +360,20 @@ impl Client {
             uuid,
             parts,
             points,
+            told,
             owner: _owner,
         } = insert;
         let failed = AtomicBool::new(false);
-        let acknowledged = Mutex::new((0, Version::default()));
+        let receipts = Receipts {
+            total: Mutex::default(),
+            told,
+        };
         let mut calls = stream::iter(parts)
             .map(|part| async {
                 if failed.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let outcome = self
-                    .insert_rows(uuid, part.rows, policy, &acknowledged)
-                    .await;
+                let outcome = self.insert_rows(uuid, part.rows, policy, &receipts).await;
                 failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
                 outcome
             })
@@ -341,7 +387,7 @@ impl Client {
             }
         }
         drop(calls);
-        let (done, version) = acknowledged.into_inner();
+        let (done, version) = receipts.total.into_inner();
         let Some(error) = failure else {
             return Ok(version);
         };
@@ -371,10 +417,10 @@ impl Client {
         uuid: Uuid,
         part: RecordBatch,
         policy: MergePolicy,
-        acknowledged: &Mutex<(usize, Version)>,
+        receipts: &Receipts,
     ) -> Result<(), Error> {
         let mut from = 0;
-        loop {
+        while !receipts.is_stopped() {
             let left = part.num_rows() - from;
             let count = left.min(self.server.points_per_call());
             let piece = part.slice(from, count);
@@ -384,20 +430,16 @@ impl Client {
                 }
                 Err(error) => return Err(error),
                 Ok(now) => {
-                    let mut acknowledged = acknowledged.lock();
-                    acknowledged.0 += count;
-                    let version = &mut acknowledged.1;
-                    if (now.major, now.minor) > (version.major, version.minor) {
-                        *version = now;
-                    }
-                    drop(acknowledged);
+                    receipts.add(count, now);
+                    self.counters().points_inserted.add(count as u64);
                     from += count;
                     if from >= part.num_rows() {
-                        return Ok(());
+                        break;
                     }
                 }
             }
         }
+        Ok(())
     }
 
     async fn insert_part(

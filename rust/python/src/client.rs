@@ -6,11 +6,14 @@
     reason = "the signatures are Python's, and PyO3 extracts by value"
 )]
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, OnError, Proxies};
+use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, OnError, Proxies, Trace};
 use pingthings_types::Code;
-use pyo3::{prelude::*, types::PyDict};
+use pyo3::{
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
 
 use crate::{
     arrow::Outcomes,
@@ -90,7 +93,7 @@ pub(crate) fn connect<'py>(
     };
     call(py, mode, async move {
         let core = pingthings_client::Client::connect(config).await?;
-        Ok(Client { core, mode })
+        Ok(Client::new(core, mode))
     })
 }
 
@@ -100,9 +103,18 @@ pub(crate) fn connect<'py>(
 pub(crate) struct Client {
     pub(crate) core: pingthings_client::Client,
     pub(crate) mode: Mode,
+    trace: Option<Arc<Trace>>,
 }
 
 impl Client {
+    const fn new(core: pingthings_client::Client, mode: Mode) -> Self {
+        Self {
+            core,
+            mode,
+            trace: None,
+        }
+    }
+
     /// One call over many streams.
     pub(crate) fn fan_out<'py, I, T, R, F>(
         &self,
@@ -135,26 +147,38 @@ impl Client {
 impl Client {
     /// The same client, whose calls wait until they have finished.
     fn blocking(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-            mode: Mode::Blocking,
-        }
+        Self::new(self.core.clone(), Mode::Blocking)
     }
 
     /// The same client, whose calls return asyncio futures.
     fn asynchronous(&self) -> Self {
-        Self {
-            core: self.core.clone(),
-            mode: Mode::Async,
-        }
+        Self::new(self.core.clone(), Mode::Async)
     }
 
     /// The same client with time limits of its own, at first the same.
     fn with_own_time_limits(&self) -> Self {
+        Self::new(self.core.with_own_time_limits(), self.mode)
+    }
+
+    /// The same client for one call that is traced: with headers for its requests.
+    fn traced(&self, headers: Vec<(String, String)>) -> Self {
+        let trace = Arc::new(Trace::new(headers));
         Self {
-            core: self.core.with_own_time_limits(),
+            core: self.core.traced(Arc::clone(&trace)),
             mode: self.mode,
+            trace: Some(trace),
         }
+    }
+
+    /// How many requests of that call were made again.
+    #[getter]
+    fn retries(&self) -> u64 {
+        self.trace.as_ref().map_or(0, |trace| trace.retries())
+    }
+
+    /// What the client has done so far.
+    fn stats(&self) -> Stats {
+        Stats(self.core.stats())
     }
 
     /// The servers, as `host:port`, separated by commas.
@@ -242,6 +266,28 @@ impl Client {
     fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let core = self.core.for_call();
         call(py, self.mode, async move { core.info().await.map(Info) })
+    }
+}
+
+/// Two dicts: calls by kind, each with how many began, succeeded, failed and were given up, and all
+/// other numbers by name.
+struct Stats(pingthings_client::Stats);
+
+impl<'py> IntoPyObject<'py> for Stats {
+    type Target = PyTuple;
+    type Output = Bound<'py, PyTuple>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let calls = PyDict::new(py);
+        for (kind, n) in &self.0.calls {
+            calls.set_item(kind, (n.started, n.succeeded, n.failed, n.cancelled))?;
+        }
+        let numbers = PyDict::new(py);
+        for (name, number) in self.0.numbers() {
+            numbers.set_item(name, number)?;
+        }
+        (calls, numbers).into_pyobject(py)
     }
 }
 

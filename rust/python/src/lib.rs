@@ -7,6 +7,7 @@ mod arrow;
 mod call;
 mod client;
 mod error;
+mod inserting;
 mod iterators;
 mod log;
 mod management;
@@ -25,6 +26,7 @@ mod pyo3_client {
     #[pymodule_export]
     use crate::{
         client::{Client, connect, status_codes},
+        inserting::Inserting,
         iterators::{ChangeIterator, TableIterator},
         metadata::StreamInfo,
         server::{Server, compact, log_to_stderr},

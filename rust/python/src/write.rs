@@ -17,8 +17,34 @@ use crate::{
     call::call,
     client::Client,
     error::to_exception,
+    inserting::Inserting,
     runtime::Foreign,
 };
+
+/// The inserts of a call, every point of them checked.
+fn inserts(
+    py: Python<'_>,
+    data: Vec<(Uuid, PyTable)>,
+    merge: &str,
+) -> PyResult<(Vec<Insert>, MergePolicy)> {
+    let policy: MergePolicy = merge
+        .parse()
+        .map_err(|error: pingthings_types::UnknownPolicy| {
+            let kind = pingthings_client::ErrorKind::InvalidArgument;
+            to_exception(py, &Error::new(kind, error.to_string()))
+        })?;
+    let inserts = data
+        .into_iter()
+        .map(|(uuid, table)| {
+            let batches = table.into_inner().0;
+            // Checking reads every value, which other threads need not wait for.
+            let insert = py.detach(|| Insert::new(uuid, &batches));
+            Ok(insert?.owned_by(Foreign::new(batches)))
+        })
+        .collect::<Result<Vec<_>, Error>>()
+        .map_err(|error| to_exception(py, &error))?;
+    Ok((inserts, policy))
+}
 
 #[pymethods]
 impl Client {
@@ -31,29 +57,29 @@ impl Client {
         merge: &str,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let policy: MergePolicy =
-            merge
-                .parse()
-                .map_err(|error: pingthings_types::UnknownPolicy| {
-                    let kind = pingthings_client::ErrorKind::InvalidArgument;
-                    to_exception(py, &Error::new(kind, error.to_string()))
-                })?;
-        let inserts = data
-            .into_iter()
-            .map(|(uuid, table)| {
-                let batches = table.into_inner().0;
-                // Checking reads every value, which other threads need not wait for.
-                let insert = py.detach(|| Insert::new(uuid, &batches));
-                Ok(insert?.owned_by(Foreign::new(batches)))
-            })
-            .collect::<Result<Vec<_>, Error>>()
-            .map_err(|error| to_exception(py, &error))?;
+        let (inserts, policy) = inserts(py, data, merge)?;
         let work = move |core: pingthings_client::Client, insert| async move {
             core.insert(insert, policy).await
         };
         self.fan_out(py, inserts, on_error(return_errors), work, |version| {
             version.major
         })
+    }
+
+    /// The same, told of on the way; nothing is sent before the first step.
+    fn inserting(
+        &self,
+        py: Python<'_>,
+        data: Vec<(Uuid, PyTable)>,
+        merge: &str,
+    ) -> PyResult<Inserting> {
+        let (inserts, policy) = inserts(py, data, merge)?;
+        Ok(Inserting::new(
+            self.core.for_call(),
+            self.mode,
+            inserts,
+            policy,
+        ))
     }
 
     /// Commits what is buffered in each stream; returns their versions.

@@ -1,0 +1,119 @@
+//! Inserts that are told of on the way.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use parking_lot::Mutex;
+use pingthings_client::{Acknowledged, Error, ErrorKind, Insert, OnError};
+use pingthings_types::{MergePolicy, Version};
+use pyo3::prelude::*;
+
+use crate::{
+    arrow::Outcomes,
+    call::{Mode, call},
+};
+
+type Versions = Vec<Result<Version, Error>>;
+type Work = Pin<Box<dyn Future<Output = Result<Versions, Error>> + Send>>;
+
+/// Inserts into one or more streams, which go on while somebody waits for the next step.
+///
+/// Whoever wants to be told is never called from here: they come for each step, and may take their
+/// time.
+#[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
+pub(crate) struct Inserting {
+    /// None once it has ended, or while somebody waits: who ceases to wait ends it.
+    work: Arc<Mutex<Option<Work>>>,
+    acknowledged: Arc<Acknowledged>,
+    mode: Mode,
+}
+
+impl Inserting {
+    pub(crate) fn new(
+        core: pingthings_client::Client,
+        mode: Mode,
+        inserts: Vec<Insert>,
+        policy: MergePolicy,
+    ) -> Self {
+        let acknowledged = Arc::new(Acknowledged::default());
+        let told = Arc::clone(&acknowledged);
+        let inserts: Vec<_> = inserts
+            .into_iter()
+            .map(|insert| insert.telling(Arc::clone(&told)))
+            .collect();
+        let work = async move {
+            let work = move |core: pingthings_client::Client, insert| async move {
+                core.insert(insert, policy).await
+            };
+            core.for_each(inserts, OnError::Raise, work).await
+        };
+        Self {
+            work: Arc::new(Mutex::new(Some(Box::pin(work)))),
+            acknowledged,
+            mode,
+        }
+    }
+
+    fn take(work: &Mutex<Option<Work>>) -> Result<Work, Error> {
+        let taken = work.lock().take();
+        taken.ok_or_else(|| Error::new(ErrorKind::Closed, "the insert has ended"))
+    }
+}
+
+#[pymethods]
+impl Inserting {
+    /// How many points are durable, once there are more; at the end the version of each stream.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (slot, acknowledged) = (Arc::clone(&self.work), Arc::clone(&self.acknowledged));
+        call(py, self.mode, async move {
+            let mut work = Self::take(&slot)?;
+            tokio::select! {
+                biased;
+                versions = &mut work => Ok(Step::Over(versions?)),
+                points = acknowledged.more() => {
+                    *slot.lock() = Some(work);
+                    Ok(Step::Points(points))
+                }
+            }
+        })
+    }
+
+    /// Sends nothing further, waits for the answers to what is under way, and returns how many
+    /// points are durable.
+    fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (slot, acknowledged) = (Arc::clone(&self.work), Arc::clone(&self.acknowledged));
+        acknowledged.stop();
+        call(py, self.mode, async move {
+            // Whoever stops it has a reason of their own to tell, and it is not this error.
+            let _ = Self::take(&slot)?.await;
+            Ok(acknowledged.points())
+        })
+    }
+
+    /// Ends it where it is, if it has not ended.
+    fn close(&self) {
+        *self.work.lock() = None;
+    }
+}
+
+/// What there is to tell.
+enum Step {
+    Points(usize),
+    Over(Versions),
+}
+
+impl<'py> IntoPyObject<'py> for Step {
+    type Target = PyAny;
+    type Output = Bound<'py, PyAny>;
+    type Error = PyErr;
+
+    fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self {
+            Self::Points(points) => Ok(points.into_pyobject(py)?.into_any()),
+            Self::Over(versions) => {
+                let versions = versions.into_iter();
+                let majors = versions.map(|outcome| outcome.map(|version| version.major));
+                Ok(Outcomes(majors.collect()).into_pyobject(py)?.into_any())
+            }
+        }
+    }
+}
