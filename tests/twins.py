@@ -10,7 +10,7 @@ from pingthings.timeseries.client import Client, Stream, StreamSet
 from pingthings.timeseries.constants import _PW
 
 _TWINS = (Client, Stream, StreamSet)
-_WITHOUT_IO = {"stream_from_uuid", "pin_version", "filter"}
+_WITHOUT_IO = {"stream_from_uuid", "pin_version", "filter", "stats", "with_time_limits"}
 
 
 class Twin:

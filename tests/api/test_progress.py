@@ -1,4 +1,4 @@
-"""Who is told how far a read has come, and that it reads the same."""
+"""Who is told how far a call has come, and that it does the same."""
 
 from __future__ import annotations
 
@@ -13,10 +13,17 @@ from uuid import uuid4
 import numpy as np
 import pingthings.timeseries as pt
 import pytest
+from conftest import Connect
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
+from pingthings.server import Fault, Server
 from pingthings.timeseries.constants import RAW_F32_SCHEMA
-from pingthings.timeseries.exceptions import BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.exceptions import (
+    BadValue,
+    BTRDBTypeError,
+    InvalidTimeRange,
+    ServerBusyError,
+)
 from tqdm import tqdm
 
 STREAMS = 10
@@ -158,3 +165,74 @@ async def test_true_is_a_bar_below_the_cell_in_a_notebook(
     assert len(shown) == 4
     assert "0 of 10 streams" in shown[0]
     assert shown[-1] == '<progress value="10" max="10"></progress> 10 of 10 streams'
+
+
+PARTS = POINTS // 50_000
+
+
+async def test_an_insert_tells_how_many_points_are_stored(stream: pt.AsyncStream):
+    told = Told()
+    await stream.insert((np.arange(POINTS), np.arange(float(POINTS))), progress=told)
+    assert told[0] == (0, POINTS)
+    assert told[-1] == (POINTS, POINTS)
+    assert len(told) == len(set(told)) <= 1 + PARTS
+    assert told == sorted(told)
+    assert await stream.count() == POINTS
+
+
+async def test_an_insert_into_a_set_tells_of_all_of_them(streams: pt.AsyncStreamSet):
+    told = Told()
+    data = {stream.uuid: [(100 + k, 1.0) for k in range(3)] for stream in streams}
+    versions = await streams.insert(data, progress=told)
+    assert versions.keys() == data.keys()
+    assert told[0] == (0, 3 * STREAMS)
+    assert told[-1] == (3 * STREAMS, 3 * STREAMS)
+    assert sum((await streams.count(100, 200)).values()) == 3 * STREAMS
+
+
+async def test_an_insert_without_points(stream: pt.AsyncStream):
+    told = Told()
+    await stream.insert([], progress=told)
+    assert told == [(0, 0)]
+
+
+async def test_points_that_are_no_good_are_told_to_nobody(stream: pt.AsyncStream):
+    told = Told()
+    with pytest.raises(BadValue):
+        await stream.insert([(1, 1.0), (2, float("nan"))], progress=told)
+    assert told == []
+
+
+async def test_whoever_has_had_enough_learns_what_is_stored(connect: Connect):
+    many = 1_000_000
+
+    def enough(done: int, _total: int) -> None:
+        if done:
+            raise RuntimeError
+
+    # Time enough to stop it.
+    with Server(fault=Fault.delay(0.2, calls=["ArrowInsert"])) as server:
+        async with await connect(endpoint=server.endpoint) as client:
+            stream = await client.create(uuid4(), "progress")
+            with pytest.raises(RuntimeError) as caught:
+                await stream.insert((np.arange(many), np.arange(float(many))), progress=enough)
+            stored = await stream.count()
+    (note,) = caught.value.__notes__
+    assert note == f"{stored} of {many} points were stored before this"
+    assert 0 < stored < many
+
+
+async def test_an_insert_that_fails_says_what_is_stored(connect: Connect):
+    with Server(fault=Fault.busy(calls=["ArrowInsert"])) as server:
+        async with await connect(endpoint=server.endpoint, retry_for=0) as client:
+            stream = await client.create(uuid4(), "progress")
+            told = Told()
+            with pytest.raises(ServerBusyError):
+                await stream.insert([(1, 1.0)], progress=told)
+            assert told == [(0, 1)]
+
+
+async def test_a_bar_of_tqdm_is_moved_by_an_insert(stream: pt.AsyncStream):
+    with tqdm(file=io.StringIO()) as bar:
+        await stream.insert((np.arange(POINTS), np.arange(float(POINTS))), progress=bar)
+        assert (bar.n, bar.total) == (POINTS, POINTS)

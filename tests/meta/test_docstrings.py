@@ -22,6 +22,7 @@ import pytest
 import pytest_asyncio
 from pingthings.server import Server
 from pingthings.timeseries import constants, credentials, exceptions, frames, partitions, points
+from pingthings.timeseries.stats import Stats
 from pingthings.timeseries.utils import timez
 
 START = 1_500_000_000_000_000_000
@@ -30,7 +31,7 @@ PARSER = doctest.DocTestParser()
 SYNC = (pt.Client, pt.Stream, pt.StreamSet)
 ASYNC = (pt.AsyncClient, pt.AsyncStream, pt.AsyncStreamSet)
 MODULES = (constants, credentials, exceptions, points, timez)
-RESULTS = (frames, partitions, pingthings.dask)  # these need a stream to make something of
+RESULTS = (frames, partitions, pingthings.dask, Stats)  # these need a stream to make something of
 
 
 def examples(owner: Any) -> list[tuple[str, list[doctest.Example]]]:

@@ -35,9 +35,11 @@ EXPORTS = {
     },
     "pingthings.timeseries.partitions": {"Partition", "nothing", "plan", "schema"},
     "pingthings.timeseries.pyo3_client": {
-        *("ChangeIterator", "Client", "Server", "StreamInfo", "TableIterator", "__version__"),
+        *("ChangeIterator", "Client", "Inserting", "Server", "StreamInfo", "TableIterator"),
+        "__version__",
         *("compact", "connect", "log_to_stderr", "status_codes"),
     },
+    "pingthings.timeseries.stats": {"CallCounts", "Calls", "Stats"},
     "pingthings.timeseries.utils": {
         *("currently_as_ns", "datetime_to_ns", "nearest_point_width", "ns_delta"),
         *("ns_to_datetime", "to_nanoseconds"),

@@ -120,7 +120,7 @@ ASKING_ONCE: dict[str, Call] = {
 SILENT = {
     *("Client.close", "Client.concurrency_limit", "Client.get_async_client"),
     *("Client.get_event_loop", "Client.stream_from_uuid", "Client.timeout"),
-    *("Client.deadline", "Client.memory_limit", "Client.with_time_limits"),
+    *("Client.deadline", "Client.memory_limit", "Client.stats", "Client.with_time_limits"),
     *("Stream.client", "Stream.conn", "Stream.pin_version", "Stream.pinned_version"),
     *("Stream.property_version", "Stream.uuid", "StreamSet.filter"),
 }

@@ -8,6 +8,7 @@ import random
 import urllib.request
 from uuid import uuid4
 
+import numpy as np
 import pingthings.timeseries as pt
 import pytest
 from pingthings.server import Fault, Server
@@ -56,6 +57,31 @@ async def test_cancelling_a_set_ends_every_request(proxy: Proxy, stream: pt.Stre
         assert await asyncio.to_thread(proxy.wait_for_frames, RST_STREAM, reset + 50)
         proxy.release()
         assert await one.count() == 1000
+
+
+async def test_cancelling_an_insert_that_tells_ends_it(proxy: Proxy, stream: pt.Stream) -> None:
+    many = 1_000_000
+    async with await pt.AsyncClient.connect(endpoint=proxy.endpoint) as client:
+        await client.info()
+        proxy.hold()
+        called, reset = proxy.frames[HEADERS], proxy.frames[RST_STREAM]
+        one = client.stream_from_uuid(stream.uuid)
+        points = (np.arange(many), np.arange(float(many)))
+        told: list[int] = []
+        insert = one.insert(points, progress=lambda done, _: told.append(done))
+        task = asyncio.create_task(insert)
+        assert await asyncio.to_thread(proxy.wait_for_frames, HEADERS, called + 4)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        # What holds the error, and so the frames of the call, keeps no insert going.
+        assert caught.tb is not None
+        assert await asyncio.to_thread(proxy.wait_for_frames, RST_STREAM, reset + 4)
+        proxy.release()
+        before = proxy.frames[HEADERS]
+        assert await one.nearest(0) is not None
+        assert proxy.frames[HEADERS] == before + 1
+        assert told == [0]
 
 
 async def test_closing_ends_calls_in_flight(proxy: Proxy) -> None:

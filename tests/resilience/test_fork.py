@@ -100,3 +100,30 @@ print("fine")
 """
     done = script(text)
     assert (done.returncode, done.stdout, done.stderr) == (0, "fine\n", "")
+
+
+COUNTED = """
+import os, sys
+import pingthings.timeseries as pt
+
+client = pt.connect(endpoint=sys.argv[1])
+stream = client.stream_from_uuid(sys.argv[2])
+tables = stream.raw_values_iter(0, 10**12)
+next(tables)
+before = client.stats()
+child = os.fork()
+if child == 0:
+    assert client.stats().requests == client.stats().requests_in_flight == 0
+    stream.count()
+    stats = client.stats()
+    assert stats.calls.precise_windows.succeeded == stats.requests == 1
+    assert stats.calls.info.started == stats.calls.raw_values.in_flight == 0
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert client.stats().requests == before.requests == 2
+"""
+
+
+def test_a_child_counts_for_itself(script: Script, server: Server, stream: pt.Stream) -> None:
+    done = script(COUNTED, server.endpoint, str(stream.uuid))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -62,11 +62,12 @@ from pingthings.timeseries.insert_data import InsertData, to_arrow
 from pingthings.timeseries.memory import as_bytes
 from pingthings.timeseries.pickling import refuse
 from pingthings.timeseries.points import RawPoint
-from pingthings.timeseries.progress import Progress, by_points, by_streams
+from pingthings.timeseries.progress import Progress, by_points, by_streams, of_insert
 from pingthings.timeseries.records import SELECT_ALL, as_record, as_record_id, from_row, to_dict
 from pingthings.timeseries.retention import as_keep_ns
 from pingthings.timeseries.retention import to_dict as to_retention
 from pingthings.timeseries.settings import ConnectionOptions, Settings, warn_of_clear_text
+from pingthings.timeseries.stats import Stats, from_core
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -224,6 +225,20 @@ class AsyncClient:
         other = AsyncClient(self._creds, core)
         other._options, other._pickled_key = self._options, self._pickled_key
         return other
+
+    def stats(self) -> Stats:
+        """Returns what the client has done so far, without asking the server.
+
+        Clients over the same connection count together. The numbers stay after `close`.
+
+        Examples:
+            >>> stats = client.stats()
+            >>> stats.calls.info.succeeded
+            1
+            >>> stats.bytes_received > 0, stats.retries
+            (True, 0)
+        """
+        return from_core(self._core.stats())
 
     async def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
@@ -1083,7 +1098,9 @@ class AsyncStream:
     def _at(self, version: int | None) -> tuple[UUID, int]:
         return self._uuid, as_version(self._pinned if version is None else version)
 
-    async def insert(self, data: InsertData, merge: str = "never") -> int:
+    async def insert(
+        self, data: InsertData, merge: str = "never", *, progress: Progress | None = None
+    ) -> int:
         """Stores points, and returns when they are durable.
 
         Either all points are good, or none is sent. Reads of the latest data see them at once; a
@@ -1096,6 +1113,10 @@ class AsyncStream:
                 mapping, or pairs. Order does not matter.
             merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
                 a new point with the same value, `retain` keeps the old value, `replace` the new.
+            progress: Whom to tell how many points are durable, after each request: True shows a
+                bar; a function gets that number and the number of all; a bar of tqdm is moved. If
+                the function raises, nothing further is sent, and a note on what it raised says how
+                many points are stored.
 
         Returns:
             The version of the last commit, which is that before the insert unless the server
@@ -1113,7 +1134,8 @@ class AsyncStream:
             11
         """
         merge = as_merge(merge)
-        (version,) = await self._client._core.insert([(self._uuid, to_arrow(data))], merge)
+        tables = [(self._uuid, to_arrow(data))]
+        (version,) = await _insert(self._client._core, tables, merge, progress)
         return version
 
     async def flush(self) -> None:
@@ -1750,6 +1772,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         self,
         data_map: Mapping[UuidKey, InsertData],
         merge: str = "never",
+        *,
+        progress: Progress | None = None,
     ) -> dict[UUID, int]:
         """Stores points in several streams at once; see `AsyncStream.insert`.
 
@@ -1758,6 +1782,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
         Args:
             data_map: Points for each stream, in any form of `InsertData`.
             merge: What happens to a time that has a value: `never`, `equal`, `retain`, `replace`.
+            progress: Whom to tell how many points of all streams are durable; see
+                `AsyncStream.insert`.
 
         Returns:
             The version of the last commit of each stream that was given points.
@@ -1771,7 +1797,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         if not data:
             return {}
         tables = [(uuid, to_arrow(points)) for uuid, points in data.items()]
-        return dict(zip(data, await self._core.insert(tables, merge), strict=True))
+        return dict(zip(data, await _insert(self._core, tables, merge, progress), strict=True))
 
     async def flush(self) -> None:
         """Commits the points of every stream that are in no numbered version yet.
@@ -2002,6 +2028,18 @@ class AsyncStreamSet(Collection[AsyncStream]):
         return await plot.draw(
             self, start, end, versions, width=width, gap=gap, backend=backend, axes=axes
         )
+
+
+async def _insert(
+    core: pyo3_client.Client,
+    tables: list[tuple[UUID, Any]],
+    merge: str,
+    progress: Progress | None,
+) -> list[int]:
+    if progress is None or progress is False:
+        return await core.insert(tables, merge)
+    total = sum(len(table) for _, table in tables)
+    return await of_insert(core.inserting(tables, merge), total, progress)
 
 
 async def _counts(

@@ -28,6 +28,7 @@ from pingthings.timeseries.pickling import recipe, reconnect
 from pingthings.timeseries.points import RawPoint
 from pingthings.timeseries.progress import Progress
 from pingthings.timeseries.settings import ConnectionOptions
+from pingthings.timeseries.stats import Stats
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -197,6 +198,20 @@ class Client:
     @memory_limit.setter
     def memory_limit(self, value: int | str) -> None:
         self._client.memory_limit = value
+
+    def stats(self) -> Stats:
+        """Returns what the client has done so far, without asking the server.
+
+        Clients over the same connection count together. The numbers stay after `close`.
+
+        Examples:
+            >>> stats = client.stats()
+            >>> stats.calls.info.succeeded
+            1
+            >>> stats.bytes_received > 0, stats.retries
+            (True, 0)
+        """
+        return self._client.stats()
 
     def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
@@ -937,7 +952,9 @@ class Stream:
         """
         self._stream.pin_version(version)
 
-    def insert(self, data: InsertData, merge: str = "never") -> int:
+    def insert(
+        self, data: InsertData, merge: str = "never", *, progress: Progress | None = None
+    ) -> int:
         """Stores points, and returns when they are durable.
 
         Either all points are good, or none is sent. Reads of the latest data see them at once; a
@@ -950,6 +967,10 @@ class Stream:
                 mapping, or pairs. Order does not matter.
             merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
                 a new point with the same value, `retain` keeps the old value, `replace` the new.
+            progress: Whom to tell how many points are durable, after each request: True shows a
+                bar; a function gets that number and the number of all; a bar of tqdm is moved. If
+                the function raises, nothing further is sent, and a note on what it raised says how
+                many points are stored.
 
         Returns:
             The version of the last commit, which is that before the insert unless the server
@@ -966,7 +987,7 @@ class Stream:
             >>> stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
             11
         """
-        return self._loop.run(self._stream.insert(data, merge))
+        return self._loop.run(self._stream.insert(data, merge, progress=progress))
 
     def flush(self) -> None:
         """Commits the points that are in no numbered version yet.
@@ -1431,6 +1452,8 @@ class StreamSet(Collection[Stream]):
         self,
         data_map: Mapping[UuidKey, InsertData],
         merge: str = "never",
+        *,
+        progress: Progress | None = None,
     ) -> dict[UUID, int]:
         """Stores points in several streams at once; see `Stream.insert`.
 
@@ -1439,6 +1462,8 @@ class StreamSet(Collection[Stream]):
         Args:
             data_map: Points for each stream, in any form of `InsertData`.
             merge: What happens to a time that has a value: `never`, `equal`, `retain`, `replace`.
+            progress: Whom to tell how many points of all streams are durable; see
+                `Stream.insert`.
 
         Returns:
             The version of the last commit of each stream that was given points.
@@ -1446,7 +1471,7 @@ class StreamSet(Collection[Stream]):
         Raises:
             StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
         """
-        return self._loop.run(self._streams.insert(data_map, merge))
+        return self._loop.run(self._streams.insert(data_map, merge, progress=progress))
 
     def flush(self) -> None:
         """Commits the points of every stream that are in no numbered version yet.

@@ -1,8 +1,8 @@
 """How far a long call has come: told to a function, to a bar, or to whoever looks at the screen.
 
 Reads of a set go in parts of as many streams as there may be requests at once, each of them one
-call of the core. As in `async_client.py`, nothing here may await anything but the core
-(docs/design/twins.md).
+call of the core. An insert is one call, of which each step is awaited. As in `async_client.py`,
+nothing here may await anything but the core (docs/design/twins.md).
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from html import escape
-from typing import Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import pyarrow as pa
 
 from pingthings.timeseries.exceptions import BTRDBTypeError
 
-__all__ = ["Bar", "Progress", "by_points", "by_streams"]
+if TYPE_CHECKING:
+    from pingthings.timeseries.pyo3_client import Inserting
+
+__all__ = ["Bar", "Progress", "by_points", "by_streams", "of_insert"]
 
 At = TypeVar("At")
 Report: TypeAlias = Callable[[int], None]
@@ -83,6 +86,41 @@ async def by_points(
                 points += table.num_rows
                 report(min(points, total))
     return found
+
+
+async def of_insert(inserting: Inserting, total: int, progress: Progress) -> list[int]:
+    """Returns the versions that an insert answers.
+
+    Whoever is told may raise: then nothing further is sent, and a note on what was raised says how
+    much is stored.
+
+    Args:
+        inserting: The insert, of which nothing was sent yet.
+        total: How many points there are.
+        progress: Whom to tell how many of them are durable.
+    """
+    told = 0
+    with _told(progress, total, "points") as report:
+        try:
+            while True:
+                step = await inserting.next()
+                done = step if isinstance(step, int) else total
+                if done > told:
+                    await _tell(report, done, inserting, total)
+                    told = done
+                if not isinstance(step, int):
+                    return step
+        finally:
+            inserting.close()  # ends it on the server, too, if nobody waits for it any more
+
+
+async def _tell(report: Report, done: int, inserting: Inserting, total: int) -> None:
+    try:
+        report(done)
+    except BaseException as error:
+        stored = await inserting.stop()
+        error.add_note(f"{stored} of {total} points were stored before this")
+        raise
 
 
 @contextmanager

@@ -83,8 +83,10 @@ impl Inserting {
         let (slot, acknowledged) = (Arc::clone(&self.work), Arc::clone(&self.acknowledged));
         acknowledged.stop();
         call(py, self.mode, async move {
-            // Whoever stops it has a reason of their own to tell, and it is not this error.
-            let _ = Self::take(&slot)?.await;
+            if let Ok(work) = Self::take(&slot) {
+                // Whoever stops it has a reason of their own to tell, and it is not this error.
+                let _ = work.await;
+            }
             Ok(acknowledged.points())
         })
     }
