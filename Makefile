@@ -16,7 +16,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-count bench-smoke site docs ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-count bench-smoke site docs notebooks ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -103,8 +103,11 @@ bench-smoke: build $(BTRDB)/ready
 site: setup ## Build the site of docs/ into target/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-docs: build site ## The site, and every example of the README and the docs run
-	$(BIN)/pytest -q tests/meta/test_documents.py
+docs: build site ## The site, and every example and notebook of the README and the docs run
+	$(BIN)/pytest -q tests/meta/test_documents.py tests/meta/test_notebooks.py
+
+notebooks: build ## Run the notebooks of the docs and write down what they show; look at it
+	UPDATE=notebooks $(BIN)/pytest -q tests/meta/test_notebooks.py
 
 ci: check test site fuzz bench-smoke bench-count conformance ## What a submission must pass
 

@@ -21,7 +21,7 @@ from pixels import MOST_DIFFERENT, difference
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
-DOCUMENTS = [README, *PAGES]
+DOCUMENTS = [README, *PAGES, *sorted((ROOT / "docs/notebooks").glob("*.ipynb"))]
 BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<output>.*?)```)?", re.DOTALL)
 PICTURE = re.compile(r"!\[[^\]]+\]\((?:\.\./)*pictures/([^)]+\.png)\)")
 EXTERNAL = re.compile(r"\]\(([a-z]+:[^)]*)\)")
