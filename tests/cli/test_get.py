@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pingthings.timeseries as pt
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -57,7 +58,7 @@ def test_formats_hold_the_same(run: Run, tmp_path: Path, client: pt.Client, form
     if format_ == "parquet":
         found = pq.read_table(file)
     elif format_ == "arrow":
-        found = pa.ipc.open_stream(file.read_bytes()).read_all()
+        found = pa.ipc.open_file(file.read_bytes()).read_all()
     else:
         found = pa.csv.read_csv(file)
     assert found.cast(expected.schema).equals(expected)
@@ -74,6 +75,23 @@ def test_several_streams_come_with_their_names(run: Run, tmp_path: Path):
         {"values": "lab/L1MAG", "counts": 600},
         {"values": "lab/L2MAG", "counts": 600},
     ]
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "feather"])
+def test_arrow_is_a_file_in_a_file_and_a_stream_in_a_pipe(
+    server: Server, tmp_path: Path, suffix: str
+):
+    command = [sys.executable, "-m", "pingthings", "get", "lab/L1MAG", "lab/L2MAG"]
+    file = tmp_path / f"out.{suffix}"
+    environ = os.environ | {"BTRDB_ENDPOINTS": server.endpoint}
+    subprocess.run([*command, "--output", str(file)], env=environ, check=True)
+    piped = subprocess.run(
+        [*command, "--format", "arrow"], env=environ, check=True, capture_output=True
+    ).stdout
+    found: Any = pl.read_ipc(file)
+    assert found.equals(pl.read_ipc_stream(piped))
+    assert set(found["stream"]) == {"lab/L1MAG", "lab/L2MAG"}
+    assert found.height == 1200
 
 
 def test_windows_hold_every_point_unless_told_otherwise(run: Run):

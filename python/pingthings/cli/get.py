@@ -94,7 +94,7 @@ def get(
         with Sink(chosen, output, _with_streams(schema) if names else schema) as sink:
             for place, stream in enumerate(found):
                 for table in _tables(stream, span, width, pw):
-                    sink.write(_named(table, names[place]) if names else table)
+                    sink.write(_named(table, names, place) if names else table)
 
 
 def _span(
@@ -137,8 +137,9 @@ def _with_streams(schema: Any) -> pa.Schema:
     return found
 
 
-def _named(table: Any, name: str) -> pa.Table:
-    indices = _arrow.repeat(_arrow.scalar(0, pa.int32()), table.num_rows)
-    names = _arrow.DictionaryArray.from_arrays(indices, [name])
-    found: pa.Table = table.add_column(0, _STREAM, names)
+def _named(table: Any, names: list[str], place: int) -> pa.Table:
+    # All tables have one dictionary: the file form of Arrow allows no other.
+    indices = _arrow.repeat(_arrow.scalar(place, pa.int32()), table.num_rows)
+    column = _arrow.DictionaryArray.from_arrays(indices, names)
+    found: pa.Table = table.add_column(0, _STREAM, column)
     return found

@@ -76,20 +76,12 @@ class Sink:
         self._file: IO[bytes] = sys.stdout.buffer
         if output is not None:
             try:
-                self._file = self._open(output)
+                self._file, self._fresh = _open(output)
             except OSError as error:
                 raise _unwritable(output, error) from error
-        self._writer = _WRITERS[chosen](self._file, schema)
-
-    def _open(self, output: Path) -> IO[bytes]:
-        if output.exists() and not output.is_file():  # a pipe, or /dev/null
-            return output.open("wb")
-        number, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-        self._fresh = Path(name)
-        mask = os.umask(0)
-        os.umask(mask)
-        self._fresh.chmod(0o666 & ~mask)  # as any new file, and not as a secret one
-        return os.fdopen(number, "wb")
+        # The file form of Arrow can be mapped and read in parts, but not written into a pipe.
+        open_writer = _ArrowFile if chosen == "arrow" and self._fresh else _WRITERS[chosen]
+        self._writer = open_writer(self._file, schema)
 
     def write(self, table: pa.Table) -> None:
         """Writes the rows of a table."""
@@ -125,6 +117,18 @@ class Sink:
         self._file.close()
         if self._fresh is not None:
             self._fresh.replace(self._output)
+
+
+def _open(output: Path) -> tuple[IO[bytes], Path | None]:
+    """The file to write, and its name until it is whole; a pipe has none."""
+    if output.exists() and not output.is_file():  # a pipe, or /dev/null
+        return output.open("wb"), None
+    number, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+    mask = os.umask(0)
+    os.umask(mask)
+    fresh = Path(name)
+    fresh.chmod(0o666 & ~mask)  # as any new file, and not as a secret one
+    return os.fdopen(number, "wb"), fresh
 
 
 def _unwritable(output: Path, error: OSError) -> BTrDBError:
@@ -202,9 +206,9 @@ class _Parquet:
         self._writer.close()
 
 
-class _Arrow:
+class _ArrowStream:
     def __init__(self, file: Any, schema: pa.Schema) -> None:
-        self._writer = pa.ipc.new_stream(file, schema)
+        self._writer: Any = pa.ipc.new_stream(file, schema)
 
     def write(self, table: pa.Table) -> None:
         self._writer.write_table(table)
@@ -213,9 +217,14 @@ class _Arrow:
         self._writer.close()
 
 
+class _ArrowFile(_ArrowStream):
+    def __init__(self, file: Any, schema: pa.Schema) -> None:
+        self._writer = pa.ipc.new_file(file, schema)
+
+
 _WRITERS: dict[Format, Callable[[IO[bytes], pa.Schema], _Writer]] = {
     "csv": _Csv,
     "table": _Table,
     "parquet": _Parquet,
-    "arrow": _Arrow,
+    "arrow": _ArrowStream,
 }
