@@ -2,6 +2,7 @@
 
 mod disk;
 mod memory;
+mod system;
 
 use std::fmt;
 use std::fmt::Debug;

@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
-use super::{Blocks, FileKind, FileName};
+use super::{Blocks, FileKind, FileName, system};
 
 #[derive(Debug)]
 struct OpenFile {
@@ -32,7 +31,7 @@ impl DiskBlocks {
         for kind in FileKind::ALL {
             fs::create_dir_all(directory.join(kind.folder()))?;
         }
-        File::open(directory)?.sync_all()?;
+        system::sync_folder(directory)?;
         Ok(Self {
             directory: directory.to_owned(),
             open: RwLock::default(),
@@ -59,7 +58,7 @@ impl DiskBlocks {
     }
 
     fn sync_folder(&self, kind: FileKind) -> io::Result<()> {
-        File::open(self.directory.join(kind.folder()))?.sync_all()
+        system::sync_folder(&self.directory.join(kind.folder()))
     }
 }
 
@@ -96,11 +95,11 @@ impl Blocks for DiskBlocks {
     }
 
     fn read_at(&self, name: FileName, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
-        self.file(name)?.file.read_exact_at(bytes, offset)
+        system::read_exact_at(&self.file(name)?.file, bytes, offset)
     }
 
     fn write_at(&self, name: FileName, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file(name)?.file.write_all_at(bytes, offset)
+        system::write_all_at(&self.file(name)?.file, bytes, offset)
     }
 
     fn sync(&self, name: FileName) -> io::Result<()> {

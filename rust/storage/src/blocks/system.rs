@@ -1,0 +1,89 @@
+//! Bytes at a place in a file, and entries of a folder, as systems want them asked for.
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    pub(in crate::blocks) fn read_exact_at(
+        file: &File,
+        bytes: &mut [u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        file.read_exact_at(bytes, offset)
+    }
+
+    pub(in crate::blocks) fn write_all_at(
+        file: &File,
+        bytes: &[u8],
+        offset: u64,
+    ) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    pub(in crate::blocks) fn sync_folder(folder: &Path) -> io::Result<()> {
+        File::open(folder)?.sync_all()
+    }
+}
+
+#[cfg(windows)]
+mod windows {
+    use std::fs::File;
+    use std::io;
+    use std::os::windows::fs::FileExt;
+    use std::path::Path;
+
+    pub(in crate::blocks) fn read_exact_at(
+        file: &File,
+        mut bytes: &mut [u8],
+        mut offset: u64,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_read(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => {
+                    bytes = &mut bytes[length..];
+                    offset += length as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    pub(in crate::blocks) fn write_all_at(
+        file: &File,
+        mut bytes: &[u8],
+        mut offset: u64,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_write(bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    bytes = &bytes[length..];
+                    offset += length as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder cannot be opened to be synced; its entries are in the journal of the file system.
+    #[allow(
+        clippy::unnecessary_wraps,
+        reason = "elsewhere a folder that cannot be synced is an error"
+    )]
+    pub(in crate::blocks) fn sync_folder(_folder: &Path) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+pub(super) use unix::{read_exact_at, sync_folder, write_all_at};
+#[cfg(windows)]
+pub(super) use windows::{read_exact_at, sync_folder, write_all_at};
