@@ -16,7 +16,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-count bench-smoke site docs notebooks ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-count bench-smoke site docs notebooks wheel wheel-test sdist sdist-test workflows ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -108,6 +108,36 @@ docs: build site ## The site, and every example and notebook of the README and t
 
 notebooks: build ## Run the notebooks of the docs and write down what they show; look at it
 	UPDATE=notebooks $(BIN)/pytest -q tests/meta/test_notebooks.py
+
+$(BIN)/wheel-ready: $(BIN)/ready
+	$(BIN)/python -m pip install --quiet --group wheel
+	touch $@
+
+wheel: $(BIN)/wheel-ready ## Build the wheel for every Linux since glibc 2.17, into dist/
+	rm -f dist/*.whl
+	. $(BIN)/activate && maturin build --release --quiet --zig --compatibility manylinux2014 --out dist
+	$(BIN)/python tests/wheel/contents.py dist/*.whl
+
+wheel-test: wheel ## Install that wheel where nothing else is, and use it
+	$(BIN)/python tests/wheel/install.py dist/*.whl target/venv-wheel
+	$(BIN)/mypy --strict --config-file= --python-executable target/venv-wheel/bin/python tests/wheel/smoke.py
+
+sdist: setup ## Build the sdist, into dist/
+	rm -f dist/*.tar.gz
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/python tests/wheel/contents.py dist/*.tar.gz
+
+sdist-test: sdist ## Build and install it with what pip brings, Rust and a C compiler
+	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target} \
+		$(BIN)/python tests/wheel/install.py dist/*.tar.gz target/venv-sdist
+
+ACTIONLINT := target/actionlint-1.7.12
+$(ACTIONLINT)/actionlint: $(BIN)/ready
+	$(BIN)/python -m pip install --quiet --group workflows
+	GOBIN=$(CURDIR)/$(ACTIONLINT) $(BIN)/go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+workflows: $(ACTIONLINT)/actionlint ## Check what GitHub is told to run
+	$(ACTIONLINT)/actionlint -shellcheck= -pyflakes=
 
 ci: check test site fuzz bench-smoke bench-count conformance ## What a submission must pass
 

@@ -45,7 +45,7 @@ _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 _EXAMPLES = """
 Examples:
   pingthings serve ./grid-data                     a server on this machine
-  export BTRDB_ENDPOINTS=127.0.0.1:4410            where the others look for one
+  export BTRDB_ENDPOINTS=127.0.0.1:4410            where the others look
   pingthings put recording.csv --collection lab    store a file
   pingthings streams lab                           what is there
   pingthings get lab/L1MAG --width 1m              look at it
