@@ -68,8 +68,11 @@ def addresses(server: Server) -> Iterator[dict[str, str]]:
             client.create(uuid, "pair", {"name": "twice", "unit": unit})
     with socket.socket() as nobody, Server(api_keys=["right"]) as with_keys:
         nobody.bind(("127.0.0.1", 0))  # and does not listen
-        port = nobody.getsockname()[1]
-        yield {"$NOBODY": f"127.0.0.1:{port}", "$WITH_KEYS": with_keys.endpoint}
+        yield {
+            "$NOBODY": f"127.0.0.1:{nobody.getsockname()[1]}",
+            "$TAKEN": with_keys.endpoint.rpartition(":")[2],
+            "$WITH_KEYS": with_keys.endpoint,
+        }
 
 
 @pytest.fixture

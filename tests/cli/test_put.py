@@ -246,7 +246,7 @@ def test_a_dry_run_changes_nothing(run: Run, client: pt.Client, collection: str,
     result = run("put", str(write(tmp_path, LOCAL)), "--dry-run", "--collection", collection)
     assert result.exit_code == 0
     assert "6 would be accepted, 0 rejected" in result.stdout
-    assert f"{collection}/value, would be made" in result.stdout
+    assert f"{collection}/value, would be made: column `value`, 6 points" in result.stdout
     assert "2024-03-31T01:30:00.000000000Z to 2024-10-27T03:30:00.000000000Z" in result.stdout
     assert client.list_collections(collection) == []
     assert [file.name for file in tmp_path.iterdir()] == ["file.csv"]

@@ -49,6 +49,11 @@ def plot(
 
     Needs matplotlib: pip install 'pingthings[plot]'.
     """
+    if not output.suffix:
+        raise typer.BadParameter(
+            f"the name `{output}` does not say which format it is; end it in .png or .svg",
+            param_hint="'--output'",
+        )
     now = time.time_ns()
     first = None if start is None else instants.parse(start, now, "--start")
     after = None if end is None else instants.parse(end, now, "--end")

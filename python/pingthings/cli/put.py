@@ -269,8 +269,10 @@ def _print(found: dict[str, Any]) -> None:
     for stream in found["streams"]:
         unit = f" [{stream['unit']}]" if stream["unit"] else ""
         where = "would be made" if stream["uuid"] is None else stream["uuid"]
+        # All of a CSV file is text: that says nothing about what is stored.
+        kind = "" if stream["type"] == "text" else f" ({stream['type']})"
         print(
             f"  {found['collection']}/{stream['name']}{unit}, {where}: column "
-            f"`{stream['column']}` ({stream['type']}), {stream['points']:,} points"
+            f"`{stream['column']}`{kind}, {stream['points']:,} points"
             + (f", {stream['first']} to {stream['last']}" if stream["first"] else "")
         )

@@ -24,6 +24,7 @@ from pingthings.timeseries.exceptions import (
     InvalidTimeRange,
 )
 from pingthings.timeseries.frames import to_numpy
+from pingthings.timeseries.points import _iso_text
 
 if TYPE_CHECKING:
     from pingthings.timeseries.async_client import AsyncStreamSet
@@ -223,6 +224,14 @@ async def _range(
     if first is None or last is None:
         raise InvalidTimeRange("there are no points; say with `start` and `end` what to show")
     if first >= last:
+        if end is None:
+            raise InvalidTimeRange(
+                f"start {_iso_text(first)} is after the last point, at {_iso_text(last - 1)}"
+            )
+        if start is None:
+            raise InvalidTimeRange(
+                f"end {_iso_text(last)} is not after the first point, at {_iso_text(first)}"
+            )
         raise InvalidTimeRange(f"start {first} is not before end {last}")
     return first, last
 
