@@ -18,6 +18,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 FOLDER = "notebooks/"
+HEADING = re.compile(r"^#+ .*$", re.MULTILINE)
 LINK = re.compile(r"\]\(([\w-]+)\.ipynb\)")
 STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 LOOKS = re.compile(r' (?:border|class|style)="[^"]*"')
@@ -59,17 +60,19 @@ def page(notebook: dict[str, Any], file: str, picture: Callable[[int, bytes], st
     link = f'<a href="{file}" download>Download this notebook</a>'
     parts = [title, link, introduction.strip()]
     drawn = 0
+    heading = title
     for cell in rest:
         source = _text(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(source)
+            heading = (HEADING.findall(source) or [heading])[-1]
             continue
         parts.append(f"```python\n{source}\n```")
         for kind, content in _shown(cell["outputs"]):
             if kind == "image/png":
                 drawn += 1
                 place = picture(drawn, base64.b64decode(content))
-                parts.append(f"![What the cell above draws]({place})")
+                parts.append(f"![{heading.lstrip('# ')}: what the cell above draws]({place})")
             elif kind == "text/html":
                 parts.append(f"<div>{LOOKS.sub('', STYLE.sub('', content)).strip()}</div>")
             else:

@@ -10,6 +10,7 @@ import base64
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import nbformat
@@ -17,14 +18,16 @@ import pytest
 from nbclient import NotebookClient
 from pixels import MOST_DIFFERENT, difference
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "docs/notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "docs/notebooks").glob("*.ipynb"))
 LARGEST = 600_000  # bytes; they are fetched with every clone
 
 
 @pytest.fixture(autouse=True)
 def _only_our_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "MPLCONFIGDIR"):
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv("JUPYTER_RUNTIME_DIR", raising=False)
 
 
 def read(file: Path) -> Any:
@@ -69,6 +72,33 @@ def test_a_notebook_shows_what_it_does(file: Path) -> None:
         else:
             assert drawn == wanted
     assert "stderr" not in dict(ours), "warnings are not for readers"
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_the_page_of_a_notebook_has_all_that_it_shows(file: Path) -> None:
+    notebook = read(file)
+    pictures: list[bytes] = []
+
+    def picture(number: int, content: bytes) -> str:
+        pictures.append(content)
+        return f"{number}.png"
+
+    page = run_path(str(ROOT / "tools/notebook_pages.py"))["page"]
+    text = page(notebook, file.name, picture)
+    assert text.startswith("# ")
+    assert f'href="{file.name}"' in text
+    for cell in notebook.cells[1:]:
+        fence = f"```python\n{cell.source}\n```" if cell.cell_type == "code" else cell.source
+        assert fence in text
+    shown = list(outputs(notebook))
+    printed = [content.rstrip() for kind, content in shown if kind == "stdout"]
+    assert all(f"```text\n{content}\n```" in text for content in printed)
+    assert len(pictures) == [kind for kind, _ in shown].count("image/png") > 0
+    assert text.count(".png)") == len(pictures)
+    assert text.count("<div>") >= [kind for kind, _ in shown].count("text/html")
+    # The site has styles of its own, and two colours.
+    assert "<style" not in text
+    assert 'class="' not in text
 
 
 @pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
