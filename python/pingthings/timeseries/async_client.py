@@ -19,7 +19,7 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from pingthings.timeseries import display, plot, pyo3_client
+from pingthings.timeseries import display, plot, pyo3_client, tracing
 from pingthings.timeseries.annotations import from_texts, to_texts
 from pingthings.timeseries.arguments import (
     TAG_KEYS,
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "AsyncStream", "AsyncStreamSet"]
 
 
+@tracing.traced
 class AsyncClient:
     """A connection to a server. Make one with `connect`; close it, or use it in `async with`.
 
@@ -98,11 +99,15 @@ class AsyncClient:
             concurrency_limit: Most requests in flight at once; None leaves the core's.
         """
         self._creds = dict(creds)
-        self._core = pyo3_client
+        self._untraced_core = pyo3_client
         self._options = ConnectionOptions()
         self._pickled_key: str | None = None
         if concurrency_limit is not None:
             self.concurrency_limit = concurrency_limit
+
+    @property
+    def _core(self) -> pyo3_client.Client:
+        return tracing.of_call(self._untraced_core)
 
     @staticmethod
     async def connect(
@@ -709,6 +714,7 @@ async def _connect(
     return client
 
 
+@tracing.traced
 class AsyncStream:
     """One stream: measured values over time, every version of them, and metadata.
 
@@ -1542,6 +1548,7 @@ class AsyncStream:
         )
 
 
+@tracing.traced
 class AsyncStreamSet(Collection[AsyncStream]):
     """Streams in a fixed order, asked together.
 
@@ -2036,6 +2043,7 @@ async def _insert(
     merge: str,
     progress: Progress | None,
 ) -> list[int]:
+    tracing.note("pingthings.inserted_rows", lambda: sum(len(table) for _, table in tables))
     if progress is None or progress is False:
         return await core.insert(tables, merge)
     total = sum(len(table) for _, table in tables)

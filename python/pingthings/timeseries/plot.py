@@ -198,7 +198,7 @@ def _again(
     from pingthings.timeseries.event_loop import ClientEventLoop  # noqa: PLC0415 - only for plotly
 
     client = streams._streams[0]._client
-    face = type(client)(client._creds, client._core.blocking())
+    face = type(client)(client._creds, client._untraced_core.blocking())
     blocking = type(streams)([stream._over(face) for stream in streams])
     loop = ClientEventLoop()
 

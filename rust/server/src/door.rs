@@ -175,6 +175,8 @@ struct Ongoing {
     call: Option<usize>,
     path: String,
     peer: Option<Peer>,
+    /// Of which trace of the caller it is a part, where that is logged.
+    trace: Option<HeaderValue>,
     since: Instant,
     status: usize,
 }
@@ -188,6 +190,7 @@ impl Ongoing {
             call: call::position(path),
             path: path.to_owned(),
             peer: request.extensions().get::<Peer>().cloned(),
+            trace: traceparent(request.headers()),
             since: Instant::now(),
             status: CANCELLED,
         }
@@ -223,8 +226,20 @@ impl Drop for Ongoing {
         }
         let peer = self.peer.as_ref().map(|peer| peer.addr);
         let (path, status) = (&self.path, self.status);
-        tracing::debug!(path, ?peer, status, ?after, "call");
+        let trace = self.trace.as_ref().and_then(|trace| trace.to_str().ok());
+        tracing::debug!(path, ?peer, status, ?after, trace, "call");
     }
+}
+
+/// What a caller that is traced says of its trace, if somebody may read it.
+fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
+    /// Later versions of it may say more.
+    const LONGEST: usize = 128;
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return None;
+    }
+    let trace = headers.get("traceparent")?;
+    (trace.len() <= LONGEST).then(|| trace.clone())
 }
 
 /// The body of an answer, followed until its end.
