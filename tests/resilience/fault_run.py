@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -66,8 +66,14 @@ class FaultRun:
         self.figures: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
 
-    async def run(self, is_over: Callable[[int], bool]) -> None:
+    async def run(
+        self, is_over: Callable[[int], bool], at_rest: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         """Adds faults until it is over, which is asked with how many there were.
+
+        Args:
+            is_over: Called between faults.
+            at_rest: Called before the first call and after the last, with the server running.
 
         Raises:
             AssertionError: A read differed, a point was lost or doubled, or a call hung.
@@ -75,6 +81,8 @@ class FaultRun:
         began = time.monotonic()
         with self._server() as server, Proxy(server.endpoint) as proxy:
             self.server_pid = server.pid
+            if at_rest is not None:
+                await at_rest()
             async with AsyncExitStack() as stack:
                 connect = pt.AsyncClient.connect
                 judge = await stack.enter_async_context(await connect(endpoint=server.endpoint))
@@ -100,6 +108,8 @@ class FaultRun:
                         await self._disturb(server, proxy, is_over)
                     finally:
                         self._stop.set()
+                if at_rest is not None:
+                    await at_rest()
                 await self._judge_all(server, judge, asked)
         self.figures["seconds"] = round(time.monotonic() - began)
 

@@ -10,7 +10,8 @@ use pyo3_async_runtimes::generic::future_into_py_with_locals;
 
 use crate::{
     error::to_exception,
-    runtime::{self, LoopProxy, Tokio, WayBack},
+    exit::{self, Entered, Inside},
+    runtime::{self, LoopProxy, Tokio},
 };
 
 /// How often a blocking call looks for Ctrl-C.
@@ -26,7 +27,12 @@ pub(crate) enum Mode {
 }
 
 /// Runs `future` on the runtime and returns an awaitable of its output.
-pub(crate) fn call<'py, T, F>(py: Python<'py>, mode: Mode, future: F) -> PyResult<Bound<'py, PyAny>>
+pub(crate) fn call<'py, T, F>(
+    inside: &Inside,
+    py: Python<'py>,
+    mode: Mode,
+    future: F,
+) -> PyResult<Bound<'py, PyAny>>
 where
     F: Future<Output = Result<T, Error>> + Send + 'static,
     T: for<'a> IntoPyObject<'a> + Send + 'static,
@@ -35,9 +41,8 @@ where
     let future = AssertUnwindSafe(future).catch_unwind().map(|caught| {
         caught.unwrap_or_else(|panic| Err(Error::new(ErrorKind::Server, panic_message(&*panic))))
     });
-    if runtime::is_over_for_this_thread() {
-        py.detach(|| runtime::wait_for_the_end());
-    }
+    // Extracting the arguments may have taken until then.
+    inside.stay(py);
     match mode {
         Mode::Async => {
             runtime::current().map_err(|error| to_exception(py, &error))?;
@@ -48,9 +53,7 @@ where
             })
         }
         Mode::Blocking => {
-            let (output, back) = block(py, future)?;
-            let value = Outcome(output?).into_py_any(py)?;
-            drop(back);
+            let value = Outcome(block(inside, py, future)?).into_py_any(py)?;
             Ready(Mutex::new(Some(value))).into_bound_py_any(py)
         }
     }
@@ -58,26 +61,22 @@ where
 
 /// Waits with the GIL released, checking for signals.
 fn block<T: Send>(
+    inside: &Inside,
     py: Python<'_>,
     future: impl Future<Output = Result<T, Error>> + Send,
-) -> PyResult<(PyResult<Result<T, Error>>, WayBack)> {
+) -> PyResult<Result<T, Error>> {
     let bridge = runtime::current().map_err(|error| to_exception(py, &error))?;
-    Ok(py.detach(|| {
-        let output = bridge.handle().block_on(async {
+    inside.away(py, || {
+        bridge.handle().block_on(async {
             let mut future = pin!(future);
             loop {
                 if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK, &mut future).await {
                     return Ok(output);
                 }
-                let _back = WayBack::begin();
-                match Python::try_attach(check_signals) {
-                    Some(checked) => checked?,
-                    None => runtime::wait_for_the_end(),
-                }
+                exit::attached(check_signals)?;
             }
-        });
-        (output, WayBack::begin())
-    }))
+        })
+    })
 }
 
 fn check_signals(py: Python<'_>) -> PyResult<()> {
@@ -123,8 +122,8 @@ impl Ready {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
-        let value = self.0.lock().take().unwrap_or_else(|| py.None());
+    fn __next__(slf: Entered<'_, Self>, py: Python<'_>) -> PyResult<()> {
+        let value = slf.0.lock().take().unwrap_or_else(|| py.None());
         Err(PyStopIteration::new_err((value,)))
     }
 }

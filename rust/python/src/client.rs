@@ -1,10 +1,6 @@
 //! The class `Client`: connecting, closing, and what all of its calls share.
 
-#![allow(
-    clippy::too_many_arguments,
-    clippy::needless_pass_by_value,
-    reason = "the signatures are Python's, and PyO3 extracts by value"
-)]
+#![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -19,6 +15,7 @@ use crate::{
     arrow::Outcomes,
     call::{Mode, call},
     error::to_exception,
+    exit::{Entered, First},
 };
 
 /// Every status code of the protocol with its name.
@@ -48,7 +45,7 @@ fn seconds(what: &str, seconds: f64) -> Result<Duration, Error> {
                     concurrency_limit, memory_limit, connect_timeout_s, retry_for_s, blocking))]
 pub(crate) fn connect<'py>(
     py: Python<'py>,
-    endpoints: Vec<String>,
+    endpoints: First<Vec<String>>,
     apikey: Option<&str>,
     tls: Option<bool>,
     require_tls: bool,
@@ -61,6 +58,10 @@ pub(crate) fn connect<'py>(
     retry_for_s: f64,
     blocking: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let First {
+        value: endpoints,
+        inside,
+    } = endpoints;
     let config = || {
         let endpoints = endpoints.iter();
         let (https, http, all, no) = proxies;
@@ -91,7 +92,7 @@ pub(crate) fn connect<'py>(
     } else {
         Mode::Async
     };
-    call(py, mode, async move {
+    call(&inside, py, mode, async move {
         let core = pingthings_client::Client::connect(config).await?;
         Ok(Client::new(core, mode))
     })
@@ -114,7 +115,9 @@ impl Client {
             trace: None,
         }
     }
+}
 
+impl Entered<'_, Client> {
     /// One call over many streams.
     pub(crate) fn fan_out<'py, I, T, R, F>(
         &self,
@@ -131,7 +134,7 @@ impl Client {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let core = self.core.for_call();
-        call(py, self.mode, async move {
+        call(&self.inside, py, self.mode, async move {
             let outcomes = core.for_each(items, on_error, work).await?;
             Ok(Outcomes(
                 outcomes
@@ -161,11 +164,11 @@ impl Client {
     }
 
     /// The same client for one call that is traced: with headers for its requests.
-    fn traced(&self, headers: Vec<(String, String)>) -> Self {
+    fn traced(slf: Entered<'_, Self>, headers: Vec<(String, String)>) -> Self {
         let trace = Arc::new(Trace::new(headers));
         Self {
-            core: self.core.traced(Arc::clone(&trace)),
-            mode: self.mode,
+            core: slf.core.traced(Arc::clone(&trace)),
+            mode: slf.mode,
             trace: Some(trace),
         }
     }
@@ -177,8 +180,8 @@ impl Client {
     }
 
     /// What the client has done so far.
-    fn stats(&self) -> Stats {
-        Stats(self.core.stats())
+    fn stats<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        Stats(slf.core.stats()).into_pyobject(py)
     }
 
     /// The servers, as `host:port`, separated by commas.
@@ -206,8 +209,8 @@ impl Client {
     }
 
     #[setter]
-    fn set_concurrency_limit(&self, py: Python<'_>, limit: usize) -> PyResult<()> {
-        self.core
+    fn set_concurrency_limit(slf: Entered<'_, Self>, py: Python<'_>, limit: usize) -> PyResult<()> {
+        slf.core
             .set_concurrency_limit(limit)
             .map_err(|error| to_exception(py, &error))
     }
@@ -219,8 +222,8 @@ impl Client {
     }
 
     #[setter]
-    fn set_memory_limit(&self, py: Python<'_>, limit: u64) -> PyResult<()> {
-        self.core
+    fn set_memory_limit(slf: Entered<'_, Self>, py: Python<'_>, limit: u64) -> PyResult<()> {
+        slf.core
             .set_memory_limit(limit)
             .map_err(|error| to_exception(py, &error))
     }
@@ -232,11 +235,11 @@ impl Client {
     }
 
     #[setter]
-    fn set_deadline(&self, py: Python<'_>, deadline: Option<f64>) -> PyResult<()> {
+    fn set_deadline(slf: Entered<'_, Self>, py: Python<'_>, deadline: Option<f64>) -> PyResult<()> {
         let deadline = deadline
             .map(|deadline| seconds("a deadline", deadline))
             .transpose();
-        self.core
+        slf.core
             .set_deadline(deadline.map_err(|error| to_exception(py, &error))?);
         Ok(())
     }
@@ -248,24 +251,26 @@ impl Client {
     }
 
     #[setter]
-    fn set_timeout(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn set_timeout(slf: Entered<'_, Self>, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let timeout = timeout
             .map(|timeout| seconds("a timeout", timeout))
             .transpose();
-        self.core
+        slf.core
             .set_timeout(timeout.map_err(|error| to_exception(py, &error))?);
         Ok(())
     }
 
     /// Ends calls in flight with an error; later ones fail.
-    fn close(&self) {
-        self.core.close();
+    fn close(slf: Entered<'_, Self>) {
+        slf.core.close();
     }
 
     /// Who the server is.
-    fn info<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move { core.info().await.map(Info) })
+    fn info<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
+            core.info().await.map(Info)
+        })
     }
 }
 

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use crate::{
     arrow::Outcomes,
     call::{Mode, call},
+    exit::Entered,
 };
 
 type Versions = Vec<Result<Version, Error>>;
@@ -62,9 +63,9 @@ impl Inserting {
 #[pymethods]
 impl Inserting {
     /// How many points are durable, once there are more; at the end the version of each stream.
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (slot, acknowledged) = (Arc::clone(&self.work), Arc::clone(&self.acknowledged));
-        call(py, self.mode, async move {
+    fn next<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (slot, acknowledged) = (Arc::clone(&slf.work), Arc::clone(&slf.acknowledged));
+        call(&slf.inside, py, slf.mode, async move {
             let mut work = Self::take(&slot)?;
             tokio::select! {
                 biased;
@@ -79,10 +80,10 @@ impl Inserting {
 
     /// Sends nothing further, waits for the answers to what is under way, and returns how many
     /// points are durable.
-    fn stop<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (slot, acknowledged) = (Arc::clone(&self.work), Arc::clone(&self.acknowledged));
+    fn stop<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let (slot, acknowledged) = (Arc::clone(&slf.work), Arc::clone(&slf.acknowledged));
         acknowledged.stop();
-        call(py, self.mode, async move {
+        call(&slf.inside, py, slf.mode, async move {
             if let Ok(work) = Self::take(&slot) {
                 // Whoever stops it has a reason of their own to tell, and it is not this error.
                 let _ = work.await;

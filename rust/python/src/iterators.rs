@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use crate::{
     arrow::TableOut,
     call::{Mode, call},
+    exit::Entered,
 };
 
 macro_rules! iterator {
@@ -32,9 +33,9 @@ macro_rules! iterator {
         #[pymethods]
         impl $name {
             /// What comes next; None at the end.
-            fn next<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-                let source = Arc::clone(&self.source);
-                call(py, self.mode, async move {
+            fn next<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+                let source = Arc::clone(&slf.source);
+                call(&slf.inside, py, slf.mode, async move {
                     let mut source = source.lock().await;
                     let next = match source.as_mut() {
                         Some(open) => open.next().await?,
@@ -48,10 +49,10 @@ macro_rules! iterator {
             }
 
             /// Ends the call, if it has not ended.
-            fn close(&self) {
+            fn close(slf: Entered<'_, Self>) {
                 // Somebody who waits for the next item holds the lock, and ends the call by ending
                 // to wait.
-                if let Ok(mut source) = self.source.try_lock() {
+                if let Ok(mut source) = slf.source.try_lock() {
                     *source = None;
                 }
             }

@@ -2,11 +2,17 @@
 //!
 //! Extracts arguments, hands a future to [`call`], converts the result. Decides nothing.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    reason = "PyO3 extracts by value, and a receiver lives as long as the call"
+)]
+
 mod arguments;
 mod arrow;
 mod call;
 mod client;
 mod error;
+mod exit;
 mod inserting;
 mod iterators;
 mod log;

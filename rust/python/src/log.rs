@@ -21,7 +21,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::runtime;
+use crate::{exit, runtime};
 
 /// Records that may wait for the completer; further ones are left out, and that is said.
 const MOST_WAITING: usize = 1_000;
@@ -45,7 +45,7 @@ struct ToPython;
 
 impl<S: Subscriber> Layer<S> for ToPython {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if runtime::is_stopped() {
+        if exit::is_stopped() {
             return;
         }
         let waiting = Waiting::one_more();

@@ -4,7 +4,7 @@ use pingthings_client::{CollectionRetention, Record, RecordKind};
 use pyo3::{exceptions::PyValueError, prelude::*};
 use uuid::Uuid;
 
-use crate::{call::call, client::Client};
+use crate::{call::call, client::Client, exit::Entered};
 
 /// `device` or `unit`.
 #[derive(Clone, Copy)]
@@ -29,36 +29,38 @@ fn triple(record: Record) -> (i64, String, String) {
 #[pymethods]
 impl Client {
     /// For how many nanoseconds a stream keeps its points: by its own word, and in effect.
-    fn stream_retention<'py>(&self, py: Python<'py>, uuid: Uuid) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(
-            py,
-            self.mode,
-            async move { core.stream_retention(uuid).await },
-        )
+    fn stream_retention<'py>(
+        slf: Entered<'py, Self>,
+        py: Python<'py>,
+        uuid: Uuid,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
+            core.stream_retention(uuid).await
+        })
     }
 
     /// Sets for how many nanoseconds a stream keeps its points.
     fn set_stream_retention<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         keep_ns: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             core.set_stream_retention(uuid, keep_ns).await
         })
     }
 
     /// For how many nanoseconds a collection keeps points, and whether it overrides its streams.
     fn collection_retention<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         collection: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             let policy = core.collection_retention(collection).await?;
             Ok((policy.keep_ns, policy.overrides))
         })
@@ -66,23 +68,27 @@ impl Client {
 
     /// Sets for how many nanoseconds a collection keeps points.
     fn set_collection_retention<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         collection: String,
         keep_ns: Option<i64>,
         overrides: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
+        let core = slf.core.for_call();
         let policy = CollectionRetention { keep_ns, overrides };
-        call(py, self.mode, async move {
+        call(&slf.inside, py, slf.mode, async move {
             core.set_collection_retention(collection, policy).await
         })
     }
 
     /// All devices, or units: id, name, and the other fields as the text of a JSON object.
-    fn list_records<'py>(&self, py: Python<'py>, kind: Kind) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+    fn list_records<'py>(
+        slf: Entered<'py, Self>,
+        py: Python<'py>,
+        kind: Kind,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             let records = core.list_records(kind.0).await?;
             Ok(records.into_iter().map(triple).collect::<Vec<_>>())
         })
@@ -90,42 +96,42 @@ impl Client {
 
     /// One device, or unit.
     fn get_record<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             core.record(kind.0, record_id).await.map(triple)
         })
     }
 
     /// Makes a device, or unit.
     fn create_record<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         name: String,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             core.create_record(kind.0, name, fields).await.map(triple)
         })
     }
 
     /// Changes a device, or unit.
     fn update_record<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         record_id: i64,
         name: Option<String>,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             core.update_record(kind.0, record_id, name, fields)
                 .await
                 .map(triple)
@@ -134,13 +140,13 @@ impl Client {
 
     /// Removes a device, or unit.
     fn delete_record<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             core.delete_record(kind.0, record_id).await
         })
     }

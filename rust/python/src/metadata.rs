@@ -1,21 +1,17 @@
 //! Streams and collections: creating, finding, describing and changing them.
 
-#![allow(
-    clippy::too_many_arguments,
-    clippy::needless_pass_by_value,
-    reason = "the signatures are Python's, and PyO3 extracts by value"
-)]
+#![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
 use std::collections::BTreeMap;
 
 use pingthings_client::{NewStream, StreamChange, StreamFilter};
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
 use uuid::Uuid;
 
-use crate::{arguments::on_error, call::call, client::Client};
+use crate::{arguments::on_error, call::call, client::Client, exit::Entered};
 
 /// What a stream is: the metadata and, where it was asked for, the version of its data.
-#[pyclass(module = "pingthings.timeseries.pyo3_client", frozen, get_all)]
+#[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 pub(crate) struct StreamInfo {
     uuid: Uuid,
     collection: String,
@@ -23,6 +19,39 @@ pub(crate) struct StreamInfo {
     annotations: BTreeMap<String, Option<String>>,
     property_version: u64,
     version: Option<u64>,
+}
+
+#[pymethods]
+impl StreamInfo {
+    #[getter]
+    fn uuid<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        slf.uuid.into_bound_py_any(py)
+    }
+
+    #[getter]
+    fn collection(&self) -> &str {
+        &self.collection
+    }
+
+    #[getter]
+    fn tags<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (&slf.tags).into_bound_py_any(py)
+    }
+
+    #[getter]
+    fn annotations<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        (&slf.annotations).into_bound_py_any(py)
+    }
+
+    #[getter]
+    const fn property_version(&self) -> u64 {
+        self.property_version
+    }
+
+    #[getter]
+    const fn version(&self) -> Option<u64> {
+        self.version
+    }
 }
 
 impl From<pingthings_client::StreamInfo> for StreamInfo {
@@ -42,53 +71,55 @@ impl From<pingthings_client::StreamInfo> for StreamInfo {
 impl Client {
     /// Makes a stream.
     fn create<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         collection: String,
         tags: BTreeMap<String, String>,
         annotations: BTreeMap<String, Option<String>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
+        let core = slf.core.for_call();
         let stream = NewStream {
             uuid,
             collection,
             tags,
             annotations,
         };
-        call(py, self.mode, async move { core.create(stream).await })
+        call(&slf.inside, py, slf.mode, async move {
+            core.create(stream).await
+        })
     }
 
     /// Metadata and version of each stream.
     #[pyo3(signature = (uuids, *, return_errors=false))]
     fn stream_info<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work =
             |core: pingthings_client::Client, uuid| async move { core.stream_info(uuid).await };
-        self.fan_out(py, uuids, on_error(return_errors), work, StreamInfo::from)
+        slf.fan_out(py, uuids, on_error(return_errors), work, StreamInfo::from)
     }
 
     /// The streams that meet all conditions.
     fn lookup_streams<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         collection: String,
         is_prefix: bool,
         tags: BTreeMap<String, Option<String>>,
         annotations: BTreeMap<String, Option<String>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
+        let core = slf.core.for_call();
         let filter = StreamFilter {
             collection,
             is_prefix,
             tags,
             annotations,
         };
-        call(py, self.mode, async move {
+        call(&slf.inside, py, slf.mode, async move {
             let streams = core.lookup_streams(filter).await?;
             Ok(streams
                 .into_iter()
@@ -99,28 +130,26 @@ impl Client {
 
     /// The collections whose names begin with `prefix`.
     fn list_collections<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         prefix: String,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(
-            py,
-            self.mode,
-            async move { core.list_collections(prefix).await },
-        )
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
+            core.list_collections(prefix).await
+        })
     }
 
     /// The latest version of each stream.
     #[pyo3(signature = (uuids, *, return_errors=false))]
     fn latest_versions<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = |core: pingthings_client::Client, uuid| async move { core.version(uuid).await };
-        self.fan_out(py, uuids, on_error(return_errors), work, |version| {
+        slf.fan_out(py, uuids, on_error(return_errors), work, |version| {
             version.major
         })
     }
@@ -128,7 +157,7 @@ impl Client {
     /// Changes metadata; returns what they are then.
     #[pyo3(signature = (uuid, expected, *, collection, tags, annotations, removed))]
     fn update<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         expected: u64,
@@ -137,7 +166,7 @@ impl Client {
         annotations: BTreeMap<String, Option<String>>,
         removed: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
+        let core = slf.core.for_call();
         let change = StreamChange {
             expected,
             collection,
@@ -145,26 +174,32 @@ impl Client {
             annotations,
             removed,
         };
-        call(py, self.mode, async move {
+        call(&slf.inside, py, slf.mode, async move {
             core.update(uuid, change).await.map(StreamInfo::from)
         })
     }
 
     /// Removes a stream for good.
-    fn obliterate<'py>(&self, py: Python<'py>, uuid: Uuid) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move { core.obliterate(uuid).await })
+    fn obliterate<'py>(
+        slf: Entered<'py, Self>,
+        py: Python<'py>,
+        uuid: Uuid,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
+            core.obliterate(uuid).await
+        })
     }
 
     /// The rows a query answers, each the text of a JSON object.
     fn sql_query<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         query: String,
         params: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             let rows = core.sql_query(query, params).await?;
             Ok(rows.into_iter().map(Row).collect::<Vec<_>>())
         })

@@ -1,10 +1,6 @@
 //! Reading: points, windows, single points, changes.
 
-#![allow(
-    clippy::too_many_arguments,
-    clippy::needless_pass_by_value,
-    reason = "the signatures are Python's, and PyO3 extracts by value"
-)]
+#![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
 use pingthings_client::{Table, Wanted};
 use pyo3::prelude::*;
@@ -16,6 +12,7 @@ use crate::{
     arrow::TableOut,
     call::call,
     client::Client,
+    exit::Entered,
     iterators::{ChangeIterator, TableIterator},
 };
 
@@ -28,7 +25,7 @@ impl Client {
     /// Points of each stream, given with its version, in `[start, end)`.
     #[pyo3(signature = (streams, start, end, schema, *, return_errors=false))]
     fn raw_values<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64)>,
         start: Integer,
@@ -42,13 +39,13 @@ impl Client {
             let wanted = wanted.clone();
             async move { core.raw_values(uuid, range, version, &wanted).await }
         };
-        self.fan_out(py, streams, on_error(return_errors), work, table)
+        slf.fan_out(py, streams, on_error(return_errors), work, table)
     }
 
     /// Windows of 2^p ns of each stream in `[start, end)`.
     #[pyo3(signature = (streams, start, end, point_width, schema, *, return_errors=false))]
     fn aligned_windows<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64)>,
         start: Integer,
@@ -67,13 +64,13 @@ impl Client {
                     .await
             }
         };
-        self.fan_out(py, streams, on_error(return_errors), work, table)
+        slf.fan_out(py, streams, on_error(return_errors), work, table)
     }
 
     /// Windows of any length of each stream, from `start` on.
     #[pyo3(signature = (streams, start, end, width_ns, schema, *, return_errors=false))]
     fn precise_windows<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64)>,
         start: Integer,
@@ -92,13 +89,13 @@ impl Client {
                     .await
             }
         };
-        self.fan_out(py, streams, on_error(return_errors), work, table)
+        slf.fan_out(py, streams, on_error(return_errors), work, table)
     }
 
     /// The point of each stream nearest to `time`, as a pair, or `None`.
     #[pyo3(signature = (streams, time, backward, *, return_errors=false))]
     fn nearest<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64)>,
         time: Integer,
@@ -108,14 +105,14 @@ impl Client {
         let work = move |core: pingthings_client::Client, (uuid, version)| async move {
             core.nearest(uuid, time.0, version, backward).await
         };
-        self.fan_out(py, streams, on_error(return_errors), work, |point| {
+        slf.fan_out(py, streams, on_error(return_errors), work, |point| {
             point.map(|point| (point.time, point.value))
         })
     }
 
     /// Points of a stream in `[start, end)`, as they arrive.
     fn raw_values_iter<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         stream: (Uuid, u64),
         start: Integer,
@@ -124,8 +121,8 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let wanted = wanted(py, Wanted::raw, schema)?;
-        let (core, mode, (uuid, version)) = (self.core.for_call(), self.mode, stream);
-        call(py, mode, async move {
+        let (core, mode, (uuid, version)) = (slf.core.for_call(), slf.mode, stream);
+        call(&slf.inside, py, mode, async move {
             let tables = core.raw_values_iter(uuid, range, version, &wanted).await?;
             Ok(TableIterator::new(tables, mode))
         })
@@ -133,7 +130,7 @@ impl Client {
 
     /// Windows of 2^p ns of a stream in `[start, end)`, as they arrive.
     fn aligned_windows_iter<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         stream: (Uuid, u64),
         start: Integer,
@@ -144,8 +141,8 @@ impl Client {
         let range = range(py, start, end)?;
         let width = exponent(py, "point width", point_width)?;
         let wanted = wanted(py, Wanted::windows, schema)?;
-        let (core, mode, (uuid, version)) = (self.core.for_call(), self.mode, stream);
-        call(py, mode, async move {
+        let (core, mode, (uuid, version)) = (slf.core.for_call(), slf.mode, stream);
+        call(&slf.inside, py, mode, async move {
             let tables = core
                 .aligned_windows_iter(uuid, range, width, version, &wanted)
                 .await?;
@@ -155,7 +152,7 @@ impl Client {
 
     /// Windows of any length of a stream, from `start` on, as they arrive.
     fn precise_windows_iter<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         stream: (Uuid, u64),
         start: Integer,
@@ -166,8 +163,8 @@ impl Client {
         let range = range(py, start, end)?;
         let width = self::width_ns(py, width_ns)?;
         let wanted = wanted(py, Wanted::windows, schema)?;
-        let (core, mode, (uuid, version)) = (self.core.for_call(), self.mode, stream);
-        call(py, mode, async move {
+        let (core, mode, (uuid, version)) = (slf.core.for_call(), slf.mode, stream);
+        call(&slf.inside, py, mode, async move {
             let tables = core
                 .precise_windows_iter(uuid, range, width, version, &wanted)
                 .await?;
@@ -178,7 +175,7 @@ impl Client {
     /// Ranges in which each stream changed between two versions, given as triples.
     #[pyo3(signature = (streams, resolution, *, return_errors=false))]
     fn changes<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64, u64)>,
         resolution: Integer,
@@ -188,19 +185,19 @@ impl Client {
         let work = move |core: pingthings_client::Client, (uuid, from, to)| async move {
             core.changes(uuid, from, to, resolution).await
         };
-        self.fan_out(py, streams, on_error(return_errors), work, |ranges| ranges)
+        slf.fan_out(py, streams, on_error(return_errors), work, |ranges| ranges)
     }
 
     /// The same for one stream, as they arrive.
     fn changes_iter<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         stream: (Uuid, u64, u64),
         resolution: Integer,
     ) -> PyResult<Bound<'py, PyAny>> {
         let resolution = exponent(py, "resolution", resolution)?;
-        let (core, mode, (uuid, from, to)) = (self.core.for_call(), self.mode, stream);
-        call(py, mode, async move {
+        let (core, mode, (uuid, from, to)) = (slf.core.for_call(), slf.mode, stream);
+        call(&slf.inside, py, mode, async move {
             let changes = core.changes_iter(uuid, from, to, resolution).await?;
             Ok(ChangeIterator::new(changes, mode))
         })
@@ -209,7 +206,7 @@ impl Client {
     /// The version of each stream that was the latest at an instant of the server's clock.
     #[pyo3(signature = (uuids, time, *, return_errors=false))]
     fn versions_at_time<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
         time: Integer,
@@ -218,6 +215,6 @@ impl Client {
         let work = move |core: pingthings_client::Client, uuid| async move {
             core.version_at_time(uuid, time.0).await
         };
-        self.fan_out(py, uuids, on_error(return_errors), work, |version| version)
+        slf.fan_out(py, uuids, on_error(return_errors), work, |version| version)
     }
 }

@@ -9,14 +9,10 @@ use std::{
     cell::RefCell,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, LazyLock, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
+    sync::{Arc, LazyLock, mpsc},
     task::{Context, Poll},
-    thread::{self, ThreadId},
-    time::{Duration, Instant},
+    thread,
+    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -26,14 +22,16 @@ use pyo3::{prelude::*, types::PyTuple};
 use pyo3_async_runtimes::{TaskLocals, generic};
 use tokio::runtime::Handle;
 
+use crate::exit::{self, Entered, is_stopped};
+
 /// Results handed over in one go, so that Python code gets its turn in between.
 const BATCH: usize = 256;
 
-/// How long the end of the interpreter may wait for the completer's current batch.
+/// How long the end of the interpreter may wait for the completer's current batch, and for threads
+/// that are inside.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 static CURRENT: LazyLock<ArcSwapOption<Bridge>> = LazyLock::new(ArcSwapOption::empty);
-static STOPPED: AtomicBool = AtomicBool::new(false);
 
 /// A runtime with its completer.
 pub(crate) struct Bridge {
@@ -109,54 +107,6 @@ pub(crate) fn for_server() -> std::io::Result<tokio::runtime::Runtime> {
     multi_thread("pingthings-server")
 }
 
-/// Threads between a wait without the GIL and the return to their Python code.
-static RETURNING: AtomicUsize = AtomicUsize::new(0);
-/// The thread that ends the interpreter.
-static LAST: OnceLock<ThreadId> = OnceLock::new();
-
-/// A thread's way from a wait without the GIL to its Python code.
-///
-/// Python ends a thread that asks for the GIL of an interpreter that is ending, and tears it out of
-/// whatever it is in; if that is Rust, the process aborts. So the end of the interpreter waits for
-/// those that are on this way, and whoever comes later never sets out.
-pub(crate) struct WayBack(());
-
-impl WayBack {
-    /// To be called without the GIL; does not return if the interpreter is ending.
-    pub(crate) fn begin() -> Self {
-        RETURNING.fetch_add(1, Ordering::SeqCst);
-        let way = Self(());
-        if is_over_for_this_thread() {
-            drop(way);
-            wait_for_the_end();
-        }
-        way
-    }
-}
-
-impl Drop for WayBack {
-    fn drop(&mut self) {
-        RETURNING.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-/// Whether the interpreter is ending, which other threads than the one that ends it do not outlive.
-pub(crate) fn is_over_for_this_thread() -> bool {
-    is_stopped() && LAST.get() != Some(&thread::current().id())
-}
-
-/// What a daemon thread does when nobody is left who could be told anything.
-pub(crate) fn wait_for_the_end() -> ! {
-    loop {
-        thread::park();
-    }
-}
-
-/// Whether the interpreter is on its way out.
-pub(crate) fn is_stopped() -> bool {
-    STOPPED.load(Ordering::SeqCst)
-}
-
 /// Has the completer do something that needs the GIL, if there is one.
 pub(crate) fn with_gil_later(job: impl FnOnce(Python<'_>) + Send + 'static) {
     if let Some(bridge) = CURRENT.load_full() {
@@ -194,8 +144,7 @@ pub(crate) fn current() -> Result<Arc<Bridge>, Error> {
 #[pyfunction]
 pub(crate) fn forked() {
     std::mem::forget(CURRENT.swap(None));
-    // Those who were on their way back are not here.
-    RETURNING.store(0, Ordering::SeqCst);
+    exit::forked();
     pingthings_client::forked();
 }
 
@@ -205,17 +154,13 @@ pub(crate) fn forked() {
 /// that is shut down would panic under them.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) {
-    let _ = LAST.set(thread::current().id());
-    STOPPED.store(true, Ordering::SeqCst);
+    exit::begin();
     let bridge = CURRENT.swap(None);
     py.detach(|| {
         if let Some(bridge) = &bridge {
             bridge.stop_completer();
         }
-        let begun = Instant::now();
-        while RETURNING.load(Ordering::SeqCst) > 0 && begun.elapsed() < STOP_TIMEOUT {
-            thread::sleep(Duration::from_millis(1));
-        }
+        exit::wait_for_others(STOP_TIMEOUT);
     });
     std::mem::forget(bridge);
 }
@@ -324,8 +269,8 @@ struct Completions {
 
 #[pymethods]
 impl Completions {
-    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
-        let callbacks = std::mem::take(&mut *self.callbacks.lock());
+    fn __call__(slf: Entered<'_, Self>, py: Python<'_>) -> PyResult<()> {
+        let callbacks = std::mem::take(&mut *slf.callbacks.lock());
         for callback in callbacks {
             let callback = callback.bind(py);
             let (function, arguments) =
@@ -357,7 +302,7 @@ impl LoopProxy {
             .call_method0(pyo3::intern!(py, "create_future"))
     }
 
-    /// Only the completer calls this.
+    /// Only the completer calls slf.
     #[pyo3(signature = (*callback, context=None))]
     fn call_soon_threadsafe(
         &self,

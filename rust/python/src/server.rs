@@ -11,7 +11,11 @@ use pingthings_client::{Error, ErrorKind};
 use pingthings_server::{Config, Durability, Fault, FaultKind, Role, Storage, Tls};
 use pyo3::prelude::*;
 
-use crate::{error::to_exception, runtime};
+use crate::{
+    error::to_exception,
+    exit::{self, Entered, First},
+    runtime,
+};
 
 /// A running server, on threads of its own in this process.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
@@ -43,7 +47,7 @@ impl Server {
                         arrow, metrics, fault))]
     fn start(
         py: Python<'_>,
-        directory: Option<PathBuf>,
+        directory: First<Option<PathBuf>>,
         host: &str,
         port: u16,
         api_keys: Vec<String>,
@@ -55,6 +59,10 @@ impl Server {
         metrics: Option<&str>,
         fault: Option<FaultParts>,
     ) -> PyResult<Self> {
+        let First {
+            value: directory,
+            inside,
+        } = directory;
         let listen = host.parse::<IpAddr>().map_err(|_| {
             let message = format!("cannot listen on `{host}`: give an IP address");
             failed(py, ErrorKind::InvalidArgument, message)
@@ -77,7 +85,7 @@ impl Server {
             fault: fault.map(|fault| self::fault(py, fault)).transpose()?,
             ..Config::default()
         };
-        let started = py.detach(|| {
+        let started = inside.away(py, || {
             let tokio = runtime::for_server().map_err(|error| error.to_string())?;
             let server = tokio
                 .block_on(pingthings_server::Server::start(config))
@@ -131,9 +139,13 @@ impl Server {
     }
 
     /// Sets what goes wrong from now on.
-    fn set_fault(&self, py: Python<'_>, fault: Option<FaultParts>) -> PyResult<()> {
+    fn set_fault(
+        slf: Entered<'_, Self>,
+        py: Python<'_>,
+        fault: Option<FaultParts>,
+    ) -> PyResult<()> {
         let fault = fault.map(|fault| self::fault(py, fault)).transpose()?;
-        match &*self.running.lock() {
+        match &*slf.running.lock() {
             Some(running) => running
                 .server
                 .set_fault(fault)
@@ -150,22 +162,23 @@ impl Server {
     }
 
     /// Breaks all connections and does not listen for some seconds.
-    fn interrupt(&self, py: Python<'_>, down: f64) -> PyResult<()> {
+    fn interrupt(slf: Entered<'_, Self>, py: Python<'_>, down: f64) -> PyResult<()> {
         let down = seconds(py, down)?;
-        if let Some(running) = &*self.running.lock() {
+        if let Some(running) = &*slf.running.lock() {
             running.server.interrupt(down);
         }
         Ok(())
     }
 
     /// Answers what it took, commits, and ends. Stopping twice is fine.
-    fn stop(&self, py: Python<'_>) -> PyResult<()> {
-        if self.process != std::process::id() {
+    fn stop(slf: Entered<'_, Self>, py: Python<'_>) -> PyResult<()> {
+        if slf.process != std::process::id() {
             // The parent's server: its threads are not here.
             return Ok(());
         }
-        let stopped = py.detach(|| {
-            let Some(Running { server, tokio }) = self.running.lock().take() else {
+        let this = &*slf;
+        let stopped = slf.inside.away(py, || {
+            let Some(Running { server, tokio }) = this.running.lock().take() else {
                 return Ok(());
             };
             let stopped = tokio.block_on(server.stop());
@@ -184,32 +197,32 @@ impl Server {
 
 /// Writes the log of this process's servers to standard error from now on.
 #[pyfunction]
-pub(crate) fn log_to_stderr(py: Python<'_>, level: &str, as_json: bool) -> PyResult<()> {
-    pingthings_server::log_to_stderr(level, as_json)
+pub(crate) fn log_to_stderr(py: Python<'_>, level: First<&str>, as_json: bool) -> PyResult<()> {
+    pingthings_server::log_to_stderr(level.value, as_json)
         .map_err(|error| failed(py, ErrorKind::InvalidArgument, error.to_string()))
 }
 
 /// Forgets old versions in a data directory and reclaims room; `progress` is called after each
 /// segment with how many there were, and the bytes before and after. Gives versions forgotten,
 /// segments looked at, written anew and removed, and bytes before and after.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "arguments come by value from Python"
-)]
 #[pyfunction]
 pub(crate) fn compact(
     py: Python<'_>,
-    directory: PathBuf,
+    directory: First<PathBuf>,
     forget_older_than: Option<f64>,
     progress: &Bound<'_, PyAny>,
 ) -> PyResult<(usize, usize, usize, usize, u64, u64)> {
     let age = forget_older_than.map(|age| seconds(py, age)).transpose()?;
     let progress = progress.clone().unbind();
     let mut interrupted = None;
-    let compacted = py.detach(|| {
+    let First {
+        value: directory,
+        inside,
+    } = directory;
+    let compacted = inside.away(py, || {
         pingthings_server::compact(&directory, age, &mut |so_far| {
             let told = (so_far.segments, so_far.bytes_before, so_far.bytes_after);
-            Python::attach(|py| {
+            exit::attached(|py| {
                 if let Err(error) = progress.call1(py, told) {
                     interrupted.get_or_insert(error);
                 }

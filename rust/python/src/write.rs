@@ -1,10 +1,6 @@
 //! Inserting, flushing, deleting.
 
-#![allow(
-    clippy::too_many_arguments,
-    clippy::needless_pass_by_value,
-    reason = "the signatures are Python's, and PyO3 extracts by value"
-)]
+#![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
 use pingthings_client::{Error, Insert};
 use pingthings_types::MergePolicy;
@@ -17,6 +13,7 @@ use crate::{
     call::call,
     client::Client,
     error::to_exception,
+    exit::Entered,
     inserting::Inserting,
     runtime::Foreign,
 };
@@ -51,7 +48,7 @@ impl Client {
     /// Inserts a table into each stream; returns their versions.
     #[pyo3(signature = (data, merge, *, return_errors=false))]
     fn insert<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
@@ -61,22 +58,22 @@ impl Client {
         let work = move |core: pingthings_client::Client, insert| async move {
             core.insert(insert, policy).await
         };
-        self.fan_out(py, inserts, on_error(return_errors), work, |version| {
+        slf.fan_out(py, inserts, on_error(return_errors), work, |version| {
             version.major
         })
     }
 
     /// The same, told of on the way; nothing is sent before the first step.
     fn inserting(
-        &self,
+        slf: Entered<'_, Self>,
         py: Python<'_>,
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
     ) -> PyResult<Inserting> {
         let (inserts, policy) = inserts(py, data, merge)?;
         Ok(Inserting::new(
-            self.core.for_call(),
-            self.mode,
+            slf.core.for_call(),
+            slf.mode,
             inserts,
             policy,
         ))
@@ -85,28 +82,28 @@ impl Client {
     /// Commits what is buffered in each stream; returns their versions.
     #[pyo3(signature = (uuids, *, return_errors=false))]
     fn flush<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = |core: pingthings_client::Client, uuid| async move { core.flush(uuid).await };
-        self.fan_out(py, uuids, on_error(return_errors), work, |version| {
+        slf.fan_out(py, uuids, on_error(return_errors), work, |version| {
             version.major
         })
     }
 
     /// Removes the points of `[start, end)`; returns the version without them.
     fn delete<'py>(
-        &self,
+        slf: Entered<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         start: Integer,
         end: Integer,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
-        let core = self.core.for_call();
-        call(py, self.mode, async move {
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
             Ok(core.delete(uuid, range).await?.major)
         })
     }
