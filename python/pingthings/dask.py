@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pingthings.timeseries.extras import extra
 from pingthings.timeseries.frames import Names
-from pingthings.timeseries.partitions import Partition, _planned
+from pingthings.timeseries.partitions import Partition, _planned, nothing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,8 +61,8 @@ def read(
     """
     frames = extra("dask.dataframe", "dask")
     extra("pandas", "dask")
-    parts, empty = _planned(streams, start, end, rows, partitions, names)
-    meta = _frame(empty)
+    parts, labels = _planned(streams, start, end, rows, partitions, names)
+    meta = _frame(nothing(labels))
     if not parts:
         return frames.from_pandas(meta, npartitions=1)
     return frames.from_map(_read, parts, meta=meta)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pingthings.timeseries.extras import extra
 from pingthings.timeseries.frames import Names
-from pingthings.timeseries.partitions import Partition, _planned
+from pingthings.timeseries.partitions import Partition, _planned, nothing
 
 if TYPE_CHECKING:
     from pingthings.timeseries.client import StreamSet
@@ -55,9 +55,9 @@ def read(
         StreamNotFoundError: A stream does not exist.
     """
     data = extra("ray.data", "ray")
-    parts, empty = _planned(streams, start, end, rows, partitions, names)
+    parts, labels = _planned(streams, start, end, rows, partitions, names)
     if not parts:
-        return data.from_arrow(_plain(empty))
+        return data.from_arrow(_plain(nothing(labels)))
     items = [{"part": part} for part in parts]
     tasks = data.from_items(items, override_num_blocks=len(items))
     return tasks.map_batches(_read, batch_size=1, batch_format="numpy")

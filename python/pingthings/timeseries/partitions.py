@@ -145,6 +145,18 @@ def plan(
         >>> sum(part.read().num_rows for part in parts), len(parts) >= 5
         (20, True)
     """
+    return _planned(streams, start, end, rows, partitions, names)[0]
+
+
+def _planned(
+    streams: StreamSet,
+    start: Instant | None,
+    end: Instant | None,
+    rows: int,
+    partitions: int,
+    names: Names,
+) -> tuple[list[Partition], tuple[str, ...]]:
+    """The parts, and the names of the streams."""
     from pingthings.timeseries.client import StreamSet  # noqa: PLC0415 - it is imported first
 
     if not isinstance(streams, StreamSet):
@@ -157,14 +169,14 @@ def plan(
     labels = tuple(_labels(list(streams), names))
     bounds = _bounds(streams, start, end)
     if bounds is None:
-        return []
+        return [], labels
     counted = streams.count(*bounds)
     counts = [counted[stream.uuid] for stream in streams]
     most = max(min(rows, -(-sum(counts) // partitions)), 1)
     pieces = [*_packed(counts, most, bounds), *_cut(streams, counts, most, bounds)]
     pieces.sort(key=lambda piece: (piece.places[0], piece.start))
     at = streams._streams._at(None)
-    return [
+    parts = [
         Partition(
             client=streams[0].conn,
             uuids=tuple(at[place][0] for place in piece.places),
@@ -178,19 +190,7 @@ def plan(
         )
         for piece in pieces
     ]
-
-
-def _planned(
-    streams: StreamSet,
-    start: Instant | None,
-    end: Instant | None,
-    rows: int,
-    partitions: int,
-    names: Names,
-) -> tuple[list[Partition], pa.Table]:
-    """What an engine begins with: the parts, and a table without rows of what they will give."""
-    parts = plan(streams, start, end, rows=rows, partitions=partitions, names=names)
-    return parts, nothing(_labels(list(streams), names))
+    return parts, labels
 
 
 @dataclass(frozen=True)

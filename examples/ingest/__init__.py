@@ -1,0 +1,1 @@
+"""Ways into streams: folders of files, COMTRADE recordings, a feed of synchrophasors."""

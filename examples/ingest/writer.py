@@ -1,0 +1,286 @@
+"""A writer of many streams: points in as they come, inserts of many points out.
+
+What is handed over waits here until there is enough for an insert, or until it has waited long
+enough. A thread makes the inserts. Only so many points wait at a time: whoever adds more waits, too
+(back-pressure), or has them dropped and counted. Nothing is written to disk on the way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from pingthings.timeseries import Client
+from pingthings.timeseries.exceptions import (
+    AuthenticationError,
+    BTrDBError,
+    BTRDBServerError,
+    ConnectionError,  # noqa: A004 - the library's own
+    DeadlineExceededError,
+    NotSupportedError,
+)
+
+__all__ = ["Counts", "Points", "Writer", "WriterFailed"]
+
+Points = tuple[Any, Any]
+"""Times in nanoseconds and values, each a number or as many as the other has."""
+
+_Pieces = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
+_PASSING = ConnectionError, DeadlineExceededError, BTRDBServerError
+_LASTING = AuthenticationError, NotSupportedError
+_LONGEST_PAUSE = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class WriterFailed(Exception):  # noqa: N818 - it is what happened
+    """An insert failed for good; `unstored` of the writer holds what is not known to be stored."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the points so far."""
+
+    added: int = 0
+    stored: int = 0
+    """Answered by the server, so on its disk."""
+    dropped: int = 0
+    inserts: int = 0
+    retries: int = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many are neither stored nor dropped."""
+        return self.added - self.stored
+
+
+class Writer:
+    """Takes points of any streams from any thread, and stores them.
+
+    As a context it stores all that was added before it ends. Where the block fails, nothing more is
+    begun, and `unstored` holds the rest.
+
+    Args:
+        client: Connected; the writer does not close it.
+        insert_points: With so many points waiting an insert begins.
+        insert_seconds: So long a point waits for others at most.
+        most_points: So many points are here at most, those of the insert under way included.
+        when_full: Whether one who adds more waits, or what is added then is dropped and counted.
+        merge: What happens to a time that has a value. An insert that failed on the way is made
+            again, which `replace`, `retain` and `equal` make harmless. Under `never` it is an error
+            if the points may be stored already.
+        give_up_after: For how many seconds an insert is tried while the server is away; None for
+            ever.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        insert_points: int = 50_000,
+        insert_seconds: float = 1.0,
+        most_points: int = 500_000,
+        when_full: Literal["wait", "drop"] = "wait",
+        merge: Literal["replace", "retain", "equal", "never"] = "replace",
+        give_up_after: float | None = None,
+    ) -> None:
+        self._client = client
+        self._insert_points = insert_points
+        self._insert_seconds = insert_seconds
+        self._most_points = most_points
+        self._drops = when_full == "drop"
+        self._merge = merge
+        self._give_up_after = give_up_after
+        self._changed = threading.Condition()
+        self._pending: dict[UUID, _Pieces] = {}
+        self._pending_points = 0
+        self._oldest = 0.0
+        self._wanted = 0
+        self._counts = Counts()
+        self._failure: BTrDBError | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.stop()
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the points so far."""
+        with self._changed:
+            return self._counts
+
+    @property
+    def unstored(self) -> dict[UUID, Points]:
+        """What was added and is not known to be stored; whole once the writer has stopped."""
+        with self._changed:
+            return {uuid: _joined(pieces) for uuid, pieces in self._pending.items()}
+
+    def add(self, uuid: UUID, times: Any, values: Any) -> bool:
+        """Adds points of one stream; see `add_all`."""
+        return self.add_all({uuid: (times, values)})
+
+    def add_all(self, data: Mapping[UUID, Points]) -> bool:
+        """Adds points of several streams, all or none; returns whether they were taken.
+
+        Args:
+            data: Times in whole nanoseconds and values of each stream. They are copied.
+
+        Raises:
+            TypeError: Times are no integers.
+            ValueError: There are not as many values as times.
+            WriterFailed: An earlier insert failed for good, or the writer was stopped.
+        """
+        pieces = {uuid: _piece(*points) for uuid, points in data.items()}
+        count = sum(len(times) for times, _ in pieces.values())
+        with self._changed:
+            self._check()
+            # What is too much on its own comes in when nothing else is here.
+            while self._counts.waiting and self._counts.waiting + count > self._most_points:
+                if self._drops:
+                    self._count(dropped=count)
+                    return False
+                self._wanted = self._counts.added
+                self._changed.notify_all()
+                self._changed.wait()
+                self._check()
+            if not self._pending_points:
+                self._oldest = time.monotonic()
+            for uuid, piece in pieces.items():
+                self._pending.setdefault(uuid, []).append(piece)
+            self._pending_points += count
+            self._count(added=count)
+            self._changed.notify_all()
+        return True
+
+    def flush(self) -> None:
+        """Waits until the server has answered for everything that was added before.
+
+        Raises:
+            WriterFailed: It cannot be stored, or the writer was stopped.
+        """
+        with self._changed:
+            self._wanted = wanted = self._counts.added
+            self._changed.notify_all()
+            while self._counts.stored < wanted:
+                self._check()
+                self._changed.wait()
+
+    def close(self) -> None:
+        """Stores what is left, and ends.
+
+        Raises:
+            WriterFailed: It cannot be stored.
+        """
+        try:
+            self.flush()
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Ends as soon as the insert under way has ended; `unstored` holds the rest."""
+        self._stopped.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise WriterFailed(str(self._failure)) from self._failure
+        if self._stopped.is_set():
+            raise WriterFailed("the writer was stopped")
+
+    def _count(self, **more: int) -> None:
+        known = self._counts
+        self._counts = replace(
+            known, **{name: getattr(known, name) + count for name, count in more.items()}
+        )
+
+    def _work(self) -> None:
+        while (batch := self._next()) is not None:
+            data = {uuid: _joined(pieces) for uuid, pieces in batch.items()}
+            count = sum(len(times) for times, _ in data.values())
+            try:
+                self._insert(data)
+            except BTrDBError as error:
+                with self._changed:
+                    self._failure = error
+                    for uuid, pieces in self._pending.items():
+                        batch.setdefault(uuid, []).extend(pieces)
+                    self._pending = batch
+                    self._changed.notify_all()
+                return
+            with self._changed:
+                self._count(stored=count, inserts=1)
+                self._changed.notify_all()
+
+    def _next(self) -> dict[UUID, _Pieces] | None:
+        """What the next insert consists of, when it is time; None if there will be none."""
+        with self._changed:
+            while not self._stopped.is_set():
+                rest = self._oldest + self._insert_seconds - time.monotonic()
+                is_wanted = self._counts.stored < self._wanted
+                is_enough = self._pending_points >= self._insert_points
+                if self._pending_points and (is_enough or is_wanted or rest <= 0):
+                    batch, self._pending, self._pending_points = self._pending, {}, 0
+                    return batch
+                self._changed.wait(rest if self._pending_points else None)
+        return None
+
+    def _insert(self, data: dict[UUID, Points]) -> None:
+        """Stores a batch, again and again while what hinders it may pass."""
+        begun, pause = time.monotonic(), 0.1
+        streams = self._client.streamset_from_uuids(data, fetch_metadata=False)
+        while True:
+            try:
+                streams.insert(data, self._merge)
+            except _PASSING as error:
+                waited = time.monotonic() - begun
+                is_over = self._give_up_after is not None and waited >= self._give_up_after
+                is_unsafe = self._merge == "never" and error.in_doubt
+                if isinstance(error, _LASTING) or is_unsafe or is_over or self._stopped.is_set():
+                    raise
+                log.warning("an insert is made again after %.1f s: %s", pause, error)
+                with self._changed:
+                    self._count(retries=1)
+                self._stopped.wait(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                return
+
+
+def _piece(times: Any, values: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    instants = np.atleast_1d(np.asarray(times))
+    numbers = np.array(values, np.float64, ndmin=1)
+    if instants.dtype.kind not in "iuM" and len(instants):
+        raise TypeError(f"times of type `{instants.dtype}`; give whole nanoseconds")
+    if instants.shape != numbers.shape:
+        raise ValueError(f"{instants.shape} times for {numbers.shape} values")
+    if instants.dtype.kind == "M":
+        instants = instants.astype("datetime64[ns]")
+    return instants.astype(np.int64), numbers
+
+
+def _joined(pieces: _Pieces) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    times, values = zip(*pieces, strict=True)
+    return np.concatenate(times), np.concatenate(values)
