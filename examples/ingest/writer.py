@@ -21,7 +21,6 @@ import numpy.typing as npt
 from pingthings.timeseries import Client
 from pingthings.timeseries.exceptions import (
     AuthenticationError,
-    BTrDBError,
     BTRDBServerError,
     ConnectionError,  # noqa: A004 - the library's own
     DeadlineExceededError,
@@ -105,7 +104,7 @@ class Writer:
         self._oldest = 0.0
         self._wanted = 0
         self._counts = Counts()
-        self._failure: BTrDBError | None = None
+        self._failure: Exception | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
@@ -151,7 +150,8 @@ class Writer:
             ValueError: There are not as many values as times.
             WriterFailed: An earlier insert failed for good, or the writer was stopped.
         """
-        pieces = {uuid: _piece(*points) for uuid, points in data.items()}
+        every = {uuid: _piece(*points) for uuid, points in data.items()}
+        pieces = {uuid: piece for uuid, piece in every.items() if len(piece[0])}
         count = sum(len(times) for times, _ in pieces.values())
         with self._changed:
             self._check()
@@ -222,7 +222,7 @@ class Writer:
             count = sum(len(times) for times, _ in data.values())
             try:
                 self._insert(data)
-            except BTrDBError as error:
+            except Exception as error:  # noqa: BLE001 - `flush` would wait for ever
                 with self._changed:
                     self._failure = error
                     for uuid, pieces in self._pending.items():

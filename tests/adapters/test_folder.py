@@ -1,0 +1,155 @@
+"""Folders of long tables: each row once or rejected, also when killed in the middle."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pingthings.timeseries as pt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from ingest.folder import COMMIT_ROWS, Columns, Ledger, store
+from pingthings.cli.cells import Clock
+from pingthings.cli.ingestion import Rejects
+from pingthings.server import Server
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+T = 1_700_000_000_000_000_000
+STATIONS = ("oak", "elm")
+NAMES = ("L1MAG", "L2MAG", "FREQ")
+
+Until = Callable[[Callable[[], object]], None]
+
+
+def values_of(client: pt.Client, collection: str) -> dict[str, list[tuple[int, float]]]:
+    found = {}
+    for stream in client.streams_in_collection(collection):
+        arrays = pt.frames.to_numpy(stream.raw_values(T - 1, T + (1 << 40)))
+        pairs = zip(arrays["time"].view(np.int64).tolist(), arrays["value"].tolist(), strict=True)
+        found[f"{stream.collection}/{stream.name}"] = list(pairs)
+    return found
+
+
+def archive(folder: Path, form: str, files: int, rows: int) -> dict[str, list[tuple[int, float]]]:
+    """Files of two stations, every 1000th row without a number; and what is good in them."""
+    good: dict[str, list[tuple[int, float]]] = {}
+    for station in STATIONS:
+        for day in range(files):
+            inside = folder / f"station={station}/day={day}"
+            inside.mkdir(parents=True)
+            numbers = np.arange(day * rows, (day + 1) * rows)
+            names = [NAMES[number % len(NAMES)] for number in numbers]
+            values = np.where(numbers % 1_000 == 999, np.inf, numbers / 8)
+            columns: Any = {"name": names, "time": T + numbers, "value": values}
+            table = pa.table(columns)
+            if form == "parquet":
+                times = table["time"].cast(pa.timestamp("ns", "UTC"))
+                table = table.set_column(1, "time", times)
+                pq.write_table(table, inside / "part-0.parquet", row_group_size=1 << 17)
+            else:
+                with (inside / "part-0.csv").open("w", encoding="utf-8", newline="") as file:
+                    writer = csv.writer(file)
+                    writer.writerow(table.column_names)
+                    writer.writerows(zip(names, T + numbers, values, strict=True))
+            for number, name in zip(numbers.tolist(), names, strict=True):
+                if number % 1_000 != 999:
+                    good.setdefault(f"{station}/{name}", []).append((T + number, number / 8))
+    return good
+
+
+def rejected(path: Path) -> list[tuple[str, int]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [(row["file"], int(row["line"])) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_every_row_is_stored_or_rejected_and_new_files_are_added(
+    client: pt.Client, collection: str, tmp_path: Path, form: str
+):
+    folder = tmp_path / "archive"
+    good = archive(folder, form, 2, 3_000)
+    columns = Columns(clock=Clock(unit="ns"), unit="volts")
+    where = collection + "/{station}"
+    for _ in range(2):  # the second time there is nothing to do
+        ledger, rejects = Ledger.read(tmp_path / "ledger"), Rejects(tmp_path / "rejected")
+        store(client, folder, where, ledger, rejects, columns)
+        rejects.close()
+        assert sum(one.rows for one in ledger.files.values()) == 12_000
+        assert sum(one.rejected for one in ledger.files.values()) == 12
+        found = values_of(client, collection)
+        assert found == {f"{collection}/{name}": points for name, points in good.items()}
+        assert len(rejected(tmp_path / "rejected")) == 12
+    (folder / "station=oak/late").mkdir()
+    late = pa.table({"name": ["L1MAG"], "time": [T - 1], "value": [5.0]})
+    pq.write_table(late, folder / "station=oak/late/part-0.parquet")
+    ledger, rejects = Ledger.read(tmp_path / "ledger"), Rejects(tmp_path / "rejected")
+    store(client, folder, where, ledger, rejects, columns)
+    rejects.close()
+    assert values_of(client, collection)[f"{collection}/oak/L1MAG"][0] == (T - 1, 5.0)
+    assert len(rejected(tmp_path / "rejected")) == 12
+
+
+def command(server: Server, folder: Path, collection: str) -> list[str]:
+    ledger, refused = folder.parent / "ledger.json", folder.parent / "rejected.csv"
+    return [
+        *(sys.executable, "-m", "ingest.folder", server.endpoint, str(folder)),
+        *("--collection", collection + "/{station}"),
+        *("--ledger", str(ledger), "--rejected", str(refused)),
+    ]
+
+
+def test_killed_in_the_middle_and_started_again_each_row_is_there_once(
+    server: Server, client: pt.Client, collection: str, tmp_path: Path, until: Until
+):
+    folder, rows = tmp_path / "archive", COMMIT_ROWS + COMMIT_ROWS // 2
+    good = archive(folder, "parquet", 1, rows)
+    arguments = command(server, folder, collection)
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *sys.path])}
+    for committed in (1, rows + 1):  # in the middle of the first file, and of the second
+        with subprocess.Popen(arguments, env=environ) as process:
+
+            def has_committed(at_least: int = committed) -> bool:
+                files = Ledger.read(tmp_path / "ledger.json").files.values()
+                return sum(one.rows for one in files) >= at_least
+
+            until(has_committed)
+            process.kill()
+        assert process.returncode == -9
+    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=True)
+    assert [line.rpartition(": ")[2] for line in done.stdout.splitlines()] == [
+        f"{rows:,} rows, {rows // 1_000:,} of them rejected"
+    ] * 2
+    found = values_of(client, collection)
+    assert found == {f"{collection}/{name}": points for name, points in good.items()}
+    lines = [k + 1 for k in range(rows) if k % 1_000 == 999]
+    files = [str(folder / f"station={one}/day=0/part-0.parquet") for one in sorted(STATIONS)]
+    assert rejected(tmp_path / "rejected.csv") == [(file, line) for file in files for line in lines]
+
+
+def test_memory_does_not_grow_with_the_folder(server: Server, collection: str, tmp_path: Path):
+    took = []
+    for files in (1, 8):
+        folder = tmp_path / str(files) / "archive"
+        archive(folder, "parquet", files, 250_000)
+        code = (
+            "import re, runpy; runpy.run_module('ingest.folder', run_name='__main__');"
+            # What `getrusage` says may be the parent's.
+            "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
+        )
+        arguments = command(server, folder, f"{collection}/{files}")[3:]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *sys.path])},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        took.append(int(done.stdout.splitlines()[-1]))
+    assert took[1] < took[0] * 1.3

@@ -1,0 +1,214 @@
+"""The buffered writer: everything once, never too much here, and what happens without a server."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import numpy as np
+import pingthings.timeseries as pt
+import pytest
+from ingest.streams import Wanted, ensure
+from ingest.writer import Counts, Writer, WriterFailed
+from pingthings.server import Server
+from pingthings.timeseries.exceptions import StreamNotFoundError
+
+T = 1_700_000_000_000_000_000
+
+Until = Callable[[Callable[[], object]], None]
+
+
+def points(client: pt.Client, uuid: UUID) -> list[tuple[int, float]]:
+    table = client.stream_from_uuid(uuid).raw_values(T, T + (1 << 40))
+    return list(
+        zip(
+            pt.frames.to_numpy(table)["time"].view(np.int64).tolist(),
+            table["value"].to_pylist(),
+            strict=True,
+        )
+    )
+
+
+@pytest.fixture
+def stream(client: pt.Client, collection: str) -> pt.Stream:
+    return client.create(uuid4(), collection, {"name": "L1MAG", "unit": "volts"})
+
+
+def refused_port() -> int:
+    """A port where no server listens any more."""
+    with Server() as server:
+        return int(server.endpoint.rpartition(":")[2])
+
+
+def test_threads_add_and_every_point_is_stored_once(client: pt.Client, collection: str):
+    names = [f"s{number}" for number in range(8)]
+    uuids = ensure(client, collection, [Wanted(name, "volts") for name in names])
+    each, pieces = 1_000, 50
+
+    def add(writer: Writer, name: str) -> None:
+        for first in range(0, each * pieces, each):
+            numbers = np.arange(first, first + each)
+            assert writer.add(uuids[name], T + numbers, numbers / 8)
+
+    with Writer(client, insert_points=20_000, most_points=50_000, merge="never") as writer:
+        threads = [threading.Thread(target=add, args=(writer, name)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    counts = writer.counts
+    total = each * pieces * len(names)
+    assert (counts.added, counts.stored, counts.waiting, counts.dropped) == (total, total, 0, 0)
+    assert total // 50_000 <= counts.inserts <= total // 20_000
+    wanted = [(T + k, k / 8) for k in range(each * pieces)]
+    for uuid in uuids.values():
+        assert points(client, uuid) == wanted
+
+
+def test_a_single_point_need_not_wait_for_others(
+    client: pt.Client, stream: pt.Stream, until: Until
+):
+    with Writer(client, insert_seconds=0.01) as writer:
+        writer.add(stream.uuid, T, 1.5)
+        until(lambda: writer.counts.stored)
+        assert points(client, stream.uuid) == [(T, 1.5)]
+
+
+def test_flush_waits_for_what_was_added(client: pt.Client, stream: pt.Stream):
+    with Writer(client, insert_seconds=3_600) as writer:
+        writer.flush()
+        for second in range(3):
+            writer.add(stream.uuid, np.datetime64(T + second, "ns"), second)
+            writer.flush()
+            assert len(points(client, stream.uuid)) == second + 1
+        assert writer.counts == Counts(added=3, stored=3, inserts=3)
+
+
+def test_who_adds_waits_while_the_server_is_away_and_memory_stays_bounded(
+    tmp_path: Path, until: Until
+):
+    with Server(tmp_path) as server:
+        port = int(server.endpoint.rpartition(":")[2])
+        client = pt.connect(endpoint=server.endpoint, retry_for=0.05, connect_timeout=1)
+        stream = client.create(uuid4(), "away", {"name": "L1MAG", "unit": "volts"})
+    most, each, pieces = 5_000, 100, 200
+    waiting: list[int] = []
+
+    def add(writer: Writer) -> None:
+        for first in range(0, each * pieces, each):
+            numbers = np.arange(first, first + each)
+            writer.add(stream.uuid, T + numbers, numbers)
+            waiting.append(writer.counts.waiting)
+
+    with client, Writer(client, insert_points=1_000, most_points=most) as writer:
+        thread = threading.Thread(target=add, args=(writer,))
+        thread.start()
+        until(lambda: writer.counts.waiting == most and writer.counts.retries)
+        assert thread.is_alive()
+        with Server(tmp_path, port=port):
+            thread.join(60)
+            writer.flush()
+            assert points(client, stream.uuid) == [(T + k, k) for k in range(each * pieces)]
+        assert max(waiting) == most
+
+
+def test_what_does_not_fit_can_be_dropped_and_is_counted(tmp_path: Path):
+    with Server(tmp_path) as server:
+        port = int(server.endpoint.rpartition(":")[2])
+        client = pt.connect(endpoint=server.endpoint, retry_for=0.05, connect_timeout=1)
+        stream = client.create(uuid4(), "away", {"name": "L1MAG", "unit": "volts"})
+    with client, Writer(client, most_points=10, when_full="drop") as writer:
+        taken = [writer.add(stream.uuid, T + k, k) for k in range(15)]
+        assert taken == [True] * 10 + [False] * 5
+        with Server(tmp_path, port=port):
+            writer.flush()
+            assert writer.counts.dropped == 5
+            assert points(client, stream.uuid) == [(T + k, k) for k in range(10)]
+
+
+def test_it_gives_up_when_told_to_and_hands_back_what_is_not_stored(tmp_path: Path):
+    with Server(tmp_path) as server:
+        client = pt.connect(endpoint=server.endpoint, retry_for=0.05, connect_timeout=1)
+        stream = client.create(uuid4(), "away", {"name": "L1MAG", "unit": "volts"})
+    with client:
+        writer = Writer(client, insert_points=2, give_up_after=0.5)
+        writer.add(stream.uuid, [T, T + 1], [0, 1])
+        with pytest.raises(WriterFailed, match="cannot reach"):
+            writer.flush()
+        with pytest.raises(WriterFailed):
+            writer.add(stream.uuid, T + 2, 2)
+        with pytest.raises(WriterFailed):
+            writer.close()
+        ((times, values),) = writer.unstored.values()
+        assert (times.tolist(), values.tolist()) == ([T, T + 1], [0.0, 1.0])
+
+
+def test_a_killed_server_that_comes_back_has_everything_once(
+    tmp_path: Path, serve: Any, until: Until
+):
+    first = serve(str(tmp_path))
+    port = first.endpoint.rpartition(":")[2]
+    count = 300_000
+    with pt.connect(endpoint=first.endpoint, retry_for=0.2, connect_timeout=1) as client:
+        stream = client.create(uuid4(), "killed", {"name": "L1MAG", "unit": "volts"})
+
+        def add(writer: Writer) -> None:
+            for k in range(0, count, 500):
+                numbers = np.arange(k, k + 500)
+                writer.add(stream.uuid, T + numbers, numbers)
+
+        with Writer(client, insert_points=1_000, most_points=20_000) as writer:
+            thread = threading.Thread(target=add, args=(writer,))
+            thread.start()
+            until(lambda: writer.counts.inserts >= 3)
+            first.stop(signal.SIGKILL)
+            until(lambda: writer.counts.retries)
+            serve(str(tmp_path), "--port", port)
+            thread.join(60)
+            writer.flush()
+            assert points(client, stream.uuid) == [(T + k, k) for k in range(count)]
+
+
+def test_a_block_that_fails_stores_nothing_more(client: pt.Client, stream: pt.Stream):
+    with pytest.raises(RuntimeError), Writer(client, insert_seconds=3_600) as writer:  # noqa: PT012
+        writer.add(stream.uuid, T, 1)
+        raise RuntimeError
+    ((times, _),) = writer.unstored.values()
+    assert times.tolist() == [T]
+    assert points(client, stream.uuid) == []
+    with pytest.raises(WriterFailed, match="stopped"):
+        writer.add(stream.uuid, T, 1)
+
+
+def test_what_will_not_pass_is_not_tried_again(client: pt.Client):
+    writer = Writer(client)
+    writer.add(uuid4(), T, 1)
+    with pytest.raises(WriterFailed) as caught:
+        writer.close()
+    assert isinstance(caught.value.__cause__, StreamNotFoundError)
+    assert writer.counts.retries == 0
+
+
+def test_points_that_cannot_be_meant(client: pt.Client, stream: pt.Stream):
+    with Writer(client) as writer:
+        with pytest.raises(TypeError, match="float64"):
+            writer.add(stream.uuid, T / 1, 1)
+        with pytest.raises(ValueError, match="times for"):
+            writer.add(stream.uuid, [T, T + 1], [1])
+        writer.add(stream.uuid, [], [])
+    assert writer.counts == Counts()
+
+
+def test_streams_are_found_again_or_made(client: pt.Client, collection: str):
+    first = ensure(client, collection, [Wanted("a", "volts", {"phase": "A"})])
+    second = ensure(client, collection, [Wanted("a", "volts"), Wanted("b", "amperes")])
+    assert first["a"] == second["a"]
+    assert client.stream_from_uuid(first["a"]).annotations() == {"phase": "A"}
+    with pytest.raises(ValueError, match="has the unit `volts`, not `hertz`"):
+        ensure(client, collection, [Wanted("a", "hertz")])
+    with pytest.raises(ValueError, match="two streams"):
+        ensure(client, collection, [Wanted("c", "volts"), Wanted("c", "volts")])
