@@ -36,13 +36,12 @@ def ensure(client: Client, collection: str, wanted: Iterable[Wanted]) -> dict[st
     for one in wanted:
         if one.name in found:
             raise ValueError(f"two streams of `{collection}` would be called `{one.name}`")
-        stream = there.get(one.name)
-        if stream is None:
-            tags = {"name": one.name, "unit": one.unit}
-            stream = client.create(uuid4(), collection, tags, dict(one.annotations))
-        elif stream.unit != one.unit:
+        if one.name in there and there[one.name].unit != one.unit:
             raise ValueError(
-                f"`{collection}/{one.name}` has the unit `{stream.unit}`, not `{one.unit}`"
+                f"`{collection}/{one.name}` has the unit `{there[one.name].unit}`, not `{one.unit}`"
             )
-        found[one.name] = stream.uuid
+        if one.name not in there:
+            tags = {"name": one.name, "unit": one.unit}
+            there[one.name] = client.create(uuid4(), collection, tags, dict(one.annotations))
+        found[one.name] = there[one.name].uuid
     return found

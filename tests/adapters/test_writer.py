@@ -23,14 +23,9 @@ Until = Callable[[Callable[[], object]], None]
 
 
 def points(client: pt.Client, uuid: UUID) -> list[tuple[int, float]]:
-    table = client.stream_from_uuid(uuid).raw_values(T, T + (1 << 40))
-    return list(
-        zip(
-            pt.frames.to_numpy(table)["time"].view(np.int64).tolist(),
-            table["value"].to_pylist(),
-            strict=True,
-        )
-    )
+    arrays = pt.frames.to_numpy(client.stream_from_uuid(uuid).raw_values(T, T + (1 << 40)))
+    times: list[int] = arrays["time"].view(np.int64).tolist()
+    return list(zip(times, arrays["value"].tolist(), strict=True))
 
 
 @pytest.fixture
