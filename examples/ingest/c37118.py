@@ -1,0 +1,348 @@
+"""The frames of synchrophasors (IEEE C37.118.2): bytes in, exact times and engineering units out.
+
+Nothing of this reads or writes a socket.
+"""
+
+from __future__ import annotations
+
+import binascii
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+__all__ = [
+    "Analog",
+    "Command",
+    "Configuration",
+    "Data",
+    "Digital",
+    "FrameError",
+    "Kind",
+    "Measurement",
+    "Phasor",
+    "Pmu",
+    "Splitter",
+    "command",
+    "configuration",
+    "data",
+    "frame",
+    "kind",
+]
+
+SYNC = 0xAA
+HEAD = struct.Struct(">BBHHII")
+SECOND = 1_000_000_000
+_CHECK_BYTES = 2
+_NAME = 16
+_BITS = 16
+_MISSING = -0x8000
+
+
+class FrameError(ValueError):
+    """A whole frame with a good checksum that cannot be meant."""
+
+
+class Kind(IntEnum):
+    """What a frame is."""
+
+    DATA = 0
+    HEADER = 1
+    CONFIGURATION_1 = 2
+    CONFIGURATION_2 = 3
+    COMMAND = 4
+    CONFIGURATION_3 = 5
+
+
+class Command(IntEnum):
+    """What a receiver asks for."""
+
+    DATA_OFF = 1
+    DATA_ON = 2
+    HEADER = 3
+    CONFIGURATION_1 = 4
+    CONFIGURATION_2 = 5
+
+
+@dataclass(frozen=True)
+class Phasor:
+    """A phasor: volts or amperes, and how much one step of an integer is."""
+
+    name: str
+    unit: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class Analog:
+    """An analog value; `factor` is what its owner scales it by."""
+
+    name: str
+    kind: int
+    factor: int
+
+
+@dataclass(frozen=True)
+class Digital:
+    """Sixteen states; the least significant bit comes first."""
+
+    names: tuple[str, ...]
+    normal: int
+    valid: int
+
+
+@dataclass(frozen=True)
+class Pmu:
+    """One measurement unit of a stream of frames."""
+
+    station: str
+    idcode: int
+    form: int
+    phasors: tuple[Phasor, ...]
+    analogs: tuple[Analog, ...]
+    digitals: tuple[Digital, ...]
+    nominal: int
+    """In hertz."""
+
+    @property
+    def is_polar(self) -> bool:
+        """Whether phasors come as magnitude and angle."""
+        return bool(self.form & 1)
+
+    @property
+    def layout(self) -> struct.Struct:
+        """What it sends in a frame."""
+        integers = "Hh" if self.is_polar else "hh"
+        phasor = "ff" if self.form & 2 else integers
+        analog = "f" if self.form & 4 else "h"
+        frequency = "ff" if self.form & 8 else "hh"
+        return struct.Struct(
+            f">H{phasor * len(self.phasors)}{frequency}{analog * len(self.analogs)}"
+            f"{'H' * len(self.digitals)}"
+        )
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What the frames of data will consist of."""
+
+    idcode: int
+    time_base: int
+    """How many parts a second is divided into."""
+    pmus: tuple[Pmu, ...]
+    rate: int
+    """Frames in a second; below zero, seconds between two."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one unit measured. A value that is missing is NaN."""
+
+    stat: int
+    phasors: tuple[tuple[float, float], ...]
+    """Magnitude in the unit of the phasor, angle in degrees."""
+    frequency: float
+    """In hertz."""
+    rocof: float
+    """Its change, in hertz per second."""
+    analogs: tuple[float, ...]
+    digitals: tuple[int, ...]
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the unit says that these are measurements: no error, and no test."""
+        return self.stat >> 14 == 0
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the configuration is about to change; it has when this ends."""
+        return bool(self.stat & 0x0400)
+
+
+@dataclass(frozen=True)
+class Data:
+    """A frame of measurements."""
+
+    time: int
+    """Nanoseconds since 1970, UTC."""
+    quality: int
+    """Of the time: the upper eight bits of FRACSEC."""
+    measurements: tuple[Measurement, ...]
+
+
+class Splitter:
+    """Takes bytes as they come, and gives whole frames whose checksum is right."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+        self.skipped = 0
+        """Bytes that belong to no good frame."""
+
+    def split(self, received: bytes) -> Iterator[bytes]:
+        """Yields the frames that these bytes complete."""
+        kept = self._kept
+        kept += received
+        while len(kept) >= 4:  # noqa: PLR2004 - up to the size
+            size = int.from_bytes(kept[2:4], "big")
+            if kept[0] != SYNC or kept[1] >> 4 not in iter(Kind) or size < HEAD.size:
+                self._skip()
+            elif len(kept) < size:
+                return
+            elif binascii.crc_hqx(kept[:size], 0xFFFF):  # over its own checksum it is zero
+                self._skip()
+            else:
+                found = bytes(kept[:size])
+                del kept[:size]
+                yield found
+
+    def _skip(self) -> None:
+        """Leaves out all before the next byte that may begin a frame."""
+        place = self._kept.find(SYNC, 1)
+        count = len(self._kept) if place < 0 else place
+        self.skipped += count
+        del self._kept[:count]
+
+
+def frame(what: Kind, idcode: int, soc: int, fracsec: int, body: bytes) -> bytes:
+    """Returns a frame of these contents, with its checksum."""
+    size = HEAD.size + len(body) + _CHECK_BYTES
+    head = HEAD.pack(SYNC, what << 4 | 1, size, idcode, soc, fracsec)
+    check = binascii.crc_hqx(head + body, 0xFFFF)
+    return head + body + check.to_bytes(_CHECK_BYTES, "big")
+
+
+def command(idcode: int, what: Command, soc: int) -> bytes:
+    """Returns the frame that asks for something."""
+    return frame(Kind.COMMAND, idcode, soc, 0, what.to_bytes(2, "big"))
+
+
+def kind(received: bytes) -> Kind:
+    """Returns what a frame is."""
+    return Kind(received[1] >> 4)
+
+
+def configuration(received: bytes) -> Configuration:
+    """Returns what a frame of configuration 1 or 2 says.
+
+    Raises:
+        FrameError: It is shorter or longer than it says, or a name is no text.
+    """
+    idcode = HEAD.unpack_from(received)[3]
+    reader = _Reader(received[HEAD.size : -_CHECK_BYTES])
+    time_base = reader.number(4) & 0xFFFFFF
+    if not time_base:
+        raise FrameError("a second is divided into no parts")
+    pmus = tuple(_pmu(reader) for _ in range(reader.number(2)))
+    rate = reader.number(2, signed=True)
+    if reader.rest:
+        raise FrameError(f"{reader.rest} bytes after the configuration")
+    return Configuration(idcode, time_base, pmus, rate)
+
+
+def _pmu(reader: _Reader) -> Pmu:
+    station = reader.text()
+    idcode, form = reader.number(2), reader.number(2)
+    phasors, analogs, digitals = reader.number(2), reader.number(2), reader.number(2)
+    names = [reader.text() for _ in range(phasors + analogs + _BITS * digitals)]
+    phasor_units = [reader.number(4) for _ in range(phasors)]
+    analog_units = [reader.number(4) for _ in range(analogs)]
+    digital_units = [reader.number(4) for _ in range(digitals)]
+    nominal = 50 if reader.number(2) & 1 else 60
+    reader.number(2)  # how often the configuration has changed
+    bits = names[phasors + analogs :]
+    return Pmu(
+        station,
+        idcode,
+        form,
+        tuple(
+            Phasor(name, "amperes" if unit >> 24 else "volts", (unit & 0xFFFFFF) / 100_000)
+            for name, unit in zip(names[:phasors], phasor_units, strict=True)
+        ),
+        tuple(
+            Analog(name, unit >> 24, (unit & 0xFFFFFF) - ((unit & 0x800000) << 1))
+            for name, unit in zip(names[phasors : phasors + analogs], analog_units, strict=True)
+        ),
+        tuple(
+            Digital(tuple(bits[_BITS * k : _BITS * (k + 1)]), unit >> 16, unit & 0xFFFF)
+            for k, unit in enumerate(digital_units)
+        ),
+        nominal,
+    )
+
+
+class _Reader:
+    """The fields of a frame one after another."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._place = 0
+
+    @property
+    def rest(self) -> int:
+        return len(self._content) - self._place
+
+    def _take(self, count: int) -> bytes:
+        if self.rest < count:
+            raise FrameError("the configuration ends too early")
+        self._place += count
+        return self._content[self._place - count : self._place]
+
+    def number(self, count: int, *, signed: bool = False) -> int:
+        return int.from_bytes(self._take(count), "big", signed=signed)
+
+    def text(self) -> str:
+        return self._take(_NAME).decode("latin-1").strip(" \0")
+
+
+def data(received: bytes, known: Configuration) -> Data:
+    """Returns what a frame of data says.
+
+    Raises:
+        FrameError: It is not as long as the configuration says, or its fraction is no fraction.
+    """
+    soc, fracsec = HEAD.unpack_from(received)[4:]
+    parts = fracsec & 0xFFFFFF
+    if parts >= known.time_base:
+        raise FrameError(f"{parts} parts of a second that has {known.time_base}")
+    # In whole numbers, to the nearest nanosecond.
+    fraction = (2 * parts * SECOND + known.time_base) // (2 * known.time_base)
+    layouts = [pmu.layout for pmu in known.pmus]
+    size = HEAD.size + sum(layout.size for layout in layouts) + _CHECK_BYTES
+    if size != len(received):
+        raise FrameError(f"{len(received)} bytes of data where the configuration says {size}")
+    found: list[Measurement] = []
+    place = HEAD.size
+    for pmu, layout in zip(known.pmus, layouts, strict=True):
+        found.append(_measurement(pmu, layout.unpack_from(received, place)))
+        place += layout.size
+    return Data(soc * SECOND + fraction, fracsec >> 24, tuple(found))
+
+
+def _measurement(pmu: Pmu, numbers: tuple[float, ...]) -> Measurement:
+    count = len(pmu.phasors)
+    pairs = zip(numbers[1 : 2 * count : 2], numbers[2 : 2 * count + 1 : 2], strict=True)
+    phasors = tuple(_phasor(pmu, one, pair) for one, pair in zip(pmu.phasors, pairs, strict=True))
+    frequency, rocof = numbers[2 * count + 1 : 2 * count + 3]
+    if not pmu.form & 8:
+        frequency = math.nan if frequency == _MISSING else pmu.nominal + frequency / 1_000
+        rocof = math.nan if rocof == _MISSING else rocof / 100
+    place = 2 * count + 3
+    analogs = numbers[place : place + len(pmu.analogs)]
+    if not pmu.form & 4:
+        analogs = tuple(math.nan if one == _MISSING else one for one in analogs)
+    words = tuple(int(one) for one in numbers[place + len(pmu.analogs) :])
+    return Measurement(int(numbers[0]), phasors, frequency, rocof, analogs, words)
+
+
+def _phasor(pmu: Pmu, phasor: Phasor, pair: tuple[float, float]) -> tuple[float, float]:
+    first, second = pair
+    if not pmu.form & 2:
+        if _MISSING in (second, first):
+            return math.nan, math.nan
+        first *= phasor.scale
+        # Angles are steps of 0.1 mrad, imaginary parts are as real ones.
+        second *= 1e-4 if pmu.is_polar else phasor.scale
+    if not pmu.is_polar:
+        first, second = math.hypot(first, second), math.atan2(second, first)
+    return first, math.degrees(second)
