@@ -185,7 +185,7 @@ class Splitter:
         kept += received
         while len(kept) >= 4:  # noqa: PLR2004 - up to the size
             size = int.from_bytes(kept[2:4], "big")
-            if kept[0] != SYNC or kept[1] >> 4 not in iter(Kind) or size < HEAD.size:
+            if kept[0] != SYNC or kept[1] >> 4 > max(Kind) or size < HEAD.size:
                 self._skip()
             elif len(kept) < size:
                 return

@@ -133,10 +133,10 @@ class Feed:
             held, self._held = self._held, []
             for one in held:
                 self._take(link, one)
-        elif what is Kind.DATA and self._known is None:
-            self._held = [*self._held, received][-_MOST_HELD:]
-        elif what is Kind.DATA:
+        elif what is Kind.DATA and self._known is not None:
             self._measured(link, received, self._known)
+        elif what is Kind.DATA:
+            self._held = [*self._held, received][-_MOST_HELD:]
 
     def _measured(self, link: socket.socket, received: bytes, known: Configuration) -> None:
         try:

@@ -58,6 +58,7 @@ def run(codes: list[str], folder: Path) -> list[str]:
         timeout=100,
         check=False,
         cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "examples"), *sys.path])},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
