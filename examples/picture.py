@@ -107,10 +107,17 @@ def _draw_panel(axis: Axes, panel: Panel) -> None:
     else:
         axis.ticklabel_format(axis="y", useOffset=False, style="plain")
         axis.set_ylabel(panel.unit)
-    locator = dates.AutoDateLocator(minticks=4, maxticks=8)  # type: ignore[no-untyped-call]
+    locator = dates.AutoDateLocator(minticks=3, maxticks=8)  # type: ignore[no-untyped-call]
+    for unit in (dates.MINUTELY, dates.SECONDLY):
+        locator.intervald[unit] = [1, 2, 5, 10, 15, 30]
     axis.xaxis.set_major_locator(locator)
     formatter = dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+    # Seconds alone would be read with the minute in the corner, which is that of the end.
+    formatter.formats[-1] = "%H:%M:%S.%f"
+    formatter.zero_formats[-1] = "%H:%M:%S"
+    formatter.offset_formats[-3:] = ["%Y-%m-%d"] * 3
     axis.xaxis.set_major_formatter(formatter)
+    axis.set_xlabel("time (UTC)", fontsize=8)
     if len(panel.lines) > 1:
         # The text of a high mark stands where the legend would.
         is_taken = any(_is_high(axis, mark) for mark in panel.marks)
