@@ -6,6 +6,7 @@ import os
 import sys
 from datetime import timedelta
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +17,7 @@ import pixels
 import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pingthings.timeseries import plot_matplotlib
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
@@ -25,6 +27,7 @@ from pingthings.timeseries.exceptions import (
     StreamNotFoundError,
     VersionNotAvailable,
 )
+from pingthings.timeseries.plot import Panel, Plot
 from pixels import MOST_DIFFERENT
 from plotly.graph_objects import FigureWidget
 
@@ -234,6 +237,45 @@ async def test_long_names_leave_room_for_the_lines(client: pt.AsyncClient, colle
     figure = await (await client.streams_in_collection(collection)).plot(width=500)
     figure.draw_without_rendering()
     assert figure.axes[0].get_window_extent().width > 400
+
+
+@pytest.mark.parametrize("width", [300, 500, 1_000])
+def test_labels_of_times_are_few_and_differ(width: int):
+    start = pt.utils.to_nanoseconds("2024-01-30T22:58:59.75Z")
+    for step in range(80):
+        end = start + int(SECOND * 1.27**step)
+        if end > MAXIMUM_TIME:
+            break
+        figure = plot_matplotlib.draw(Plot("", start, end, [Panel("V", [])]), width, None)
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        first, last = axes.get_xlim()
+        ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+        labels = [label for place, label in ticks if first <= place <= last]
+        texts = [label.get_text() for label in labels]
+        assert 2 <= len(texts) <= 10, texts
+        # An hour of a day may come again on the next, whose date stands between.
+        assert all(a != b for a, b in pairwise(texts)), texts
+        if width >= 500:
+            boxes = [label.get_window_extent() for label in labels]
+            assert all(a.x1 < b.x0 for a, b in pairwise(boxes)), texts
+
+
+async def test_a_long_title_fits(client: pt.AsyncClient, collection: str):
+    where = f"{collection}/{'north/' * 4}substation with a long name"
+    stream = await make(client, where, "ActivePower", "MW", [T], [230])
+    figure = await stream.plot(width=800)
+    figure.draw_without_rendering()
+    assert len(figure.texts[0].get_text()) > 90
+    assert figure.texts[0].get_window_extent().x1 < 800
+
+
+async def test_a_single_point_is_in_the_middle(client: pt.AsyncClient, collection: str):
+    stream = await make(client, collection, "a", "V", [T], [230])
+    (axes,) = (await stream.plot()).axes
+    first, last = axes.get_xlim()
+    assert (first + last) / 2 == pytest.approx(T / 86_400 / SECOND, abs=1e-9)
+    assert last - first == pytest.approx(1 / 86_400)
 
 
 async def test_ticks_are_enough_and_say_the_minute(voltage: pt.AsyncStream):

@@ -38,6 +38,7 @@ _POINTS_PER_PIXEL = 2  # up to here raw values are no more than windows would be
 _DOTS_PER_PIXEL = 0.2  # up to here they do not blur
 _DENSE = 4  # points in a window, from which on an empty one is no accident
 _GAP = 4
+_SECOND = 1_000_000_000
 _UNITS = (
     (86_400_000_000_000, "days"),
     (3_600_000_000_000, "h"),
@@ -233,6 +234,9 @@ async def _range(
                 f"end {_iso_text(last)} is not after the first point, at {_iso_text(first)}"
             )
         raise InvalidTimeRange(f"start {first} is not before end {last}")
+    if start is None and end is None and last - first == 1:
+        # A single instant is in the middle of a second, where it can be seen.
+        return max(first - _SECOND // 2, MINIMUM_TIME), min(last + _SECOND // 2, MAXIMUM_TIME)
     return first, last
 
 

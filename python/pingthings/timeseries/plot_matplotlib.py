@@ -25,10 +25,11 @@ COLOURS = (
 _DPI = 100
 _PANEL_HEIGHT, _HEAD_HEIGHT = 2.6, 0.9
 _MOST_LABELS = 10
+_TITLE, _SMALLEST_TITLE = 11, 6
+_TITLE_LETTER = 0.9  # pixels for each of the sizes above, about
 _LETTER, _LINE_BEFORE_A_LABEL = 6.5, 55  # pixels of a legend, about
 _MOST_LABELS_PER_ROW = 5
-_TICK, _MOST_TICKS = 75, 9
-_MINUTES_OR_SECONDS = [1, 2, 5, 10, 15, 30]
+_TICK, _FEWEST_TICKS, _MOST_TICKS = 75, 4, 9
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 _SHORT_UNITS = ((1_000_000, "ms"), (1_000, "µs"), (1, "ns"))
@@ -72,7 +73,9 @@ def draw(plot: Plot, pixels: int, axes: Any) -> Any:
         height = _HEAD_HEIGHT + _PANEL_HEIGHT * len(plot.panels)
         figure = figures.Figure((pixels / _DPI, height), layout="constrained")
         grid = figure.subplots(len(plot.panels), 1, squeeze=False, sharex=True)
-        figure.suptitle(plot.title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        fitting = pixels / (_TITLE_LETTER * max(len(plot.title), 1))
+        size = min(max(fitting, _SMALLEST_TITLE), _TITLE)
+        figure.suptitle(plot.title, x=0.01, ha="left", fontsize=size, fontweight="bold")
         for place, (panel, (axis,)) in enumerate(zip(plot.panels, grid, strict=True), 1):
             _draw_panel(axis, panel, plot, is_lowest=place == len(plot.panels))
         figure.supxlabel(plot.caption, x=0.01, ha="left", fontsize=8, color="#5c6770")
@@ -135,16 +138,22 @@ class _Scale:
             from datetime import UTC  # noqa: PLC0415 - matplotlib wants a zone and not a name
 
             dates = extra("matplotlib.dates", "plot")
-            most = min(max(int(axes.get_window_extent().width) // _TICK, 4), _MOST_TICKS)
-            locator = dates.AutoDateLocator(tz=UTC, minticks=3, maxticks=most)
-            # Without two minutes or seconds a span of ten has two ticks.
-            locator.intervald[dates.MINUTELY] = _MINUTES_OR_SECONDS
-            locator.intervald[dates.SECONDLY] = _MINUTES_OR_SECONDS
+            fitting = int(axes.get_window_extent().width) // _TICK
+            most = min(max(fitting, _FEWEST_TICKS + 1), _MOST_TICKS)
+            locator = dates.AutoDateLocator(tz=UTC, minticks=_FEWEST_TICKS, maxticks=most)
+            # Without two minutes a span of ten has two ticks; the greatest of each are for narrow
+            # pictures, which have no steps otherwise between these and the next unit's.
+            locator.intervald[dates.MINUTELY] = [1, 2, 5, 10, 15, 30, 60]
+            locator.intervald[dates.SECONDLY] = [1, 2, 5, 10, 15, 30, 60]
+            locator.intervald[dates.HOURLY] = [1, 2, 3, 4, 6, 12, 24]
+            locator.intervald[dates.DAILY] = [1, 2, 7, 14]  # not four: it would have 29 beside 1
+            locator.intervald[dates.MONTHLY] = [1, 2, 3, 4, 6, 12]
             formatter = dates.ConciseDateFormatter(locator, tz=UTC)
-            # Seconds alone would be read with the minute in the corner, which is that of the end.
-            formatter.formats[-1] = "%H:%M:%S.%f"
-            formatter.zero_formats[-1] = "%H:%M:%S"
-            formatter.offset_formats[-3:] = ["%Y-%m-%d"] * 3
+            # Days or seconds alone would be read with the month or the minute in the corner, which
+            # is that of the end.
+            formatter.formats[2] = formatter.zero_formats[2] = "%b-%d"
+            formatter.formats[5], formatter.zero_formats[5] = "%H:%M:%S.%f", "%H:%M:%S"
+            formatter.offset_formats[2:] = ["%Y", *["%Y-%m-%d"] * 3]
             axes.xaxis.set_major_locator(locator)
             axes.xaxis.set_major_formatter(formatter)
             label = "time (UTC)"
