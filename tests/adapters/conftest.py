@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pingthings.timeseries as pt
 import pytest
 from pingthings.server import Server
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+Program = Callable[..., list[str]]
 Until = Callable[[Callable[[], object]], None]
 
 
@@ -29,6 +35,17 @@ def client(server: Server) -> Iterator[pt.Client]:
 def collection() -> str:
     """The name of a collection that no other test uses."""
     return f"adapters/{uuid4()}"
+
+
+@pytest.fixture
+def program(server: Server, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The command that runs an example with the server and these arguments."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(EXAMPLES), *sys.path]))
+
+    def command(module: str, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", f"ingest.{module}", server.endpoint, *arguments]
+
+    return command
 
 
 @pytest.fixture

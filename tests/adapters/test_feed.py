@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import signal
 import socket
 import struct
 import subprocess
@@ -334,6 +335,34 @@ def test_a_changed_configuration_counts_from_the_frame_it_begins_with(
     assert found["VA MAG"] == [(sent(k), 230_000.0 + k) for k in range(20)]
     assert found["VX MAG"] == [(sent(k), 230_000.0 + k) for k in range(20, 30)]
     assert len(found["VB MAG"]) == 30
+
+
+def test_the_program_stores_what_has_come_when_it_is_interrupted(
+    client: pt.Client, collection: str, program: Any, until: Until
+):
+    count = 60
+    is_asked_again = threading.Event()
+
+    def frames() -> Iterator[bytes]:
+        for number in range(count):
+            yield simulated_sender.data(number)
+        is_asked_again.set()
+        while True:
+            yield b""
+
+    with sending(frames) as port:
+        command = program("feed", f"127.0.0.1:{port}", "--idcode", str(IDCODE))
+        command += ["--collection", collection]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert is_asked_again.wait(60)
+            until(lambda: len(client.streams_in_collection(collection)) == 10)
+            until(lambda: stored(client, collection)["STAT"])
+            process.send_signal(signal.SIGINT)
+            told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"frames={count}" in told
+    assert f"stored={count * 10}, dropped=0" in told
+    assert len(stored(client, collection)["FREQ"]) == count
 
 
 def test_a_sender_of_another_implementation(client: pt.Client, collection: str, until: Until):

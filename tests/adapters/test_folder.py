@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,9 +17,7 @@ import pytest
 from ingest.folder import COMMIT_ROWS, Columns, Ledger, store
 from pingthings.cli.cells import Clock
 from pingthings.cli.ingestion import Rejects
-from pingthings.server import Server
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 T = 1_700_000_000_000_000_000
 STATIONS = ("oak", "elm")
 NAMES = ("L1MAG", "L2MAG", "FREQ")
@@ -96,24 +93,22 @@ def test_every_row_is_stored_or_rejected_and_new_files_are_added(
     assert len(rejected(tmp_path / "rejected")) == 12
 
 
-def command(server: Server, folder: Path, collection: str) -> list[str]:
+def arguments(folder: Path, collection: str) -> list[str]:
     ledger, refused = folder.parent / "ledger.json", folder.parent / "rejected.csv"
     return [
-        *(sys.executable, "-m", "ingest.folder", server.endpoint, str(folder)),
-        *("--collection", collection + "/{station}"),
+        *(str(folder), "--collection", collection + "/{station}"),
         *("--ledger", str(ledger), "--rejected", str(refused)),
     ]
 
 
 def test_killed_in_the_middle_and_started_again_each_row_is_there_once(
-    server: Server, client: pt.Client, collection: str, tmp_path: Path, until: Until
+    client: pt.Client, collection: str, program: Any, tmp_path: Path, until: Until
 ):
     folder, rows = tmp_path / "archive", COMMIT_ROWS + COMMIT_ROWS // 2
     good = archive(folder, "parquet", 1, rows)
-    arguments = command(server, folder, collection)
-    environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *sys.path])}
+    command = program("folder", *arguments(folder, collection))
     for committed in (1, rows + 1):  # in the middle of the first file, and of the second
-        with subprocess.Popen(arguments, env=environ) as process:
+        with subprocess.Popen(command) as process:
 
             def has_committed(at_least: int = committed) -> bool:
                 files = Ledger.read(tmp_path / "ledger.json").files.values()
@@ -122,7 +117,7 @@ def test_killed_in_the_middle_and_started_again_each_row_is_there_once(
             until(has_committed)
             process.kill()
         assert process.returncode == -9
-    done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [line.rpartition(": ")[2] for line in done.stdout.splitlines()] == [
         f"{rows:,} rows, {rows // 1_000:,} of them rejected"
     ] * 2
@@ -133,7 +128,7 @@ def test_killed_in_the_middle_and_started_again_each_row_is_there_once(
     assert rejected(tmp_path / "rejected.csv") == [(file, line) for file in files for line in lines]
 
 
-def test_memory_does_not_grow_with_the_folder(server: Server, collection: str, tmp_path: Path):
+def test_memory_does_not_grow_with_the_folder(collection: str, program: Any, tmp_path: Path):
     took = []
     for files in (1, 8):
         folder = tmp_path / str(files) / "archive"
@@ -143,13 +138,9 @@ def test_memory_does_not_grow_with_the_folder(server: Server, collection: str, t
             # What `getrusage` says may be the parent's.
             "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])"
         )
-        arguments = command(server, folder, f"{collection}/{files}")[3:]
+        command = program("folder", *arguments(folder, f"{collection}/{files}"))[3:]
         done = subprocess.run(
-            [sys.executable, "-c", code, *arguments],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(EXAMPLES), *sys.path])},
-            capture_output=True,
-            text=True,
-            check=True,
+            [sys.executable, "-c", code, *command], capture_output=True, text=True, check=True
         )
         took.append(int(done.stdout.splitlines()[-1]))
     assert took[1] < took[0] * 1.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,7 +21,7 @@ FORMS: list[Any] = ["ASCII", "BINARY", "BINARY32", "FLOAT32"]
 STAMPED = "15/03/2024,12:30:00.123456789"
 STATES = [Status(f"S{bit}", [bit >> k & 1 for k in range(4)]) for bit in range(17)]
 PLAIN = Recorded(
-    STAMPED, STAMPED, [Analog("VA", "A", "kV", [1, None, -3, 30_000], "0.5", "1")], STATES
+    STAMPED, STAMPED, [Analog("VA", "A", "V", [1, None, -3, 30_000], "0.5", "1")], STATES
 )
 
 
@@ -45,7 +46,7 @@ def test_every_form_of_file(tmp_path: Path, form: Any, name: str):
     # The second sample is missing.
     assert voltage.times.tolist() == [START, START + 416_667, START + 625_000]
     assert voltage.values.tolist() == [1.5, -0.5, 15_001.0]
-    assert (voltage.name, voltage.unit) == ("VA", "kV")
+    assert (voltage.name, voltage.unit) == ("VA", "V")
     assert [state.values.tolist() for state in states] == [list(one.samples) for one in STATES]
     assert times(recording) == [START, START + 208_333, START + 416_667, START + 625_000]
     assert (recording.station, recording.start) == ("SIMULATED", START)
@@ -216,3 +217,19 @@ def test_stored_twice_it_is_there_once(client: pt.Client, collection: str, tmp_p
     assert found["VB"].raw_values(START, START + 10**9)["value"].to_numpy().max() == pytest.approx(
         225_000, rel=1e-3
     )
+
+
+def test_the_program_says_what_it_stored(
+    client: pt.Client, collection: str, program: Any, tmp_path: Path
+):
+    whole, cut = tmp_path / "fault.cff", tmp_path / "cut.cfg"
+    simulated.fault(whole, "BINARY")
+    written(tmp_path, replace(PLAIN, rates=[("1000", 9)]), name=cut.name)
+    command = program("recording", str(whole), str(cut), "--collection", collection)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        f"{whole}: 4 channels, 1,920 points",
+        f"{cut}: 18 channels, 71 points",
+        "  it ends after 4 of 9 samples",
+    ]
+    assert len(client.streams_in_collection(collection)) == 4 + 17

@@ -14,8 +14,8 @@ import pingthings.timeseries as pt
 import pytest
 from ingest.streams import Wanted, ensure
 from ingest.writer import Counts, Writer, WriterFailed
-from pingthings.server import Server
-from pingthings.timeseries.exceptions import StreamNotFoundError
+from pingthings.server import Fault, Server
+from pingthings.timeseries.exceptions import BTrDBError, StreamNotFoundError
 
 T = 1_700_000_000_000_000_000
 
@@ -166,6 +166,23 @@ def test_a_killed_server_that_comes_back_has_everything_once(
             thread.join(60)
             writer.flush()
             assert points(client, stream.uuid) == [(T + k, k) for k in range(count)]
+
+
+def test_under_never_what_may_be_stored_is_not_stored_again():
+    with Server() as server, pt.connect(endpoint=server.endpoint, retry_for=0) as client:
+        stream = client.create(uuid4(), "never", {"name": "L1MAG", "unit": "volts"})
+        server.fault = Fault.busy(calls=["ArrowInsert"], times=2)
+        with Writer(client, merge="never") as writer:
+            writer.add(stream.uuid, T, 1)
+        assert (writer.counts.stored, writer.counts.retries) == (1, 2)
+        server.fault = Fault.cut(calls=["ArrowInsert"], times=1)
+        writer = Writer(client, merge="never")
+        writer.add(stream.uuid, T + 1, 1)
+        with pytest.raises(WriterFailed) as caught:
+            writer.close()
+        assert isinstance(caught.value.__cause__, BTrDBError)
+        assert caught.value.__cause__.in_doubt
+        assert len(points(client, stream.uuid)) in {1, 2}
 
 
 def test_a_block_that_fails_stores_nothing_more(client: pt.Client, stream: pt.Stream):

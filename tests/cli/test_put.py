@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import pty
 import resource
 import signal
 import subprocess
@@ -496,3 +498,26 @@ def test_more_files_than_can_be_open(run: Run, stored: Any, collection: str, tmp
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert result.exit_code == 0, result.stderr
     assert len(stored()) == 100
+
+
+def test_a_terminal_sees_one_bar_for_all_files(server: Server, collection: str, tmp_path: Path):
+    for number in range(3):
+        times = range(START, START + 100_000)
+        lines = [f"{time + number},{number}" for time in times]
+        write(tmp_path, "\n".join(["time,value", *lines]), f"{number}.csv")
+    command = [sys.executable, "-m", "pingthings", "put", str(tmp_path), "--time-unit", "ns"]
+    command += ["--collection", collection]
+    ours, theirs = pty.openpty()
+    environ = os.environ | {"BTRDB_ENDPOINTS": server.endpoint, "TERM": "xterm"}
+    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # where the other end is closed
+            while data := os.read(ours, 1 << 12):
+                seen += data
+        process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    # What is drawn is up to the clock, but for the end.
+    assert b"2.csv (3/3)" in seen
+    assert b"100%" in seen
