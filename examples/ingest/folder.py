@@ -120,8 +120,18 @@ def store(
         ledger: How far it is; it is written as points are stored.
         rejects: Where rows go that cannot be stored, with the reason.
         columns: What the columns are called.
+
+    Raises:
+        ValueError: The rejected rows that the ledger knows of are gone.
+        SourceError: There is no file, or a path has no key of this name.
+        WriterFailed: The points cannot be stored.
     """
     columns = columns or Columns()
+    if not rejects.holds(ledger.rejected_bytes):
+        raise ValueError(
+            f"`{rejects.path}` does not hold what `{ledger.path}` knows of; remove both, and "
+            "everything is stored again"
+        )
     rejects.resume(ledger.rejected_bytes)
     known: dict[str, dict[str, UUID]] = {}
     with Writer(client, insert_points=BATCH_ROWS, most_points=4 * BATCH_ROWS) as writer:

@@ -29,6 +29,7 @@ from ingest.simulated_sender import IDCODE, RATE, START, sending
 from ingest.writer import Writer
 from pingthings.server import Server
 from pyc37.frame import CommandFrame, ConfigFrame2, DataFrame
+from pyc37.frame import FrameError as TheirFrameError
 
 Until = Callable[[Callable[[], object]], None]
 NAMES = ["VA", "IA", "ANALOG", *(f"BIT {bit}" for bit in range(16))]
@@ -148,6 +149,11 @@ def test_what_the_library_makes_of_such_frames_is_why_it_only_sends_here():
         START * 10**9 + round(Fraction(fraction, 0xFFFFFF) * 10**9)
     )
     assert DataFrame.convert2frame(frame, known).get_frasec()[0] == fraction - 0x800000
+    of_some_quality = DataFrame(
+        IDCODE, 1 << 6, [(1, 2), (3, 4)], 0, 0, [1], [1], known, START, (0,)
+    )
+    with pytest.raises(TheirFrameError):
+        DataFrame.convert2frame(of_some_quality.convert2bytes(), known)
 
 
 @given(st.data())

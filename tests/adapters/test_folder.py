@@ -91,6 +91,9 @@ def test_every_row_is_stored_or_rejected_and_new_files_are_added(
     rejects.close()
     assert values_of(client, collection)[f"{collection}/oak/L1MAG"][0] == (T - 1, 5.0)
     assert len(rejected(tmp_path / "rejected")) == 12
+    (tmp_path / "rejected").unlink()
+    with pytest.raises(ValueError, match="remove both"):
+        store(client, folder, where, ledger, Rejects(tmp_path / "rejected"), columns)
 
 
 def arguments(folder: Path, collection: str) -> list[str]:
