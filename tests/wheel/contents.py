@@ -24,6 +24,7 @@ TAGS = re.compile(
     r"cp311-abi3-(manylinux2014_\w+\.manylinux_2_17_\w+|musllinux_1_2_\w+|macosx_\d+_\d+_\w+"
     r"|win_amd64|win_arm64)"
 )
+LIBC = re.compile(r"((?:many|musl)linux)_(\d+)_(\d+)_")
 METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE"}
 EXTENSIONS = {"pyo3_client.abi3.so", "pyo3_client.pyd"}
 
@@ -67,7 +68,10 @@ def check_elf(wheel: Path, binary: bytes) -> None:
     command = [sys.executable, "-m", "auditwheel", "show", "--json", str(wheel)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     audited = json.loads(done.stdout)
-    assert audited["overall_tag"] in wheel.stem.split("-", 2)[2]
+    (promised,) = set(LIBC.findall(wheel.stem))
+    (needed,) = LIBC.findall(audited["overall_tag"])
+    assert needed[0] == promised[0]
+    assert [int(number) for number in needed[1:]] <= [int(number) for number in promised[1:]]
     assert not audited["external_libs"], "something has to be installed beside it"
     print(f"audited as {audited['overall_tag']}, needs no other library")
 
