@@ -31,7 +31,7 @@ setup: $(BIN)/ready ## Make .venv with every tool
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it with rustup (1.95 or later)"; exit 1; }
 
 build: setup ## Build the wheel's contents in release mode and install them into .venv
-	. $(BIN)/activate && maturin develop --release --quiet
+	. $(BIN)/activate && maturin develop --release --locked --quiet
 
 demo: build ## Real data in and out; CSV=path for your own, otherwise a recording that ships with it
 	$(BIN)/python examples/demo.py $(CSV) $(DEMO_ARGS)
@@ -115,7 +115,7 @@ $(BIN)/wheel-ready: $(BIN)/ready
 
 wheel: $(BIN)/wheel-ready ## Build the wheel for every Linux since glibc 2.17, into dist/
 	rm -f dist/*.whl
-	. $(BIN)/activate && maturin build --release --quiet --zig --compatibility manylinux2014 --out dist
+	. $(BIN)/activate && maturin build --release --locked --quiet --zig --compatibility manylinux2014 --out dist
 	$(BIN)/python tests/wheel/contents.py dist/*.whl
 
 wheel-test: wheel ## Install that wheel where nothing else is, and use it
