@@ -21,7 +21,7 @@ def main(file: Path, environment: Path, extras: str = EXTRAS) -> None:
     scripts = environment / ("Scripts" if os.name == "nt" else "bin")
     python = str(scripts / "python")
     with tempfile.TemporaryDirectory() as folder:  # no source can be imported from there
-        for wanted in (str(file), f"{file}[{extras}]"):
+        for wanted in (str(file), f"pingthings[{extras}]"):  # the second finds the first
             print(f"pip install {wanted}", flush=True)
             run([python, "-m", "pip", "install", "--quiet", wanted], folder)
             run([python, "-m", "pip", "check"], folder)
