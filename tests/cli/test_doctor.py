@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
+import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +17,14 @@ import pytest
 from pingthings.cli import network
 from pingthings.cli.network import Proxy, Target
 from pingthings.server import Server
+from resilience.relay import relay
 
 Run = Callable[..., Any]
 
 CERTIFICATES = Path(__file__).parents[1] / "server" / "certificates"
+QUICK = {"PINGTHINGS_RETRY_SECONDS": "0"}
 STEPS = [
-    *("endpoint", "proxy", "addresses", "tcp", "tls", "http2", "key"),
+    *("endpoint", "proxy", "addresses", "tcp", "identity", "tls", "http2", "key"),
     *("server", "clock", "round trip", "throughput", "settings"),
 ]
 
@@ -106,6 +112,7 @@ def test_a_key_that_is_wrong_or_missing(run: Run):
         "verdict": "skipped",
         "why": "not without: key",
         "advice": "",
+        "endpoint": server.endpoint,
     }
 
 
@@ -144,6 +151,148 @@ def test_a_name_that_is_unknown_and_an_endpoint_that_is_none(run: Run):
     assert "nothing.invalid" in found["addresses"]["why"]
     found = findings(run("doctor", "--json", "--endpoint", "nothing"))
     assert found["endpoint"]["verdict"] == "failed"
+
+
+def test_each_of_several_endpoints_is_looked_at(run: Run, server: Server):
+    with socket.socket() as nobody, Server(api_keys=["secret"]) as other:
+        nobody.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{nobody.getsockname()[1]}"
+        endpoints = [server.endpoint, closed, other.endpoint]
+        result = run("doctor", "--json", "--endpoint", ", ".join(endpoints))
+        lines = run("doctor", "--endpoint", ",".join(endpoints)).stdout.splitlines()
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["endpoint"] for one in found] == [at for at in endpoints for _ in STEPS]
+    assert [one["step"] for one in found] == STEPS * 3
+    verdicts = {(one["endpoint"], one["step"]): one["verdict"] for one in found}
+    assert verdicts[server.endpoint, "throughput"] == "ok"
+    assert verdicts[closed, "tcp"] == verdicts[other.endpoint, "key"] == "failed"
+    assert verdicts[closed, "key"] == "skipped"
+    assert "2 of 3" in found[len(STEPS)]["why"]
+    assert (result.exit_code, "2 of 39 steps failed" in result.stderr) == (1, True)
+    assert [line.split("\t")[4] for line in lines] == [one["endpoint"] for one in found]
+
+
+def test_a_list_that_names_nobody(run: Run):
+    found = findings(run("doctor", "--json", "--endpoint", ", ,"))
+    assert found["endpoint"]["verdict"] == "failed"
+
+
+def identity(name: str) -> dict[str, str]:
+    """What says which certificate the client proves itself with."""
+    files = [str(CERTIFICATES / f"{name}.{part}.pem") for part in ("certificate", "key")]
+    names = ("PINGTHINGS_CLIENT_CERTIFICATE", "PINGTHINGS_CLIENT_KEY")
+    return dict(zip(names, files, strict=True))
+
+
+@pytest.fixture
+def guard() -> ssl.SSLContext:
+    """Lets in those only who prove themselves with the second certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    first = CERTIFICATES / "first.certificate.pem"
+    context.load_cert_chain(first, CERTIFICATES / "first.key.pem")
+    context.load_verify_locations(CERTIFICATES / "second.certificate.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+@pytest.fixture
+def guarded(server: Server, guard: ssl.SSLContext) -> Iterator[str]:
+    with relay(server, context=guard) as port:
+        yield f"https://localhost:{port}"
+
+
+@pytest.fixture
+def closed_door(guard: ssl.SSLContext) -> Iterator[str]:
+    """Says why it does not let somebody in, as servers do, unlike the relay."""
+
+    def refuse() -> None:
+        while True:
+            try:
+                plain, _ = listening.accept()
+            except OSError:
+                return
+            secured = guard.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+            with suppress(OSError):
+                secured.do_handshake()
+            with socket.socket(fileno=secured.detach()) as told, suppress(OSError):
+                told.shutdown(socket.SHUT_WR)
+                while told.recv(1 << 10):
+                    pass
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        yield f"https://localhost:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_client_certificate_is_shown_and_used(run: Run, guarded: str):
+    bundle = {"BTRDB_CA_BUNDLE": str(CERTIFICATES / "first.certificate.pem")}
+    environ = {**bundle, **identity("second")}
+    found = findings(run("doctor", "--json", "--endpoint", guarded, **environ))
+    assert {one["verdict"] for one in found.values()} == {"ok"}
+    expires = ssl.cert_time_to_seconds(until("second"))
+    day = time.strftime("%Y-%m-%d", time.gmtime(expires))
+    assert found["identity"]["why"].startswith("commonName=second, signed by commonName=second")
+    assert (
+        f"until {day}; from `{environ['PINGTHINGS_CLIENT_CERTIFICATE']}`"
+        in (found["identity"]["why"])
+    )
+
+
+def test_a_server_that_wants_another_certificate(run: Run, guarded: str, closed_door: str):
+    bundle = {"BTRDB_CA_BUNDLE": str(CERTIFICATES / "first.certificate.pem")}
+    none = findings(run("doctor", "--json", "--endpoint", closed_door, **bundle, **QUICK))
+    assert none["identity"]["why"] == "no client certificate is set"
+    assert none["http2"]["why"] == "the server wants a client certificate, and none is set"
+    assert "PINGTHINGS_CLIENT_CERTIFICATE" in none["http2"]["advice"]
+    environ = {**bundle, **identity("first"), **QUICK}
+    wrong = findings(run("doctor", "--json", "--endpoint", closed_door, **environ))
+    assert wrong["identity"]["verdict"] == "ok"
+    assert "does not accept the client certificate" in wrong["http2"]["why"]
+    assert wrong["key"]["verdict"] == "failed"
+    cut = findings(run("doctor", "--json", "--endpoint", guarded, **bundle, **QUICK))
+    assert cut["http2"]["verdict"] == "failed"
+    assert "does it want a client certificate?" in cut["http2"]["advice"]
+
+
+def until(name: str) -> str:
+    """The end of a certificate, as another program reads it."""
+    file = CERTIFICATES / f"{name}.certificate.pem"
+    command = ["openssl", "x509", "-enddate", "-noout", "-in", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip().partition("=")[2]
+
+
+def test_client_certificates_that_are_of_no_use(run: Run, secure: Server, tmp_path: Path):
+    at = ("doctor", "--json", "--endpoint", https(secure))
+
+    def why(files: dict[str, str]) -> dict[str, str]:
+        found = findings(run(*at, **files, **QUICK))["identity"]
+        assert found["verdict"] == "failed"
+        return found
+
+    good = identity("first")
+    assert "belong together" in why({"PINGTHINGS_CLIENT_KEY": good["PINGTHINGS_CLIENT_KEY"]})["why"]
+    missing = {**good, "PINGTHINGS_CLIENT_CERTIFICATE": str(tmp_path / "none.pem")}
+    assert "No such file" in why(missing)["why"]
+    other = {**good, "PINGTHINGS_CLIENT_KEY": identity("second")["PINGTHINGS_CLIENT_KEY"]}
+    assert "mismatch" in why(other)["why"].lower()
+    key = good["PINGTHINGS_CLIENT_KEY"]
+    locked = tmp_path / "locked.pem"
+    lock = ["openssl", "pkey", "-aes256", "-passout", "pass:x", "-in", key, "-out", str(locked)]
+    subprocess.run(lock, check=True, capture_output=True)
+    assert why({**good, "PINGTHINGS_CLIENT_KEY": str(locked)})["advice"]
+
+
+def test_a_client_certificate_without_encryption_is_unused(run: Run):
+    found = findings(run("doctor", "--json", **identity("first")))
+    assert found["identity"]["verdict"] == "warning"
+    assert "goes nowhere" in found["identity"]["why"]
 
 
 def test_an_old_server_is_said_to_be_one(run: Run):

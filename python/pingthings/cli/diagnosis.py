@@ -13,7 +13,15 @@ from typing import Literal
 
 from pingthings.cli import network
 from pingthings.cli.connection import find_stream
-from pingthings.cli.network import Address, Certificate, NotHttp2Error, Proxy, Stores, Target
+from pingthings.cli.network import (
+    Address,
+    Certificate,
+    Identity,
+    NotHttp2Error,
+    Proxy,
+    Stores,
+    Target,
+)
 from pingthings.timeseries.client import Client, Stream
 from pingthings.timeseries.connect import connect
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
@@ -39,6 +47,7 @@ _READ_S = 3.0
 _STREAMS_LOOKED_AT = 200
 _FEW_POINTS = 100_000
 _ARROW_MINOR = 30
+_WANTED = {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_HANDSHAKE_FAILURE"}
 
 
 @dataclass(frozen=True)
@@ -49,24 +58,52 @@ class Finding:
     verdict: Verdict
     why: str
     advice: str = ""
+    endpoint: str = ""
 
 
 @dataclass
 class Diagnosis:
-    """Steps from the endpoint to the data. What a step cannot do without another is left out."""
+    """Steps from an endpoint to the data. What a step cannot do without another is left out."""
 
-    endpoint: str | None
-    profile: str | None
-    apikey: str | None
+    endpoint: str
     stream: str | None
-    credentials: Credentials | None = None
+    credentials: Credentials | None
+    problem: str = ""
+    """Why there is no endpoint."""
+    place: str = ""
+    """Which of several endpoints it is."""
+    key_is_argument: bool = False
     target: Target | None = None
     proxy: Proxy | None = None
+    identity: Identity | None = None
     address: Address | None = None
     client: Client | None = None
     _failed: set[str] = field(default_factory=set[str])
     _reasons: list[str] = field(default_factory=list[str])
     """Why other addresses do not answer."""
+
+    @classmethod
+    def of_each(
+        cls, endpoint: str | None, profile: str | None, apikey: str | None, stream: str | None
+    ) -> list[Diagnosis]:
+        """Returns one for each endpoint that arguments, environment and file amount to."""
+        try:
+            credentials = resolve(profile, endpoint, apikey, os.environ)
+        except BTrDBError as error:
+            return [cls("", stream, None, str(error))]
+        texts = [text.strip() for text in credentials.endpoint.split(",") if text.strip()]
+        if not texts:
+            return [cls("", stream, None, f"`{credentials.endpoint}` names no endpoint")]
+        return [
+            cls(
+                text,
+                stream,
+                credentials,
+                place=f", {number} of {len(texts)}" if len(texts) > 1 else "",
+                key_is_argument=bool(apikey),
+            )
+            for number, text in enumerate(texts, 1)
+        ]
 
     def run(self) -> Iterator[Finding]:
         """Yields what each step finds."""
@@ -75,7 +112,8 @@ class Diagnosis:
             missing = sorted(need for need in needs if need in self._failed)
             if missing:
                 self._failed.add(name)
-                yield Finding(name, "skipped", f"not without: {', '.join(missing)}")
+                why = f"not without: {', '.join(missing)}"
+                yield Finding(name, "skipped", why, endpoint=self.endpoint)
                 continue
             try:
                 verdict, why, advice = step()
@@ -83,7 +121,7 @@ class Diagnosis:
                 verdict, why, advice = "failed", str(error), "try again; look into the server's log"
             if verdict == "failed":
                 self._failed.add(name)
-            yield Finding(name, verdict, why, advice)
+            yield Finding(name, verdict, why, advice, self.endpoint)
         if self.client is not None:
             self.client.close()
 
@@ -93,6 +131,7 @@ class Diagnosis:
             (self._proxy, ("endpoint",)),
             (self._addresses, ("endpoint", "proxy")),
             (self._tcp, ("addresses",)),
+            (self._identity, ("endpoint",)),
             (self._tls, ("tcp",)),
             (self._http2, ("tcp",)),
             (self._key, ("tcp",)),
@@ -104,19 +143,16 @@ class Diagnosis:
         ]
 
     def _endpoint(self) -> tuple[Verdict, str, str]:
-        try:
-            self.credentials = resolve(self.profile, self.endpoint, self.apikey, os.environ)
-        except BTrDBError as error:
-            return "failed", str(error), "give `--endpoint HOST:PORT`, or set BTRDB_ENDPOINTS"
-        first, *others = [text.strip() for text in self.credentials.endpoint.split(",")]
-        self.target = Target.parse(first)
+        if self.credentials is None:
+            return "failed", self.problem, "give `--endpoint HOST:PORT`, or set BTRDB_ENDPOINTS"
+        self.target = Target.parse(self.endpoint)
         if self.target is None:
-            return "failed", f"`{first}` is no endpoint", "write it like `grid.example.com:4411`"
+            advice = "write it like `grid.example.com:4411`"
+            return "failed", f"`{self.endpoint}` is no endpoint", advice
         origin = self.credentials.profile
         where = "" if origin is None else f", from profile `{origin}`"
         key = "with" if self.credentials.apikey else "without"
-        more = f"; {len(others)} more, which `--endpoint` looks at" if others else ""
-        return "ok", f"`{first}`{where}, {key} a key{more}", ""
+        return "ok", f"`{self.endpoint}`{self.place}{where}, {key} a key", ""
 
     def _proxy(self) -> tuple[Verdict, str, str]:
         try:
@@ -166,6 +202,30 @@ class Diagnosis:
             return "warning", f"{found}; not so {'; '.join(self._reasons)}", advice
         return "ok", found, ""
 
+    def _identity(self) -> tuple[Verdict, str, str]:
+        try:
+            self.identity = Identity.find()
+        except ValueError as error:
+            return "failed", str(error), "set both or none"
+        if self.identity is None:
+            return "ok", "no client certificate is set", ""
+        if not self._target().tls:
+            advice = "use `https://` or port 4411, or unset PINGTHINGS_CLIENT_CERTIFICATE"
+            return "warning", "a client certificate is set, and goes nowhere without TLS", advice
+        files = f"`{self.identity.certificate}` with `{self.identity.key}`"
+        try:
+            found = self.identity.read()
+        except OSError as error:
+            self.identity = None
+            why = getattr(error, "verify_message", None) or error.strerror or str(error)
+            advice = "mend PINGTHINGS_CLIENT_CERTIFICATE and PINGTHINGS_CLIENT_KEY, in PEM"
+            if "expired" in why:
+                advice = "have it renewed"
+            return "failed", f"{files}: {why}", advice
+        ends = time.strftime("%Y-%m-%d", time.gmtime(found.expires))
+        why = f"{found.subject}, signed by {found.issuer}, until {ends}; from {files}"
+        return _unless_soon(found, why)
+
     def _tls(self) -> tuple[Verdict, str, str]:
         target = self._target()
         if target.tls:
@@ -176,29 +236,28 @@ class Diagnosis:
             return "warning", "not used: the key goes in clear text", advice
         return "ok", "not used", ""
 
-    @staticmethod
-    def _handshake(target: Target, address: Address, stores: Stores) -> tuple[Verdict, str, str]:
+    def _handshake(
+        self, target: Target, address: Address, stores: Stores
+    ) -> tuple[Verdict, str, str]:
         try:
-            with network.secure(target, address, stores) as secured:
+            with network.secure(target, address, stores, self.identity) as secured:
                 found = Certificate.of(secured.getpeercert())
                 version = secured.version()
         except ssl.SSLCertVerificationError as error:
-            seen = Certificate.untrusted(target, address)
+            seen = Certificate.untrusted(target, address, self.identity)
             what = "" if seen is None else f"; it is {_described(seen)}"
             why = f"the certificate is not accepted: {error.verify_message}{what}"
             return "failed", f"{why}; searched: {stores.text}", _advice_for(error, seen)
         except ssl.SSLError as error:
+            if refused := _refusal(error, self.identity):
+                return "failed", *refused
             advice = "it may speak without TLS: use another port, or `http://`"
             return "failed", f"no TLS: {error.reason or error}", advice
         except OSError as error:
             if stores.bundle is not None and not os.access(stores.bundle, os.R_OK):
                 return "failed", f"{stores.text} cannot be read", "mend or unset BTRDB_CA_BUNDLE"
             return "failed", f"no TLS: {error}", "look into the log of the server"
-        days = (found.expires - time.time()) / _DAY_S
-        why = f"{version}, {_described(found)}, trusted by {stores.text}"
-        if days < _SOON_DAYS:
-            return "warning", f"{why}; it ends in {days:.0f} days", "have it renewed"
-        return "ok", why, ""
+        return _unless_soon(found, f"{version}, {_described(found)}, trusted by {stores.text}")
 
     def _http2(self) -> tuple[Verdict, str, str]:
         target, address = self._target(), self._address()
@@ -206,7 +265,9 @@ class Diagnosis:
             return "skipped", "not without: tls", ""
         try:
             if target.tls:
-                connection: socket.socket = network.secure(target, address, Stores.find())
+                connection: socket.socket = network.secure(
+                    target, address, Stores.find(), self.identity
+                )
             else:
                 connection, _seconds = address.connect()
             with connection:
@@ -216,22 +277,34 @@ class Diagnosis:
                 settings = network.greet(connection)
         except NotHttp2Error as error:
             speaks_tls = str(error) == "it speaks TLS"
-            advice = "use `https://`" if speaks_tls else "check host and port; is it the server's?"
-            return "failed", str(error), advice
+            return "failed", str(error), "use `https://`" if speaks_tls else self._elsewhere
         except OSError as error:
-            advice = "check host and port; is it the server's?"
-            return "failed", f"no answer to the greeting: {error}", advice
+            if refused := _refusal(error, self.identity):
+                return "failed", *refused
+            return "failed", f"no answer to the greeting: {error}", self._elsewhere
         texts = ", ".join(f"{name} {value}" for name, value in settings.items())
         if target.tls and chosen != "h2":
             advice = "have ALPN `h2` allowed where TLS ends; some clients insist on it"
             return "warning", f"spoken, but not offered by ALPN; {texts}", advice
         return "ok", texts or "spoken", ""
 
+    @property
+    def _elsewhere(self) -> str:
+        """What to do if something else than the server seems to answer."""
+        advice = "check host and port; is it the server's?"
+        if not self._target().tls:
+            return advice
+        if self.identity is None:
+            return f"{advice} does it want a client certificate?"
+        return f"{advice} does it know who signed the client certificate?"
+
     def _key(self) -> tuple[Verdict, str, str]:
         credentials = self.credentials
         has_key = credentials is not None and credentials.apikey is not None
         try:
-            self.client = connect(self.profile, self.endpoint, self.apikey)
+            # An empty key is none, whatever the environment says.
+            key = credentials.apikey if credentials and credentials.apikey else ""
+            self.client = connect(endpoint=self.endpoint, apikey=key)
             self.client.list_collections("no collection begins with this")
         except (AuthenticationError, PermissionDenied) as error:
             if has_key:
@@ -315,7 +388,7 @@ class Diagnosis:
         lines: list[str] = []
         if credentials is not None and os.environ.get("BTRDB_ENDPOINTS") != credentials.endpoint:
             lines.append(f"BTRDB_ENDPOINTS={credentials.endpoint}")
-        if self.apikey:
+        if self.key_is_argument:
             lines.append("BTRDB_API_KEY in place of --apikey")
         if (
             target.tls
@@ -339,6 +412,29 @@ class Diagnosis:
         if self.client is None:
             raise BTrDBError("there is no connection")
         return self.client
+
+
+def _unless_soon(found: Certificate, why: str) -> tuple[Verdict, str, str]:
+    days = (found.expires - time.time()) / _DAY_S
+    if days < _SOON_DAYS:
+        return "warning", f"{why}; it ends in {days:.0f} days", "have it renewed"
+    return "ok", why, ""
+
+
+def _refusal(error: OSError, identity: Identity | None) -> tuple[str, str] | None:
+    """What a server that wants to know who asks says of the certificate; None if it says nothing.
+
+    Under TLS 1.3 it says so only after the handshake.
+    """
+    reason = getattr(error, "reason", None) or ""
+    if identity is None and reason in _WANTED:
+        advice = "set PINGTHINGS_CLIENT_CERTIFICATE and PINGTHINGS_CLIENT_KEY"
+        return "the server wants a client certificate, and none is set", advice
+    if identity is not None and "ALERT" in reason:
+        alert = reason.partition("ALERT_")[2].lower().replace("_", " ")
+        advice = "ask the server's operator which authorities it accepts"
+        return f"the server does not accept the client certificate: {alert}", advice
+    return None
 
 
 def _described(found: Certificate) -> str:

@@ -18,6 +18,7 @@ __all__ = ["EXAMPLES", "doctor"]
 EXAMPLES = """
 Examples:
   pingthings doctor --endpoint grid.example.com:4411
+  pingthings doctor --endpoint a.example.com:4411,b.example.com:4411
   pingthings doctor --json > ticket.json
   pingthings doctor --stream lab/L1MAG             measure by reading this one
 """
@@ -44,16 +45,18 @@ def doctor(
 ) -> None:
     """Look at the way to the server, step by step, and say what to do about it.
 
-    Endpoint, proxy, addresses, TCP, TLS, HTTP/2, key, server, clock, round trip, throughput,
-    settings. Later steps are tried as far as earlier ones allow. The exit code is 0 if none failed.
+    Endpoint, proxy, addresses, TCP, client certificate, TLS, HTTP/2, key, server, clock, round
+    trip, throughput, settings; of several endpoints each. Later steps are tried as far as earlier
+    ones allow. The exit code is 0 if none failed.
     """
     verdicts = Counter[str]()
-    for finding in Diagnosis(endpoint, profile, apikey, stream).run():
-        verdicts[finding.verdict] += 1
-        if json:
-            print_json(dataclasses.asdict(finding))
-        else:
-            _print(finding)
+    for diagnosis in Diagnosis.of_each(endpoint, profile, apikey, stream):
+        for finding in diagnosis.run():
+            verdicts[finding.verdict] += 1
+            if json:
+                print_json(dataclasses.asdict(finding))
+            else:
+                _print(finding)
     if verdicts["failed"]:
         raise BTrDBError(f"{verdicts['failed']} of {verdicts.total()} steps failed")
 
@@ -72,4 +75,5 @@ def _print(finding: Finding) -> None:
                 Text.assemble(" " * 19, ("to do: ", "bold"), finding.advice), soft_wrap=True
             )
     else:
-        print(f"{finding.verdict}\t{finding.step}\t{finding.why}\t{finding.advice}", flush=True)
+        parts = (finding.verdict, finding.step, finding.why, finding.advice, finding.endpoint)
+        print("\t".join(parts), flush=True)

@@ -10,6 +10,7 @@ import socket
 import ssl
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 __all__ = [
     "Address",
     "Certificate",
+    "Identity",
     "NotHttp2Error",
     "Proxy",
     "Stores",
@@ -212,15 +214,77 @@ class Stores:
         places = [place for place in (paths.cafile, paths.capath) if place]
         return f"this system's, {' and '.join(f'`{place}`' for place in places) or 'none found'}"
 
-    def context(self) -> ssl.SSLContext:
-        """Returns what trusts these authorities and no others.
+    def context(self, identity: Identity | None) -> ssl.SSLContext:
+        """Returns what trusts these authorities and no others, and proves who asks.
 
         Raises:
             OSError: The bundle cannot be read, or holds no certificate.
         """
         context = ssl.create_default_context(cafile=self.bundle)
         context.set_alpn_protocols(["h2"])
+        if identity is not None:
+            identity.load_into(context)
         return context
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The files that this client proves itself with."""
+
+    certificate: str
+    key: str
+
+    @classmethod
+    def find(cls) -> Identity | None:
+        """Returns what the environment names, as the client reads it.
+
+        Raises:
+            ValueError: It names one file of the two.
+        """
+        names = ("PINGTHINGS_CLIENT_CERTIFICATE", "PINGTHINGS_CLIENT_KEY")
+        certificate, key = (os.environ.get(name, "").strip() for name in names)
+        if not certificate and not key:
+            return None
+        if not certificate or not key:
+            raise ValueError(f"{names[0]} and {names[1]} belong together; one is not set")
+        return cls(certificate, key)
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        """Has a side of TLS prove itself with it.
+
+        Raises:
+            OSError: A file cannot be read, or holds nothing of use; or the key belongs to another
+                certificate.
+        """
+        # Who is asked for the password of a key waits for ever where nobody types.
+        context.load_cert_chain(self.certificate, self.key, password="")
+
+    def read(self) -> Certificate:
+        """Returns what the certificate says, as a server would see it.
+
+        The standard library takes certificates apart only in a handshake, so there is one, with
+        nobody but this process.
+
+        Raises:
+            OSError: It is of no use; the message says why.
+        """
+        asking, asked = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        asking.check_hostname, asking.verify_mode = False, ssl.CERT_NONE
+        for context in (asking, asked):
+            self.load_into(context)
+        asked.load_verify_locations(self.certificate)
+        asked.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        asked.verify_mode = ssl.CERT_REQUIRED
+        there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+        client = asking.wrap_bio(back, there)
+        server = asked.wrap_bio(there, back, server_side=True)
+        with suppress(ssl.SSLWantReadError):
+            client.do_handshake()
+        with suppress(ssl.SSLWantReadError):
+            server.do_handshake()
+        client.do_handshake()
+        server.do_handshake()
+        return Certificate.of(server.getpeercert())
 
 
 @dataclass(frozen=True)
@@ -243,7 +307,9 @@ class Certificate:
         )
 
     @classmethod
-    def untrusted(cls, target: Target, address: Address) -> Certificate | None:
+    def untrusted(
+        cls, target: Target, address: Address, identity: Identity | None
+    ) -> Certificate | None:
         """Returns the certificate of a server whose authority is unknown, for a look at it.
 
         A second handshake trusts exactly the certificate that the first one brought: the standard
@@ -252,6 +318,8 @@ class Certificate:
         blind = ssl.create_default_context()
         blind.check_hostname = False
         blind.verify_mode = ssl.CERT_NONE
+        if identity is not None:
+            identity.load_into(blind)
         try:
             with _secured(blind, target, address) as first:
                 leaf = first.getpeercert(binary_form=True)
@@ -262,6 +330,8 @@ class Certificate:
                 file.write_text(ssl.DER_cert_to_PEM_cert(leaf), encoding="ascii")
                 context = ssl.create_default_context(cafile=str(file))
             context.check_hostname = False
+            if identity is not None:
+                identity.load_into(context)
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
             with _secured(context, target, address) as second:
                 return cls.of(second.getpeercert())
@@ -282,14 +352,16 @@ def _secured(context: ssl.SSLContext, target: Target, address: Address) -> ssl.S
         raise
 
 
-def secure(target: Target, address: Address, stores: Stores) -> ssl.SSLSocket:
+def secure(
+    target: Target, address: Address, stores: Stores, identity: Identity | None
+) -> ssl.SSLSocket:
     """Returns an encrypted connection to a server that proved who it is.
 
     Raises:
         ssl.SSLError: It did not.
         OSError: It does not answer.
     """
-    return _secured(stores.context(), target, address)
+    return _secured(stores.context(identity), target, address)
 
 
 def greet(connection: socket.socket) -> dict[str, int]:
