@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from datetime import timedelta
 from io import BytesIO
@@ -164,6 +165,30 @@ async def test_gaps(client: pt.AsyncClient, collection: str, voltage: pt.AsyncSt
     assert gaps(await stream.plot(T, T + 200 * SECOND)) == 0
 
 
+async def test_a_window_between_gaps_is_seen(client: pt.AsyncClient, collection: str):
+    # Half an hour, nothing, a few points, nothing, half an hour.
+    places = np.concatenate((np.arange(18_000), 27_000 + np.arange(5), 36_000 + np.arange(18_000)))
+    times = T + places * (SECOND // 10)
+    stream = await make(client, collection, "a", "V", times, np.full(len(times), 230.0))
+    figure = await stream.plot(width=500)
+    _, dots = figure.axes[0].lines
+    assert "windows of" in figure.texts[-1].get_text()
+    assert len(dots.get_xdata()) == 1
+    widget = await stream.plot(backend="plotly", width=500)
+    line = widget.data[1]
+    assert line.mode == "lines+markers"
+    assert len(line.marker.size) == len(line.y)
+    assert np.count_nonzero(line.marker.size) == 2  # where the window begins and ends
+
+
+async def test_a_line_is_named_if_the_title_does_not(several: pt.AsyncStreamSet):
+    apart = several.filter(name=re.compile("^(L1MAG|FREQ)$"))
+    texts = [axes.get_legend().get_texts()[0].get_text() for axes in (await apart.plot()).axes]
+    assert texts == ["L1MAG", "FREQ"]
+    assert (await apart.plot(backend="plotly")).layout.showlegend
+    assert (await apart.filter(unit="V").plot()).axes[0].get_legend() is None
+
+
 async def test_versions(client: pt.AsyncClient, collection: str):
     stream = await make(client, collection, "a", "V", [T, T + 1], [1, 2])
     await stream.flush()
@@ -186,7 +211,7 @@ async def test_versions(client: pt.AsyncClient, collection: str):
 async def test_axes_of_the_user(several: pt.AsyncStreamSet):
     axes = Figure((4, 3)).subplots()
     assert await several.filter(unit="V").plot(axes=axes) is axes
-    assert len(axes.lines) == 3 + 1  # of the stream without points the dots, too
+    assert len(axes.lines) == 3
     with pytest.raises(BTRDBValueError, match="`V`, `Hz` do not share"):
         await several.plot(axes=axes)
 

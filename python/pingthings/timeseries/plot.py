@@ -74,11 +74,14 @@ class Trace:
     """Whether points are so few that each gets a dot."""
 
     @property
-    def alone(self) -> NDArray[np.bool_]:
-        """Points between two gaps, which a line would not show."""
+    def dotted(self) -> NDArray[np.bool_]:
+        """Which points or windows get a dot: all if there are few, else those between two gaps.
+
+        Of the latter a line would show nothing, and of a window less than a pixel.
+        """
         before = np.concatenate(([True], self.breaks))[: len(self.times)]
         after = np.concatenate((self.breaks, [True]))[: len(self.times)]
-        return before & after
+        return np.full(len(self.times), self.has_dots) | (before & after)
 
     def line(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
         """Times, means, least and most values of the line to draw, with NaN in the gaps.
@@ -111,6 +114,11 @@ class Plot:
     start: int
     end: int
     panels: list[Panel]
+
+    @property
+    def has_legend(self) -> bool:
+        """Whether the title does not say what each line is."""
+        return sum(len(panel.traces) for panel in self.panels) > 1
 
     @property
     def caption(self) -> str:

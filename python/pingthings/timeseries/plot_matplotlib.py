@@ -97,7 +97,7 @@ def _draw_panel(axes: Any, panel: Panel, plot: Plot, *, is_lowest: bool) -> None
     axes.set_xlim(scale(plot.start), scale(plot.end))
     scale.label(axes, is_lowest=is_lowest)
     _label_values(axes, panel.unit)
-    if len(panel.traces) > 1:
+    if plot.has_legend:
         _add_legend(axes, len(panel.traces))
 
 
@@ -107,9 +107,10 @@ def _draw_trace(axes: Any, trace: Trace, scale: _Scale, colour: str) -> None:
     if trace.width_ns:
         axes.fill_between(x, least, most, color=colour, alpha=0.3, lw=0.6)
     axes.plot(x, mean, lw=1.1, color=colour, label=trace.label, solid_capstyle="butt")
-    if not trace.width_ns:
-        shown = np.ones(len(trace.times), np.bool_) if trace.has_dots else trace.alone
-        axes.plot(scale(trace.times[shown]), trace.mean[shown], ".", ms=4, color=colour)
+    shown = trace.dotted
+    if shown.any():
+        middles = trace.times[shown] + trace.width_ns // 2
+        axes.plot(scale(middles), trace.mean[shown], ".", ms=4, color=colour)
 
 
 class _Scale:

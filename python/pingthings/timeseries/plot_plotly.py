@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pingthings.timeseries.extras import extra
 from pingthings.timeseries.plot import PREFIXED, Plot, Trace
@@ -15,6 +16,7 @@ from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
 __all__ = ["draw", "require"]
 
 _PANEL_HEIGHT, _HEAD_HEIGHT = 240, 110
+_DOT = 4
 
 
 def require() -> None:
@@ -45,7 +47,7 @@ def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
         height=_HEAD_HEIGHT + _PANEL_HEIGHT * rows,
         template="plotly_white",
         hovermode="x",
-        showlegend=any(len(panel.traces) > 1 for panel in plot.panels),
+        showlegend=plot.has_legend,
     )
     figure.layout.on_change(_Zoom(figure, plot, again), *_axes(rows))
     return figure
@@ -100,14 +102,15 @@ def _styles(trace: Trace, colour: str) -> tuple[dict[str, Any], dict[str, Any]]:
     band, line = _points(trace)
     band |= {"fill": "toself", "fillcolor": colour, "opacity": 0.3, "mode": "none"}
     band |= {"hoverinfo": "skip", "showlegend": False, "legendgroup": trace.label}
-    line |= {"line": {"color": colour, "width": 1.2}, "marker": {"size": 4}, "name": trace.label}
+    line |= {"line": {"color": colour, "width": 1.2}, "name": trace.label}
     return band, line | {"legendgroup": trace.label, "connectgaps": False}
 
 
 def _points(trace: Trace) -> tuple[dict[str, Any], dict[str, Any]]:
     times, mean, least, most = trace.line()
-    mode = "lines+markers" if trace.has_dots or trace.alone.any() else "lines"
+    mode = "lines+markers" if trace.dotted.any() else "lines"
     line = {"x": times.view("datetime64[ns]"), "y": mean, "mode": mode}
+    line |= {"marker": {"size": _marker_sizes(trace)}}
     if not trace.width_ns:
         return {"x": [], "y": []}, line
     # A closed outline for each stretch without gaps; a null stands between two of them.
@@ -124,6 +127,15 @@ def _points(trace: Trace) -> tuple[dict[str, Any], dict[str, Any]]:
         x += [*around, None]
         y += [*high[held], *low[held][::-1], None]
     return {"x": x, "y": y}, line
+
+
+def _marker_sizes(trace: Trace) -> NDArray[np.int64]:
+    """One for each point that `Trace.line` gives."""
+    sizes = np.where(trace.dotted, _DOT, 0)
+    after = np.flatnonzero(trace.breaks) + 1
+    if trace.width_ns:
+        sizes, after = np.repeat(sizes, 2), after * 2
+    return np.insert(sizes, after, 0)
 
 
 def _instant(time: int) -> np.datetime64:
