@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pingthings.timeseries as pt
 from resilience.conftest import Script, calling
 from resilience.proxy import Proxy
 
@@ -65,3 +66,42 @@ except Stop:
 """
     done = script(text, proxy.endpoint)
     assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n", "")
+
+
+INSERT = """
+import os, signal, sys, threading
+import numpy as np
+import pingthings.timeseries as pt
+
+client = pt.connect(endpoint=sys.argv[1])
+stream = client.stream_from_uuid(sys.argv[2])
+print("connected", flush=True)
+sys.stdin.readline()
+told = []
+points = np.arange(10**9 + 1, 10**9 + 1_000_001)
+timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+
+def tell(done, total):
+    told.append(done)
+    if not done:
+        timer.start()
+
+try:
+    stream.insert((points, points.astype(float)), progress=tell)
+except KeyboardInterrupt as error:
+    print(told, flush=True)
+timer.join()
+sys.stdin.readline()
+print(stream.count(10**9 + 1, 10**9 + 1_000_001) <= 4 * 50_000)
+print(client.stats().calls.insert.cancelled)
+"""
+
+
+def test_ctrl_c_ends_an_insert_that_tells(proxy: Proxy, stream: pt.Stream) -> None:
+    with calling(INSERT, proxy, str(stream.uuid)) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "[0]\n"
+        proxy.release()
+        out, errors = child.communicate("\n", timeout=30)
+    # What was under way may have been stored; nothing further was sent.
+    assert (child.returncode, out, errors) == (0, "True\n1\n", "")
