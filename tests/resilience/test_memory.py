@@ -14,6 +14,7 @@ import pytest
 from pingthings.server import Server
 from pingthings.timeseries.exceptions import BTRDBValueError
 from pingthings.timeseries.memory import as_bytes, available
+from pingthings.timeseries.stats import CallCounts
 
 READING = Path(__file__).with_name("reading.py")
 MIB = 1 << 20
@@ -48,6 +49,27 @@ def test_reads_at_once_stay_within_their_limit(server: Server) -> None:
     # 200 answers of 4.8 MB, five to ten times what may be here.
     limit = 128 * MIB
     assert much_at_once(server, 300_000, 200, limit)["took"] < limit * 1.5
+
+
+def test_what_memory_costs_is_counted(server: Server) -> None:
+    limit = 16 * MIB
+    points, reads = 300_000, 8  # 38 MB, of which twelve may be here
+    with pt.connect(endpoint=server.endpoint, memory_limit=limit) as client:
+        stream = client.create(uuid4(), f"memory/{uuid4()}")
+        stream.insert((np.arange(points), np.arange(points) / 8))
+        stream.flush()
+        before = client.stats()
+        tables = pt.StreamSet([stream] * reads).raw_values(0, points)
+        assert [table and table.num_rows for table in tables] == [points] * reads
+        done = client.stats().since(before)
+        assert done.paused_reads > 0
+        assert done.requests > reads
+        assert done.points_read == points * reads
+        # Whoever has been told to wait has received what it asked for before.
+        assert done.memory_peak > limit / 2
+        assert done.calls.raw_values == CallCounts(reads, reads)
+        # They have been handed over, which is what counts.
+        assert (done.memory_held, done.reads_waiting) == (0, 0)
 
 
 @pytest.mark.long

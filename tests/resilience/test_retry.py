@@ -16,6 +16,7 @@ from pingthings.timeseries.exceptions import (
     ConnectionError,  # noqa: A004 - documented name
     StreamExists,
 )
+from pingthings.timeseries.stats import CallCounts
 from resilience.proxy import Proxy
 
 STEP = 1_000_000
@@ -61,6 +62,18 @@ def test_a_read_that_is_cut_is_the_same(
     proxy.cut_after(*cuts(seed + 1_000, BYTES // 3))
     assert pa.concat_tables(stream.raw_values_iter(0, END)) == whole
     assert proxy.pending_cuts == 0
+
+
+def test_cuts_are_counted(proxy: Proxy, client: pt.Client, long_stream: pt.Stream):
+    stream = client.stream_from_uuid(long_stream.uuid)
+    before = client.stats()
+    proxy.cut_after(BYTES // 3, BYTES // 3)
+    stream.raw_values(0, END)
+    done = client.stats().since(before)
+    assert (done.resumed_reads, done.retries, done.requests) == (2, 2, 3)
+    assert done.connections_replaced == 2
+    assert done.calls.raw_values == CallCounts(started=1, succeeded=1)
+    assert done.points_read == COUNT
 
 
 @pytest.mark.parametrize("seed", range(5))
