@@ -6,8 +6,10 @@ use pingthings_proto::{
     management::{self, management_client::ManagementClient},
     v5api::{self, b_tr_db_client::BTrDbClient},
 };
+use pingthings_types::WriteOrder;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
+use uuid::Uuid;
 
 use crate::{
     Client,
@@ -88,15 +90,17 @@ impl Client {
     {
         let call = self.begin(Kind::of(method));
         let repeat = Repeat::of(method);
-        let outcome = self.unary_as(repeat, method, request, send).await;
+        let outcome = self.unary_as(repeat, None, method, request, send).await;
         call.end(&outcome);
         outcome
     }
 
-    /// One request, one answer; repeated as far as is said.
+    /// One request, one answer; repeated as far as is said. `written` is the stream whose points
+    /// are changed, if any are.
     pub(crate) async fn unary_as<S, Q, A, F>(
         &self,
         repeat: Repeat,
+        written: Option<Uuid>,
         method: &'static str,
         request: Q,
         send: impl Fn(S, Request<Q>) -> F + Send + Sync,
@@ -112,7 +116,7 @@ impl Client {
             Repeat::IfRefused => Lane::Unrepeatable,
         };
         self.repeated(repeat, method, || {
-            self.send(method, lane, request.clone(), &send)
+            self.send(method, lane, written, request.clone(), &send)
         })
         .await
     }
@@ -121,6 +125,7 @@ impl Client {
         &self,
         method: &'static str,
         lane: Lane,
+        written: Option<Uuid>,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
     ) -> Result<A, Error>
@@ -131,7 +136,12 @@ impl Client {
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
         let mut flight = self.take_off(method, lane).await?;
-        let request = self.request(request);
+        let mut request = self.request(request);
+        // Dropped when the request was answered, or is given up.
+        let writing = written.map(|stream| flight.session.order.begin(stream));
+        if let Some(header) = writing.as_ref().and_then(|writing| writing.header.clone()) {
+            request.metadata_mut().insert(WriteOrder::HEADER, header);
+        }
         let rpc = S::over(flight.lease.channel());
         let answer = flight
             .wait(self, method, Box::pin(send(rpc, request)))

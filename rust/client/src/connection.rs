@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind},
     limit::Limit,
+    order::Order,
     stats::{Counters, Stats},
 };
 
@@ -48,6 +49,7 @@ pub(crate) struct Session {
     pub(crate) limit: Limit,
     pub(crate) budget: Arc<Budget>,
     pub(crate) closing: watch::Sender<bool>,
+    pub(crate) order: Arc<Order>,
 }
 
 impl Session {
@@ -143,6 +145,7 @@ impl Connection {
             limit: Limit::new(self.concurrency_limit()),
             budget: Arc::new(Budget::new(for_answers(memory), Arc::clone(&self.counters))),
             closing: watch::Sender::new(false),
+            order: Arc::new(Order::new()),
         }
     }
 

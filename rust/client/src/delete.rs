@@ -4,7 +4,7 @@ use pingthings_proto::v5api;
 use pingthings_types::{TimeRange, Version};
 use uuid::Uuid;
 
-use crate::{Client, call::Rpc, error::Error, metadata::uuid_bytes};
+use crate::{Client, call::Rpc, error::Error, metadata::uuid_bytes, retry::Repeat, stats::Kind};
 
 impl Client {
     /// Removes the points of a range in a new version; earlier versions still show them.
@@ -14,11 +14,13 @@ impl Client {
             start: range.start(),
             end: range.end(),
         };
+        let call = self.begin(Kind::of("Delete"));
+        let repeat = Repeat::of("Delete");
+        let send = |mut rpc: Rpc, q| async move { rpc.delete(q).await };
         let answer: Result<v5api::DeleteResponse, Error> = self
-            .unary("Delete", request, |mut rpc: Rpc, q| async move {
-                rpc.delete(q).await
-            })
+            .unary_as(repeat, Some(uuid), "Delete", request, send)
             .await;
+        call.end(&answer);
         answer
             .map(|answer| Version {
                 major: answer.version_major,

@@ -100,9 +100,13 @@ impl Client {
     async fn ask_once(&self, repeat: Repeat) -> Result<Info, Error> {
         let request = v5api::InfoParams {};
         let answer: v5api::InfoResponse = self
-            .unary_as(repeat, "Info", request, |mut rpc: Rpc, q| async move {
-                rpc.info(q).await
-            })
+            .unary_as(
+                repeat,
+                None,
+                "Info",
+                request,
+                |mut rpc: Rpc, q| async move { rpc.info(q).await },
+            )
             .await?;
         let info = Info {
             major_version: answer.major_version,

@@ -22,6 +22,7 @@ mod limit;
 mod management;
 mod metadata;
 mod nearest;
+mod order;
 mod points;
 mod read;
 mod retry;

@@ -464,6 +464,7 @@ impl Client {
             let answer = self
                 .unary_as(
                     repeat,
+                    Some(uuid),
                     "ArrowInsert",
                     request,
                     |mut rpc: Rpc, q| async move { rpc.arrow_insert(q).await },
@@ -482,9 +483,13 @@ impl Client {
             rounding: None,
         };
         let answer = self
-            .unary_as(repeat, "Insert", request, |mut rpc: Rpc, q| async move {
-                rpc.insert(q).await
-            })
+            .unary_as(
+                repeat,
+                Some(uuid),
+                "Insert",
+                request,
+                |mut rpc: Rpc, q| async move { rpc.insert(q).await },
+            )
             .await?;
         Ok(version(&answer))
     }

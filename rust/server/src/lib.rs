@@ -24,6 +24,7 @@ mod listen;
 mod log;
 mod metrics;
 mod observe;
+mod order;
 mod server;
 mod service;
 mod status;

@@ -13,6 +13,7 @@ mod stat;
 mod time;
 mod version;
 mod window;
+mod write_order;
 
 pub use code::Code;
 pub use merge::{MergePolicy, UnknownPolicy};
@@ -23,3 +24,4 @@ pub use stat::Stat;
 pub use time::{MAX_INSERT_TIME, MAX_TIME, MIN_TIME, check_insert_time};
 pub use version::{FIRST_MAJOR, LATEST, Version};
 pub use window::{AlignedWindows, PreciseWindows, StatPoint, WidthError, Windows};
+pub use write_order::WriteOrder;

@@ -22,6 +22,7 @@ use pingthings_proto::v5api::b_tr_db_server::{BTrDb, BTrDbServer};
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate};
 use pingthings_sql::Database;
 use pingthings_storage::{Clock, Engine, SystemClock};
+use pingthings_types::WriteOrder;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
@@ -30,6 +31,7 @@ use self::answers::{Answers, Messages, unary};
 use crate::config::Limits;
 use crate::gate::Gate;
 use crate::metrics::Metrics;
+use crate::order::Orders;
 use crate::status::{Refusal, Refuse};
 
 /// What every call needs.
@@ -39,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) sql: Arc<Database>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: Gate,
+    pub(crate) orders: Orders,
     /// One for each streamed answer that may be open.
     pub(crate) places: Arc<Semaphore>,
     pub(crate) limits: Limits,
@@ -62,6 +65,7 @@ impl Shared {
             sql: Arc::new(Database::new(engine.catalog_uri().to_owned())),
             engine,
             clock: Arc::new(SystemClock),
+            orders: Orders::default(),
             gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
             places: Arc::new(Semaphore::new(
                 limits.open_answers.min(Semaphore::MAX_PERMITS),
@@ -133,6 +137,30 @@ impl Service {
         Ok(Response::new(
             unary(&self.0, move |shared| work(shared, &params)).await,
         ))
+    }
+
+    /// The same for a change of a stream's points, which may have been given up meanwhile.
+    async fn written<P, M>(
+        &self,
+        request: Request<P>,
+        work: fn(&Shared, &P, Option<WriteOrder>) -> Result<M, Refusal>,
+    ) -> Reply<M>
+    where
+        P: Send + 'static,
+        M: Refuse,
+    {
+        let header = request.metadata().get(WriteOrder::HEADER);
+        let order = header.map(|header| header.to_str().ok().and_then(WriteOrder::parse));
+        let params = request.into_inner();
+        let work = move |shared: &Shared| match order {
+            Some(None) => Err(Refusal::parameter(format!(
+                "the header `{}` cannot be read: leave it out",
+                WriteOrder::HEADER
+            ))),
+            None => work(shared, &params, None),
+            Some(order) => work(shared, &params, order),
+        };
+        Ok(Response::new(unary(&self.0, work).await))
     }
 
     /// A stream of answers to one request.
@@ -289,7 +317,7 @@ impl BTrDb for Service {
     }
 
     async fn insert(&self, request: Request<v5::InsertParams>) -> Reply<v5::InsertResponse> {
-        self.one(request, write::insert).await
+        self.written(request, write::insert).await
     }
 
     async fn arrow_insert(
@@ -297,11 +325,11 @@ impl BTrDb for Service {
         request: Request<v5::ArrowInsertParams>,
     ) -> Reply<v5::InsertResponse> {
         self.check_arrow()?;
-        self.one(request, write::arrow_insert).await
+        self.written(request, write::arrow_insert).await
     }
 
     async fn delete(&self, request: Request<v5::DeleteParams>) -> Reply<v5::DeleteResponse> {
-        self.one(request, write::delete).await
+        self.written(request, write::delete).await
     }
 
     async fn info(&self, _request: Request<v5::InfoParams>) -> Reply<v5::InfoResponse> {

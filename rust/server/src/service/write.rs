@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
-use pingthings_types::{Code, MergePolicy, Points, RawPoint, TimeRange};
+use pingthings_types::{Code, MergePolicy, Points, RawPoint, TimeRange, WriteOrder};
 
 use super::Shared;
 use super::request::uuid;
@@ -12,6 +12,7 @@ use crate::status::Refusal;
 pub(super) fn insert(
     shared: &Shared,
     params: &v5::InsertParams,
+    order: Option<WriteOrder>,
 ) -> Result<v5::InsertResponse, Refusal> {
     let most = shared.limits.points_per_insert;
     if params.values.len() > most {
@@ -31,16 +32,17 @@ pub(super) fn insert(
             value: point.value,
         });
     }
-    store(shared, &params.uuid, points, params.merge_policy)
+    store(shared, &params.uuid, points, params.merge_policy, order)
 }
 
 pub(super) fn arrow_insert(
     shared: &Shared,
     params: &v5::ArrowInsertParams,
+    order: Option<WriteOrder>,
 ) -> Result<v5::InsertResponse, Refusal> {
     check_rounding(params.rounding.as_ref())?;
     let points = ipc::decode_points(&params.arrow_bytes, shared.limits.points_per_insert)?;
-    store(shared, &params.uuid, points, params.merge_policy)
+    store(shared, &params.uuid, points, params.merge_policy, order)
 }
 
 fn store(
@@ -48,12 +50,15 @@ fn store(
     stream: &Bytes,
     points: Points,
     policy: i32,
+    order: Option<WriteOrder>,
 ) -> Result<v5::InsertResponse, Refusal> {
     let policy = MergePolicy::from_wire(policy).ok_or_else(|| {
         Refusal::parameter(format!("merge policy {policy} is unknown: give 0 to 3"))
     })?;
     let count = points.len() as u64;
-    let version = shared.engine.insert(uuid(stream)?, points, policy)?;
+    let stream = uuid(stream)?;
+    let insert = || Ok(shared.engine.insert(stream, points, policy)?);
+    let version = shared.orders.in_order(stream, order, insert)?;
     let inserted = &shared.metrics.points_inserted;
     inserted.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
     Ok(v5::InsertResponse {
@@ -78,9 +83,12 @@ fn check_rounding(rounding: Option<&v5::RoundSpec>) -> Result<(), Refusal> {
 pub(super) fn delete(
     shared: &Shared,
     params: &v5::DeleteParams,
+    order: Option<WriteOrder>,
 ) -> Result<v5::DeleteResponse, Refusal> {
     let range = TimeRange::new(params.start, params.end)?;
-    let version = shared.engine.delete(uuid(&params.uuid)?, range)?;
+    let stream = uuid(&params.uuid)?;
+    let delete = || Ok(shared.engine.delete(stream, range)?);
+    let version = shared.orders.in_order(stream, order, delete)?;
     Ok(v5::DeleteResponse {
         stat: None,
         version_major: version.major,
