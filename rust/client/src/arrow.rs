@@ -12,14 +12,14 @@ use arrow_ipc::{
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
-use pingthings_types::{Points, Version, Windows};
+use pingthings_types::Version;
 
 use crate::{
     budget::Share,
     error::{Error, ErrorKind},
 };
 
-/// Rows of an answer, in the batches in which they came.
+/// Rows of an answer, in one batch unless the server's messages differ in their form.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// Schema of every batch.
@@ -36,21 +36,6 @@ impl Table {
     /// Number of rows.
     pub fn num_rows(&self) -> usize {
         self.batches.iter().map(RecordBatch::num_rows).sum()
-    }
-
-    /// Adds the rows of a message, in the wanted schema.
-    pub(crate) fn append(
-        &mut self,
-        wanted: &Wanted,
-        what: &'static str,
-        batches: Vec<RecordBatch>,
-    ) -> Result<(), Error> {
-        for batch in batches {
-            if batch.num_rows() > 0 {
-                self.batches.push(wanted.cast(what, batch)?);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -84,6 +69,17 @@ pub static STAT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 
 /// Reads one message: a whole IPC stream. The columns are slices of `bytes`.
 pub(crate) fn decode(
+    what: &'static str,
+    bytes: Bytes,
+) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
+    // Arrow's reader believes what a batch says of its nulls, and panics where that is not so.
+    std::panic::catch_unwind(|| decode_believed(what, bytes)).unwrap_or_else(|_| {
+        let message = "the message is damaged".to_owned();
+        Err(Error::decode(what, ArrowError::IpcError(message)))
+    })
+}
+
+fn decode_believed(
     what: &'static str,
     bytes: Bytes,
 ) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
@@ -136,6 +132,8 @@ pub struct Wanted {
     sources: Vec<usize>,
     /// Whether answers already have this schema.
     native: bool,
+    /// Whether answers hold windows, of which some may be empty.
+    is_of_windows: bool,
 }
 
 impl Wanted {
@@ -198,6 +196,7 @@ impl Wanted {
             schema: Arc::clone(schema),
             sources: (0..schema.fields().len()).collect(),
             native: true,
+            is_of_windows: *schema == *STAT_SCHEMA,
         }
     }
 
@@ -224,6 +223,7 @@ impl Wanted {
             schema,
             sources,
             native,
+            is_of_windows: *from == *STAT_SCHEMA,
         })
     }
 
@@ -232,14 +232,27 @@ impl Wanted {
         &self.schema
     }
 
-    /// A table of this schema without rows.
-    pub(crate) fn table(&self) -> Table {
-        Table {
+    /// A table of this schema.
+    pub(crate) fn table(
+        &self,
+        what: &'static str,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Table, Error> {
+        let batches = batches.into_iter();
+        let batches = batches.map(|batch| {
+            let batch = if self.is_of_windows {
+                without_empty(batch).map_err(|error| Error::decode(what, error))?
+            } else {
+                batch
+            };
+            self.cast(what, batch)
+        });
+        Ok(Table {
             schema: Arc::clone(&self.schema),
-            batches: Vec::new(),
+            batches: batches.collect::<Result<_, Error>>()?,
             version: Version::default(),
             share: None,
-        }
+        })
     }
 
     /// The schema as an IPC stream without batches, for servers that cast; empty for the default,
@@ -256,11 +269,7 @@ impl Wanted {
     }
 
     /// The batch in the wanted schema; no copy where it has it already.
-    pub(crate) fn cast(
-        &self,
-        what: &'static str,
-        batch: RecordBatch,
-    ) -> Result<RecordBatch, Error> {
+    fn cast(&self, what: &'static str, batch: RecordBatch) -> Result<RecordBatch, Error> {
         if batch.schema_ref().fields() == self.schema.fields() {
             return Ok(batch);
         }
@@ -294,32 +303,6 @@ fn is_castable(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-/// Points of a server without Arrow, as a batch of [`RAW_SCHEMA`].
-pub(crate) fn points_batch(points: Points) -> Result<RecordBatch, ArrowError> {
-    let Points { times, values } = points;
-    let times = arrow_array::TimestampNanosecondArray::from(times).with_timezone("UTC");
-    let values = arrow_array::Float64Array::from(values);
-    RecordBatch::try_new(
-        Arc::clone(&RAW_SCHEMA),
-        vec![Arc::new(times), Arc::new(values)],
-    )
-}
-
-/// Windows of a server without Arrow, as a batch of [`STAT_SCHEMA`].
-pub(crate) fn windows_batch(windows: Windows) -> Result<RecordBatch, ArrowError> {
-    let float = |column: Vec<f64>| Arc::new(arrow_array::Float64Array::from(column)) as ArrayRef;
-    let times = arrow_array::TimestampNanosecondArray::from(windows.times).with_timezone("UTC");
-    let columns = vec![
-        Arc::new(times) as ArrayRef,
-        float(windows.mins),
-        float(windows.means),
-        float(windows.maxs),
-        Arc::new(UInt64Array::from(windows.counts)),
-        float(windows.stddevs),
-    ];
-    RecordBatch::try_new(Arc::clone(&STAT_SCHEMA), columns)
-}
-
 /// The windows that hold points. Servers answer empty ones of arbitrary width as zeros, which
 /// would dip every plot to zero.
 pub(crate) fn without_empty(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
@@ -345,14 +328,15 @@ pub(crate) fn without_empty(batch: RecordBatch) -> Result<RecordBatch, ArrowErro
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::{Float64Array, TimestampNanosecondArray};
+
     use super::*;
 
     fn batch() -> RecordBatch {
-        points_batch(Points {
-            times: vec![1, 2, 3],
-            values: vec![1.0, -0.0, f64::MAX],
-        })
-        .unwrap()
+        let times = TimestampNanosecondArray::from(vec![1, 2, 3]).with_timezone("UTC");
+        let values = Float64Array::from(vec![1.0, -0.0, f64::MAX]);
+        let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(values)];
+        RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap()
     }
 
     #[test]
@@ -415,19 +399,23 @@ mod tests {
 
     #[test]
     fn empty_windows_are_left_out() {
-        let mut windows = Windows::default();
-        for (time, stat) in [
-            (0, pingthings_types::Stat::of(1.0)),
-            (1, pingthings_types::Stat::EMPTY),
-            (2, pingthings_types::Stat::of(2.0)),
-        ] {
-            windows.push(pingthings_types::StatPoint { time, stat });
+        let times = TimestampNanosecondArray::from(vec![0, 1, 2]).with_timezone("UTC");
+        let value = || Arc::new(Float64Array::from(vec![1.0, 0.0, 2.0])) as ArrayRef;
+        let counts = UInt64Array::from(vec![1, 0, 1]);
+        let columns = vec![
+            Arc::new(times) as ArrayRef,
+            value(),
+            value(),
+            value(),
+            Arc::new(counts),
+            value(),
+        ];
+        let batch = RecordBatch::try_new(Arc::clone(&STAT_SCHEMA), columns).unwrap();
+        let some = schema(&[("mean", DataType::Float64)]);
+        for wanted in [None, Some(some)] {
+            let wanted = Wanted::windows(wanted).unwrap();
+            let table = wanted.table("test", vec![batch.clone()]).unwrap();
+            assert_eq!(table.num_rows(), 2);
         }
-        assert_eq!(
-            without_empty(windows_batch(windows).unwrap())
-                .unwrap()
-                .num_rows(),
-            2
-        );
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::stats::{Counters, Present};
+use crate::{
+    spare::Spares,
+    stats::{Counters, Present},
+};
 
 /// What a read under way may have on its way besides: a message that is not complete.
 const IN_TRANSIT: u64 = 2 << 20;
@@ -21,6 +24,8 @@ const IN_TRANSIT: u64 = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Budget {
     state: Mutex<State>,
+    /// What reads before have left, which gives way to what others need.
+    pub(crate) spares: Arc<Spares>,
     counters: Arc<Counters>,
 }
 
@@ -73,8 +78,10 @@ pub(crate) struct Share {
 }
 
 impl Budget {
+    /// Must be called on the runtime.
     pub(crate) fn new(limit: u64, counters: Arc<Counters>) -> Self {
         Self {
+            spares: Arc::new(Spares::new()),
             counters,
             state: Mutex::new(State {
                 limit,
@@ -120,12 +127,15 @@ impl Share {
         counters.memory_peak.raise_to(counters.memory_held.get());
         let mut state = self.budget.state.lock();
         state.used += bytes;
-        if state.may_take(self.read, 0) {
-            return true;
+        let may_go_on = state.may_take(self.read, 0);
+        if !may_go_on {
+            state.used -= std::mem::take(&mut self.in_transit);
+            state.wake();
         }
-        state.used -= std::mem::take(&mut self.in_transit);
-        state.wake();
-        false
+        let room = state.limit.saturating_sub(state.used);
+        drop(state);
+        self.budget.spares.shrink(room);
+        may_go_on
     }
 
     /// Waits until the read may go on.

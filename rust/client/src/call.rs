@@ -6,7 +6,7 @@ use pingthings_proto::{
     management::{self, management_client::ManagementClient},
     v5api::{self, b_tr_db_client::BTrDbClient},
 };
-use pingthings_types::WriteOrder;
+use pingthings_types::{Version, WriteOrder};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
 use uuid::Uuid;
@@ -16,8 +16,11 @@ use crate::{
     channels::{Lane, Lease},
     connection::Session,
     error::{Error, ErrorKind},
+    frames::Frames,
+    ipc::Received,
     limit::Permit,
     retry::Repeat,
+    rows::Rows,
     stats::{Counters, Kind, Present},
 };
 
@@ -62,8 +65,7 @@ macro_rules! answers {
 
 answers! { v5api:
     InfoResponse CreateResponse StreamInfoResponse LookupStreamsResponse ListCollectionsResponse
-    InsertResponse NearestResponse FlushResponse ArrowRawValuesResponse
-    AlignedWindowsResponse ArrowAlignedWindowsResponse WindowsResponse ArrowWindowsResponse
+    InsertResponse NearestResponse FlushResponse AlignedWindowsResponse WindowsResponse
     ChangesResponse DeleteResponse ObliterateResponse SetStreamTagsResponse
     SetStreamAnnotationsResponse SqlQueryResponse
 }
@@ -186,18 +188,17 @@ impl Client {
     /// One request, a stream of answers. The permit is held until the stream ends or is dropped, or
     /// only until it begins if it is read at leisure: whoever reads it makes other calls meanwhile,
     /// and they must not wait for it.
-    pub(crate) async fn streaming<S, Q, A, F>(
+    pub(crate) async fn streaming<S, Q, M, F>(
         &self,
         method: &'static str,
         lane: Lane,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
-    ) -> Result<Answers<A>, Error>
+    ) -> Result<Answers<M>, Error>
     where
         S: Stub,
         Q: Send,
-        A: Answer,
-        F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
+        F: Future<Output = Result<Response<M>, Status>> + Send,
     {
         let mut flight = self.take_off(method, lane).await?;
         let request = self.request(request);
@@ -322,24 +323,21 @@ impl Flight {
 
 /// The answers of a streaming call, checked one by one.
 #[derive(Debug)]
-pub(crate) struct Answers<A> {
+pub(crate) struct Answers<M> {
     client: Client,
     method: &'static str,
-    messages: Streaming<A>,
+    messages: M,
     flight: Flight,
 }
 
-impl<A: Answer> Answers<A> {
+impl<M> Answers<M> {
     /// Whoever reads at leisure has the time of a whole call for each part.
     pub(crate) fn begin_call(&mut self) {
         self.client = self.client.for_call();
     }
+}
 
-    /// What it is counted in.
-    pub(crate) fn counters(&self) -> &Counters {
-        &self.flight.counters
-    }
-
+impl<A: Answer> Answers<Streaming<A>> {
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
         let message = self.messages.message();
         let message = self.flight.wait(&self.client, self.method, message).await?;
@@ -349,5 +347,28 @@ impl<A: Answer> Answers<A> {
         };
         self.flight.check(&mut answer)?;
         Ok(Some(answer))
+    }
+}
+
+impl Answers<Frames> {
+    /// Adds the rows of the next message; the version they belong to.
+    pub(crate) async fn next_into(&mut self, rows: &mut Rows) -> Result<Option<Version>, Error> {
+        let message = self.messages.receive(rows, &self.flight.counters);
+        let message = self
+            .flight
+            .wait(&self.client, self.method, message)
+            .await??;
+        let Some(mut received) = message else {
+            self.flight.is_over = true;
+            return Ok(None);
+        };
+        self.flight.check(&mut received)?;
+        Ok(Some(received.version))
+    }
+}
+
+impl Answer for Received {
+    fn stat(&mut self) -> Option<v5api::Status> {
+        self.stat.take()
     }
 }

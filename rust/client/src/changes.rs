@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use pingthings_proto::{management, v5api};
 use pingthings_types::PointWidth;
+use tonic::Streaming;
 use uuid::Uuid;
 
 use crate::{
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Changes {
     uuid: Uuid,
-    answers: Answers<v5api::ChangesResponse>,
+    answers: Answers<Streaming<v5api::ChangesResponse>>,
     ranges: VecDeque<(i64, i64)>,
     /// Until it has ended.
     call: Option<Counted>,

@@ -41,6 +41,11 @@ pub fn forked() {
     EPOCH.fetch_add(1, Ordering::SeqCst);
 }
 
+/// In how many forks' child this is: what another number was made for belongs to a parent.
+pub(crate) fn epoch() -> u64 {
+    EPOCH.load(Ordering::SeqCst)
+}
+
 /// Everything that belongs to the runtime it was made on.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -55,7 +60,7 @@ pub(crate) struct Session {
 impl Session {
     /// Whether it was made before a fork that this process is the child of.
     fn is_foreign(&self) -> bool {
-        self.epoch != EPOCH.load(Ordering::SeqCst)
+        self.epoch != epoch()
     }
 }
 
@@ -136,7 +141,7 @@ impl Connection {
     fn open(&self) -> Session {
         let memory = self.memory_limit();
         Session {
-            epoch: EPOCH.load(Ordering::SeqCst),
+            epoch: epoch(),
             channels: Arc::new(Channels::new(
                 Arc::clone(&self.routes),
                 self.config.channels,

@@ -1,20 +1,22 @@
 //! Raw points of a stream.
 
-use arrow_array::RecordBatch;
+use arrow_buffer::ToByteSlice;
+use arrow_schema::ArrowError;
 use futures_util::FutureExt;
 use pingthings_proto::v5api;
-use pingthings_types::{TimeRange, Version};
+use pingthings_types::{Points, TimeRange, Version};
 use uuid::Uuid;
 
 use crate::{
     Client,
-    arrow::{Table, Wanted, decode, points_batch},
-    call::Rpc,
+    arrow::{RAW_SCHEMA, Table, Wanted},
     channels::Lane,
     error::Error,
+    frames::ArrowRpc,
     metadata::uuid_bytes,
     points::{PointColumns, PointsRpc},
-    tables::{Opened, Question, TableAnswer, Tables},
+    rows::Rows,
+    tables::{Opened, PointsAnswer, Question, Tables},
 };
 
 const WHAT: &str = "raw values";
@@ -61,11 +63,12 @@ impl Client {
             template_bytes: wanted.template()?,
         };
         let arrow = || {
+            let path = "/v5api.BTrDB/ArrowRawValues";
             self.streaming(
                 "ArrowRawValues",
                 lane,
                 request,
-                |mut rpc: Rpc, q| async move { rpc.arrow_raw_values(q).await },
+                move |mut rpc: ArrowRpc, q| async move { rpc.call(path, WHAT, q).await },
             )
             .boxed()
         };
@@ -84,23 +87,15 @@ impl Client {
             )
             .boxed()
         };
-        self.open_either(arrow, points).await
+        self.open_either(WHAT, arrow, points).await
     }
 }
 
-impl TableAnswer for v5api::ArrowRawValuesResponse {
-    fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
-        let version = Version {
-            major: self.version_major,
-            minor: self.version_minor,
-        };
-        Ok((version, decode(WHAT, self.arrow_bytes)?.1))
-    }
-}
-
-impl TableAnswer for PointColumns {
-    fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
-        let batch = points_batch(self.points).map_err(|error| Error::decode(WHAT, error))?;
-        Ok((self.version, vec![batch]))
+impl PointsAnswer for PointColumns {
+    fn add_to(self, rows: &mut Rows) -> Result<Version, ArrowError> {
+        let Points { times, values } = self.points;
+        let columns = [times.to_byte_slice(), values.to_byte_slice()];
+        rows.add(&RAW_SCHEMA, times.len(), columns)?;
+        Ok(self.version)
     }
 }

@@ -2,16 +2,13 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use arrow_array::{
-    PrimitiveArray, RecordBatch,
-    cast::AsArray,
-    types::{Int64Type, TimestampNanosecondType},
-};
+use arrow_schema::ArrowError;
 use futures_util::{
     future::BoxFuture,
     stream::{self, BoxStream, StreamExt},
 };
 use pingthings_types::{PointWidth, TimeRange, Version};
+use tonic::Streaming;
 use uuid::Uuid;
 
 use crate::{
@@ -21,16 +18,17 @@ use crate::{
     call::{Answer, Answers},
     channels::Lane,
     error::Error,
+    frames::Frames,
     retry::{Backoff, Repeat},
+    rows::Rows,
     stats::{Counted, Counters, Kind},
 };
 
-/// An answer that carries rows, in Arrow or as points.
-pub(crate) trait TableAnswer: Answer + Send + 'static {
-    fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error>;
+/// A message of a server without Arrow.
+pub(crate) trait PointsAnswer: Answer + Send + 'static {
+    /// Adds its rows; the version they belong to.
+    fn add_to(self, rows: &mut Rows) -> Result<Version, ArrowError>;
 }
-
-type Message = Result<(Version, Vec<RecordBatch>), Error>;
 
 /// What is asked of a stream.
 #[derive(Clone, Copy, Debug)]
@@ -84,40 +82,87 @@ impl Question {
 }
 
 /// The messages of an answer, of which the first has arrived.
-pub(crate) struct Opened(BoxStream<'static, Message>);
+pub(crate) struct Opened {
+    messages: Messages,
+    /// The first message.
+    first: Option<(Version, Rows)>,
+}
 
-impl Opened {
-    /// What the server answers. A server that does not know the call says so here.
-    async fn of<A: TableAnswer>(answers: Result<Answers<A>, Error>) -> Result<Self, Error> {
-        let mut answers = answers?;
-        Ok(Self(match answers.next().await? {
-            None => stream::empty().boxed(),
-            Some(first) => {
-                let first = decoded(first, answers.counters());
-                let rest = stream::unfold(answers, |mut answers| async move {
-                    let next = answers.next().await.transpose()?;
-                    Some((
-                        next.and_then(|next| decoded(next, answers.counters())),
-                        answers,
-                    ))
-                });
-                stream::iter([first]).chain(rest).boxed()
-            }
-        }))
+enum Messages {
+    None,
+    Arrow(Box<Answers<Frames>>),
+    Points(BoxStream<'static, Result<ReadPoints, Error>>),
+}
+
+/// What adds the rows of a message.
+type ReadPoints = Box<dyn FnOnce(&mut Rows) -> Result<Version, Error> + Send>;
+
+impl Messages {
+    fn of_points<A: PointsAnswer>(answers: Answers<Streaming<A>>, what: &'static str) -> Self {
+        let messages = stream::unfold(answers, move |mut answers| async move {
+            let message = answers.next().await.transpose()?;
+            let read = message.map(|message| -> ReadPoints {
+                Box::new(move |rows| {
+                    let added = message.add_to(rows);
+                    added.map_err(|error| Error::decode(what, error))
+                })
+            });
+            Some((read, answers))
+        });
+        Self::Points(messages.boxed())
     }
 
-    /// An answer without rows.
-    pub(crate) fn empty(version: Version) -> Self {
-        Self(stream::iter([Ok((version, Vec::new()))]).boxed())
+    /// Adds the rows of the next message; the version they belong to.
+    async fn next_into(
+        &mut self,
+        rows: &mut Rows,
+        counters: &Counters,
+    ) -> Result<Option<Version>, Error> {
+        match self {
+            Self::None => Ok(None),
+            Self::Arrow(answers) => answers.next_into(rows).await,
+            Self::Points(messages) => {
+                let Some(read) = messages.next().await.transpose()? else {
+                    return Ok(None);
+                };
+                let begun = Instant::now();
+                let version = read(rows)?;
+                counters.decode_ns.add_since(begun);
+                Ok(Some(version))
+            }
+        }
     }
 }
 
-/// What a message says, and the time that takes to find out.
-fn decoded<A: TableAnswer>(message: A, counters: &Counters) -> Message {
-    let begun = Instant::now();
-    let batches = message.into_batches();
-    counters.decode_ns.add_since(begun);
-    batches
+impl Opened {
+    /// An answer without rows.
+    pub(crate) const fn empty(version: Version, rows: Rows) -> Self {
+        Self {
+            messages: Messages::None,
+            first: Some((version, rows)),
+        }
+    }
+
+    /// An answer that nobody reads any more.
+    const fn none() -> Self {
+        Self {
+            messages: Messages::None,
+            first: None,
+        }
+    }
+
+    /// What the server answers. A server that does not know the call says so here.
+    async fn of(
+        mut messages: Messages,
+        mut rows: Rows,
+        counters: &Counters,
+    ) -> Result<Self, Error> {
+        let version = messages.next_into(&mut rows, counters).await?;
+        Ok(Self {
+            messages,
+            first: version.map(|version| (version, rows)),
+        })
+    }
 }
 
 /// Where an answer has got to.
@@ -161,6 +206,8 @@ pub struct Tables {
     /// The version that was asked for.
     asked: u64,
     opened: Opened,
+    /// What arrived and was not handed out.
+    rows: Rows,
     lane: Lane,
     /// What it holds of the memory that all reads may take; none at leisure, where little is here.
     share: Option<Share>,
@@ -241,6 +288,7 @@ impl Client {
             wanted: wanted.clone(),
             asked: version,
             opened,
+            rows: self.no_rows()?,
             lane,
             share: None,
             position: Position::default(),
@@ -276,18 +324,30 @@ impl Client {
     /// The answer in Arrow where the server has it, else in points.
     ///
     /// Calls are large as futures, so they are made where they are needed, and moved only once.
-    pub(crate) async fn open_either<'a, A: TableAnswer, P: TableAnswer>(
+    pub(crate) async fn open_either<'a, A: PointsAnswer>(
         &'a self,
-        arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<A>, Error>> + Send,
-        points: impl FnOnce() -> BoxFuture<'a, Result<Answers<P>, Error>> + Send,
+        what: &'static str,
+        arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<Frames>, Error>> + Send,
+        points: impl FnOnce() -> BoxFuture<'a, Result<Answers<Streaming<A>>, Error>> + Send,
     ) -> Result<Opened, Error> {
         if self.server.has_arrow() {
-            match Opened::of(arrow().await).await {
+            let opened = async {
+                let answers = Box::new(arrow().await?);
+                Opened::of(Messages::Arrow(answers), self.no_rows()?, self.counters()).await
+            };
+            match opened.await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
         }
-        Opened::of(points().await).await
+        let messages = Messages::of_points(points().await?, what);
+        Opened::of(messages, self.no_rows()?, self.counters()).await
+    }
+
+    /// Where the rows of an answer go.
+    pub(crate) fn no_rows(&self) -> Result<Rows, Error> {
+        let session = self.connection.session()?;
+        Ok(Rows::new(Arc::clone(&session.budget.spares)))
     }
 
     /// Waits until a read may go on, or the client is closed.
@@ -308,11 +368,15 @@ impl Tables {
     /// The next rows, at least one; `None` at the end.
     pub async fn next(&mut self) -> Result<Option<Table>, Error> {
         self.client = self.client.for_call();
-        let mut table = self.wanted.table();
         loop {
-            match self.step(&mut table, false).await {
-                Ok(true) if table.num_rows() > 0 => return Ok(Some(table)),
-                Ok(true) => {}
+            match self.step(false).await {
+                Ok(true) => {
+                    let table = self.table()?;
+                    // All of them may have been empty windows.
+                    if table.num_rows() > 0 {
+                        return Ok(Some(table));
+                    }
+                }
                 end => {
                     if let Some(call) = self.call.take() {
                         call.end(&end);
@@ -325,9 +389,8 @@ impl Tables {
 
     /// All rows.
     async fn collect(mut self) -> Result<Table, Error> {
-        let mut table = self.wanted.table();
-        while self.step(&mut table, true).await? {}
-        table.version = self.position.version;
+        while self.step(true).await? {}
+        let mut table = self.table()?;
         table.share = self.share.take().map(|mut share| {
             share.finish();
             Arc::new(share)
@@ -335,68 +398,84 @@ impl Tables {
         Ok(table)
     }
 
-    /// Adds a message to `table`, or mends the connection; false at the end. `is_all` if the table
-    /// holds all there was so far, so that it may be begun anew.
-    async fn step(&mut self, table: &mut Table, is_all: bool) -> Result<bool, Error> {
-        let done = match self.opened.0.next().await {
-            None => return Ok(false),
-            Some(Ok((version, batches))) => {
+    /// The rows so far, which are no longer here then.
+    fn table(&mut self) -> Result<Table, Error> {
+        let what = self.question.what();
+        let batches = self.rows.take();
+        let batches = batches.map_err(|error| Error::decode(what, error));
+        let table = batches.and_then(|batches| self.wanted.table(what, batches));
+        let mut table = table.map_err(|error| error.on_stream(self.uuid))?;
+        table.version = self.position.version;
+        Ok(table)
+    }
+
+    /// Adds the rows of a message, or mends the connection; false at the end. `is_all` if no rows
+    /// were handed out so far, so that they may be read anew.
+    async fn step(&mut self, is_all: bool) -> Result<bool, Error> {
+        let (rows, memory) = (self.rows.len(), self.rows.memory());
+        let done = match self.receive().await {
+            Ok(None) => return Ok(false),
+            Ok(Some(version)) => {
                 self.backoff.reset();
-                let bytes = batches.iter().map(bytes).sum();
-                self.count(&batches, bytes);
-                match self.take(version, batches, table) {
-                    Ok(()) if self.share.as_mut().is_none_or(|share| share.add(bytes)) => Ok(true),
-                    Ok(()) => self.pause(table).await,
-                    Err(error) => Err(error),
+                let bytes = self.rows.memory().saturating_sub(memory);
+                self.note(version, self.rows.len() - rows, bytes);
+                if self.share.as_mut().is_none_or(|share| share.add(bytes)) {
+                    Ok(true)
+                } else {
+                    self.pause().await
                 }
             }
-            Some(Err(error)) => self.resume(error, table, is_all).await,
+            Err(error) => {
+                self.rows.drop_incomplete();
+                self.resume(error, is_all).await
+            }
         };
         done.map_err(|error| error.on_stream(self.uuid))
     }
 
-    fn count(&self, batches: &[RecordBatch], bytes: u64) {
+    /// The version of the next message, whose rows are here then.
+    async fn receive(&mut self) -> Result<Option<Version>, Error> {
+        let Some((version, first)) = self.opened.first.take() else {
+            let messages = &mut self.opened.messages;
+            return messages
+                .next_into(&mut self.rows, self.client.counters())
+                .await;
+        };
+        let added = self.rows.append(first);
+        added.map_err(|error| Error::decode(self.question.what(), error))?;
+        Ok(Some(version))
+    }
+
+    /// Keeps in mind how far the answer has got: so many rows more.
+    fn note(&mut self, version: Version, rows: usize, bytes: u64) {
         let counters = self.client.counters();
-        let rows = match self.question {
+        let counter = match self.question {
             Question::Raw(_) => &counters.points_read,
             Question::Aligned(..) | Question::Precise(..) => &counters.windows_read,
         };
-        rows.add(batches.iter().map(|batch| batch.num_rows() as u64).sum());
+        counter.add(rows as u64);
         counters.table_bytes.add(bytes);
-    }
-
-    fn take(
-        &mut self,
-        version: Version,
-        batches: Vec<RecordBatch>,
-        table: &mut Table,
-    ) -> Result<(), Error> {
         self.position.version = version;
-        table.version = version;
-        for batch in batches.iter().filter(|batch| batch.num_rows() > 0) {
-            let last = last_time(batch);
-            let before = match (self.position.last, last) {
-                (
-                    Some(Last::Row {
-                        time,
-                        count: before,
-                    }),
-                    Last::Row { time: now, count },
-                ) if time == now && count == batch.num_rows() => before,
-                _ => 0,
-            };
-            self.position.last = Some(last.with(before));
+        if rows == 0 {
+            return;
         }
-        table.append(&self.wanted, self.question.what(), batches)
+        let last = self.rows.last_time(rows);
+        let last = last.map_or(Last::Unknown, |(time, count)| Last::Row { time, count });
+        let before = match (self.position.last, last) {
+            (
+                Some(Last::Row {
+                    time,
+                    count: before,
+                }),
+                Last::Row { time: now, count },
+            ) if time == now && count == rows => before,
+            _ => 0,
+        };
+        self.position.last = Some(last.with(before));
     }
 
     /// Asks again after a failure for what has not arrived.
-    async fn resume(
-        &mut self,
-        mut failure: Error,
-        table: &mut Table,
-        is_all: bool,
-    ) -> Result<bool, Error> {
+    async fn resume(&mut self, mut failure: Error, is_all: bool) -> Result<bool, Error> {
         loop {
             if !failure.is_transient()
                 || (self.position.last.is_some() && !is_all && !self.is_fixed())
@@ -405,7 +484,7 @@ impl Tables {
             }
             self.backoff.wait(self.question.method(), failure).await?;
             self.client.count_retry();
-            match self.reopen(table).await {
+            match self.reopen().await {
                 Ok(()) => {
                     self.client.counters().resumed_reads.add(1);
                     return Ok(true);
@@ -416,16 +495,16 @@ impl Tables {
     }
 
     /// Lets others go on whose turn it is, and asks for the rest after them.
-    async fn pause(&mut self, table: &mut Table) -> Result<bool, Error> {
+    async fn pause(&mut self) -> Result<bool, Error> {
         let Some(share) = &mut self.share else {
             return Ok(true);
         };
-        self.opened = Opened(stream::empty().boxed());
+        self.opened = Opened::none();
         self.client.counters().paused_reads.add(1);
         self.client.turn(self.question.method(), share).await?;
-        match self.reopen(table).await {
+        match self.reopen().await {
             Ok(()) => Ok(true),
-            Err(error) => self.resume(error, table, true).await,
+            Err(error) => self.resume(error, true).await,
         }
     }
 
@@ -435,11 +514,11 @@ impl Tables {
     }
 
     /// Asks for what has not arrived; for everything if that cannot be told.
-    async fn reopen(&mut self, table: &mut Table) -> Result<(), Error> {
+    async fn reopen(&mut self) -> Result<(), Error> {
         let (question, version, skip) = match self.position.last {
             Some(Last::Row { time, count }) if self.is_fixed() => {
                 let Some(rest) = self.question.after(time) else {
-                    self.opened = Opened::empty(self.position.version);
+                    self.opened = Opened::none();
                     return Ok(());
                 };
                 let skip = match rest {
@@ -449,7 +528,7 @@ impl Tables {
                 (rest, self.position.version.major, skip)
             }
             _ => {
-                *table = self.wanted.table();
+                self.rows.clear();
                 self.position = Position::default();
                 if let Some(share) = &mut self.share {
                     share.clear();
@@ -457,51 +536,11 @@ impl Tables {
                 (self.question, self.asked, 0)
             }
         };
-        let opened = self
+        self.rows.skip(skip);
+        self.opened = self
             .client
             .open(question, self.uuid, version, &self.wanted, self.lane)
             .await?;
-        self.opened = without_first(opened, skip);
         Ok(())
     }
-}
-
-/// What the rows of a batch take.
-fn bytes(batch: &RecordBatch) -> u64 {
-    let columns = batch.columns().iter();
-    let sizes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
-    sizes.map(|size| size as u64).sum()
-}
-
-/// The last row of a batch that has one.
-fn last_time(batch: &RecordBatch) -> Last {
-    let times = batch.columns().first().and_then(|column| {
-        let timestamps = column.as_primitive_opt::<TimestampNanosecondType>();
-        let integers = || column.as_primitive_opt::<Int64Type>();
-        timestamps
-            .map(PrimitiveArray::values)
-            .or_else(|| integers().map(PrimitiveArray::values))
-    });
-    let Some((&time, times)) = times.and_then(|times| Some((times.last()?, times))) else {
-        return Last::Unknown;
-    };
-    let same = times.iter().rev().take_while(|&&other| other == time);
-    let count = same.count();
-    Last::Row { time, count }
-}
-
-/// The answer without its first rows, which arrived before.
-fn without_first(opened: Opened, rows: usize) -> Opened {
-    let messages = opened.0.scan(rows, |left, message| {
-        let message = message.map(|(version, batches)| {
-            let batches = batches.into_iter().map(|batch| {
-                let gone = batch.num_rows().min(*left);
-                *left -= gone;
-                batch.slice(gone, batch.num_rows() - gone)
-            });
-            (version, batches.collect())
-        });
-        std::future::ready(Some(message))
-    });
-    Opened(messages.boxed())
 }

@@ -1,6 +1,7 @@
 //! Statistics of a stream in windows.
 
-use arrow_array::RecordBatch;
+use arrow_buffer::ToByteSlice;
+use arrow_schema::ArrowError;
 use futures_util::FutureExt;
 use pingthings_proto::v5api;
 use pingthings_types::{AlignedWindows, PointWidth, PreciseWindows, TimeRange, Version, Windows};
@@ -8,12 +9,14 @@ use uuid::Uuid;
 
 use crate::{
     Client,
-    arrow::{Table, Wanted, decode, windows_batch, without_empty},
+    arrow::{STAT_SCHEMA, Table, Wanted},
     call::Rpc,
     channels::Lane,
     error::Error,
+    frames::ArrowRpc,
     metadata::uuid_bytes,
-    tables::{Opened, Question, TableAnswer, Tables},
+    rows::Rows,
+    tables::{Opened, PointsAnswer, Question, Tables},
 };
 
 const WHAT: &str = "windows";
@@ -81,7 +84,7 @@ impl Client {
     /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
     /// for a stream that exists.
     async fn no_windows(&self, uuid: Uuid) -> Result<Opened, Error> {
-        Ok(Opened::empty(self.version(uuid).await?))
+        Ok(Opened::empty(self.version(uuid).await?, self.no_rows()?))
     }
 
     pub(crate) async fn open_aligned_windows(
@@ -104,11 +107,12 @@ impl Client {
         };
         let arrow = || {
             let request = request.clone();
+            let path = "/v5api.BTrDB/ArrowAlignedWindows";
             self.streaming(
                 "ArrowAlignedWindows",
                 lane,
                 request,
-                |mut rpc: Rpc, q| async move { rpc.arrow_aligned_windows(q).await },
+                move |mut rpc: ArrowRpc, q| async move { rpc.call(path, WHAT, q).await },
             )
             .boxed()
         };
@@ -122,7 +126,7 @@ impl Client {
             )
             .boxed()
         };
-        self.open_either(arrow, points).await
+        self.open_either(WHAT, arrow, points).await
     }
 
     pub(crate) async fn open_precise_windows(
@@ -146,11 +150,12 @@ impl Client {
         };
         let arrow = || {
             let request = request.clone();
+            let path = "/v5api.BTrDB/ArrowWindows";
             self.streaming(
                 "ArrowWindows",
                 lane,
                 request,
-                |mut rpc: Rpc, q| async move { rpc.arrow_windows(q).await },
+                move |mut rpc: ArrowRpc, q| async move { rpc.call(path, WHAT, q).await },
             )
             .boxed()
         };
@@ -161,40 +166,33 @@ impl Client {
             })
             .boxed()
         };
-        self.open_either(arrow, points).await
+        self.open_either(WHAT, arrow, points).await
     }
 }
 
 macro_rules! window_answers {
-    (arrow: $($arrow:ident)*; points: $($points:ident)*) => {
-        $(impl TableAnswer for v5api::$arrow {
-            fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
-                let version = Version { major: self.version_major, minor: self.version_minor };
-                Ok((version, with_points(decode(WHAT, self.arrow_bytes)?.1)?))
-            }
-        })*
-        $(impl TableAnswer for v5api::$points {
-            fn into_batches(self) -> Result<(Version, Vec<RecordBatch>), Error> {
-                let version = Version { major: self.version_major, minor: self.version_minor };
-                let batch = windows_batch(columns(self.values));
-                let batch = batch.map_err(|error| Error::decode(WHAT, error))?;
-                Ok((version, with_points(vec![batch])?))
+    ($($answer:ident)*) => {
+        $(impl PointsAnswer for v5api::$answer {
+            fn add_to(self, rows: &mut Rows) -> Result<Version, ArrowError> {
+                add(&columns(self.values), rows)?;
+                Ok(Version { major: self.version_major, minor: self.version_minor })
             }
         })*
     };
 }
 
-window_answers! {
-    arrow: ArrowAlignedWindowsResponse ArrowWindowsResponse;
-    points: AlignedWindowsResponse WindowsResponse
-}
+window_answers! { AlignedWindowsResponse WindowsResponse }
 
-fn with_points(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
-    batches
-        .into_iter()
-        .map(without_empty)
-        .collect::<Result<_, _>>()
-        .map_err(|error| Error::decode(WHAT, error))
+fn add(windows: &Windows, rows: &mut Rows) -> Result<(), ArrowError> {
+    let columns = [
+        windows.times.to_byte_slice(),
+        windows.mins.to_byte_slice(),
+        windows.means.to_byte_slice(),
+        windows.maxs.to_byte_slice(),
+        windows.counts.to_byte_slice(),
+        windows.stddevs.to_byte_slice(),
+    ];
+    rows.add(&STAT_SCHEMA, windows.times.len(), columns)
 }
 
 fn columns(points: Vec<v5api::StatPoint>) -> Windows {

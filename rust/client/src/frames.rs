@@ -1,0 +1,419 @@
+//! Answers read from the frames in which they arrive.
+//!
+//! A general reader of gRPC puts messages together before anybody looks at them. The rows of an
+//! answer are most of what a client moves, so they are taken from each frame as it comes, and the
+//! frame is free again.
+
+use std::{io::Read, time::Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use prost::Message;
+use tonic::{Code, Request, Response, Status, body::Body, transport::Channel};
+use tower_service::Service;
+
+use crate::{
+    call::Stub,
+    error::{Error, ErrorKind},
+    ipc::{Intake, Received},
+    rows::Rows,
+    stats::Counters,
+};
+
+/// What stands before each message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// No server makes messages that are longer, and a wrong length must not take all memory.
+const LONGEST_MESSAGE: usize = 1 << 30;
+
+/// Calls whose answers carry rows in Arrow.
+pub(crate) struct ArrowRpc(Channel);
+
+impl Stub for ArrowRpc {
+    fn over(channel: Channel) -> Self {
+        Self(channel)
+    }
+}
+
+impl ArrowRpc {
+    /// Asks, and returns once the server has begun to answer.
+    pub(crate) async fn call<Q: Message>(
+        &mut self,
+        path: &'static str,
+        what: &'static str,
+        request: Request<Q>,
+    ) -> Result<Response<Frames>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let mut request = http::Request::new(Body::new(Full::new(framed(&message))));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = http::Uri::from_static(path);
+        let headers = request.headers_mut();
+        *headers = metadata.into_headers();
+        for (name, value) in [
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("grpc-accept-encoding", "gzip,zstd,identity"),
+        ] {
+            headers.insert(name, header::HeaderValue::from_static(value));
+        }
+        let failed = |error: tonic::transport::Error| Status::from_error(error.into());
+        std::future::poll_fn(|context| self.0.poll_ready(context))
+            .await
+            .map_err(failed)?;
+        let response = self.0.call(request).await.map_err(failed)?;
+        Frames::of(what, response).map(Response::new)
+    }
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut bytes = BytesMut::with_capacity(PREFIX + length);
+    bytes.put_u8(0);
+    // What is asked is never longer than a few thousand bytes.
+    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    bytes.put(&*message.encode_to_vec());
+    bytes.freeze()
+}
+
+/// How messages are compressed that say they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+/// An answer of which the head has arrived.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    what: &'static str,
+    body: Body,
+    encoding: Encoding,
+    /// What is left of the last frame.
+    frame: Bytes,
+    prefix: [u8; PREFIX],
+    prefix_length: usize,
+    /// How much of the message is missing.
+    missing: usize,
+    /// The message, if it is compressed.
+    compressed: Vec<u8>,
+    intake: Intake,
+    /// Whether the server has said that this is all.
+    is_over: bool,
+}
+
+impl Frames {
+    fn of(what: &'static str, response: http::Response<Body>) -> Result<Self, Status> {
+        let (head, body) = response.into_parts();
+        let is_over = match Status::from_header_map(&head.headers) {
+            Some(status) if status.code() != Code::Ok => return Err(status),
+            status => status.is_some(),
+        };
+        if head.status != StatusCode::OK {
+            return Err(of_http(head.status));
+        }
+        Ok(Self {
+            what,
+            body,
+            encoding: encoding(&head.headers)?,
+            frame: Bytes::new(),
+            prefix: [0; PREFIX],
+            prefix_length: 0,
+            missing: 0,
+            compressed: Vec::new(),
+            intake: Intake::new(what),
+            is_over,
+        })
+    }
+
+    /// The next message, whose rows are added to `rows`; `None` at the end.
+    ///
+    /// It may be given up and called again.
+    pub(crate) async fn receive(
+        &mut self,
+        rows: &mut Rows,
+        counters: &Counters,
+    ) -> Result<Result<Option<Received>, Error>, Status> {
+        loop {
+            while self.frame.has_remaining() {
+                let begun = Instant::now();
+                let taken = self.take(rows);
+                counters.decode_ns.add_since(begun);
+                match taken {
+                    Ok(None) => {}
+                    done => return Ok(done),
+                }
+            }
+            match self.body.frame().await.transpose()? {
+                None => return self.end().map(|()| Ok(None)),
+                Some(frame) => match frame.into_data() {
+                    Ok(data) => self.frame = data,
+                    Err(frame) => {
+                        if let Ok(trailers) = frame.into_trailers() {
+                            self.trailers(&trailers)?;
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Status> {
+        match Status::from_header_map(trailers) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            status => {
+                self.is_over = status.is_some();
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether nothing is missing, now that nothing more comes.
+    fn end(&self) -> Result<(), Status> {
+        if self.is_over && self.prefix_length == 0 {
+            Ok(())
+        } else {
+            Err(Status::unavailable("the answer ends before its end"))
+        }
+    }
+
+    /// Takes what the last frame holds of a message; the message if it is complete.
+    fn take(&mut self, rows: &mut Rows) -> Result<Option<Received>, Error> {
+        if self.prefix_length < PREFIX {
+            let length = self.frame.len().min(PREFIX - self.prefix_length);
+            let prefix = &mut self.prefix[self.prefix_length..][..length];
+            self.frame.copy_to_slice(prefix);
+            self.prefix_length += length;
+            if self.prefix_length < PREFIX {
+                return Ok(None);
+            }
+            self.begin()?;
+        }
+        let now = self.frame.split_to(self.frame.len().min(self.missing));
+        self.missing -= now.len();
+        if self.is_compressed() {
+            self.compressed.extend_from_slice(&now);
+        } else {
+            self.intake.push(&now, rows)?;
+        }
+        if self.missing > 0 {
+            return Ok(None);
+        }
+        self.prefix_length = 0;
+        if self.is_compressed() {
+            let message = self.inflate()?;
+            self.intake.begin(message.len());
+            self.intake.push(&message, rows)?;
+        }
+        self.intake.end(rows).map(Some)
+    }
+
+    const fn is_compressed(&self) -> bool {
+        self.prefix[0] == 1
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let [flag, length @ ..] = self.prefix;
+        let length = u32::from_be_bytes(length);
+        self.missing = usize::try_from(length).unwrap_or(usize::MAX);
+        if flag > 1 || (flag == 1 && self.encoding == Encoding::Identity) {
+            return Err(self.unreadable("a message is compressed in an unknown way"));
+        }
+        if self.missing > LONGEST_MESSAGE {
+            return Err(self.unreadable(&format!("a message has {length} bytes")));
+        }
+        self.compressed.clear();
+        self.intake.begin(self.missing);
+        Ok(())
+    }
+
+    fn inflate(&self) -> Result<Vec<u8>, Error> {
+        let mut message = Vec::with_capacity(self.compressed.len() * 2);
+        let limit = LONGEST_MESSAGE as u64;
+        let done = match self.encoding {
+            Encoding::Identity => Ok(0),
+            Encoding::Gzip => flate2::read::GzDecoder::new(&*self.compressed)
+                .take(limit)
+                .read_to_end(&mut message),
+            Encoding::Zstd => zstd::stream::read::Decoder::new(&*self.compressed)
+                .and_then(|decoder| decoder.take(limit).read_to_end(&mut message)),
+        };
+        done.map_err(|error| Error::decode(self.what, error))?;
+        if message.len() >= LONGEST_MESSAGE {
+            return Err(self.unreadable("a message does not end"));
+        }
+        Ok(message)
+    }
+
+    fn unreadable(&self, why: &str) -> Error {
+        let what = self.what;
+        let message = format!("the server's answer to {what} cannot be read: {why}");
+        Error::new(ErrorKind::Decode, message)
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+    match headers
+        .get("grpc-encoding")
+        .map(header::HeaderValue::as_bytes)
+    {
+        None | Some(b"identity") => Ok(Encoding::Identity),
+        Some(b"gzip") => Ok(Encoding::Gzip),
+        Some(b"zstd") => Ok(Encoding::Zstd),
+        Some(other) => Err(Status::internal(format!(
+            "the server compresses its answer in a way nobody asked for: {}",
+            other.escape_ascii()
+        ))),
+    }
+}
+
+/// What it means that something on the way answered, and not a server of ours.
+fn of_http(status: StatusCode) -> Status {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::Unimplemented,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        StatusCode::BAD_REQUEST => Code::Internal,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("the answer is HTTP status {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::ipc::tests::{batch, message, no_rows};
+
+    fn prefixed(flag: u8, message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap();
+        [&[flag], &length.to_be_bytes()[..], message].concat()
+    }
+
+    fn answer(
+        encoding: Option<&'static str>,
+        bytes: &[u8],
+        size: usize,
+        trailers: Option<&'static str>,
+    ) -> Result<Frames, Status> {
+        let mut frames: Vec<Result<_, Status>> = Vec::new();
+        for chunk in bytes.chunks(size) {
+            frames.push(Ok(Frame::data(Bytes::copy_from_slice(chunk))));
+        }
+        if let Some(status) = trailers {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", header::HeaderValue::from_static(status));
+            frames.push(Ok(Frame::trailers(trailers)));
+        }
+        let mut response = http::Response::new(Body::new(StreamBody::new(stream::iter(frames))));
+        if let Some(encoding) = encoding {
+            let value = header::HeaderValue::from_static(encoding);
+            response.headers_mut().insert("grpc-encoding", value);
+        }
+        Frames::of("test", response)
+    }
+
+    /// The rows of an answer, or the message of its error.
+    async fn read(frames: Result<Frames, Status>) -> Result<usize, String> {
+        let mut rows = no_rows();
+        let counters = Counters::default();
+        let mut frames = frames.map_err(|status| status.message().to_owned())?;
+        loop {
+            match frames.receive(&mut rows, &counters).await {
+                Err(status) => return Err(status.message().to_owned()),
+                Ok(Err(error)) => return Err(error.to_string()),
+                Ok(Ok(None)) => return Ok(rows.len()),
+                Ok(Ok(Some(_))) => {}
+            }
+        }
+    }
+
+    fn plain() -> Vec<u8> {
+        message(1, &[batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])])
+    }
+
+    fn gzip(message: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(message).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn messages_may_lie_anyhow_in_frames() {
+        let messages = [prefixed(0, &plain()), prefixed(0, &plain())].concat();
+        for size in [1, 4, 5, 6, 100, 10_000] {
+            assert_eq!(read(answer(None, &messages, size, Some("0"))).await, Ok(6));
+        }
+        assert_eq!(read(answer(None, &[], 1, Some("0"))).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn compressed_messages_are_read_like_others() {
+        let zstd = zstd::encode_all(&*plain(), 0).unwrap();
+        for (encoding, compressed) in [("gzip", gzip(&plain())), ("zstd", zstd)] {
+            let messages = [prefixed(1, &compressed), prefixed(0, &plain())].concat();
+            for size in [1, 50, 10_000] {
+                let found = read(answer(Some(encoding), &messages, size, Some("0"))).await;
+                assert_eq!(found, Ok(6), "{encoding}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_without_an_end_are_cut_ones() {
+        let message = prefixed(0, &plain());
+        let cut = "the answer ends before its end";
+        for (bytes, status) in [
+            (&message[..], None),
+            (&message[..message.len() - 1], Some("0")),
+            (&message[..3], Some("0")),
+            (&[], None),
+        ] {
+            let found = read(answer(None, bytes, 1_000, status)).await;
+            assert_eq!(found.unwrap_err(), cut);
+        }
+        let found = read(answer(None, &message, 1_000, Some("14"))).await;
+        assert_eq!(found, Err(String::new()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_an_error() {
+        let longest = [&[0][..], &u32::MAX.to_be_bytes()].concat();
+        let bomb = prefixed(1, &gzip(&vec![0; 1 << 20]));
+        for (encoding, bytes, why) in [
+            (None, longest, "4294967295 bytes"),
+            (None, prefixed(1, &plain()), "unknown way"),
+            (Some("gzip"), prefixed(2, &plain()), "unknown way"),
+            (Some("gzip"), prefixed(1, &plain()), "gzip"),
+            (Some("gzip"), bomb, "cannot be read"),
+            (Some("br"), prefixed(1, &plain()), "nobody asked for: br"),
+        ] {
+            let error = read(answer(encoding, &bytes, 1_000, Some("0"))).await;
+            let error = error.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn answers_of_others_are_errors() {
+        let of = |status: u16| {
+            let mut response = http::Response::new(Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            Frames::of("test", response).unwrap_err().code()
+        };
+        assert_eq!(of(503), Code::Unavailable);
+        assert_eq!(of(404), Code::Unimplemented);
+        assert_eq!(of(401), Code::Unauthenticated);
+        assert_eq!(of(302), Code::Unknown);
+    }
+}

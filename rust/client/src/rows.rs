@@ -1,0 +1,180 @@
+//! The rows of an answer so far.
+
+use std::{io, sync::Arc};
+
+use arrow_array::{
+    Array, PrimitiveArray, RecordBatch,
+    cast::AsArray,
+    types::{Int64Type, TimestampNanosecondType},
+};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use crate::{columns::Columns, spare::Spares};
+
+/// Rows in the order in which they came: in columns that grow, as far as these can hold them.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    batches: Vec<RecordBatch>,
+    columns: Option<Columns>,
+    spares: Arc<Spares>,
+    /// How many of those that come next were here before.
+    skip: usize,
+}
+
+impl Rows {
+    pub(crate) const fn new(spares: Arc<Spares>) -> Self {
+        Self {
+            batches: Vec::new(),
+            columns: None,
+            spares,
+            skip: 0,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let batches = self.batches.iter().map(RecordBatch::num_rows);
+        batches.sum::<usize>() + self.columns.as_ref().map_or(0, Columns::rows)
+    }
+
+    /// What they take of the machine's memory.
+    pub(crate) fn memory(&self) -> u64 {
+        let batches = self.batches.iter().flat_map(RecordBatch::columns);
+        let batches = batches.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+        let bytes = batches.sum::<usize>() + self.columns.as_ref().map_or(0, Columns::memory);
+        bytes as u64
+    }
+
+    /// Leaves out so many of the rows that come next.
+    pub(crate) const fn skip(&mut self, rows: usize) {
+        self.skip = rows;
+    }
+
+    /// All rows so far, which are no longer here then.
+    pub(crate) fn take(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
+        self.close_columns()?;
+        Ok(std::mem::take(&mut self.batches))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.batches.clear();
+        self.columns = None;
+    }
+
+    fn close_columns(&mut self) -> Result<(), ArrowError> {
+        if let Some(columns) = self.columns.take().filter(|columns| columns.rows() > 0) {
+            self.batches.push(columns.into_batch()?);
+        }
+        Ok(())
+    }
+
+    // --- rows that come --------------------------------------------------------------------------
+
+    /// Columns of this plain schema with room for more rows.
+    pub(crate) fn reserve(&mut self, schema: &SchemaRef, rows: usize) -> Result<(), ArrowError> {
+        let others = |columns: &Columns| columns.schema() != schema;
+        if self.columns.as_ref().is_some_and(others) {
+            self.close_columns()?;
+        }
+        let fresh = || Columns::new(Arc::clone(schema), Arc::clone(&self.spares));
+        let columns = self.columns.get_or_insert_with(fresh);
+        columns.reserve(rows).map_err(no_memory)
+    }
+
+    /// Adds values, or parts of them, to a column.
+    pub(crate) fn extend(&mut self, column: usize, bytes: &[u8]) {
+        if let Some(columns) = &mut self.columns {
+            columns.extend(column, bytes);
+        }
+    }
+
+    /// Says that so many rows are complete.
+    pub(crate) fn complete(&mut self, rows: usize) {
+        if let Some(columns) = &mut self.columns {
+            let start = columns.rows();
+            columns.add_rows(rows);
+            let gone = rows.min(self.skip);
+            if gone > 0 {
+                columns.remove(start, start + gone);
+                self.skip -= gone;
+            }
+        }
+    }
+
+    /// Forgets what belongs to no complete row.
+    pub(crate) fn drop_incomplete(&mut self) {
+        if let Some(columns) = &mut self.columns {
+            columns.drop_incomplete();
+        }
+    }
+
+    /// Adds rows of a plain schema that are in columns of their own.
+    pub(crate) fn add<const N: usize>(
+        &mut self,
+        schema: &SchemaRef,
+        rows: usize,
+        columns: [&[u8]; N],
+    ) -> Result<(), ArrowError> {
+        self.reserve(schema, rows)?;
+        for (index, values) in columns.into_iter().enumerate() {
+            self.extend(index, values);
+        }
+        self.complete(rows);
+        Ok(())
+    }
+
+    /// Adds rows as they are.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        self.close_columns()?;
+        let gone = batch.num_rows().min(self.skip);
+        self.skip -= gone;
+        if batch.num_rows() > gone {
+            let rest = batch.num_rows() - gone;
+            self.batches.push(batch.slice(gone, rest));
+        }
+        Ok(())
+    }
+
+    /// Adds what another one holds.
+    pub(crate) fn append(&mut self, mut others: Self) -> Result<(), ArrowError> {
+        if self.skip == 0 && self.len() == 0 {
+            *self = others;
+            return Ok(());
+        }
+        for batch in std::mem::take(&mut others.batches) {
+            self.push(&batch)?;
+        }
+        let Some(columns) = others.columns else {
+            return Ok(());
+        };
+        self.reserve(columns.schema(), columns.rows())?;
+        columns.each(|column, bytes| self.extend(column, bytes));
+        self.complete(columns.rows());
+        Ok(())
+    }
+
+    /// The time of the last row, and how many of the last `rows` have it; `None` if the server has
+    /// made something else of the times, or there are no rows.
+    pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
+        if let Some(columns) = self.columns.as_ref().filter(|columns| columns.rows() > 0) {
+            return columns.last_time(rows);
+        }
+        let batch = self.batches.last()?;
+        let column = batch.columns().first()?;
+        let timestamps = column.as_primitive_opt::<TimestampNanosecondType>();
+        let integers = || column.as_primitive_opt::<Int64Type>();
+        let times = timestamps
+            .map(PrimitiveArray::values)
+            .or_else(|| integers().map(PrimitiveArray::values))?;
+        let last = *times.last()?;
+        let same = times
+            .iter()
+            .rev()
+            .take(rows)
+            .take_while(|time| **time == last);
+        Some((last, same.count()))
+    }
+}
+
+fn no_memory(error: io::Error) -> ArrowError {
+    ArrowError::IoError("there is no memory for the rows".to_owned(), error)
+}
