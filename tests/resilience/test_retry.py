@@ -100,11 +100,16 @@ def test_buffered_points_are_read_again_from_the_beginning(
     assert stream.raw_values(0, late + 1) == whole
     assert proxy.pending_cuts == 0
     # What was handed over cannot be taken back, and belongs to no version that could be resumed.
-    proxy.cut_after(BYTES // 2)
-    with pytest.raises(ConnectionError) as raised:
-        for _ in stream.raw_values_iter(0, late + 1):
-            pass
-    assert raised.value.uuid == stream.uuid
+    # The end of a connection may overtake what was sent before it; then nothing was handed over.
+    for _ in range(20):
+        proxy.cut_after(BYTES // 2)
+        try:
+            assert pa.concat_tables(stream.raw_values_iter(0, late + 1)) == whole
+        except ConnectionError as error:
+            assert error.uuid == stream.uuid  # noqa: PT017 - it does not come every time
+            break
+    else:
+        pytest.fail("no read was given up")
     long_stream.delete(late, late + 1)
 
 
