@@ -23,7 +23,7 @@ SEED = int(os.environ.get("PINGTHINGS_FAULT_SEED", "1"))
 WARM_UP = 1 / 3
 # A server lets a thread that worked on calls go once it had nothing to do for ten seconds. What it
 # does every second, by all of them in turn, keeps some of them.
-OFTEN_USED = 10
+OFTEN_USED = 12
 SETTLE_S = 60
 
 
