@@ -145,13 +145,20 @@ def test_an_insert_that_would_double_points_is_not_repeated(
     proxy: Proxy, client: pt.Client, server: Server
 ):
     stream = client.create(uuid4(), f"resilience/{uuid4()}")
-    proxy.cut_after(0)
-    with pytest.raises(ConnectionError) as raised:
-        stream.insert([(5, 1.0), (7, 2.0)])
-    assert raised.value.in_doubt is True
-    assert raised.value.time_range == (5, 7)
+    # What is cut may be another connection, or one over which nothing was sent so far; then the
+    # points arrive.
+    for stored in range(0, 40, 2):
+        proxy.cut_after(0)
+        try:
+            stream.insert([(5, 1.0), (7, 2.0)])
+        except ConnectionError as error:
+            assert error.in_doubt is True  # noqa: PT017 - it does not come every time
+            assert error.time_range == (5, 7)  # noqa: PT017 - the same
+            break
+    else:
+        pytest.fail("no insert was given up")
     with pt.connect(endpoint=server.endpoint) as direct:
-        assert direct.stream_from_uuid(stream.uuid).count() in (0, 2)
+        assert direct.stream_from_uuid(stream.uuid).count() in (stored, stored + 2)
 
 
 def test_creating_is_not_repeated(proxy: Proxy, client: pt.Client):

@@ -16,6 +16,7 @@ mod connection;
 mod deadline;
 mod delete;
 mod dial;
+mod envelope;
 mod error;
 mod fanout;
 mod frames;

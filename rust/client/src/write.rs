@@ -23,8 +23,9 @@ use uuid::Uuid;
 
 use crate::{
     Acknowledged, Client,
-    arrow::{RAW_SCHEMA, encode},
+    arrow::RAW_SCHEMA,
     call::Rpc,
+    envelope::{Envelope, InsertRpc},
     error::{Error, ErrorKind, FailedInsert},
     metadata::uuid_bytes,
     retry::Repeat,
@@ -454,12 +455,14 @@ impl Client {
             Repeat::IfRefused
         };
         if self.server.has_arrow() {
-            let request = v5api::ArrowInsertParams {
-                uuid: uuid_bytes(uuid),
-                sync: true,
-                merge_policy: policy.to_wire(),
-                rounding: None,
-                arrow_bytes: encode(&RAW_SCHEMA, std::slice::from_ref(&part))?,
+            let request = Envelope {
+                request: v5api::ArrowInsertParams {
+                    uuid: uuid_bytes(uuid),
+                    sync: true,
+                    merge_policy: policy.to_wire(),
+                    ..Default::default()
+                },
+                rows: part.clone(),
             };
             let answer = self
                 .unary_as(
@@ -467,7 +470,7 @@ impl Client {
                     Some(uuid),
                     "ArrowInsert",
                     request,
-                    |mut rpc: Rpc, q| async move { rpc.arrow_insert(q).await },
+                    |mut rpc: InsertRpc, q| async move { rpc.insert(q).await },
                 )
                 .await;
             match answer {
