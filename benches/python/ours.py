@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pingthings.timeseries as pt
+from pingthings.timeseries import frames
 from recording import points, table
 from stopwatch import START, Job, Work, end, main
 
@@ -62,12 +63,7 @@ def windows_set(job: Job) -> Work:
 
 def to_numpy(job: Job) -> Work:
     result = raw(job)()
-
-    def work() -> int:
-        columns = [result.column(place).to_numpy() for place in range(2)]
-        return len(columns[0])
-
-    return lambda: {"rows": work()}
+    return lambda: {"rows": len(frames.to_numpy(result)["value"])}
 
 
 def to_polars(job: Job) -> Work:

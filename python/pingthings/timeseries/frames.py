@@ -490,6 +490,14 @@ def _holds_times(kind: pa.DataType) -> bool:
 
 def _array(column: pa.ChunkedArray[Any]) -> NDArray[Any]:
     """The column as numpy sees it, without a copy if it is in one piece."""
+    kind = column.type
+    is_plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == _TIME
+    if column.num_chunks == 1 and is_plain and len(column) and not column.null_count:
+        # Not `to_numpy`, which imports pandas: 0.2 s and 100 MB.
+        chunk: Any = column.chunk(0)
+        numpys = "M8[ns]" if kind == _TIME else cast("Any", kind).to_pandas_dtype()
+        dtype = cast("Any", np.dtype)(numpys)
+        return np.frombuffer(chunk.buffers()[1], dtype, len(chunk), chunk.offset * dtype.itemsize)
     if column.num_chunks == 1:
         return np.asarray(column.chunk(0).to_numpy(zero_copy_only=False))
     return np.asarray(column.to_numpy())
