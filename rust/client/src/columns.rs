@@ -16,7 +16,11 @@ use crate::spare::{Block, Lent, Spares};
 /// What every value takes.
 pub(crate) const VALUE: usize = 8;
 
-/// From how many bytes on a column has pages of its own.
+/// Up to how many bytes a column that grows lies where small things do; then it has pages of its
+/// own, in which it can grow without moving.
+const SMALL: usize = 128 << 10;
+
+/// From how many bytes on it stays there. Smaller ones move to where they just fit.
 const LARGE: usize = 4 << 20;
 
 /// Whether columns of this type are eight bytes a value.
@@ -43,7 +47,7 @@ impl Column {
 
     const fn memory(&self) -> usize {
         match self {
-            Self::Small(buffer) => buffer.len(),
+            Self::Small(buffer) => buffer.capacity(),
             Self::Large(block) => block.memory(),
         }
     }
@@ -56,7 +60,7 @@ impl Column {
     fn reserve(&mut self, more: usize, spares: &Spares) -> io::Result<()> {
         let needed = self.len() + more;
         match self {
-            Self::Small(buffer) if needed <= LARGE => buffer.reserve(more),
+            Self::Small(buffer) if needed <= SMALL => buffer.reserve(more),
             Self::Large(block) if needed <= block.room() => {}
             _ => {
                 // Every time it moves, it has room for four times as much.
@@ -96,8 +100,8 @@ impl Column {
 
     fn into_buffer(self, spares: &Arc<Spares>) -> Buffer {
         let mut buffer = match self {
-            // A small result must not hold the memory of a large one that was there before.
-            Self::Large(block) if block.memory() / 2 > block.len().next_multiple_of(LARGE) => {
+            // Nor must a small result hold the memory of a large one that was there before.
+            Self::Large(block) if block.len() < LARGE || block.memory() / 2 > block.len() => {
                 let mut buffer = MutableBuffer::new(block.len());
                 buffer.extend_from_slice(block.bytes());
                 spares.keep(block);
@@ -145,6 +149,11 @@ impl Columns {
 
     pub(crate) const fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// How large their values are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows * self.values.len() * VALUE
     }
 
     /// What they take of the machine's memory.

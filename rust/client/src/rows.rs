@@ -36,12 +36,20 @@ impl Rows {
         batches.sum::<usize>() + self.columns.as_ref().map_or(0, Columns::rows)
     }
 
+    /// How large their values are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.size_of_batches() + self.columns.as_ref().map_or(0, Columns::bytes) as u64
+    }
+
     /// What they take of the machine's memory.
     pub(crate) fn memory(&self) -> u64 {
-        let batches = self.batches.iter().flat_map(RecordBatch::columns);
-        let batches = batches.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
-        let bytes = batches.sum::<usize>() + self.columns.as_ref().map_or(0, Columns::memory);
-        bytes as u64
+        self.size_of_batches() + self.columns.as_ref().map_or(0, Columns::memory) as u64
+    }
+
+    fn size_of_batches(&self) -> u64 {
+        let columns = self.batches.iter().flat_map(RecordBatch::columns);
+        let sizes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+        sizes.sum::<usize>() as u64
     }
 
     /// Leaves out so many of the rows that come next.

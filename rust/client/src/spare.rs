@@ -22,8 +22,10 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 /// How much is kept at most.
 const MOST: usize = 256 << 20;
 
-/// What the system gives at once where it can.
-pub(crate) const PAGE: usize = 2 << 20;
+/// What the system gives at once where it can, after as much again in small pages: most columns are
+/// small.
+const LARGE_PAGE: usize = 2 << 20;
+const SMALL_PAGE: usize = 4 << 10;
 
 /// What a block has room for, at least. Nothing of it is taken before it is written.
 const ROOM: usize = 256 << 20;
@@ -45,7 +47,9 @@ impl Block {
         let pages = reserve(room.max(ROOM)).or_else(|_| reserve(room))?;
         // Small pages do as well, only slower.
         #[cfg(target_os = "linux")]
-        let _ = pages.advise(memmap2::Advice::HugePage);
+        if let Some(rest) = pages.len().checked_sub(LARGE_PAGE) {
+            let _ = pages.advise_range(memmap2::Advice::HugePage, LARGE_PAGE, rest);
+        }
         Ok(Self {
             pages,
             used: 0,
@@ -80,7 +84,12 @@ impl Block {
         let end = self.used + bytes.len();
         self.pages[self.used..end].copy_from_slice(bytes);
         self.used = end;
-        self.touched = self.touched.max(end.next_multiple_of(PAGE));
+        let page = if end > LARGE_PAGE {
+            LARGE_PAGE
+        } else {
+            SMALL_PAGE
+        };
+        self.touched = self.touched.max(end.next_multiple_of(page));
     }
 
     /// Forgets all bytes but the first.
@@ -131,10 +140,11 @@ impl Spares {
     pub(crate) fn block(&self, room: usize) -> io::Result<Block> {
         let mut state = self.state.lock();
         state.last_use = Instant::now();
-        let fitting = state
-            .blocks
-            .iter()
-            .position(|block| block.pages.len() >= room);
+        // The one that takes least: what it takes counts as this column's from now on.
+        let all = state.blocks.iter().enumerate();
+        let fitting = all.filter(|(_, block)| block.room() >= room);
+        let fitting = fitting.min_by_key(|(_, block)| block.memory());
+        let fitting = fitting.map(|(index, _)| index);
         let spare = fitting.map(|index| state.blocks.swap_remove(index));
         drop(state);
         spare.map_or_else(|| Block::new(room), Ok)
@@ -236,7 +246,7 @@ mod tests {
         assert_eq!(lent.as_ref(), b"something");
         drop(lent);
         let again = spares.block(10).unwrap();
-        assert_eq!((again.len(), again.memory()), (0, PAGE));
+        assert_eq!((again.len(), again.memory()), (0, SMALL_PAGE));
         assert_eq!(again.pages.as_ptr(), start);
         spares.keep(again);
         tokio::time::sleep(KEPT_FOR * 3).await;
@@ -252,16 +262,17 @@ mod tests {
             block.extend(&vec![1; bytes]);
             block
         };
-        let page = |count: usize| u64::try_from(count * PAGE).unwrap();
-        spares.keep(block(PAGE + 1));
+        spares.keep(block(LARGE_PAGE + 1));
         spares.keep(block(1));
-        assert_eq!(spares.state.lock().memory(), 3 * PAGE);
-        spares.shrink(page(2));
-        assert_eq!(spares.state.lock().memory(), 2 * PAGE);
-        spares.shrink(0);
+        let both = 2 * LARGE_PAGE + SMALL_PAGE;
+        assert_eq!(spares.state.lock().memory(), both);
+        assert_eq!(spares.block(1).unwrap().memory(), SMALL_PAGE);
+        spares.shrink(u64::try_from(both).unwrap());
+        assert_eq!(spares.state.lock().memory(), 2 * LARGE_PAGE);
+        spares.shrink(u64::try_from(LARGE_PAGE).unwrap());
         assert_eq!(spares.state.lock().memory(), 0);
-        spares.state.lock().most = PAGE;
-        spares.keep(block(PAGE + 1));
+        spares.state.lock().most = LARGE_PAGE;
+        spares.keep(block(LARGE_PAGE + 1));
         assert_eq!(spares.state.lock().memory(), 0);
     }
 }

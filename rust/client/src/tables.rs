@@ -412,14 +412,15 @@ impl Tables {
     /// Adds the rows of a message, or mends the connection; false at the end. `is_all` if no rows
     /// were handed out so far, so that they may be read anew.
     async fn step(&mut self, is_all: bool) -> Result<bool, Error> {
-        let (rows, memory) = (self.rows.len(), self.rows.memory());
+        let (rows, size) = (self.rows.len(), self.rows.bytes());
+        let memory = self.rows.memory();
         let done = match self.receive().await {
             Ok(None) => return Ok(false),
             Ok(Some(version)) => {
                 self.backoff.reset();
-                let bytes = self.rows.memory().saturating_sub(memory);
-                self.note(version, self.rows.len() - rows, bytes);
-                if self.share.as_mut().is_none_or(|share| share.add(bytes)) {
+                self.note(version, self.rows.len() - rows, self.rows.bytes() - size);
+                let more = self.rows.memory().saturating_sub(memory);
+                if self.share.as_mut().is_none_or(|share| share.add(more)) {
                     Ok(true)
                 } else {
                     self.pause().await
