@@ -6,8 +6,9 @@ use pingthings_types::{Points, Stat};
 
 use super::node::{Address, BlockKind, Child, Inner, ROOT_EXPONENT, Run, below, bucket_of};
 use crate::Error;
+use crate::format::Malformed;
 use crate::masks::{Cover, Masks};
-use crate::segment::Segments;
+use crate::segment::{Segments, damaged};
 
 /// What a walk meets.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ enum Step {
     Run {
         run: Arc<Run>,
         next: usize,
+        /// Where the next leaf may begin, and where all of them must have ended.
+        within: (i64, i64),
     },
 }
 
@@ -93,13 +96,21 @@ impl Walk {
                     }
                     self.stack.pop();
                 }
-                Some(Step::Run { run, next }) => {
+                Some(Step::Run { run, next, within }) => {
                     let Some((address, _)) = run.leaves.get(*next).copied() else {
                         self.stack.pop();
                         continue;
                     };
                     *next += 1;
                     let leaf = self.segments.leaf(address)?;
+                    let ends = leaf.times.first().zip(leaf.times.last());
+                    let Some((_, &last)) =
+                        ends.filter(|(first, last)| within.0 <= **first && **last < within.1)
+                    else {
+                        let problem = Malformed("a leaf of a run has times that lie elsewhere");
+                        return Err(damaged(address, problem));
+                    };
+                    within.0 = last;
                     let to = leaf.len();
                     return Ok(Some(Piece::Points { leaf, from: 0, to }));
                 }
@@ -166,7 +177,11 @@ impl Walk {
             }
             BlockKind::Run => {
                 let run = self.segments.run(child.address)?;
-                self.stack.push(Step::Run { run, next: 0 });
+                self.stack.push(Step::Run {
+                    run,
+                    next: 0,
+                    within: (start, end),
+                });
             }
             BlockKind::Leaf => {
                 let leaf = self.leaf(child.address)?;
