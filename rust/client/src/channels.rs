@@ -332,8 +332,9 @@ impl Channels {
     fn give_up(&self, link: &Arc<Link>, error: &Error, silence: Duration) {
         let interval = self.ping_ns.load(Ordering::Relaxed);
         // A server that is pinged too often ends the connection, and calls are not told why. So the
-        // end of one on which there were pings and nothing else counts as a complaint.
-        if error.is_hang_up() && nanoseconds(silence) >= interval {
+        // end of one on which there were pings and nothing else counts as a complaint. Nobody minds
+        // the first one.
+        if error.is_hang_up() && nanoseconds(silence) >= interval.saturating_mul(2) {
             let longer = interval
                 .saturating_mul(2)
                 .min(nanoseconds(PING_AT_LEAST_EVERY));
@@ -497,7 +498,7 @@ mod tests {
             while let Ok((socket, _)) = listener.accept().await {
                 let mut connection = h2::server::handshake(socket).await.unwrap();
                 let call = connection.accept().await;
-                tokio::time::sleep(interval * 3).await;
+                tokio::time::sleep(interval * 4).await;
                 connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
                 // Until what is left to send has been sent.
                 while connection.accept().await.is_some() {}

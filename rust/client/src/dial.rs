@@ -30,9 +30,16 @@ use crate::{
     stats::Counters,
 };
 
-/// How long a socket may be idle before the system asks whether the peer is still there. Costs the
-/// server nothing, unlike a ping of HTTP/2.
+/// How long a socket may be idle before the system asks whether the peer is still there, how often
+/// it asks again, and how often in all. Costs the server nothing, unlike a ping of HTTP/2.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+const TCP_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
+const TCP_KEEPALIVE_TIMES: u32 = 3;
+
+/// For how long the peer's system may leave unanswered what was sent. Otherwise it is sent again
+/// for a quarter of an hour.
+#[cfg(target_os = "linux")]
+const TCP_UNANSWERED: Duration = Duration::from_mins(1);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -99,6 +106,10 @@ impl Way {
         sockets.enforce_http(false);
         sockets.set_nodelay(true);
         sockets.set_keepalive(Some(TCP_KEEPALIVE));
+        sockets.set_keepalive_interval(Some(TCP_KEEPALIVE_AGAIN));
+        sockets.set_keepalive_retries(Some(TCP_KEEPALIVE_TIMES));
+        #[cfg(target_os = "linux")]
+        sockets.set_tcp_user_timeout(Some(TCP_UNANSWERED));
         Dialer {
             sockets,
             proxy: self.proxy.clone(),
@@ -275,5 +286,25 @@ mod tests {
         let firsts: Vec<_> = (0..4).map(|turn| rotated(all.clone(), turn)[0]).collect();
         assert_eq!(firsts, [address(1), address(2), address(3), address(1)]);
         assert!(rotated(Vec::new(), 5).is_empty());
+    }
+
+    /// Whatever becomes of pings, a machine that is gone is found out within a minute.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_finds_machines_out_that_are_gone() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let endpoint = Endpoint::parse(&address, None).unwrap();
+        let limit = Duration::from_secs(10);
+        let way = Way::to(&endpoint, &Proxies::default(), limit, &Arc::default()).unwrap();
+        let uri = endpoint.uri().parse().unwrap();
+        let socket = way.dialer(0).dial(uri).await.unwrap();
+        let socket = socket2::SockRef::from(socket.inner());
+        assert!(socket.keepalive().unwrap());
+        let idle = socket.tcp_keepalive_time().unwrap();
+        let again = socket.tcp_keepalive_interval().unwrap();
+        let found_out = idle + again * socket.tcp_keepalive_retries().unwrap();
+        assert!(found_out <= Duration::from_mins(1), "{found_out:?}");
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(TCP_UNANSWERED));
     }
 }
