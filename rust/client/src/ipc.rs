@@ -5,7 +5,7 @@
 //! goes straight to where it stays. Whatever else Arrow allows is kept until the message is whole,
 //! and left to its own reader.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use arrow_ipc::{MessageHeader, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -93,15 +93,23 @@ impl Intake {
 
     /// Takes the next bytes of the message.
     pub(crate) fn push(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
-        if let Stage::Copying { .. } = self.stage {
-            self.copy(bytes, rows);
-            return Ok(());
+        match self.stage {
+            Stage::Beginning => return self.push_first(bytes, rows),
+            Stage::Copying { .. } => self.copy(bytes, rows),
+            Stage::Keeping => self.kept.extend_from_slice(bytes),
         }
-        self.kept.extend_from_slice(bytes);
-        if matches!(self.stage, Stage::Keeping) {
-            return Ok(());
-        }
-        let head = std::mem::take(&mut self.kept);
+        Ok(())
+    }
+
+    /// Takes bytes of a message of which it is not known what it is made of.
+    fn push_first(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
+        // The first bytes say it nearly always, and nothing has to be kept.
+        let head = if self.kept.is_empty() {
+            Cow::Borrowed(bytes)
+        } else {
+            self.kept.extend_from_slice(bytes);
+            Cow::Owned(std::mem::take(&mut self.kept))
+        };
         if let Some(plan) = self.plan(&head) {
             rows.reserve(&plan.schema, plan.rows)
                 .map_err(|error| Error::decode(self.what, error))?;
@@ -113,7 +121,7 @@ impl Intake {
             self.copy(&head, rows);
             return Ok(());
         }
-        self.kept = head;
+        self.kept = head.into_owned();
         if self.kept.len() > LONGEST_HEAD {
             self.stage = Stage::Keeping;
         }
