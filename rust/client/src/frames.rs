@@ -4,10 +4,11 @@
 //! answer are most of what a client moves, so they are taken from each frame as it comes, and the
 //! frame is free again.
 
-use std::{io::Read, time::Instant};
+use std::time::Instant;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
+use http_body::Frame;
 use http_body_util::{BodyExt, Full};
 use prost::Message;
 use tonic::{Code, Request, Response, Status, body::Body, transport::Channel};
@@ -15,17 +16,15 @@ use tower_service::Service;
 
 use crate::{
     call::Stub,
-    error::{Error, ErrorKind},
+    error::Error,
     ipc::{Intake, Received},
     rows::Rows,
     stats::Counters,
+    unpack::{Encoding, LONGEST_MESSAGE, Unpacking},
 };
 
 /// What stands before each message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
-
-/// No server makes messages that are longer, and a wrong length must not take all memory.
-const LONGEST_MESSAGE: usize = 1 << 30;
 
 /// Calls whose answers carry rows in Arrow.
 pub(crate) struct ArrowRpc(Channel);
@@ -76,31 +75,24 @@ fn framed(message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-/// How messages are compressed that say they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Identity,
-    Gzip,
-    Zstd,
-}
-
 /// An answer of which the head has arrived.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    what: &'static str,
     body: Body,
-    encoding: Encoding,
     /// What is left of the last frame.
     frame: Bytes,
     prefix: [u8; PREFIX],
     prefix_length: usize,
     /// How much of the message is missing.
     missing: usize,
-    /// The message, if it is compressed.
-    compressed: Vec<u8>,
     intake: Intake,
+    /// The message, if such messages are to be unpacked.
+    packed: Vec<u8>,
+    unpacking: Unpacking,
     /// Whether the server has said that this is all.
     is_over: bool,
+    /// How the answer ended, of which messages may be left.
+    ended: Option<Result<(), Status>>,
 }
 
 impl Frames {
@@ -114,16 +106,16 @@ impl Frames {
             return Err(of_http(head.status));
         }
         Ok(Self {
-            what,
             body,
-            encoding: encoding(&head.headers)?,
             frame: Bytes::new(),
             prefix: [0; PREFIX],
             prefix_length: 0,
             missing: 0,
-            compressed: Vec::new(),
             intake: Intake::new(what),
+            packed: Vec::new(),
+            unpacking: Unpacking::new(what, encoding(&head.headers)?),
             is_over,
+            ended: None,
         })
     }
 
@@ -136,7 +128,7 @@ impl Frames {
         counters: &Counters,
     ) -> Result<Result<Option<Received>, Error>, Status> {
         loop {
-            while self.frame.has_remaining() {
+            while self.frame.has_remaining() && self.unpacking.has_room() {
                 let begun = Instant::now();
                 let taken = self.take(rows);
                 counters.decode_ns.add_since(begun);
@@ -145,18 +137,41 @@ impl Frames {
                     done => return Ok(done),
                 }
             }
-            match self.body.frame().await.transpose()? {
-                None => return self.end().map(|()| Ok(None)),
-                Some(frame) => match frame.into_data() {
-                    Ok(data) => self.frame = data,
-                    Err(frame) => {
-                        if let Ok(trailers) = frame.into_trailers() {
-                            self.trailers(&trailers)?;
-                        }
-                    }
-                },
+            if self.unpacking.is_empty()
+                && let Some(ended) = self.ended.take()
+            {
+                return ended.map(|()| Ok(None));
+            }
+            let has_no_frame = self.frame.is_empty() && self.ended.is_none();
+            tokio::select! {
+                biased;
+                message = self.unpacking.next(counters), if !self.unpacking.is_empty() => {
+                    let begun = Instant::now();
+                    let received = message.and_then(|message| self.take_whole(message, rows));
+                    counters.decode_ns.add_since(begun);
+                    return Ok(received.map(Some));
+                }
+                frame = self.body.frame(), if has_no_frame => self.arrived(frame.transpose()),
             }
         }
+    }
+
+    fn arrived(&mut self, frame: Result<Option<Frame<Bytes>>, Status>) {
+        let ended = match frame {
+            Ok(None) => self.end(),
+            Err(status) => Err(status),
+            Ok(Some(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.frame = data;
+                    return;
+                }
+                Err(frame) => match frame.into_trailers().map(|t| self.trailers(&t)) {
+                    Ok(Err(status)) => Err(status),
+                    _ => return,
+                },
+            },
+        };
+        self.ended = Some(ended);
     }
 
     fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Status> {
@@ -192,8 +207,9 @@ impl Frames {
         }
         let now = self.frame.split_to(self.frame.len().min(self.missing));
         self.missing -= now.len();
-        if self.is_compressed() {
-            self.compressed.extend_from_slice(&now);
+        let is_packed = self.unpacking.encoding() != Encoding::Identity;
+        if is_packed {
+            self.packed.extend_from_slice(&now);
         } else {
             self.intake.push(&now, rows)?;
         }
@@ -201,55 +217,36 @@ impl Frames {
             return Ok(None);
         }
         self.prefix_length = 0;
-        if self.is_compressed() {
-            let message = self.inflate()?;
-            self.intake.begin(message.len());
-            self.intake.push(&message, rows)?;
+        if is_packed {
+            let packed = std::mem::take(&mut self.packed);
+            self.unpacking.push(self.prefix[0] == 1, packed);
+            return Ok(None);
         }
         self.intake.end(rows).map(Some)
     }
 
-    const fn is_compressed(&self) -> bool {
-        self.prefix[0] == 1
+    /// Takes a message that was unpacked.
+    fn take_whole(&mut self, message: Vec<u8>, rows: &mut Rows) -> Result<Received, Error> {
+        self.intake.begin(message.len());
+        self.intake.push(&message, rows)?;
+        self.unpacking.recycle(message);
+        self.intake.end(rows)
     }
 
     fn begin(&mut self) -> Result<(), Error> {
         let [flag, length @ ..] = self.prefix;
         let length = u32::from_be_bytes(length);
         self.missing = usize::try_from(length).unwrap_or(usize::MAX);
-        if flag > 1 || (flag == 1 && self.encoding == Encoding::Identity) {
-            return Err(self.unreadable("a message is compressed in an unknown way"));
+        let unpacking = &self.unpacking;
+        if flag > 1 || (flag == 1 && unpacking.encoding() == Encoding::Identity) {
+            return Err(unpacking.unreadable("a message is compressed in an unknown way"));
         }
         if self.missing > LONGEST_MESSAGE {
-            return Err(self.unreadable(&format!("a message has {length} bytes")));
+            return Err(unpacking.unreadable(&format!("a message has {length} bytes")));
         }
-        self.compressed.clear();
+        self.packed.clear();
         self.intake.begin(self.missing);
         Ok(())
-    }
-
-    fn inflate(&self) -> Result<Vec<u8>, Error> {
-        let mut message = Vec::with_capacity(self.compressed.len() * 2);
-        let limit = LONGEST_MESSAGE as u64;
-        let done = match self.encoding {
-            Encoding::Identity => Ok(0),
-            Encoding::Gzip => flate2::read::GzDecoder::new(&*self.compressed)
-                .take(limit)
-                .read_to_end(&mut message),
-            Encoding::Zstd => zstd::stream::read::Decoder::new(&*self.compressed)
-                .and_then(|decoder| decoder.take(limit).read_to_end(&mut message)),
-        };
-        done.map_err(|error| Error::decode(self.what, error))?;
-        if message.len() >= LONGEST_MESSAGE {
-            return Err(self.unreadable("a message does not end"));
-        }
-        Ok(message)
-    }
-
-    fn unreadable(&self, why: &str) -> Error {
-        let what = self.what;
-        let message = format!("the server's answer to {what} cannot be read: {why}");
-        Error::new(ErrorKind::Decode, message)
     }
 }
 
@@ -288,7 +285,8 @@ fn of_http(status: StatusCode) -> Status {
 mod tests {
     use std::io::Write;
 
-    use futures_util::stream;
+    use arrow_array::{cast::AsArray, types::Float64Type};
+    use futures_util::{FutureExt, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
@@ -366,6 +364,51 @@ mod tests {
                 let found = read(answer(Some(encoding), &messages, size, Some("0"))).await;
                 assert_eq!(found, Ok(6), "{encoding}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_unpacked_together_keep_their_order() {
+        let values = |k: u32| f64::from(k % 7);
+        let messages: Vec<_> = (0..40)
+            .map(|k| {
+                let rows: Vec<_> = (0..5_000).map(|row| (row, values(k))).collect();
+                let message = message(u64::from(k), &[batch(&rows)]);
+                // Some are sent as they are.
+                if k % 5 == 0 {
+                    prefixed(0, &message)
+                } else {
+                    prefixed(1, &gzip(&message))
+                }
+            })
+            .collect();
+        for status in ["0", "14"] {
+            let frames = answer(Some("gzip"), &messages.concat(), 3_000, Some(status));
+            let (mut frames, mut rows) = (frames.unwrap(), no_rows());
+            let counters = Counters::default();
+            for k in 0..40_u64 {
+                let received = loop {
+                    // Given up as soon as it has to wait, and called again.
+                    let receiving = frames.receive(&mut rows, &counters);
+                    match receiving.now_or_never() {
+                        Some(received) => break received.unwrap().unwrap().unwrap(),
+                        None => tokio::task::yield_now().await,
+                    }
+                };
+                assert_eq!(received.version.major, k);
+            }
+            // What was complete came before the failure.
+            let ended = frames.receive(&mut rows, &counters).await;
+            assert_eq!(ended.is_ok(), status == "0");
+            let tables = rows.take().unwrap();
+            let found: Vec<_> = tables
+                .iter()
+                .flat_map(|table| table.column(1).as_primitive::<Float64Type>().values())
+                .copied()
+                .collect();
+            let expected: Vec<_> = (0..40 * 5_000).map(|row| values(row / 5_000)).collect();
+            assert_eq!(found, expected);
+            assert!(counters.decode_ns.get() > 0);
         }
     }
 

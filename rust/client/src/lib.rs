@@ -38,6 +38,7 @@ mod stats;
 mod tables;
 mod tls;
 mod trace;
+mod unpack;
 mod windows;
 mod write;
 
