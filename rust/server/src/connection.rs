@@ -27,6 +27,8 @@ use crate::tls::Identity;
 const GREETING: Duration = Duration::from_secs(10);
 /// What every HTTP/2 connection begins with is this long.
 const GREETING_BYTES: u64 = 24;
+/// How long a peer has to end a connection as well, after the server.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Connections that are ready and not taken by the transport yet.
 const READY: usize = 16;
 /// Stands for no limit.
@@ -79,6 +81,8 @@ pub(crate) struct Connection {
     received: u64,
     /// While a reader that is slow on purpose does not read.
     pause: Option<Pin<Box<Sleep>>>,
+    /// Until when the peer must have ended it, once the server has.
+    farewell: Option<Pin<Box<Sleep>>>,
     _place: Place,
 }
 
@@ -224,6 +228,7 @@ impl Connection {
             greeting: Some(Box::pin(sleep(GREETING))),
             received: 0,
             pause: None,
+            farewell: None,
             _place: place,
         })
     }
@@ -248,6 +253,13 @@ impl Connection {
         match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_read(cx, buffer),
             Io::Tls(io) => Pin::new(io.as_mut()).poll_read(cx, buffer),
+        }
+    }
+
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
+            Io::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
         }
     }
 
@@ -349,12 +361,31 @@ impl AsyncWrite for Connection {
         }
     }
 
+    /// Ends the connection once the peer has ended it too, or had the time for it.
+    ///
+    /// To close a socket while something that came is unread breaks the connection: the system drops
+    /// what it has not sent yet, and the last answers with it. Clients send until they see the end.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        match &mut self.io {
-            Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
-            Io::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+        let this = &mut *self;
+        this.check(cx)?;
+        if this.farewell.is_none() {
+            ready!(this.end(cx))?;
         }
+        let mut farewell = this.farewell.take();
+        let until = farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
+        let mut unwanted = [0; 4096];
+        while until.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut unwanted);
+            let read = this.read(cx, &mut buffer);
+            if read.is_pending() {
+                this.farewell = farewell;
+                return Poll::Pending;
+            }
+            if matches!(read, Poll::Ready(Err(_))) || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -363,5 +394,54 @@ impl Connected for Connection {
 
     fn connect_info(&self) -> Peer {
         self.peer.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio_stream::StreamExt;
+
+    use super::*;
+
+    /// A connection, and the socket of its peer.
+    async fn connected() -> (Connection, TcpStream, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let entrance = Entrance {
+            tls: None,
+            places: Arc::new(Semaphore::new(1)),
+            metrics: Arc::default(),
+        };
+        let (cut, is_cut) = watch::channel(false);
+        let (mut connections, _listening) = entrance.open(Arc::new(listener), is_cut);
+        let peer = TcpStream::connect(addr).await.unwrap();
+        (connections.next().await.unwrap().unwrap(), peer, cut)
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_arrives_though_the_peer_went_on_sending() {
+        let (mut connection, mut peer, _cut) = connected().await;
+        // More than the peer's system takes before anybody reads.
+        let answer = vec![7; 1 << 20];
+        peer.write_all(b"more windows").await.unwrap();
+        let sent = answer.clone();
+        let closing = tokio::spawn(async move {
+            connection.write_all(&sent).await.unwrap();
+            connection.shutdown().await.unwrap();
+        });
+        sleep(Duration::from_millis(50)).await;
+        let mut read = Vec::new();
+        peer.read_to_end(&mut read).await.unwrap();
+        assert!(read == answer, "{} bytes of {}", read.len(), answer.len());
+        drop(peer);
+        closing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_end_it_is_not_waited_for() {
+        let (mut connection, _peer, _cut) = connected().await;
+        let closing = timeout(10 * FAREWELL, connection.shutdown()).await;
+        closing.unwrap().unwrap();
     }
 }
