@@ -44,6 +44,11 @@ def raw_set(job: Job) -> Work:
     return lambda: streams.raw_values(START, end(job["rows"] // job["streams"]))
 
 
+def joined(job: Job) -> Work:
+    streams = many(job)
+    return lambda: streams.joined_values(START, end(job["rows"]))
+
+
 def windows(job: Job) -> Work:
     stream = one(job)
     width = 1 << job["width"]
@@ -214,6 +219,7 @@ CASES = {
     for case in (
         raw,
         raw_set,
+        joined,
         windows,
         windows_set,
         to_numpy,

@@ -105,6 +105,7 @@ ASKING: dict[str, Call] = {
     "StreamSet.plot": lambda s: s.streams.plot(0, END),
     "StreamSet.precise_windows": lambda s: s.streams.precise_windows(0, END, DAY),
     "StreamSet.raw_values": lambda s: s.streams.raw_values(0, END),
+    "StreamSet.joined_values": lambda s: s.streams[:1].joined_values(0, END),
     "StreamSet.refresh_metadata": lambda s: s.streams.refresh_metadata(),
     "StreamSet.windowed_values": lambda s: s.streams.windowed_values(0, END, DAY),
 }

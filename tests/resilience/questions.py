@@ -169,6 +169,16 @@ def _set(known: Known, chance: random.Random) -> tuple[str, Ask]:
     return "set", ask
 
 
+def _joined(known: Known, chance: random.Random) -> tuple[str, Ask]:
+    (start, end), period = _range(chance), chance.choice((None, END // 1_000))
+
+    async def ask(client: pt.AsyncClient) -> Any:
+        streams = await client.streamset_from_uuids([known.long, *known.short])
+        return await streams.joined_values(start, end, period=period)
+
+    return "joined", ask
+
+
 def _metadata(known: Known, chance: random.Random) -> tuple[str, Ask]:
     uuid = chance.choice(known.short)
 
@@ -197,5 +207,5 @@ def _sql(known: Known, _chance: random.Random) -> tuple[str, Ask]:
 
 _KINDS: tuple[Kind, ...] = (
     *(_raw_values, _raw_values_iter, _old_version, _aligned, _precise),
-    *(_points, _set, _metadata, _changes, _sql),
+    *(_points, _set, _joined, _metadata, _changes, _sql),
 )

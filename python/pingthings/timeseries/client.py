@@ -1513,6 +1513,47 @@ class StreamSet(Collection[Stream]):
             self._streams.raw_values(start, end, versions, single_stream_schema, progress=progress)
         )
 
+    def joined_values(
+        self,
+        start: Instant,
+        end: Instant,
+        versions: list[int] | None = None,
+        period: int | timedelta | None = None,
+    ) -> pa.Table:
+        """Returns the points of `[start, end)` of all streams in one table, joined by the server.
+
+        It is one call, whatever the number of streams, and a row has one time for all of them. Two
+        points of a stream at the same time become one. `frames.join` loses none of them, names
+        columns after streams, and joins what any call has answered.
+
+        Args:
+            start: First instant.
+            end: The instant after the last one.
+            versions: A version for each stream, in their order; None is the pinned ones, or else
+                the latest.
+            period: Distance of the instants to which points are moved, in nanoseconds or as a
+                timedelta, counted from `start`. Of the points of a stream that are nearest to an
+                instant one stays; those nearest to an instant at or after `end` are left out. None
+                leaves points where they are.
+
+        Returns:
+            A table of `time` (timestamp[ns, UTC], ascending, each once) and a column of float64 for
+            each stream, in their order, named by its uuid, with NaN where it has no point.
+
+        Raises:
+            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
+                can hold.
+            BTRDBValueError: A stream is in the set twice, or the period is not positive.
+            StreamNotFoundError: A stream does not exist.
+            NotSupportedError: The server joins nothing; `frames.join` does without it.
+
+        Examples:
+            >>> table = streams.joined_values(start, end)
+            >>> table.num_rows, table.column_names == ["time", *(str(s.uuid) for s in streams)]
+            (10, True)
+        """
+        return self._loop.run(self._streams.joined_values(start, end, versions, period))
+
     def count(
         self,
         start: Instant | None = None,

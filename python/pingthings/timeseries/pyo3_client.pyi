@@ -147,6 +147,13 @@ class Client:
         *,
         return_errors: bool = False,
     ) -> Awaitable[list[pa.Table]]: ...
+    def joined_values(
+        self,
+        streams: Sequence[tuple[UUID, int]],
+        start: int,
+        end: int,
+        period_ns: int | None,
+    ) -> Awaitable[pa.Table]: ...
     def aligned_windows(
         self,
         streams: Sequence[tuple[UUID, int]],

@@ -55,6 +55,7 @@ class Calls:
         list_collections: Lists of collections.
         sql_query: Queries in SQL.
         raw_values: Reads of raw values.
+        joined_values: Reads of several streams as one table.
         aligned_windows: Reads of aligned windows.
         precise_windows: Reads of precise windows, and counts.
         nearest: Nearest, earliest and latest points.
@@ -76,6 +77,7 @@ class Calls:
     list_collections: CallCounts = CallCounts()
     sql_query: CallCounts = CallCounts()
     raw_values: CallCounts = CallCounts()
+    joined_values: CallCounts = CallCounts()
     aligned_windows: CallCounts = CallCounts()
     precise_windows: CallCounts = CallCounts()
     nearest: CallCounts = CallCounts()

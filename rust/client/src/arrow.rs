@@ -13,6 +13,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
 use pingthings_types::Version;
+use uuid::Uuid;
 
 use crate::{
     budget::Share,
@@ -189,6 +190,16 @@ impl Wanted {
                 .collect::<Result<_, _>>()?
         };
         Self::matched(schema, sources, &STAT_SCHEMA)
+    }
+
+    /// A time, and a column for each stream, which is called by its uuid.
+    pub(crate) fn joined(uuids: impl Iterator<Item = Uuid>) -> Self {
+        let names: Vec<_> = uuids.map(|uuid| uuid.hyphenated().to_string()).collect();
+        let columns = names.iter().map(|name| (name.as_str(), DataType::Float64));
+        let columns: Vec<_> = std::iter::once(("time", time_type()))
+            .chain(columns)
+            .collect();
+        Self::native(&schema(&columns))
     }
 
     fn native(schema: &SchemaRef) -> Self {

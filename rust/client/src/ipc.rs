@@ -12,7 +12,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use bytes::Bytes;
 use pingthings_proto::v5api;
 use pingthings_types::Version;
-use prost::Message;
+use prost::{DecodeError, Message};
 
 use crate::{
     arrow::decode,
@@ -24,8 +24,9 @@ use crate::{
 /// What begins a part, unless a very old writer wrote it.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// A message that is not understood after so many bytes never will be.
-const LONGEST_HEAD: usize = 64 << 10;
+/// A message that is not understood after so many bytes never will be. A thousand columns take two
+/// hundred thousand to describe.
+const LONGEST_HEAD: usize = 1 << 20;
 
 /// What may follow the batch: a mark of the end, with or without what begins a part.
 const LONGEST_TAIL: usize = 8;
@@ -142,9 +143,7 @@ impl Intake {
                 version: plan.version,
             });
         }
-        // All answers in Arrow are alike.
-        let message = v5api::ArrowRawValuesResponse::decode(&*self.kept)
-            .map_err(|error| Error::decode(self.what, error))?;
+        let message = answer(&self.kept).map_err(|error| Error::decode(self.what, error))?;
         if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
             for batch in decode(self.what, message.arrow_bytes)?.1 {
                 rows.push(&batch).map_err(failed)?;
@@ -226,7 +225,8 @@ impl Intake {
             match head.byte()? {
                 0x10 => version.major = head.varint()?,
                 0x18 => version.minor = head.varint()?,
-                0x22 => {
+                // Joined values have no version, and their rows one field earlier.
+                0x12 | 0x22 => {
                     let length = usize::try_from(head.varint()?).ok()?;
                     let is_last = head.position.checked_add(length)? == self.length;
                     return is_last.then_some(version);
@@ -259,6 +259,18 @@ impl Intake {
         self.schema = Some((seen, SchemaRef::clone(&schema)));
         Some(schema)
     }
+}
+
+/// Any answer in Arrow; all are alike, but for joined values.
+fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> {
+    v5api::ArrowRawValuesResponse::decode(message).or_else(|error| {
+        let joined = v5api::ArrowMultiValuesResponse::decode(message).map_err(|_| error)?;
+        Ok(v5api::ArrowRawValuesResponse {
+            stat: joined.stat,
+            arrow_bytes: joined.arrow_bytes,
+            ..v5api::ArrowRawValuesResponse::default()
+        })
+    })
 }
 
 /// Where the values of each column are in a body that lies at `body`.
@@ -480,6 +492,37 @@ pub(crate) mod tests {
             if left > 0 {
                 assert_eq!(rows.last_time(1), Some((4, 1)));
             }
+        }
+    }
+
+    #[test]
+    fn joined_values_of_many_streams_end_in_one_piece() {
+        let names: Vec<_> = (0..1_000).map(|k| format!("{k:036}")).collect();
+        let batch = |first: i32| {
+            let column: ArrayRef = Arc::new(Float64Array::from_iter_values(
+                (first..first + 40).map(f64::from),
+            ));
+            let columns = names.iter().map(|name| (name, Arc::clone(&column), false));
+            RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+        };
+        let message = |first| {
+            let batch = batch(first);
+            v5api::ArrowMultiValuesResponse {
+                stat: None,
+                arrow_bytes: encode(&batch.schema(), &[batch]).unwrap(),
+            }
+            .encode_to_vec()
+        };
+        for piece in [1_000, 64 << 10, 10 << 20] {
+            let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+            for first in [0, 40] {
+                take(&mut intake, &message(first), piece, &mut rows).unwrap();
+                assert!(matches!(intake.stage, Stage::Copying { .. }), "{piece}");
+            }
+            let batches = rows.take().unwrap();
+            let expected =
+                arrow_select::concat::concat_batches(&batch(0).schema(), &[batch(0), batch(40)]);
+            assert_eq!(batches, [expected.unwrap()]);
         }
     }
 

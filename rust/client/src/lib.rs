@@ -22,6 +22,7 @@ mod fanout;
 mod frames;
 mod info;
 mod ipc;
+mod joined;
 mod limit;
 mod management;
 mod metadata;

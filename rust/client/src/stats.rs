@@ -108,6 +108,7 @@ kinds! {
     ListCollections "list_collections"
     SqlQuery "sql_query"
     RawValues "raw_values"
+    JoinedValues "joined_values"
     AlignedWindows "aligned_windows"
     PreciseWindows "precise_windows"
     Nearest "nearest"

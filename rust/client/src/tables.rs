@@ -351,7 +351,7 @@ impl Client {
     }
 
     /// Waits until a read may go on, or the client is closed.
-    async fn turn(&self, method: &'static str, share: &mut Share) -> Result<(), Error> {
+    pub(crate) async fn turn(&self, method: &'static str, share: &mut Share) -> Result<(), Error> {
         let session = self.connection.session()?;
         let mut closing = session.closing.subscribe();
         let turn = async {

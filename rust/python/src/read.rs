@@ -42,6 +42,24 @@ impl Client {
         slf.fan_out(py, streams, on_error(return_errors), work, table)
     }
 
+    /// Points of the streams, given with their versions, in `[start, end)`, in one table.
+    fn joined_values<'py>(
+        slf: Entered<'py, Self>,
+        py: Python<'py>,
+        streams: Vec<(Uuid, u64)>,
+        start: Integer,
+        end: Integer,
+        period_ns: Option<Integer>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let range = range(py, start, end)?;
+        let period = period_ns.map(|period| period.0);
+        let core = slf.core.for_call();
+        call(&slf.inside, py, slf.mode, async move {
+            let joined = core.joined_values(&streams, range, period).await;
+            joined.map(TableOut)
+        })
+    }
+
     /// Windows of 2^p ns of each stream in `[start, end)`.
     #[pyo3(signature = (streams, start, end, point_width, schema, *, return_errors=false))]
     fn aligned_windows<'py>(
