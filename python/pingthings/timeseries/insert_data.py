@@ -170,18 +170,17 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _pairs(pairs: Iterable[Any]) -> pa.Table:
-    times: list[int] = []
-    values: list[float] = []
-    for row, pair in enumerate(pairs):
-        try:
-            time, value = pair
-        except (TypeError, ValueError):
-            raise BTRDBTypeError(f"row {row} is `{pair!r}`; give pairs (time, value)") from None
-        # Most times are ints already, and there may be millions.
-        times.append(time if type(time) is int else _time(time, row))
-        values.append(value)
+    rows = pairs if isinstance(pairs, list) else list(pairs)
+    # There may be millions, and two comprehensions take less than a loop that fills both lists.
     try:
-        instants = pa.array(times, pa.int64())
+        times = [time for time, _ in rows]
+        values = [value for _, value in rows]
+    except (TypeError, ValueError):
+        raise BTRDBTypeError(_no_pair(rows)) from None
+    if set(map(type, times)) - {int}:
+        times = [_time(time, row) for row, time in enumerate(times)]
+    try:
+        instants = pa.array(np.fromiter(times, np.int64, len(times)))
     except OverflowError as error:
         raise InvalidTimeRange(
             "a time does not fit 64 bits of nanoseconds (1677 to 2262)"
@@ -191,6 +190,15 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise BadValue(f"a value is no number: {error}") from error
     return _named(instants, numbers)
+
+
+def _no_pair(rows: list[Any]) -> str:
+    for row, pair in enumerate(rows):
+        try:
+            _, _ = pair
+        except (TypeError, ValueError):
+            return f"row {row} is `{pair!r}`; give pairs (time, value)"
+    return "there are rows that can be read once only; give pairs (time, value)"
 
 
 def _time(time: object, row: int) -> int:
