@@ -165,7 +165,7 @@ class FaultRun:
         self.figures[f"{how}reads"] += 1
         began = time.monotonic()
         try:
-            answer = await bounded(question.ask(client))
+            answer = await bounded(question.ask(client), client)
         except BTrDBError as error:
             self.figures[f"{how}reads_failed"] += 1
             if not how:

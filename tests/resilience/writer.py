@@ -25,14 +25,15 @@ _SPACE = 1_000_000
 T = TypeVar("T")
 
 
-async def bounded(call: Awaitable[T]) -> T:
-    """What the call returns, if it returns."""
+async def bounded(call: Awaitable[T], client: pt.AsyncClient | None = None) -> T:
+    """What the call returns, if it returns; else what the client is busy with."""
     try:
         return await asyncio.wait_for(call, HANG_S)
     except BTrDBError:
         raise
     except TimeoutError as error:
-        raise AssertionError(f"a call hung for {HANG_S} seconds") from error
+        busy = "" if client is None else f": {client.stats()}"
+        raise AssertionError(f"a call hung for {HANG_S} seconds{busy}") from error
 
 
 class Writer:
@@ -105,7 +106,7 @@ class Writer:
         while True:
             uuid = uuid4()
             try:
-                return await bounded(self._client.create(uuid, f"faults/{uuid}"))
+                return await bounded(self._client.create(uuid, f"faults/{uuid}"), self._client)
             except BTrDBError:
                 self._figures["creates_failed"] += 1
                 await asyncio.sleep(0.01)
@@ -139,7 +140,7 @@ class Writer:
         while True:
             self._figures["inserts"] += 1
             try:
-                answered = await bounded(stream.insert(points, self.merge))
+                answered = await bounded(stream.insert(points, self.merge), self._client)
             except BTrDBError as error:
                 self._figures["inserts_failed"] += 1
                 if self.merge == "never":
