@@ -308,6 +308,7 @@ impl Flight {
             // First, so that nothing that has arrived meanwhile is handed out after closing.
             _ = closing.wait_for(|closed| *closed) => return Err(Error::closed()),
             answer = answer => answer,
+            () = self.lease.over() => Err(Error::forgotten(method, self.lease.endpoint())),
         };
         let answer = answer.and_then(std::convert::identity).and_then(|answer| {
             answer.map_err(|status| Error::from_status(method, &self.lease, status))

@@ -22,6 +22,7 @@ use crate::{
     config::{self, Config},
     dial::Way,
     error::{Error, ErrorKind},
+    life::Life,
     stats::Counters,
     tls::tls,
 };
@@ -80,6 +81,7 @@ pub(crate) struct Link {
     /// Which of the endpoints it leads to.
     route: usize,
     peer: Arc<ArcSwapOption<SocketAddr>>,
+    life: Arc<Life>,
     looked_up: Mutex<Instant>,
     is_looking_up: AtomicBool,
     cancelled: AtomicUsize,
@@ -112,6 +114,11 @@ impl Lease {
         if self.link.cancelled.fetch_add(1, Ordering::Relaxed) == MOST_CANCELLED {
             self.channels.replace(&self.link);
         }
+    }
+
+    /// Waits until the connection is gone, and had the time to tell its calls.
+    pub(crate) async fn over(&self) {
+        self.link.life.over().await;
     }
 
     /// The server at the other end, as `host:port`.
@@ -275,7 +282,7 @@ impl Channels {
         let index = self.preferred.load(Ordering::Relaxed);
         let route = &self.routes.0[index];
         let dialer = route.way.dialer(self.next.fetch_add(1, Ordering::Relaxed));
-        let peer = dialer.peer();
+        let (peer, life) = (dialer.peer(), dialer.life());
         let channel = route
             .endpoint
             .clone()
@@ -287,6 +294,7 @@ impl Channels {
             channel,
             route: index,
             peer,
+            life,
             looked_up: Mutex::new(Instant::now()),
             is_looking_up: AtomicBool::new(false),
             cancelled: AtomicUsize::new(0),

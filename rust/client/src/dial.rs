@@ -26,6 +26,7 @@ use tower_service::Service;
 use crate::{
     config::{Endpoint, Proxies},
     error::{Error, ErrorKind},
+    life::Life,
     socket::Socket,
     stats::Counters,
 };
@@ -115,6 +116,7 @@ impl Way {
             proxy: self.proxy.clone(),
             limit: self.limit,
             peer: Arc::default(),
+            life: Arc::default(),
             counters: Arc::clone(&self.counters),
         }
     }
@@ -151,6 +153,7 @@ pub(crate) struct Dialer {
     proxy: Option<Proxy>,
     limit: Duration,
     peer: Arc<ArcSwapOption<SocketAddr>>,
+    life: Arc<Life>,
     counters: Arc<Counters>,
 }
 
@@ -173,6 +176,11 @@ impl Dialer {
     pub(crate) fn peer(&self) -> Arc<ArcSwapOption<SocketAddr>> {
         Arc::clone(&self.peer)
     }
+
+    /// Whether there is a socket.
+    pub(crate) fn life(&self) -> Arc<Life> {
+        Arc::clone(&self.life)
+    }
 }
 
 impl Service<Uri> for Dialer {
@@ -186,12 +194,14 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (dialer, peer, limit) = (self.clone(), Arc::clone(&self.peer), self.limit);
-        let counters = Arc::clone(&self.counters);
+        let (counters, life) = (Arc::clone(&self.counters), Arc::clone(&self.life));
         Box::pin(async move {
+            let number = life.begin();
             let socket = tokio::time::timeout(limit, dialer.dial(uri)).await;
             let socket = socket.map_err(|_| format!("no connection within {limit:?}"))??;
             peer.store(socket.inner().peer_addr().ok().map(Arc::new));
-            Ok(TokioIo::new(Socket::new(socket.into_inner(), counters)))
+            let socket = Socket::new(socket.into_inner(), counters, life, number);
+            Ok(TokioIo::new(socket))
         })
     }
 }

@@ -104,6 +104,13 @@ impl Error {
         )
     }
 
+    pub(crate) fn forgotten(method: &str, endpoint: &str) -> Self {
+        Self::new(
+            ErrorKind::Connect,
+            format!("the connection to `{endpoint}` broke in {method}, which was not told"),
+        )
+    }
+
     pub(crate) fn deadline(method: &str, limit: Duration) -> Self {
         Self::new(
             ErrorKind::Timeout,

@@ -23,6 +23,7 @@ mod frames;
 mod info;
 mod ipc;
 mod joined;
+mod life;
 mod limit;
 mod management;
 mod metadata;

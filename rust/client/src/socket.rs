@@ -12,20 +12,33 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::stats::Counters;
+use crate::{life::Life, stats::Counters};
 
 /// A socket that is open as long as it is here.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     counters: Arc<Counters>,
+    /// Of its connection, and which of its sockets this is.
+    life: Arc<Life>,
+    number: u64,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(
+        stream: TcpStream,
+        counters: Arc<Counters>,
+        life: Arc<Life>,
+        number: u64,
+    ) -> Self {
         counters.connections_opened.add(1);
         counters.connections_open.add(1);
-        Self { stream, counters }
+        Self {
+            stream,
+            counters,
+            life,
+            number,
+        }
     }
 
     fn sent(&self, bytes: usize) -> usize {
@@ -37,6 +50,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.counters.connections_open.sub(1);
+        self.life.end(self.number);
     }
 }
 

@@ -131,9 +131,11 @@ async fn no_call_is_forgotten() {
 
     let patient = connect(address, Duration::from_secs(10)).await;
     let hasty = connect(address, Duration::ZERO).await;
+    let forgotten: Arc<AtomicU64> = Arc::default();
     let mut callers = JoinSet::new();
     for number in 0..AT_ONCE {
         let client = if number % 2 == 0 { &patient } else { &hasty }.clone();
+        let forgotten = Arc::clone(&forgotten);
         callers.spawn(async move {
             let mut failed = 0_u64;
             for _ in 0..calls / AT_ONCE {
@@ -142,13 +144,22 @@ async fn no_call_is_forgotten() {
                     panic!("a call hung: {:?}", client.stats());
                 };
                 failed += u64::from(answer.is_err());
+                if let Err(error) = answer
+                    && error.to_string().contains("not told")
+                {
+                    forgotten.fetch_add(1, Ordering::Relaxed);
+                }
             }
             failed
         });
     }
     let failed: u64 = callers.join_all().await.into_iter().sum();
     let connections = connections.load(Ordering::Relaxed);
-    eprintln!("{calls} calls over {connections} connections, {failed} failed");
+    let forgotten = forgotten.load(Ordering::Relaxed);
+    eprintln!(
+        "{calls} calls over {connections} connections, {failed} failed, {forgotten} of them because \
+         the transport forgot them"
+    );
     // Nobody repeats the calls of the hasty, so some of them do.
     assert!(connections > 100 && failed > 0);
     server.abort();
