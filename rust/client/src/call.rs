@@ -294,7 +294,6 @@ impl Flight {
         answer: impl Future<Output = Result<T, Status>> + Send,
     ) -> Result<T, Error> {
         let begun = Instant::now();
-        let mut closing = self.session.closing.subscribe();
         let answer = async {
             let Some(limit) = self.patience else {
                 return Ok(answer.await);
@@ -304,12 +303,15 @@ impl Flight {
         };
         let answer = client.in_time(method, answer);
         let answer = tokio::select! {
+            // Most often it is there by the second look, and nothing else needs to be.
             biased;
-            // First, so that nothing that has arrived meanwhile is handed out after closing.
-            _ = closing.wait_for(|closed| *closed) => return Err(Error::closed()),
             answer = answer => answer,
             () = self.lease.over() => Err(Error::forgotten(method, self.lease.endpoint())),
         };
+        // Nothing that has arrived meanwhile is handed out after closing.
+        if self.session.alarm.is_closed() {
+            return Err(Error::closed());
+        }
         let answer = answer.and_then(std::convert::identity).and_then(|answer| {
             answer.map_err(|status| Error::from_status(method, &self.lease, status))
         });

@@ -22,7 +22,7 @@ use crate::{
     config::{self, Config},
     dial::Way,
     error::{Error, ErrorKind},
-    life::Life,
+    life::{Alarm, Life},
     stats::Counters,
     tls::tls,
 };
@@ -116,7 +116,8 @@ impl Lease {
         }
     }
 
-    /// Waits until the connection is gone, and had the time to tell its calls.
+    /// Waits until the client is closed, or the connection is gone and had the time to tell its
+    /// calls.
     pub(crate) async fn over(&self) {
         self.link.life.over().await;
     }
@@ -227,11 +228,13 @@ pub(crate) struct Channels {
     ping_ns: AtomicU64,
     /// Bytes all servers together may send ahead on the shared connections.
     windows: u64,
+    /// What wakes the calls when a socket is gone.
+    alarm: Arc<Alarm>,
 }
 
 impl Channels {
     /// None of them is opened yet. Must be called on the runtime.
-    pub(crate) fn new(routes: Arc<Routes>, count: usize, windows: u64) -> Self {
+    pub(crate) fn new(routes: Arc<Routes>, count: usize, windows: u64, alarm: Arc<Alarm>) -> Self {
         let count = count.max(1);
         let mut channels = Self {
             routes,
@@ -242,6 +245,7 @@ impl Channels {
             next: AtomicUsize::new(0),
             ping_ns: AtomicU64::new(nanoseconds(PING_EVERY)),
             windows: windows / u64::try_from(count).unwrap_or(u64::MAX),
+            alarm,
         };
         let links = |count| {
             let fresh = (0..count).map(|_| ArcSwap::from_pointee(channels.shared_link()));
@@ -281,7 +285,8 @@ impl Channels {
     fn link(&self, stream_window: u32, connection_window: u32, places: usize) -> Link {
         let index = self.preferred.load(Ordering::Relaxed);
         let route = &self.routes.0[index];
-        let dialer = route.way.dialer(self.next.fetch_add(1, Ordering::Relaxed));
+        let turn = self.next.fetch_add(1, Ordering::Relaxed);
+        let dialer = route.way.dialer(turn, &self.alarm);
         let (peer, life) = (dialer.peer(), dialer.life());
         let channel = route
             .endpoint
@@ -440,7 +445,7 @@ mod tests {
             ..Config::new(endpoint(&endpoints[0]))
         };
         let routes = Routes::new(&config, &Arc::default()).unwrap();
-        Arc::new(Channels::new(Arc::new(routes), 4, 1 << 30))
+        Arc::new(Channels::new(Arc::new(routes), 4, 1 << 30, Arc::default()))
     }
 
     #[tokio::test]

@@ -6,13 +6,13 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwapOption;
-use tokio::sync::watch;
 
 use crate::{
     budget::Budget,
     channels::{Channels, Routes},
     config::Config,
     error::{Error, ErrorKind},
+    life::Alarm,
     limit::Limit,
     order::Order,
     stats::{Counters, Stats},
@@ -53,7 +53,7 @@ pub(crate) struct Session {
     pub(crate) channels: Arc<Channels>,
     pub(crate) limit: Limit,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) closing: watch::Sender<bool>,
+    pub(crate) alarm: Arc<Alarm>,
     pub(crate) order: Arc<Order>,
 }
 
@@ -140,16 +140,18 @@ impl Connection {
 
     fn open(&self) -> Session {
         let memory = self.memory_limit();
+        let alarm = Arc::default();
         Session {
             epoch: epoch(),
             channels: Arc::new(Channels::new(
                 Arc::clone(&self.routes),
                 self.config.channels,
                 memory / SHARE_OF_WINDOWS,
+                Arc::clone(&alarm),
             )),
             limit: Limit::new(self.concurrency_limit()),
             budget: Arc::new(Budget::new(for_answers(memory), Arc::clone(&self.counters))),
-            closing: watch::Sender::new(false),
+            alarm,
             order: Arc::new(Order::new()),
         }
     }
@@ -202,7 +204,7 @@ impl Connection {
         self.closed.store(true, Ordering::SeqCst);
         if let Some(session) = self.own_session() {
             session.limit.close();
-            session.closing.send_replace(true);
+            session.alarm.close();
         }
         leak_if_foreign(self.session.swap(None));
     }

@@ -26,7 +26,7 @@ use tower_service::Service;
 use crate::{
     config::{Endpoint, Proxies},
     error::{Error, ErrorKind},
-    life::Life,
+    life::{Alarm, Life},
     socket::Socket,
     stats::Counters,
 };
@@ -102,7 +102,7 @@ impl Way {
     }
 
     /// What makes connections. `turn` says with which of several addresses it begins.
-    pub(crate) fn dialer(&self, turn: usize) -> Dialer {
+    pub(crate) fn dialer(&self, turn: usize, alarm: &Arc<Alarm>) -> Dialer {
         let mut sockets = HttpConnector::new_with_resolver(Resolver { turn });
         sockets.enforce_http(false);
         sockets.set_nodelay(true);
@@ -116,7 +116,7 @@ impl Way {
             proxy: self.proxy.clone(),
             limit: self.limit,
             peer: Arc::default(),
-            life: Arc::default(),
+            life: Arc::new(Life::new(Arc::clone(alarm))),
             counters: Arc::clone(&self.counters),
         }
     }
@@ -308,7 +308,7 @@ mod tests {
         let limit = Duration::from_secs(10);
         let way = Way::to(&endpoint, &Proxies::default(), limit, &Arc::default()).unwrap();
         let uri = endpoint.uri().parse().unwrap();
-        let socket = way.dialer(0).dial(uri).await.unwrap();
+        let socket = way.dialer(0, &Arc::default()).dial(uri).await.unwrap();
         let socket = socket2::SockRef::from(socket.inner());
         assert!(socket.keepalive().unwrap());
         let idle = socket.tcp_keepalive_time().unwrap();

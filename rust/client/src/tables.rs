@@ -353,10 +353,9 @@ impl Client {
     /// Waits until a read may go on, or the client is closed.
     pub(crate) async fn turn(&self, method: &'static str, share: &mut Share) -> Result<(), Error> {
         let session = self.connection.session()?;
-        let mut closing = session.closing.subscribe();
         let turn = async {
             tokio::select! {
-                _ = closing.wait_for(|closed| *closed) => Err(Error::closed()),
+                () = session.alarm.closed() => Err(Error::closed()),
                 () = share.turn() => Ok(()),
             }
         };
