@@ -1,8 +1,9 @@
 //! Memory of large columns, kept for the next ones.
 //!
 //! Most of what a large read costs is memory that nobody has touched before: the kernel clears each
-//! page when it is first written. So columns get large pages, and what a caller has let go of is
-//! written again by the next read. What nobody wants for a while goes back to the system.
+//! page when it is first written. So what a caller has let go of is written again by the next read,
+//! and fresh pages are asked for many at a time. What nobody wants for a while goes back to the
+//! system.
 
 use std::{
     io,
@@ -22,10 +23,8 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 /// How much is kept at most.
 const MOST: usize = 256 << 20;
 
-/// What the system gives at once where it can, after as much again in small pages: most columns are
-/// small.
-const LARGE_PAGE: usize = 2 << 20;
-const SMALL_PAGE: usize = 4 << 10;
+/// How much fresh memory is asked for at a time; of that much, a column may need nothing.
+const STEP: usize = 256 << 10;
 
 /// What a block has room for, at least. Nothing of it is taken before it is written.
 const ROOM: usize = 256 << 20;
@@ -35,8 +34,8 @@ const ROOM: usize = 256 << 20;
 pub(crate) struct Block {
     pages: MmapMut,
     used: usize,
-    /// How much of it has ever been written: that much memory it takes.
-    touched: usize,
+    /// How much of it was ever asked for: that much memory it takes.
+    taken: usize,
 }
 
 impl Block {
@@ -45,15 +44,10 @@ impl Block {
         let reserve = |room| MmapOptions::new().len(room).no_reserve_swap().map_anon();
         // Where even room that is not used is counted, there must not be more of it than is needed.
         let pages = reserve(room.max(ROOM)).or_else(|_| reserve(room))?;
-        // Small pages do as well, only slower.
-        #[cfg(target_os = "linux")]
-        if let Some(rest) = pages.len().checked_sub(LARGE_PAGE) {
-            let _ = pages.advise_range(memmap2::Advice::HugePage, LARGE_PAGE, rest);
-        }
         Ok(Self {
             pages,
             used: 0,
-            touched: 0,
+            taken: 0,
         })
     }
 
@@ -76,20 +70,30 @@ impl Block {
 
     /// What it takes of the machine's memory.
     pub(crate) const fn memory(&self) -> usize {
-        self.touched
+        self.taken
     }
 
     /// Adds bytes for which there is room.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         let end = self.used + bytes.len();
+        if end > self.taken {
+            self.take((end - self.taken).next_multiple_of(STEP));
+        }
         self.pages[self.used..end].copy_from_slice(bytes);
         self.used = end;
-        let page = if end > LARGE_PAGE {
-            LARGE_PAGE
-        } else {
-            SMALL_PAGE
-        };
-        self.touched = self.touched.max(end.next_multiple_of(page));
+    }
+
+    /// Asks for so many bytes more. The size of pages is the system's choice: large ones take less
+    /// time where it has them, and many times as long on a virtual machine whose host took them
+    /// back.
+    fn take(&mut self, more: usize) {
+        let more = more.min(self.pages.len() - self.taken);
+        // A system that does not know this gives each page when it is first written.
+        #[cfg(target_os = "linux")]
+        let _ = self
+            .pages
+            .advise_range(memmap2::Advice::PopulateWrite, self.taken, more);
+        self.taken += more;
     }
 
     /// Forgets all bytes but the first.
@@ -246,7 +250,7 @@ mod tests {
         assert_eq!(lent.as_ref(), b"something");
         drop(lent);
         let again = spares.block(10).unwrap();
-        assert_eq!((again.len(), again.memory()), (0, SMALL_PAGE));
+        assert_eq!((again.len(), again.memory()), (0, STEP));
         assert_eq!(again.pages.as_ptr(), start);
         spares.keep(again);
         tokio::time::sleep(KEPT_FOR * 3).await;
@@ -262,17 +266,16 @@ mod tests {
             block.extend(&vec![1; bytes]);
             block
         };
-        spares.keep(block(LARGE_PAGE + 1));
+        spares.keep(block(STEP + 1));
         spares.keep(block(1));
-        let both = 2 * LARGE_PAGE + SMALL_PAGE;
-        assert_eq!(spares.state.lock().memory(), both);
-        assert_eq!(spares.block(1).unwrap().memory(), SMALL_PAGE);
-        spares.shrink(u64::try_from(both).unwrap());
-        assert_eq!(spares.state.lock().memory(), 2 * LARGE_PAGE);
-        spares.shrink(u64::try_from(LARGE_PAGE).unwrap());
+        assert_eq!(spares.state.lock().memory(), 3 * STEP);
+        assert_eq!(spares.block(1).unwrap().memory(), STEP);
+        spares.shrink(u64::try_from(3 * STEP).unwrap());
+        assert_eq!(spares.state.lock().memory(), 2 * STEP);
+        spares.shrink(u64::try_from(STEP).unwrap());
         assert_eq!(spares.state.lock().memory(), 0);
-        spares.state.lock().most = LARGE_PAGE;
-        spares.keep(block(LARGE_PAGE + 1));
+        spares.state.lock().most = STEP;
+        spares.keep(block(STEP + 1));
         assert_eq!(spares.state.lock().memory(), 0);
     }
 }
