@@ -1,36 +1,44 @@
-//! Points in Arrow on their way to a server, copied once: from where they lie to what is sent.
+//! Points in Arrow on their way to a server, copied nowhere: they are sent from where they lie.
 //!
-//! Arrow's own writer makes a message of its own, which would then be copied into that of the call.
+//! Arrow's own writer makes a message of its own, which tonic would copy into that of the call.
 
-use std::sync::LazyLock;
+use std::{
+    convert::Infallible,
+    sync::LazyLock,
+    task::{Context, Poll},
+};
 
 use arrow_array::{
     RecordBatch,
     cast::AsArray,
     types::{Float64Type, TimestampNanosecondType},
 };
-use arrow_buffer::ToByteSlice;
+use arrow_buffer::Buffer as Memory;
 use arrow_ipc::{
     Buffer, FieldNode, Message, MessageArgs, MessageHeader, MetadataVersion, RecordBatchArgs,
 };
 use bytes::{BufMut, Bytes};
 use flatbuffers::FlatBufferBuilder;
+use futures_util::stream;
+use http_body::Frame;
+use http_body_util::StreamBody;
 use pingthings_proto::v5api;
 use prost::{
     Message as _,
     encoding::{WireType, encode_key, encode_varint},
 };
 use tonic::{
-    Request, Response, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
+    Request, Response, Status, body::Body, client::Grpc, codegen::http::uri::PathAndQuery,
     transport::Channel,
 };
+use tonic_prost::ProstCodec;
+use tower_service::Service;
 
 use crate::{
     arrow::{RAW_SCHEMA, encode},
     call::Stub,
+    frames::{PREFIX, prefix},
+    insert::Owner,
 };
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -48,23 +56,50 @@ static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| {
 });
 
 /// The call that takes points in Arrow.
-pub(crate) struct InsertRpc(Grpc<Channel>);
+pub(crate) struct InsertRpc(Channel);
 
 impl Stub for InsertRpc {
     fn over(channel: Channel) -> Self {
-        Self(Grpc::new(channel).max_encoding_message_size(usize::MAX))
+        Self(channel)
     }
 }
 
 impl InsertRpc {
     pub(crate) async fn insert(
-        &mut self,
+        &self,
         request: Request<Envelope>,
     ) -> Result<Response<v5api::InsertResponse>, Status> {
-        let ready = self.0.ready().await;
+        let (metadata, extensions, envelope) = request.into_parts();
+        let mut rpc = Grpc::new(Laden {
+            channel: self.0.clone(),
+            body: Some(envelope.into_body()?),
+        });
+        let ready = rpc.ready().await;
         ready.map_err(|error| Status::from_error(error.into()))?;
         let path = PathAndQuery::from_static("/v5api.BTrDB/ArrowInsert");
-        self.0.unary(request, path, EnvelopeCodec).await
+        let request = Request::from_parts(metadata, extensions, ());
+        rpc.unary(request, path, ProstCodec::default()).await
+    }
+}
+
+/// A channel that sends a body of ours in place of the one that tonic would make.
+struct Laden {
+    channel: Channel,
+    body: Option<Body>,
+}
+
+impl Service<http::Request<Body>> for Laden {
+    type Response = <Channel as Service<http::Request<Body>>>::Response;
+    type Error = <Channel as Service<http::Request<Body>>>::Error;
+    type Future = <Channel as Service<http::Request<Body>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let body = self.body.take().unwrap_or_default();
+        self.channel.call(request.map(|_| body))
     }
 }
 
@@ -74,48 +109,68 @@ pub(crate) struct Envelope {
     /// The request without its points.
     pub(crate) request: v5api::ArrowInsertParams,
     pub(crate) rows: RecordBatch,
+    /// Whoever owns the memory that the points lie in.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// A column that is being sent. The connection may have it for a moment longer than the call.
+struct Column {
+    values: Memory,
+    /// Dropped last.
+    _owner: Option<Owner>,
+}
+
+impl AsRef<[u8]> for Column {
+    fn as_ref(&self) -> &[u8] {
+        &self.values
+    }
 }
 
 impl Envelope {
-    fn columns(&self) -> [&[u8]; 2] {
-        let times = self
-            .rows
-            .column(0)
-            .as_primitive::<TimestampNanosecondType>();
-        let values = self.rows.column(1).as_primitive::<Float64Type>();
-        [
-            times.values().to_byte_slice(),
-            values.values().to_byte_slice(),
-        ]
+    /// The message, piece by piece.
+    ///
+    /// The end is a piece of its own: a call that is given up before it was sent whole has not
+    /// been sent at all, so nobody stores what its owner writes into the columns afterwards.
+    fn pieces(&self) -> Result<[Bytes; 4], Status> {
+        let column = |values: &Memory| {
+            Bytes::from_owner(Column {
+                values: values.clone(),
+                _owner: self.owner.clone(),
+            })
+        };
+        let columns = (self.rows.column(0), self.rows.column(1));
+        let times = column(
+            columns
+                .0
+                .as_primitive::<TimestampNanosecondType>()
+                .values()
+                .inner(),
+        );
+        let values = column(columns.1.as_primitive::<Float64Type>().values().inner());
+        let head = self.head(times.len() + values.len())?;
+        Ok([head, times, values, Bytes::from_static(&END)])
     }
 
-    /// Everything before the columns.
-    fn head(&self) -> Vec<u8> {
+    /// Everything before the columns, which have so many bytes.
+    fn head(&self, columns: usize) -> Result<Bytes, Status> {
         let batch = batch(self.rows.num_rows());
-        let columns: usize = self.columns().iter().map(|column| column.len()).sum();
-        let length = SCHEMA.len() + batch.len() + columns + END.len();
-        let mut head = self.request.encode_to_vec();
-        encode_key(ARROW_BYTES, WireType::LengthDelimited, &mut head);
-        encode_varint(length as u64, &mut head);
+        let stream = SCHEMA.len() + batch.len() + columns + END.len();
+        let mut request = self.request.encode_to_vec();
+        encode_key(ARROW_BYTES, WireType::LengthDelimited, &mut request);
+        encode_varint(stream as u64, &mut request);
+        let mut head = Vec::with_capacity(PREFIX + request.len() + SCHEMA.len() + batch.len());
+        head.extend_from_slice(&prefix(request.len() + stream)?);
+        head.extend_from_slice(&request);
         head.extend_from_slice(&SCHEMA);
         head.extend_from_slice(&batch);
-        head
+        Ok(head.into())
     }
 
-    /// How many bytes there are besides the head.
-    fn rest(&self) -> usize {
-        self.columns()
-            .iter()
-            .map(|column| column.len())
-            .sum::<usize>()
-            + END.len()
-    }
-
-    fn put_rest(&self, to: &mut impl BufMut) {
-        self.columns()
-            .iter()
-            .for_each(|column| to.put_slice(column));
-        to.put_slice(&END);
+    fn into_body(self) -> Result<Body, Status> {
+        let pieces = self
+            .pieces()?
+            .map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
+        Ok(Body::new(StreamBody::new(stream::iter(pieces))))
     }
 }
 
@@ -159,49 +214,6 @@ fn batch(rows: usize) -> Vec<u8> {
     bytes
 }
 
-struct EnvelopeCodec;
-
-impl Codec for EnvelopeCodec {
-    type Encode = Envelope;
-    type Decode = v5api::InsertResponse;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for EnvelopeCodec {
-    type Item = Envelope;
-    type Error = Status;
-
-    fn encode(&mut self, item: Envelope, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        let head = item.head();
-        // Once for all, since what grows is copied.
-        buffer.reserve(head.len() + item.rest());
-        buffer.put_slice(&head);
-        item.put_rest(buffer);
-        Ok(())
-    }
-}
-
-impl Decoder for EnvelopeCodec {
-    type Item = v5api::InsertResponse;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
-        let answer = v5api::InsertResponse::decode(buffer);
-        answer
-            .map(Some)
-            .map_err(|error| Status::data_loss(error.to_string()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -232,12 +244,15 @@ mod tests {
             let envelope = Envelope {
                 request: request.clone(),
                 rows: rows.clone(),
+                owner: None,
             };
-            let mut bytes = envelope.head();
-            let length = bytes.len() + envelope.rest();
-            envelope.put_rest(&mut bytes);
-            assert_eq!(bytes.len(), length);
-            let mut found = v5api::ArrowInsertParams::decode(&*bytes).unwrap();
+            let pieces = envelope.pieces().unwrap();
+            let times = rows.column(0).as_primitive::<TimestampNanosecondType>();
+            assert_eq!(pieces[1].as_ptr(), times.values().inner().as_ptr());
+            let bytes = pieces.concat();
+            let (before, message) = bytes.split_at(PREFIX);
+            assert_eq!(before, prefix(message.len()).unwrap());
+            let mut found = v5api::ArrowInsertParams::decode(message).unwrap();
             let arrow_bytes = std::mem::take(&mut found.arrow_bytes);
             assert_eq!(found, request);
             let (schema, batches) = decode("test", arrow_bytes).unwrap();

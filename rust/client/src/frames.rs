@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full};
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What stands before each message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 
 /// Calls whose answers carry rows in Arrow.
 pub(crate) struct ArrowRpc(Channel);
@@ -44,7 +44,7 @@ impl ArrowRpc {
         request: Request<Q>,
     ) -> Result<Response<Frames>, Status> {
         let (metadata, _, message) = request.into_parts();
-        let mut request = http::Request::new(Body::new(Full::new(framed(&message))));
+        let mut request = http::Request::new(Body::new(Full::new(framed(&message)?)));
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = http::Uri::from_static(path);
         let headers = request.headers_mut();
@@ -65,14 +65,20 @@ impl ArrowRpc {
     }
 }
 
-fn framed(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut bytes = BytesMut::with_capacity(PREFIX + length);
-    bytes.put_u8(0);
-    // What is asked is never longer than a few thousand bytes.
-    bytes.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    bytes.put(&*message.encode_to_vec());
-    bytes.freeze()
+fn framed(message: &impl Message) -> Result<Bytes, Status> {
+    let mut bytes = Vec::with_capacity(PREFIX + message.encoded_len());
+    bytes.extend_from_slice(&prefix(message.encoded_len())?);
+    message.encode_raw(&mut bytes);
+    Ok(bytes.into())
+}
+
+/// What stands before a message of so many bytes that is not compressed.
+pub(crate) fn prefix(length: usize) -> Result<[u8; PREFIX], Status> {
+    let length = u32::try_from(length).map_err(|_| {
+        Status::resource_exhausted(format!("a message of {length} bytes cannot be sent"))
+    })?;
+    let [a, b, c, d] = length.to_be_bytes();
+    Ok([0, a, b, c, d])
 }
 
 /// An answer of which the head has arrived.

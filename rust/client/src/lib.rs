@@ -21,6 +21,7 @@ mod error;
 mod fanout;
 mod frames;
 mod info;
+mod insert;
 mod ipc;
 mod joined;
 mod life;
@@ -54,12 +55,12 @@ pub use connection::forked;
 pub use error::{Error, ErrorKind, FailedInsert};
 pub use fanout::OnError;
 pub use info::Info;
+pub use insert::Insert;
 pub use management::{CollectionRetention, Record, RecordKind};
 pub use metadata::{NewStream, StreamChange, StreamFilter, StreamInfo};
 pub use stats::{CallCounts, Stats};
 pub use tables::Tables;
 pub use trace::Trace;
-pub use write::Insert;
 
 /// A connection to a server; cheap to clone, all clones share it.
 #[derive(Clone, Debug)]
