@@ -1116,7 +1116,8 @@ class AsyncStream:
 
         Args:
             data: Points in any form of `InsertData`: an Arrow table, a frame, numpy arrays, a
-                mapping, or pairs. Order does not matter.
+                mapping, or pairs. Order does not matter. Numbers of eight bytes are sent from where
+                they lie: leave them as they are until the call has ended.
             merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
                 a new point with the same value, `retain` keeps the old value, `replace` the new.
             progress: Whom to tell how many points are durable, after each request: True shows a

@@ -244,12 +244,17 @@ mod tests {
             let envelope = Envelope {
                 request: request.clone(),
                 rows: rows.clone(),
-                owner: None,
+                owner: Some(Arc::new("somebody")),
             };
-            let pieces = envelope.pieces().unwrap();
+            let (owner, pieces) = (envelope.owner.clone().unwrap(), envelope.pieces().unwrap());
             let times = rows.column(0).as_primitive::<TimestampNanosecondType>();
             assert_eq!(pieces[1].as_ptr(), times.values().inner().as_ptr());
             let bytes = pieces.concat();
+            // Whoever sends them may be the last to have them.
+            drop(envelope);
+            assert_eq!(Arc::strong_count(&owner), 3);
+            drop(pieces);
+            assert_eq!(Arc::strong_count(&owner), 1);
             let (before, message) = bytes.split_at(PREFIX);
             assert_eq!(before, prefix(message.len()).unwrap());
             let mut found = v5api::ArrowInsertParams::decode(message).unwrap();
