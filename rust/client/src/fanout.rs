@@ -35,6 +35,17 @@ impl Client {
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
+        let mut items = items;
+        // Most calls are about one stream: its task is the one that asks.
+        if let [_] = items.as_slice()
+            && let Some(item) = items.pop()
+        {
+            let outcome = work(self.clone(), item).await;
+            return match (outcome, on_error) {
+                (Err(error), OnError::Raise) => Err(error),
+                (outcome, _) => Ok(vec![outcome]),
+            };
+        }
         let mut outcomes: Vec<Option<Result<T, Error>>> = Vec::new();
         outcomes.resize_with(items.len(), || None);
         let mut items = items.into_iter().enumerate();

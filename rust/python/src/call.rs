@@ -48,9 +48,10 @@ where
             runtime::current().map_err(|error| to_exception(py, &error))?;
             let running = pyo3_async_runtimes::get_running_loop(py)?;
             let locals = LoopProxy::locals(running)?;
-            future_into_py_with_locals::<Tokio, _, _>(py, locals, async move {
-                Ok(Outcome(future.await))
-            })
+            // Moved from hand to hand below, and large.
+            let future = Box::pin(future);
+            let outcome = async move { Ok(Outcome(future.await)) };
+            runtime::starting(|| future_into_py_with_locals::<Tokio, _, _>(py, locals, outcome))
         }
         Mode::Blocking => {
             let value = Outcome(block(inside, py, future)?).into_py_any(py)?;

@@ -6,8 +6,10 @@
 //! exist in the child, so nothing of it may be dropped) and made anew at the next call.
 
 use std::{
-    cell::RefCell,
+    any::Any,
+    cell::{Cell, RefCell},
     future::Future,
+    panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, LazyLock, mpsc},
     task::{Context, Poll},
@@ -16,6 +18,10 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, CatchUnwind},
+};
 use parking_lot::Mutex;
 use pingthings_client::{Error, ErrorKind};
 use pyo3::{prelude::*, types::PyTuple};
@@ -320,21 +326,40 @@ impl LoopProxy {
 /// Our runtime, as the bridge library sees it.
 pub(crate) struct Tokio;
 
-/// A task, or a job of the completer, which nobody waits for.
+thread_local! {
+    /// Whether the next future to spawn on this thread is a call, which nobody waits for.
+    static IS_CALL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has `start` hand the bridge library a call, for which it spawns a future that spawns another.
+pub(crate) fn starting<T>(start: impl FnOnce() -> T) -> T {
+    // Meanwhile Python may run anything, another call among it.
+    let before = IS_CALL.replace(true);
+    let started = start();
+    IS_CALL.set(before);
+    started
+}
+
+/// What was to be spawned.
 pub(crate) enum Spawned {
-    Task(tokio::task::JoinHandle<()>),
+    /// A task of its own.
+    Task,
+    /// Part of the task that waits for it: one task is enough for a call.
+    Here(CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>),
+    /// A job of the completer, which nobody waits for.
     Job,
 }
 
-pub(crate) struct Failed(tokio::task::JoinError);
+/// What a future panicked with.
+pub(crate) struct Failed(Box<dyn Any + Send>);
 
 impl generic::JoinError for Failed {
     fn is_panic(&self) -> bool {
-        self.0.is_panic()
+        true
     }
 
-    fn into_panic(self) -> Box<dyn std::any::Any + Send + 'static> {
-        self.0.into_panic()
+    fn into_panic(self) -> Box<dyn Any + Send + 'static> {
+        self.0
     }
 }
 
@@ -343,8 +368,8 @@ impl Future for Spawned {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::Task(task) => Pin::new(task).poll(cx).map_err(Failed),
-            Self::Job => Poll::Ready(Ok(())),
+            Self::Here(future) => Pin::new(future).poll(cx).map_err(Failed),
+            Self::Task | Self::Job => Poll::Ready(Ok(())),
         }
     }
 }
@@ -357,10 +382,14 @@ impl generic::Runtime for Tokio {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        match Handle::try_current().or_else(|_| current().map(|bridge| bridge.handle.clone())) {
-            Ok(handle) => Spawned::Task(handle.spawn(future)),
-            Err(_) => Spawned::Job,
+        if !IS_CALL.replace(false) {
+            return Spawned::Here(AssertUnwindSafe(future.boxed()).catch_unwind());
         }
+        // Without a runtime the process is ending, and nobody is left who waits.
+        if let Ok(bridge) = current() {
+            drop(bridge.handle.spawn(future));
+        }
+        Spawned::Task
     }
 
     fn spawn_blocking<F>(job: F) -> Spawned
