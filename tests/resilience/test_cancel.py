@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import urllib.request
+from contextlib import suppress
 from uuid import uuid4
 
 import numpy as np
@@ -82,6 +83,27 @@ async def test_cancelling_an_insert_that_tells_ends_it(proxy: Proxy, stream: pt.
         assert await one.nearest(0) is not None
         assert proxy.frames[HEADERS] == before + 1
         assert told == [0]
+
+
+async def test_what_is_written_over_after_cancelling_is_not_stored(proxy: Proxy) -> None:
+    chance = random.Random(1)  # noqa: S311 - not for cryptography
+    times = np.arange(500_000)
+    async with await pt.AsyncClient.connect(endpoint=proxy.endpoint) as client:
+        one = await client.create(uuid4(), f"cancel/{uuid4()}")
+        proxy.slow(50e6)
+        for _ in range(12):
+            # Points are sent from the memory they lie in, which is ours again afterwards.
+            values = np.ones(len(times))
+            insert = asyncio.create_task(one.insert((times, values)))
+            await asyncio.sleep(chance.random() / 5)
+            insert.cancel()
+            with suppress(asyncio.CancelledError):
+                await insert
+            values.fill(-1.0)
+        proxy.clear()
+        stored = (await one.raw_values(0, len(times)))["value"]
+    assert len(stored) > 0
+    assert stored.unique().to_pylist() == [1.0]
 
 
 async def test_closing_ends_calls_in_flight(proxy: Proxy) -> None:
