@@ -44,47 +44,50 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Looks once at each point, while it is near. `row` is what the first of them is called.
+    /// Looks once at each point, while it is near. The first of them is in this row.
     fn checked(rows: RecordBatch, row: usize) -> Result<Self, Error> {
-        let times = rows.column(0).as_primitive::<TimestampNanosecondType>();
-        let times = times.values();
-        let values = rows.column(1).as_primitive::<Float64Type>().values();
-        // Without branches; where the first fault is, is looked for once there is one.
-        if !values.iter().fold(true, |ok, v| ok & v.is_finite()) {
-            let fault = values.iter().position(|value| !value.is_finite());
-            let fault = fault.unwrap_or_default();
-            return Err(Error::refused(
-                Code::BadValue,
-                format!(
-                    "row {} holds {}: only finite values can be stored, leave such points out",
-                    row + fault,
-                    values[fault]
-                ),
-            ));
-        }
-        let times = times.first().map(|&first| {
-            let outermost = times
-                .iter()
-                .fold((first, first), |(min, max), &t| (min.min(t), max.max(t)));
-            (outermost, times)
-        });
-        let Some((outermost, times)) = times else {
-            return Ok(Self { rows, times: None });
-        };
-        let is_good = |time: i64| check_insert_time(time).is_ok();
-        if !is_good(outermost.0) || !is_good(outermost.1) {
-            for (fault, &time) in times.iter().enumerate() {
-                check_insert_time(time).map_err(|error| {
-                    let row = row + fault;
-                    Error::refused(Code::InvalidTimeRange, format!("row {row}: {error}"))
-                })?;
-            }
-        }
-        Ok(Self {
-            times: Some(outermost),
-            rows,
-        })
+        check_values(rows.column(1).as_primitive(), row)?;
+        let times = check_times(rows.column(0).as_primitive(), row)?;
+        Ok(Self { rows, times })
     }
+}
+
+fn check_values(values: &Float64Array, row: usize) -> Result<(), Error> {
+    let values = values.values();
+    // Without branches; where the first fault is, is looked for once there is one.
+    if values.iter().fold(true, |ok, v| ok & v.is_finite()) {
+        return Ok(());
+    }
+    let fault = values.iter().position(|value| !value.is_finite());
+    let fault = fault.unwrap_or_default();
+    Err(Error::refused(
+        Code::BadValue,
+        format!(
+            "row {} holds {}: only finite values can be stored, leave such points out",
+            row + fault,
+            values[fault]
+        ),
+    ))
+}
+
+/// The earliest and the latest time; none without any.
+fn check_times(times: &TimestampNanosecondArray, row: usize) -> Result<Option<(i64, i64)>, Error> {
+    let times = times.values();
+    let Some(&first) = times.first() else {
+        return Ok(None);
+    };
+    let (earliest, latest) = times
+        .iter()
+        .fold((first, first), |(min, max), &t| (min.min(t), max.max(t)));
+    if check_insert_time(earliest).is_err() || check_insert_time(latest).is_err() {
+        for (fault, &time) in times.iter().enumerate() {
+            check_insert_time(time).map_err(|error| {
+                let row = row + fault;
+                Error::refused(Code::InvalidTimeRange, format!("row {row}: {error}"))
+            })?;
+        }
+    }
+    Ok(Some((earliest, latest)))
 }
 
 impl Insert {
