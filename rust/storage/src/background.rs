@@ -89,7 +89,8 @@ fn run(store: &Store) {
     let mut seldom = Instant::now();
     while store.due.wait() {
         let is_seldom = seldom.elapsed() >= SELDOM;
-        let done = store.flush_old().and_then(|()| {
+        let settled = store.ledger.settle();
+        let done = settled.and_then(|()| store.flush_old()).and_then(|()| {
             if !is_seldom {
                 return Ok(());
             }

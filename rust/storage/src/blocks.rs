@@ -10,6 +10,7 @@ use std::io;
 
 pub use disk::DiskBlocks;
 pub use memory::MemoryBlocks;
+pub(crate) use system::sync_folder;
 
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,10 +87,10 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Files that only grow at their end.
+/// Files that grow at their end.
 ///
-/// Bytes once synced never change, so reading needs no lock. A write that failed may have left
-/// anything after its offset; the engine writes there again or truncates.
+/// What is read never changes once it was synced, so reading needs no lock. A write that failed
+/// may have left anything where it was to write; the engine writes there again or truncates.
 pub trait Blocks: Send + Sync + Debug {
     /// The files there are, in no order.
     fn list(&self) -> io::Result<Vec<FileName>>;
@@ -103,7 +104,7 @@ pub trait Blocks: Send + Sync + Debug {
     /// Fills `bytes` from `offset` on, or fails.
     fn read_at(&self, name: FileName, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
 
-    /// Writes all of `bytes` at `offset`, which is not beyond the end.
+    /// Writes all of `bytes` at `offset`, which is not beyond the end; what follows stays.
     fn write_at(&self, name: FileName, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Returns when everything written to the file is on stable storage.
@@ -132,6 +133,9 @@ mod tests {
         let mut bytes = [0; 4];
         blocks.read_at(name, 7, &mut bytes).unwrap();
         assert_eq!(&bytes, b"moon");
+        blocks.write_at(name, 1, b"u").unwrap();
+        blocks.read_at(name, 0, &mut bytes).unwrap();
+        assert_eq!(&bytes, b"hull");
         assert!(blocks.read_at(name, 8, &mut bytes).is_err());
         blocks.create(FileName::journal(1)).unwrap();
         let mut names = blocks.list().unwrap();

@@ -57,6 +57,15 @@ pub struct SegmentState {
     pub generation: u32,
 }
 
+/// Which catalog this is, and how far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatalogState {
+    /// Made with the catalog: that of another directory has another one.
+    pub id: Uuid,
+    /// Number of its last change; 0 if nothing was changed since it was made.
+    pub change: u64,
+}
+
 /// A range of a segment nothing leads to any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hole {
@@ -99,12 +108,26 @@ pub struct PropertyChange {
 /// Small tables with transactions.
 ///
 /// A call that changes something returns once the change is durable, and changes all or nothing.
+/// After one that failed, whether its change is there is not known until a later one succeeded.
 pub trait Catalog: Send + Sync + Debug {
     /// The URI by which `SQLite` in this process opens it for reading.
     fn uri(&self) -> &str;
 
     /// Whether no stream was ever created in it.
     fn is_unused(&self) -> Result<bool, Error>;
+
+    /// Which catalog this is, and its last change.
+    fn state(&self) -> Result<CatalogState, Error>;
+
+    /// Sets the number that the changes from now on carry. A number is never used again, not even
+    /// that of a change that failed.
+    fn number(&self, change: u64);
+
+    /// Changes nothing but the number of the last change.
+    ///
+    /// Once this has succeeded, what is read is what opening the catalog again would find, whatever
+    /// failed before.
+    fn settle(&self) -> Result<(), Error>;
 
     /// The segments that count.
     fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error>;

@@ -104,9 +104,10 @@ impl Engine {
     pub fn create(&self, stream: NewStream) -> Result<(), Error> {
         self.store.check_open()?;
         stream.check()?;
+        let now = self.store.clock.now_ns();
         self.store
-            .catalog
-            .create(&stream, self.store.clock.now_ns())
+            .ledger
+            .change(|catalog| catalog.create(&stream, now))
     }
 
     /// The description of a stream.

@@ -205,6 +205,12 @@ pub enum Error {
         /// The process that holds it, as its lock file says.
         pid: String,
     },
+    /// A bug ended the thread that wrote for this call and maybe others.
+    #[error(
+        "the thread that wrote this panicked: whether it was written is not known; read before \
+         repeating it"
+    )]
+    Abandoned,
     /// The engine was closed.
     #[error("the storage engine is closed")]
     Closed,
@@ -258,6 +264,16 @@ pub enum Error {
         /// What does not hold.
         problem: String,
     },
+    /// A change of the catalog failed earlier and may be on the disk nevertheless: nothing more is
+    /// acknowledged until another change succeeds.
+    #[error(
+        "a change of the catalog failed earlier, and whether it is on the disk is not known until \
+         another one succeeds, which did not now ({cause}): make room or repair the disk, then repeat"
+    )]
+    CatalogUnknown {
+        /// Why the other one failed.
+        cause: String,
+    },
     /// What an earlier failed write left in the journal cannot be cut off, so nothing more can be
     /// acknowledged until it can.
     #[error("the journal failed earlier ({cause}): make room or repair the disk, then repeat")]
@@ -300,13 +316,28 @@ impl Error {
             Self::InvalidVersions { .. } => Code::InvalidVersions,
             Self::Locked { .. } => Code::LockFailed,
             Self::Closed => Code::GenericError,
+            Self::Abandoned => Code::InvariantFailure,
             Self::Damaged { .. } | Self::Io { .. } | Self::CommitsFailed { .. } => {
                 Code::StorageError
             }
             Self::FormatVersion { .. } => Code::UnsupportedRollback,
-            Self::Catalog { .. } | Self::CatalogDamaged { .. } => Code::MetadataConnectionError,
+            Self::Catalog { .. } | Self::CatalogDamaged { .. } | Self::CatalogUnknown { .. } => {
+                Code::MetadataConnectionError
+            }
             Self::JournalFailed { .. } => Code::JournalError,
         }
+    }
+
+    /// Whether something failed, after which what was to be done may be done or not; otherwise it
+    /// was refused.
+    pub(crate) const fn is_failure(&self) -> bool {
+        matches!(
+            self.code(),
+            Code::StorageError
+                | Code::MetadataConnectionError
+                | Code::JournalError
+                | Code::InvariantFailure
+        )
     }
 }
 

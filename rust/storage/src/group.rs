@@ -39,6 +39,21 @@ impl<T, R> Default for Group<T, R> {
     }
 }
 
+/// Leads a write: whatever becomes of it, those who wait for it hear, and the next one may lead.
+struct Lead<'a, T, R> {
+    group: &'a Group<T, R>,
+    outcome: Outcome<R>,
+}
+
+impl<T, R> Drop for Lead<'_, T, R> {
+    fn drop(&mut self) {
+        // Nothing is there yet only if the write panicked.
+        self.outcome.get_or_init(|| Err(Error::Abandoned));
+        self.group.state.lock().is_led = false;
+        self.group.done.notify_all();
+    }
+}
+
 impl<T, R: Clone> Group<T, R> {
     /// Has `item` written by `write`, together with whatever else is waiting.
     pub(crate) fn submit(
@@ -63,10 +78,12 @@ impl<T, R: Clone> Group<T, R> {
         let items = std::mem::take(&mut state.items);
         let outcome = std::mem::take(&mut state.outcome);
         drop(state);
+        let lead = Lead {
+            group: self,
+            outcome,
+        };
         let result = write(items);
-        outcome.get_or_init(|| result.clone());
-        self.state.lock().is_led = false;
-        self.done.notify_all();
+        lead.outcome.get_or_init(|| result.clone());
         result
     }
 }
@@ -98,7 +115,58 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 1_600 * 1_599 / 2);
-        assert!(writes.into_inner() <= 1_600);
+        assert!(writes.into_inner() > 0);
+    }
+
+    #[test]
+    fn items_that_come_while_one_is_written_are_written_together() {
+        const OTHERS: usize = 4;
+        let group = Group::<usize, usize>::default();
+        thread::scope(|scope| {
+            let group = &group;
+            let first = scope.spawn(move || {
+                group.submit(0, |items| {
+                    while group.state.lock().items.len() < OTHERS {
+                        thread::yield_now();
+                    }
+                    Ok(items.len())
+                })
+            });
+            while !group.state.lock().is_led {
+                thread::yield_now();
+            }
+            let others: Vec<_> = (0..OTHERS)
+                .map(|item| scope.spawn(move || group.submit(item, |items| Ok(items.len()))))
+                .collect();
+            assert_eq!(first.join().unwrap().unwrap(), 1);
+            for other in others {
+                assert_eq!(other.join().unwrap().unwrap(), OTHERS);
+            }
+        });
+    }
+
+    #[test]
+    fn a_panic_reaches_those_who_wait_and_nobody_else() {
+        let group = Group::<u8, u8>::default();
+        thread::scope(|scope| {
+            let group = &group;
+            let (tell, told) = std::sync::mpsc::channel();
+            let leader = scope.spawn(move || {
+                group.submit(1, |_| {
+                    tell.send(()).unwrap();
+                    while group.state.lock().items.is_empty() {
+                        thread::yield_now();
+                    }
+                    panic!("a bug");
+                })
+            });
+            told.recv().unwrap();
+            // It leads the next write once the first one is over.
+            let next = scope.spawn(move || group.submit(2, |items| Ok(items[0])));
+            assert!(leader.join().is_err());
+            assert_eq!(next.join().unwrap().unwrap(), 2);
+        });
+        assert_eq!(group.submit(3, |items| Ok(items[0])).unwrap(), 3);
     }
 
     #[test]

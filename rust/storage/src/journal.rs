@@ -1,5 +1,6 @@
 //! The journal: inserts made durable before they are in a tree.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,8 +26,11 @@ struct Tail {
     length: u64,
     is_sealed: bool,
     /// Why a write behind `length` failed, until what it left is cut off.
-    torn: Option<String>,
+    torn: Option<Cow<'static, str>>,
 }
+
+/// Why a write failed that did not come to its end.
+const PANICKED: &str = "a thread panicked while writing";
 
 /// Inserts in files of frames, one frame for each sync.
 #[derive(Debug)]
@@ -96,18 +100,19 @@ impl Journal {
             frame.extend_from_slice(record);
         }
         seal_frame(&mut frame, self.durability, tail.number, tail.length).map_err(unwritable)?;
+        // What of the frame is on the disk is unknown until all of it is.
+        tail.torn = Some(Cow::Borrowed(PANICKED));
         let written = self
             .blocks
             .write_at(name, tail.length, &frame)
             .map_err(|e| io_error("write to", name, e))
             .and_then(|()| self.sync(name));
         if let Err(error) = written {
-            // What of the frame is on disk is unknown: never write behind it.
-            tail.is_sealed = true;
-            tail.torn = Some(error.to_string());
+            tail.torn = Some(Cow::Owned(error.to_string()));
             let _ = self.cut(&mut tail);
             return Err(error);
         }
+        tail.torn = None;
         tail.length += frame.len() as u64;
         *self.waiting.lock().entry(tail.number).or_default() += records.len();
         Ok(tail.number)
@@ -129,6 +134,8 @@ impl Journal {
         let Some(cause) = tail.torn.clone() else {
             return Ok(());
         };
+        // Never written behind again: a later sync need not bring what an earlier one did not.
+        tail.is_sealed = true;
         let name = FileName::journal(tail.number);
         let cut = if tail.length > FILE_HEADER as u64 {
             self.blocks
@@ -141,7 +148,9 @@ impl Journal {
                 other => other,
             }
         };
-        cut.map_err(|_| Error::JournalFailed { cause })?;
+        cut.map_err(|_| Error::JournalFailed {
+            cause: cause.into_owned(),
+        })?;
         if tail.length <= FILE_HEADER as u64 {
             self.waiting.lock().remove(&tail.number);
             tail.length = 0;

@@ -35,6 +35,7 @@ mod generations;
 mod group;
 mod history;
 mod journal;
+mod ledger;
 mod live;
 mod lock;
 mod masks;
@@ -56,7 +57,8 @@ mod windows;
 
 pub use blocks::{Blocks, DiskBlocks, FileKind, FileName, MemoryBlocks};
 pub use catalog::{
-    Catalog, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState, SqliteCatalog,
+    Catalog, CatalogState, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState,
+    SqliteCatalog,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use compact::Compaction;

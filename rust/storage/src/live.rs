@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use pingthings_types::Version;
+use uuid::Uuid;
 
 use crate::buffer::Buffer;
 use crate::catalog::Head;
@@ -41,6 +42,8 @@ pub(crate) struct Writer {
     pub(crate) journal: Vec<(u32, usize)>,
     /// When the oldest buffered point came, by the clock.
     pub(crate) since_ns: Option<i64>,
+    /// How many changes of the catalog had failed when the stream was last compared with it.
+    pub(crate) failures: u64,
 }
 
 impl Writer {
@@ -56,6 +59,7 @@ impl Writer {
 /// A stream that was used since the engine was opened.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    pub(crate) uuid: Uuid,
     /// Its number in the catalog.
     pub(crate) id: i64,
     /// Held through a whole insert or commit, its sync included, so that what one insert found
@@ -66,7 +70,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(head: Head) -> Self {
+    /// A stream as the catalog has it after so many failures.
+    pub(crate) fn new(uuid: Uuid, head: Head, failures: u64) -> Self {
         let view = View {
             hold: Arc::default(),
             is_gone: false,
@@ -75,8 +80,12 @@ impl Stream {
             buffer: Arc::default(),
         };
         Self {
+            uuid,
             id: head.stream,
-            writer: Mutex::default(),
+            writer: Mutex::new(Writer {
+                failures,
+                ..Writer::default()
+            }),
             view: RwLock::new(view),
         }
     }

@@ -23,7 +23,9 @@ impl Engine {
             check_annotation(key, value.as_deref())?;
         }
         let now = self.store.clock.now_ns();
-        self.store.catalog.change(uuid, change, now)
+        self.store
+            .ledger
+            .change(|catalog| catalog.change(uuid, change, now))
     }
 
     /// The URI by which `SQLite` in this process opens the catalog for reading.

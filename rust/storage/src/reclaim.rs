@@ -94,7 +94,7 @@ impl Engine {
         self.store.sweep()?;
         self.store.segments.seal();
         let done = self.store.compact(100, progress)?;
-        self.store.catalog.shrink()?;
+        self.store.ledger.change(|catalog| catalog.shrink())?;
         Ok(done)
     }
 }
@@ -109,22 +109,24 @@ impl Store {
         };
         // Held so that the latest version does not get a successor meanwhile.
         let _writer = stream.writer.lock();
-        let count = self.catalog.forget(stream.id, wall_ns)?;
-        if count > 0 {
+        let id = stream.id;
+        let count = self.ledger.change(|catalog| catalog.forget(id, wall_ns));
+        // One that failed may be there, and will be then.
+        if count
+            .as_ref()
+            .map_or_else(Error::is_failure, |&count| count > 0)
+        {
             let view = stream.view();
-            self.release(&stream, view);
+            self.hold(&stream, &view);
+            let hold = Arc::default();
+            stream.publish(View { hold, ..view });
         }
-        Ok(count)
+        count
     }
 
-    /// Publishes `view` to new readers; those there are may have a doomed version open.
-    pub(crate) fn release(&self, stream: &Stream, view: View) {
-        let held = Arc::clone(&view.hold);
-        stream.publish(View {
-            hold: Arc::default(),
-            ..view
-        });
-        self.reclaim.hold(stream.id, &held);
+    /// Readers of `view` may have a doomed version open.
+    pub(crate) fn hold(&self, stream: &Stream, view: &View) {
+        self.reclaim.hold(stream.id, &view.hold);
     }
 
     /// Looks for the blocks of doomed versions nobody has open.
@@ -135,7 +137,9 @@ impl Store {
             }
             let doomed = self.catalog.doomed(stream)?;
             let blocks = unshared(&self.segments, &doomed.roots, doomed.oldest_kept)?;
-            self.catalog.bury(stream, doomed.last, &holes_of(&blocks))?;
+            let holes = holes_of(&blocks);
+            self.ledger
+                .change(|catalog| catalog.bury(stream, doomed.last, &holes))?;
             self.reclaim.has_holes.store(true, Ordering::Release);
         }
         Ok(())
@@ -203,7 +207,7 @@ impl Store {
     fn drop_segment(&self, number: u32, may_replace: &mut bool) -> Result<(), Error> {
         let name = self.segments.generations.name(number);
         *may_replace = false;
-        self.catalog.removed(number)?;
+        self.ledger.change(|catalog| catalog.removed(number))?;
         *may_replace = true;
         self.segments.generations.remove(number);
         self.remove_file(name);
@@ -227,7 +231,8 @@ impl Store {
             .copy(segment.length, &holes, new)
             .inspect_err(|_| self.remove_file(new))?;
         *may_replace = false;
-        self.catalog.rewritten(number, new.generation, &holes)?;
+        self.ledger
+            .change(|catalog| catalog.rewritten(number, new.generation, &holes))?;
         *may_replace = true;
         self.segments
             .generations

@@ -73,7 +73,10 @@ impl Engine {
         self.store.check_open()?;
         check_name(kind, name)?;
         let fields = Fields::parse(kind, fields)?;
-        self.store.catalog.add_record(kind, name, &fields.text())
+        let fields = fields.text();
+        self.store
+            .ledger
+            .change(|catalog| catalog.add_record(kind, name, &fields))
     }
 
     /// Changes the name of a record, if one is given, and the keys in `fields`; keys that are not
@@ -99,8 +102,8 @@ impl Engine {
             Ok(text)
         };
         self.store
-            .catalog
-            .change_record(kind, id, name, Box::new(merge))
+            .ledger
+            .change(|catalog| catalog.change_record(kind, id, name, Box::new(merge)))
     }
 
     /// Removes a record. Its number is never given again, its name may be.
@@ -109,7 +112,9 @@ impl Engine {
     /// [`Error::NoSuchRecord`] if there is none.
     pub fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error> {
         self.store.check_open()?;
-        self.store.catalog.delete_record(kind, id)
+        self.store
+            .ledger
+            .change(|catalog| catalog.delete_record(kind, id))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::error::io_error;
 use crate::format::Insert;
 use crate::journal::{Journal, read_file};
+use crate::ledger::Ledger;
 use crate::segment::Segments;
 use crate::store::Store;
 use crate::{Clock, Error, Options};
@@ -42,7 +43,10 @@ pub(crate) fn open(
         &options,
     )?;
     let journal = Journal::new(Arc::clone(&blocks), last, &options);
-    let store = Store::new(blocks, segments, catalog, clock, options, journal);
+    let ledger = Ledger::new(Arc::clone(&catalog), catalog.state()?.change);
+    // If that fails, nothing is acknowledged until it succeeds; what is there can be read.
+    let _ = ledger.settle();
+    let store = Store::new(blocks, segments, catalog, ledger, clock, options, journal);
     for name in files {
         recover_file(&store, name, name.number == last)?;
     }

@@ -53,7 +53,9 @@ impl Engine {
     pub fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
         self.store.check_open()?;
         check(keep_ns)?;
-        self.store.catalog.keep_stream(uuid, keep_ns)
+        self.store
+            .ledger
+            .change(|catalog| catalog.keep_stream(uuid, keep_ns))
     }
 
     /// How long a stream keeps its points.
@@ -75,7 +77,9 @@ impl Engine {
         check_collection(collection)?;
         let retention = retention.into();
         check(retention.keep_ns)?;
-        self.store.catalog.keep_collection(collection, retention)
+        self.store
+            .ledger
+            .change(|catalog| catalog.keep_collection(collection, retention))
     }
 
     /// What was set for a collection; nothing is for ever.

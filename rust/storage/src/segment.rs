@@ -57,6 +57,48 @@ impl Tail {
     }
 }
 
+/// A sync under way: unless it comes to its end, nothing more is committed.
+struct Sync<'a> {
+    tail: &'a Mutex<Tail>,
+    failure: Option<String>,
+}
+
+impl Drop for Sync<'_> {
+    fn drop(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            self.tail.lock().failure.get_or_insert(failure);
+        }
+    }
+}
+
+/// Lengths of segments that were synced, and that the next sync gives again unless they are
+/// recorded in the catalog.
+pub(crate) struct Lengths<'a> {
+    segments: &'a Segments,
+    lengths: BTreeMap<u32, u64>,
+}
+
+impl Lengths<'_> {
+    /// The lengths by segment.
+    pub(crate) const fn get(&self) -> &BTreeMap<u32, u64> {
+        &self.lengths
+    }
+
+    /// The catalog has them.
+    pub(crate) fn recorded(mut self) {
+        self.lengths.clear();
+    }
+}
+
+impl Drop for Lengths<'_> {
+    fn drop(&mut self) {
+        let mut tail = self.segments.tail.lock();
+        for (number, length) in std::mem::take(&mut self.lengths) {
+            tail.unsynced.entry(number).or_insert(length);
+        }
+    }
+}
+
 /// All segments: appending to the last, reading from any.
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -153,29 +195,29 @@ impl Segments {
     }
 
     /// Makes everything appended so far durable; gives the segments it is in with their lengths.
-    pub(crate) fn sync(&self) -> Result<BTreeMap<u32, u64>, Error> {
+    pub(crate) fn sync(&self) -> Result<Lengths<'_>, Error> {
         let unsynced = {
             let mut tail = self.tail.lock();
             tail.check()?;
             std::mem::take(&mut tail.unsynced)
         };
+        let mut sync = Sync {
+            tail: &self.tail,
+            failure: Some("a thread panicked while syncing".to_owned()),
+        };
         for &number in unsynced.keys() {
             let name = FileName::segment(number);
             if let Err(e) = self.blocks.sync(name) {
                 let error = io_error("sync", name, e);
-                self.tail.lock().failure = Some(error.to_string());
+                sync.failure = Some(error.to_string());
                 return Err(error);
             }
         }
-        Ok(unsynced)
-    }
-
-    /// The lengths a sync gave were not committed: the next sync gives them again.
-    pub(crate) fn not_recorded(&self, lengths: BTreeMap<u32, u64>) {
-        let mut tail = self.tail.lock();
-        for (number, length) in lengths {
-            tail.unsynced.entry(number).or_insert(length);
-        }
+        sync.failure = None;
+        Ok(Lengths {
+            segments: self,
+            lengths: unsynced,
+        })
     }
 
     /// The length of a segment nothing is written to any more.

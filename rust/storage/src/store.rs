@@ -16,6 +16,7 @@ use crate::columns::Slice;
 use crate::columns::sort_by_time;
 use crate::group::Group;
 use crate::journal::Journal;
+use crate::ledger::Ledger;
 use crate::live::{Stream, View, Writer};
 use crate::masks::Masks;
 use crate::merge::{Existing, apply};
@@ -33,7 +34,9 @@ const STREAMS_PER_SYNC: usize = 256;
 pub(crate) struct Store {
     pub(crate) blocks: Arc<dyn Blocks>,
     pub(crate) segments: Arc<Segments>,
+    /// What is read; it is changed through the ledger.
     pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) journal: Journal,
@@ -85,6 +88,7 @@ impl Store {
         blocks: Arc<dyn Blocks>,
         segments: Segments,
         catalog: Arc<dyn Catalog>,
+        ledger: Ledger,
         clock: Arc<dyn Clock>,
         options: Options,
         journal: Journal,
@@ -93,6 +97,7 @@ impl Store {
             blocks,
             segments: Arc::new(segments),
             catalog,
+            ledger,
             clock,
             options,
             journal,
@@ -126,19 +131,56 @@ impl Store {
         if let Some(stream) = streams.get(&uuid) {
             return Ok(Arc::clone(stream));
         }
-        let stream = Arc::new(Stream::new(self.catalog.head(uuid)?));
+        let failures = self.ledger.failures();
+        let stream = Arc::new(Stream::new(uuid, self.catalog.head(uuid)?, failures));
         streams.insert(uuid, Arc::clone(&stream));
         Ok(stream)
     }
 
     /// Takes the lock writers take.
-    fn writer<'a>(&self, uuid: Uuid, stream: &'a Stream) -> Result<MutexGuard<'a, Writer>, Error> {
-        let writer = stream.writer.lock();
+    fn writer<'a>(&self, stream: &'a Stream) -> Result<MutexGuard<'a, Writer>, Error> {
+        let mut writer = stream.writer.lock();
         self.check_open()?;
+        self.reconcile(stream, &mut writer)?;
         if stream.view().is_gone {
-            return Err(Error::NoSuchStream { uuid });
+            return Err(Error::NoSuchStream { uuid: stream.uuid });
         }
         Ok(writer)
+    }
+
+    /// Before anything is done on top of what a stream reads as: if a change of the catalog
+    /// failed, returns once it is known what came of it, and takes over what is there.
+    fn reconcile(&self, stream: &Stream, writer: &mut Writer) -> Result<(), Error> {
+        self.ledger.settle()?;
+        let failures = self.ledger.failures();
+        if writer.failures == failures {
+            return Ok(());
+        }
+        let view = stream.view();
+        match self.catalog.head(stream.uuid) {
+            Ok(head) if head.major == view.major => {}
+            // The commit that failed had everything that was buffered.
+            Ok(head) if head.major > view.major => {
+                let view = View {
+                    major: head.major,
+                    root: head.root,
+                    buffer: Arc::default(),
+                    ..view
+                };
+                self.replace(stream, writer, view);
+            }
+            Ok(_) => {
+                let (uuid, major) = (stream.uuid, view.major);
+                return Err(Error::CatalogDamaged {
+                    problem: format!("it lacks version {major} of stream `{uuid}`"),
+                });
+            }
+            Err(Error::NoSuchStream { .. }) if !view.is_gone => self.remove(stream, writer),
+            Err(Error::NoSuchStream { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        writer.failures = failures;
+        Ok(())
     }
 
     /// Adds points, all or none; see [`crate::Engine::insert`].
@@ -151,7 +193,7 @@ impl Store {
         check_points(uuid, &points)?;
         let stream = self.stream(uuid)?;
         sort_by_time(&mut points);
-        let mut writer = self.writer(uuid, &stream)?;
+        let mut writer = self.writer(&stream)?;
         let view = stream.view();
         let existing = Existing {
             segments: &self.segments,
@@ -273,19 +315,26 @@ impl Store {
             ..view.clone()
         };
         let version = view.version();
+        self.replace(stream, writer, view);
+        version
+    }
+
+    /// Shows readers a view without anything that waits in the journal.
+    fn replace(&self, stream: &Stream, writer: &mut Writer, view: View) {
         stream.publish(view);
         writer.since_ns = None;
         self.journal.release(&std::mem::take(&mut writer.journal));
-        version
     }
 
     /// Blocks first, then the roots that lead to them: a crash between the two leaves bytes that
     /// nothing refers to, never a root that leads nowhere.
     fn write_commits(&self, commits: &[Commit]) -> Result<(), Error> {
-        let lengths = self.segments.sync()?;
-        self.catalog
-            .commit(commits, &lengths)
-            .inspect_err(|_| self.segments.not_recorded(lengths.clone()))
+        self.ledger.change(|catalog| {
+            let lengths = self.segments.sync()?;
+            catalog.commit(commits, lengths.get())?;
+            lengths.recorded();
+            Ok(())
+        })
     }
 
     /// Commits the buffered points of a stream, if there are any.
@@ -295,6 +344,7 @@ impl Store {
     }
 
     fn flush_locked(&self, stream: &Stream, writer: &mut Writer) -> Result<Version, Error> {
+        self.reconcile(stream, writer)?;
         let view = stream.view();
         if view.buffer.len() == 0 || view.is_gone {
             return Ok(view.version());
@@ -305,7 +355,7 @@ impl Store {
     /// Commits what is buffered, then a version without the points in `[start, end)`.
     pub(crate) fn delete(&self, uuid: Uuid, start: i64, end: i64) -> Result<Version, Error> {
         let stream = self.stream(uuid)?;
-        let mut writer = self.writer(uuid, &stream)?;
+        let mut writer = self.writer(&stream)?;
         self.flush_locked(&stream, &mut writer)?;
         let view = stream.view();
         let masks = Masks::of(start, end);
@@ -315,19 +365,24 @@ impl Store {
     /// Forgets a stream and burns its uuid.
     pub(crate) fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
         let stream = self.stream(uuid)?;
-        let mut writer = self.writer(uuid, &stream)?;
-        self.catalog.obliterate(uuid)?;
+        let mut writer = self.writer(&stream)?;
+        self.ledger.change(|catalog| catalog.obliterate(uuid))?;
+        self.remove(&stream, &mut writer);
+        Ok(())
+    }
+
+    /// A stream is not in the catalog any more.
+    fn remove(&self, stream: &Stream, writer: &mut Writer) {
         let view = View {
             is_gone: true,
             root: None,
             buffer: Arc::default(),
             ..stream.view()
         };
-        self.release(&stream, view);
-        self.streams.write().remove(&uuid);
-        writer.since_ns = None;
-        self.journal.release(&std::mem::take(&mut writer.journal));
-        Ok(())
+        self.streams.write().remove(&stream.uuid);
+        self.hold(stream, &view);
+        let hold = Arc::default();
+        self.replace(stream, writer, View { hold, ..view });
     }
 
     fn all_streams(&self) -> Vec<Arc<Stream>> {
@@ -370,12 +425,19 @@ impl Store {
             let mut planned = Vec::new();
             let mut failed = Ok(());
             for stream in streams {
-                let Some(writer) = pick(stream) else { continue };
-                let view = stream.view();
-                if view.buffer.len() == 0 || view.is_gone {
+                let Some(mut writer) = pick(stream) else {
+                    continue;
+                };
+                if stream.view().buffer.len() == 0 {
                     continue;
                 }
-                match self.plan(stream, &view, &view.buffer, view.buffer.masks()) {
+                let reconciled = self.reconcile(stream, &mut writer);
+                let view = stream.view();
+                if reconciled.is_ok() && (view.buffer.len() == 0 || view.is_gone) {
+                    continue;
+                }
+                let plan = || self.plan(stream, &view, &view.buffer, view.buffer.masks());
+                match reconciled.and_then(|()| plan()) {
                     Ok(commit) => planned.push((stream, writer, view, commit)),
                     Err(error) => {
                         failed = Err(error);

@@ -10,9 +10,10 @@
 mod faults;
 mod inserts;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use faults::{Fault, Loss, Machine, MachineCatalog};
+use faults::{Fault, Loss, Machine, MachineCatalog, Outcome};
 use inserts::{Contents, Known, Life, STREAMS, batch, check, create, pairs, read};
 use pingthings_storage::{Durability, Engine, Error, NewStream};
 use pingthings_types::{MergePolicy, TimeRange};
@@ -25,7 +26,7 @@ fn run(life: Life, fault: Fault, loss: Loss) -> usize {
     let machine = Machine::new(fault);
     let mut known = <[Known; 2]>::default();
     {
-        let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+        let catalog = MachineCatalog::new(&machine);
         let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         if create(&engine) {
             life.work(&engine, &mut known, 0..30);
@@ -123,7 +124,7 @@ fn live(life: Life, at: usize, loss: Loss) -> usize {
     let mut list = Some(Contents::new());
     let mut before = list.clone();
     {
-        let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+        let catalog = MachineCatalog::new(&machine);
         let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         if !create(&engine) {
             return machine.count();
@@ -161,6 +162,121 @@ fn a_delete_is_done_as_a_whole_or_not_at_all() {
     }
 }
 
+/// A change of the catalog is reported as failed, and whatever comes of it: what is read once
+/// something was acknowledged again is what the next process finds, and the one after the power
+/// failed. Gives the number of operations.
+fn fail_once(life: Life, at: usize, outcome: Outcome) -> usize {
+    let machine = Machine::with_outcome(Fault::Once(at, usize::MAX), outcome);
+    let mut expected = [None, None];
+    {
+        let catalog = MachineCatalog::new(&machine);
+        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        for (at, uuid) in STREAMS.into_iter().enumerate() {
+            let stream = || NewStream {
+                uuid,
+                collection: format!("crash/{at}"),
+                ..NewStream::default()
+            };
+            if engine.create(stream()).is_err() {
+                match engine.create(stream()) {
+                    Ok(()) | Err(Error::SameStream { .. }) => {}
+                    Err(error) => panic!("{life:?} {at} {outcome:?}: {error}"),
+                }
+            }
+        }
+        let mut list = Some(Contents::new());
+        for number in 0..10 {
+            if machine.has_failed_change() || step(number, &engine, &mut list).is_err() {
+                break;
+            }
+        }
+        if at < usize::MAX && !machine.has_failed_change() {
+            return machine.count();
+        }
+        for (number, uuid) in (20..).zip(STREAMS) {
+            match engine.insert(uuid, batch(number), MergePolicy::Never) {
+                Ok(_) | Err(Error::NoSuchStream { .. }) => {}
+                Err(error) => panic!("{life:?} {at} {outcome:?}: {error}"),
+            }
+        }
+        for (uuid, expected) in STREAMS.into_iter().zip(&mut expected) {
+            *expected = engine.version(uuid).ok().map(|_| read(&engine, uuid, 0));
+        }
+        // As killed, it commits nothing when it ends.
+        std::mem::forget(engine);
+    }
+    assert!(expected[1].is_some(), "{life:?} {at} {outcome:?}");
+    let check = |blocks, catalog| {
+        let engine = life.open(blocks, catalog).unwrap();
+        for (uuid, expected) in STREAMS.into_iter().zip(&expected) {
+            let found = engine.version(uuid).ok().map(|_| read(&engine, uuid, 0));
+            assert_eq!(&found, expected, "{life:?} {at} {outcome:?} {uuid}");
+        }
+    };
+    let next = machine.next_process(Fault::Power(usize::MAX));
+    check(Arc::clone(&next) as _, MachineCatalog::new(&next) as _);
+    for loss in Loss::ALL {
+        let (blocks, catalog) = next.restart(loss);
+        check(blocks, catalog);
+    }
+    machine.count()
+}
+
+#[test]
+fn a_change_that_failed_but_is_there_costs_nothing() {
+    for life in Life::all(Durability::Synced) {
+        let all = fail_once(life, usize::MAX, Outcome::Gone);
+        assert!(all > 30, "{all} operations are too few to fail");
+        for at in 0..all {
+            for outcome in Outcome::ALL {
+                fail_once(life, at, outcome);
+            }
+        }
+    }
+}
+
+/// A thread panics in an operation; gives the number of operations.
+fn run_panicking(life: Life, at: usize) -> usize {
+    let machine = Machine::new(Fault::Panic(at));
+    let mut known = <[Known; 2]>::default();
+    let catalog = MachineCatalog::new(&machine);
+    let open = || {
+        let engine = life.open(Arc::clone(&machine) as _, Arc::clone(&catalog) as _);
+        engine.unwrap()
+    };
+    let Ok(engine) = catch_unwind(AssertUnwindSafe(open)) else {
+        return machine.count();
+    };
+    if !matches!(catch_unwind(AssertUnwindSafe(|| create(&engine))), Ok(true)) {
+        return machine.count();
+    }
+    for number in 0..30 {
+        let work = || life.work(&engine, &mut known, number..number + 1);
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            for known in &mut known {
+                known.failed.push(number);
+            }
+        }
+    }
+    check(&engine, &known, false);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(engine)));
+    let (blocks, catalog) = machine.restart(Loss::Everything);
+    let engine = life.open(blocks, catalog).unwrap();
+    check(&engine, &known, false);
+    machine.count()
+}
+
+#[test]
+fn a_panic_stops_nobody_else_and_loses_nothing() {
+    for life in Life::all(Durability::Synced) {
+        let all = run_panicking(life, usize::MAX);
+        assert!(all > 50, "{all} operations are too few to fail");
+        for at in 0..all {
+            run_panicking(life, at);
+        }
+    }
+}
+
 /// A dead process loses nothing of a relaxed journal either.
 #[test]
 fn a_relaxed_journal_survives_a_dead_process() {
@@ -177,7 +293,7 @@ fn relax(life: Life, at: usize, loss: Loss) -> usize {
     let machine = Machine::new(Fault::Power(at));
     let mut known = <[Known; 2]>::default();
     {
-        let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+        let catalog = MachineCatalog::new(&machine);
         let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         if !create(&engine) {
             return machine.count();
@@ -235,7 +351,7 @@ fn run_reclaiming(life: Life, fault: Fault, loss: Loss) -> usize {
     let machine = Machine::new(fault);
     let mut known = <[Known; 2]>::default();
     {
-        let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+        let catalog = MachineCatalog::new(&machine);
         let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
         let victim = NewStream {
             uuid: VICTIM,

@@ -69,7 +69,7 @@ fn add_victim(engine: &Engine) -> Result<(), Error> {
 /// was lost so that only a new start helped.
 fn fill(life: Life, at: usize) -> (usize, bool) {
     let machine = Machine::new(Fault::Full(at));
-    let catalog = Arc::new(MachineCatalog(Arc::clone(&machine)));
+    let catalog = MachineCatalog::new(&machine);
     let engine = life
         .open(Arc::clone(&machine) as _, Arc::clone(&catalog) as _)
         .unwrap();

@@ -61,8 +61,9 @@ impl Blocks for MemoryBlocks {
         if from > file.len() {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        file.truncate(from);
-        file.extend_from_slice(bytes);
+        let over = bytes.len().min(file.len() - from);
+        file[from..from + over].copy_from_slice(&bytes[..over]);
+        file.extend_from_slice(&bytes[over..]);
         Ok(())
     }
 

@@ -23,7 +23,7 @@ mod unix {
         file.write_all_at(bytes, offset)
     }
 
-    pub(in crate::blocks) fn sync_folder(folder: &Path) -> io::Result<()> {
+    pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
         File::open(folder)?.sync_all()
     }
 }
@@ -78,12 +78,16 @@ mod windows {
         clippy::unnecessary_wraps,
         reason = "elsewhere a folder that cannot be synced is an error"
     )]
-    pub(in crate::blocks) fn sync_folder(_folder: &Path) -> io::Result<()> {
+    pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
         Ok(())
     }
 }
 
 #[cfg(unix)]
-pub(super) use unix::{read_exact_at, sync_folder, write_all_at};
+pub(crate) use unix::sync_folder;
+#[cfg(unix)]
+pub(super) use unix::{read_exact_at, write_all_at};
 #[cfg(windows)]
-pub(super) use windows::{read_exact_at, sync_folder, write_all_at};
+pub(crate) use windows::sync_folder;
+#[cfg(windows)]
+pub(super) use windows::{read_exact_at, write_all_at};

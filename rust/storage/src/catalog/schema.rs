@@ -9,7 +9,7 @@ use crate::Error;
 
 /// Each step leads from the version that is its position to the next one. Steps that were ever
 /// released never change.
-const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED, RECORDS];
+const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED, RECORDS, STATE];
 
 const FIRST: &str = "
 create table streams (
@@ -123,8 +123,20 @@ update devices set crc = checksum(id, name, fields);
 update units set crc = checksum(id, name, fields);
 ";
 
+/// One row: which catalog this is, and the number of its last change.
+const STATE: &str = "
+create table state (
+    one integer primary key check (one = 1),
+    id blob not null,
+    change integer not null,
+    crc integer not null
+) strict;
+insert into state values (1, randomblob(16), 0, 0);
+update state set crc = checksum(id, change);
+";
+
 /// Version of the tables; kept in `user_version`.
-pub(crate) const SCHEMA_VERSION: u32 = 4;
+pub(crate) const SCHEMA_VERSION: u32 = 5;
 
 /// Makes the tables, or brings those of an earlier build up to date.
 ///

@@ -1,18 +1,26 @@
 //! The catalog in one `SQLite` file.
 
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use pingthings_types::FIRST_MAJOR;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::checksum::{self, DAMAGED};
-use super::{Catalog, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState};
+use super::{
+    Catalog, CatalogState, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState,
+};
 use super::{descriptors, properties, reclaim, records, schema};
+use crate::blocks::sync_folder;
+use crate::error::io_error;
 use crate::tree::Address;
 use crate::{
     CollectionRetention, Error, NewStream, Record, RecordKind, StreamDescriptor, StreamQuery,
@@ -28,6 +36,8 @@ pub struct SqliteCatalog {
     /// None in memory, where the writer reads.
     reader: Option<Mutex<Connection>>,
     uri: String,
+    /// The number that changes carry.
+    change: AtomicU64,
 }
 
 /// How long a connection waits for another one that has the database locked.
@@ -74,9 +84,17 @@ pub(super) fn damaged(problem: impl Into<String>) -> Error {
 }
 
 impl SqliteCatalog {
-    /// Opens the database at `path`, making it where needed.
+    /// Opens the database at `path`, making it where needed; nobody else may have it open.
+    ///
+    /// Until [`Catalog::settle`] has succeeded, closing it leaves its files as they are: whoever
+    /// finds that it is not the one to go on with can still look at them.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let connect = || Connection::open(path).map_err(failed("open"));
+        write_again(path)?;
+        let connect = || {
+            let connection = Connection::open(path).map_err(failed("open"))?;
+            merge_on_close(&connection, false)?;
+            Ok::<_, Error>(connection)
+        };
         let writer = connect()?;
         prepare(&writer, path)?;
         checksum::check(&writer)?;
@@ -89,6 +107,7 @@ impl SqliteCatalog {
             writer: Mutex::new(writer),
             reader: Some(Mutex::new(reader)),
             uri: uri_of(path),
+            change: AtomicU64::new(0),
         })
     }
 
@@ -102,6 +121,7 @@ impl SqliteCatalog {
             writer: Mutex::new(writer),
             reader: None,
             uri,
+            change: AtomicU64::new(0),
         })
     }
 
@@ -114,13 +134,65 @@ impl SqliteCatalog {
         let mut connection = self.writer.lock();
         let transaction = connection.transaction().map_err(failed(action))?;
         let result = change(&transaction)?;
+        self.stamp(&transaction)?;
         transaction.commit().map_err(failed(action))?;
         Ok(result)
+    }
+
+    /// Puts the number of the change into its transaction.
+    fn stamp(&self, transaction: &Connection) -> Result<(), Error> {
+        let number = signed(self.change.load(Ordering::Acquire));
+        let stamped = transaction
+            .prepare_cached(
+                "update state set change = ?1, crc = checksum(id, ?1)
+                 where change <= ?1 and whole('state', crc, id, change)",
+            )
+            .and_then(|mut statement| statement.execute([number]))
+            .map_err(failed("change"))?;
+        if stamped == 1 {
+            Ok(())
+        } else {
+            Err(damaged(format!("it is beyond change {number} already")))
+        }
     }
 
     fn read(&self) -> MutexGuard<'_, Connection> {
         self.reader.as_ref().unwrap_or(&self.writer).lock()
     }
+}
+
+/// Whether closing the last connection merges the write-ahead log into the database.
+fn merge_on_close(connection: &Connection, is_merged: bool) -> Result<(), Error> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_merged)
+        .map(|_| ())
+        .map_err(failed("open"))
+}
+
+/// Writes the write-ahead log that an earlier process left once more, byte for byte, and syncs it.
+///
+/// That process may have died after a sync that failed: the system may then show bytes which are
+/// not on the disk and take them for written. `SQLite` would build on them.
+fn write_again(path: &Path) -> Result<(), Error> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = Path::new(&log);
+    let failed = |action| move |e| io_error(action, log.display(), e);
+    let mut file = match OpenOptions::new().read(true).write(true).open(log) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(failed("open"))?,
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).map_err(failed("read"))?;
+    file.rewind()
+        .and_then(|()| file.write_all(&bytes))
+        .and_then(|()| file.sync_all())
+        .map_err(failed("write"))?;
+    let folder = match log.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    sync_folder(folder).map_err(failed("sync"))
 }
 
 fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
@@ -172,6 +244,36 @@ impl Catalog for SqliteCatalog {
             .map_err(failed("read"))
     }
 
+    fn state(&self) -> Result<CatalogState, Error> {
+        let row = self
+            .read()
+            .query_row(
+                "select id, change from state where whole('state', crc, id, change)",
+                [],
+                |row| Ok((Uuid::from_bytes(row.get(0)?), row.get::<_, i64>(1)?)),
+            )
+            .optional()
+            .map_err(failed("read"))?;
+        let (id, change) = row.ok_or_else(|| damaged("it does not know how far it is"))?;
+        Ok(CatalogState {
+            id,
+            change: change.unsigned_abs(),
+        })
+    }
+
+    fn number(&self, change: u64) {
+        self.change.store(change, Ordering::Release);
+    }
+
+    fn settle(&self) -> Result<(), Error> {
+        self.change_all("change", |_| Ok(()))?;
+        merge_on_close(&self.writer.lock(), true)?;
+        match &self.reader {
+            Some(reader) => merge_on_close(&reader.lock(), true),
+            None => Ok(()),
+        }
+    }
+
     fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error> {
         reclaim::segments(&self.read())
     }
@@ -215,6 +317,7 @@ impl Catalog for SqliteCatalog {
                     .map_err(&failed)?;
             }
         }
+        self.stamp(&transaction)?;
         transaction.commit().map_err(&failed)
     }
 
@@ -231,6 +334,7 @@ impl Catalog for SqliteCatalog {
                 params![id, signed(FIRST_MAJOR), wall_ns],
             )
             .map_err(&failed)?;
+        self.stamp(&transaction)?;
         transaction
             .commit()
             .map_err(|source| match source.sqlite_error_code() {
