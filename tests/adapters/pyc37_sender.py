@@ -1,4 +1,8 @@
-"""A sender of the library pyc37 in a process of its own: sends frames while anybody listens."""
+"""A sender of the library pyc37 in a process of its own.
+
+It says on standard error on which port it listens, since the library logs to standard output.
+Whoever connects first gets all frames, however long that takes.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +38,20 @@ def data(number: int, known: ConfigFrame2) -> DataFrame:
     )
 
 
-def main(port: int, count: int) -> None:
+def main(count: int) -> None:
     known = configuration()
-    sender = Pmu(port=port, set_timestamp=False)
+    sender = Pmu(port=0, set_timestamp=False)
     sender.set_configuration(known)
     sender.run()
+    port = sender.socket.getsockname()[1]
+    print(port, file=sys.stderr, flush=True)  # noqa: T201 - the test reads it
     while not sender.client_buffers:
         time.sleep(0.01)
     for number in range(count):
         sender.send(data(number, known))
-    print("sent", flush=True)  # noqa: T201 - the test waits for it
     sys.stdin.read()
     sender.stop()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import cmath
 import math
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -372,16 +371,16 @@ def test_the_program_stores_what_has_come_when_it_is_interrupted(
 
 
 def test_a_sender_of_another_implementation(client: pt.Client, collection: str, until: Until):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     count = 20
-    command = [sys.executable, pyc37_sender.__file__, str(port), str(count)]
+    command = [sys.executable, pyc37_sender.__file__, str(count)]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as sender:
         try:
-            with receiving(client, collection, port) as feed:
+            assert sender.stderr is not None
+            port = int(sender.stderr.readline())
+            # It sends once, to the first connection, which may be slow but must not be given up.
+            with receiving(client, collection, port, silence=3_600.0) as feed:
                 until(lambda: feed.counts.frames == count)
         finally:
             sender.communicate()
