@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import numpy as np
 import pingthings.timeseries as pt
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from pingthings.server import Server
+from pingthings.server import Fault, Server
 
 Run = Callable[..., Any]
 
@@ -125,6 +126,33 @@ def test_an_output_that_fails_leaves_what_was_there(run: Run, tmp_path: Path):
     assert run("get", "lab/L1MAG", "lab/nothing", "--output", str(file)).exit_code == 1
     assert file.read_text(encoding="utf-8") == "before"
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet", "out.arrow", "out.txt"])
+def test_an_error_on_the_way_publishes_nothing(
+    run: Run, server: Server, client: pt.Client, collection: str, tmp_path: Path, name: str
+):
+    # Several messages, of which some arrive before the answer breaks off for good.
+    count = 200_000
+    stream = client.create(uuid4(), collection, {"name": "x"})
+    stream.insert((np.arange(count), np.full(count, 0.5)))
+    stream.flush()
+    output = tmp_path / name
+    output.write_text("what was there")
+    arguments = ["get", f"{collection}/x", "--start", "0", "--end", str(count)]
+    arguments += ["--output", str(output)]
+    server.fault = Fault.cut(count * 8, calls=["ArrowRawValues"])
+    try:
+        failed = run(*arguments, PINGTHINGS_RETRY_SECONDS="0")
+    finally:
+        server.fault = None
+    assert failed.exit_code == 1, failed.output
+    assert failed.stderr.startswith("pingthings: ")
+    assert list(tmp_path.iterdir()) == [output]
+    assert output.read_text() == "what was there"
+    assert run(*arguments).exit_code == 0
+    assert list(tmp_path.iterdir()) == [output]
+    assert output.stat().st_size > count
 
 
 @pytest.mark.parametrize("format_", ["csv", "table", "parquet", "arrow"])

@@ -41,6 +41,33 @@ def test_no_key_travels(streams: pt.StreamSet):
             assert KEY.encode() not in pickle.dumps(item, protocol)
 
 
+@pytest.mark.parametrize("proxy", ["http://user:s3cret@proxy:3128", "user:s3cret@proxy:3128"])
+@pytest.mark.parametrize("is_argument", [True, False])
+def test_no_password_of_a_proxy_travels(
+    proxy: str, is_argument: bool, guarded: Server, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    monkeypatch.setattr("pingthings.timeseries.pickling._CLIENTS", {})
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "" if is_argument else proxy)
+    options = {"proxy": proxy} if is_argument else {}
+    # This machine is reached directly, whatever the proxy.
+    with pt.connect(endpoint=guarded.endpoint, **options) as client:  # type: ignore[arg-type]
+        stream = client.stream_from_uuid(uuid4())
+        for item in (client, stream, pt.StreamSet([stream])):
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+                assert b"s3cret" not in pickle.dumps(item, protocol)
+            pickle.loads(pickle.dumps(item))  # noqa: S301 - our own
+        assert "s3cret" not in repr(client) + str(vars(client.get_async_client())["_creds"])
+
+
+def test_other_ways_out_travel(guarded: Server, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    for proxy in (None, "http://proxy:3128"):
+        with pt.connect(endpoint=guarded.endpoint, proxy=proxy) as client:  # type: ignore[arg-type]
+            assert (b"proxy:3128" in pickle.dumps(client)) == (proxy is not None)
+
+
 def test_a_key_travels_if_that_is_asked_for(guarded: Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("BTRDB_API_KEY", raising=False)
     with pt.connect(endpoint=guarded.endpoint, apikey=KEY, pickle_key=True, deadline=60) as client:

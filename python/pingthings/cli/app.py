@@ -34,6 +34,7 @@ from pingthings.cli import (
     sql,
     streams,
 )
+from pingthings.cli.output import shown
 from pingthings.timeseries.exceptions import BTrDBError
 
 __all__ = ["app"]
@@ -101,7 +102,7 @@ def _of_system(error: OSError) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"pingthings: {' '.join(message.split())}", file=sys.stderr)
+    print(f"pingthings: {shown(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 
@@ -118,7 +119,7 @@ def _readable_warnings() -> Generator[None]:
         line: str | None = None,
     ) -> None:
         del category, filename, lineno, line
-        print(f"pingthings: warning: {message}", file=file or sys.stderr)
+        print(f"pingthings: warning: {shown(str(message))}", file=file or sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected
 from pingthings.cli.output import print_rows
 
 __all__ = ["EXAMPLES", "collections"]
@@ -24,9 +24,10 @@ def collections(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """List collections."""
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         names = sorted(client.list_collections(prefix or None))
     rows = [{"collection": name} for name in names]
     print_rows(rows, ["collection"], as_json=json)

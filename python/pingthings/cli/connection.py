@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -17,7 +19,17 @@ from pingthings.timeseries.exceptions import (
     StreamNotFoundError,
 )
 
-__all__ = ["ApiKey", "Endpoint", "Json", "Profile", "connected", "find_stream", "pairs"]
+__all__ = [
+    "ApiKey",
+    "ApiKeyFile",
+    "Endpoint",
+    "Json",
+    "Profile",
+    "connected",
+    "find_stream",
+    "key_of",
+    "pairs",
+]
 
 _PANEL = "Connection"
 
@@ -41,18 +53,54 @@ ApiKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="The API key. Better set BTRDB_API_KEY: others on this machine see arguments.",
+        help="The API key. Others on this machine see arguments: better give --apikey-file, or set "
+        "BTRDB_API_KEY.",
+        rich_help_panel=_PANEL,
+    ),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A file with the API key as its only line; - for standard input.",
         rich_help_panel=_PANEL,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Answer in lines of JSON.")]
 
 
-@contextmanager
-def connected(endpoint: str | None, profile: str | None, apikey: str | None) -> Generator[Client]:
-    """Yields a client, and closes it."""
+def key_of(apikey: str | None, file: Path | None) -> str | None:
+    """Returns the key of the options `--apikey` and `--apikey-file`; None if neither is given.
+
+    Raises:
+        BTrDBError: The file cannot be read, or holds no key.
+    """
+    if file is None:
+        return apikey
+    if apikey is not None:
+        raise typer.BadParameter(
+            "--apikey and --apikey-file are both given; give one of them",
+            param_hint="'--apikey-file'",
+        )
     try:
-        client = connect(profile, endpoint, apikey)
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise BTrDBError(f"the API key cannot be read from `{file}`: {why}") from error
+    found = text.strip()
+    if not found or len(found.split()) > 1:
+        raise BTrDBError(f"`{file}` holds no API key: it must be the only line")
+    return found
+
+
+@contextmanager
+def connected(
+    endpoint: str | None, profile: str | None, apikey: str | None, apikey_file: Path | None
+) -> Generator[Client]:
+    """Yields a client, and closes it."""
+    key = key_of(apikey, apikey_file)
+    try:
+        client = connect(profile, endpoint, key)
     except ConnectionError as error:
         # The message of the library tells how to say it in Python.
         text = str(error).replace("pass `endpoint=`", "give `--endpoint`")

@@ -84,7 +84,13 @@ class Diagnosis:
 
     @classmethod
     def of_each(
-        cls, endpoint: str | None, profile: str | None, apikey: str | None, stream: str | None
+        cls,
+        endpoint: str | None,
+        profile: str | None,
+        apikey: str | None,
+        stream: str | None,
+        *,
+        key_is_argument: bool,
     ) -> list[Diagnosis]:
         """Returns one for each endpoint that arguments, environment and file amount to."""
         try:
@@ -100,7 +106,7 @@ class Diagnosis:
                 stream,
                 credentials,
                 place=f", {number} of {len(texts)}" if len(texts) > 1 else "",
-                key_is_argument=bool(apikey),
+                key_is_argument=key_is_argument,
             )
             for number, text in enumerate(texts, 1)
         ]
@@ -334,9 +340,8 @@ class Diagnosis:
     def _clock(self) -> tuple[Verdict, str, str]:
         before = time.time_ns()
         try:
-            (row,) = self._client().sql_query("SELECT now() AS now")
-            text: str = row["now"]
-            there: int = to_nanoseconds(text)
+            rows = self._client().sql_query("SELECT now() AS now")
+            there: int = to_nanoseconds(rows[0].get("now", "") if rows else "")
         except BTrDBError:
             return "skipped", "unknown: the server does not tell its time", ""
         after = time.time_ns()
@@ -389,7 +394,7 @@ class Diagnosis:
         if credentials is not None and os.environ.get("BTRDB_ENDPOINTS") != credentials.endpoint:
             lines.append(f"BTRDB_ENDPOINTS={credentials.endpoint}")
         if self.key_is_argument:
-            lines.append("BTRDB_API_KEY in place of --apikey")
+            lines.append("--apikey-file or BTRDB_API_KEY in place of --apikey")
         if (
             target.tls
             and "tls" not in self._failed

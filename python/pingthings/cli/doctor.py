@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, key_of
 from pingthings.cli.diagnosis import Diagnosis, Finding, Verdict
-from pingthings.cli.output import is_terminal, print_json
+from pingthings.cli.output import is_terminal, print_json, shown
 from pingthings.timeseries.exceptions import BTrDBError
 
 __all__ = ["EXAMPLES", "doctor"]
@@ -42,6 +42,7 @@ def doctor(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """Look at the way to the server, step by step, and say what to do about it.
 
@@ -50,7 +51,9 @@ def doctor(
     ones allow. The exit code is 0 if none failed.
     """
     verdicts = Counter[str]()
-    for diagnosis in Diagnosis.of_each(endpoint, profile, apikey, stream):
+    key = key_of(apikey, apikey_file)
+    is_argument = apikey is not None
+    for diagnosis in Diagnosis.of_each(endpoint, profile, key, stream, key_is_argument=is_argument):
         for finding in diagnosis.run():
             verdicts[finding.verdict] += 1
             if json:
@@ -62,18 +65,16 @@ def doctor(
 
 
 def _print(finding: Finding) -> None:
-    label = f"{finding.step:<11}"
+    label, why, advice = f"{finding.step:<11}", shown(finding.why), shown(finding.advice)
     if is_terminal():
         from rich.console import Console  # noqa: PLC0415 - only people need it
         from rich.text import Text  # noqa: PLC0415
 
         console = Console(highlight=False)
         verdict = (f"{finding.verdict:<8}", _STYLES[finding.verdict])
-        console.print(Text.assemble(verdict, label, finding.why), soft_wrap=True)
-        if finding.advice:
-            console.print(
-                Text.assemble(" " * 19, ("to do: ", "bold"), finding.advice), soft_wrap=True
-            )
+        console.print(Text.assemble(verdict, label, why), soft_wrap=True)
+        if advice:
+            console.print(Text.assemble(" " * 19, ("to do: ", "bold"), advice), soft_wrap=True)
     else:
-        parts = (finding.verdict, finding.step, finding.why, finding.advice, finding.endpoint)
+        parts = (finding.verdict, finding.step, why, advice, finding.endpoint)
         print("\t".join(parts), flush=True)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import typer
 
 from pingthings.cli import instants
-from pingthings.cli.connection import ApiKey, Endpoint, Profile, connected, find_stream
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Profile, connected, find_stream
 from pingthings.cli.sink import Format, Sink, format_of
 from pingthings.timeseries.client import Stream, StreamSet
 from pingthings.timeseries.constants import (
@@ -74,6 +74,7 @@ def get(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """Read points, or statistics in windows, however many: little of it is in memory at once.
 
@@ -87,7 +88,7 @@ def get(
     after = None if end is None else instants.parse(end, now, "--end")
     chosen = format_of(format_, output)
     schema = RAW_F64_SCHEMA if width is None and pw is None else STAT_F64_SCHEMA
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         found = [find_stream(client, text) for text in streams]
         span = _span(found, first, after, width or (0 if pw is None else 1 << pw), aligned=pw)
         names = streams if len(streams) > 1 else []

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected
 from pingthings.cli.output import print_json, print_rows
 from pingthings.timeseries.client import Client
 from pingthings.timeseries.exceptions import NotSupportedError
@@ -26,9 +26,10 @@ def info(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """Print who the server is: protocol, build, and how much it holds."""
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         found = _about(client, count=count)
     if json:
         print_json(found)
@@ -53,7 +54,8 @@ def _about(client: Client, *, count: bool) -> dict[str, Any]:
 
 def _number_of_streams(client: Client) -> int:
     try:
-        (row,) = client.sql_query("SELECT count(*) AS number FROM streams")
+        rows = client.sql_query("SELECT count(*) AS number FROM streams")
     except NotSupportedError:  # a server without SQL
-        return len(client.streams_in_collection())
-    return int(row["number"])
+        rows = []
+    number = rows[0].get("number") if rows else None
+    return number if isinstance(number, int) else len(client.streams_in_collection())

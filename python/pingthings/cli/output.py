@@ -1,4 +1,8 @@
-"""Rows on standard output: a table for people, tab-separated or JSON lines for programs."""
+"""Rows on standard output: a table for people, tab-separated or JSON lines for programs.
+
+What a server has sent goes to a terminal only as `shown` gives it, or in JSON, which has escapes of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,9 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-__all__ = ["cell", "is_terminal", "print_json", "print_rows", "print_table"]
+from pingthings.timeseries.display import visible
+
+__all__ = ["cell", "is_terminal", "print_json", "print_rows", "print_table", "shown"]
 
 _NUMBERS = {"count", "points", "rows", "accepted", "rejected"}
 _WIDEST = 100_000
@@ -28,12 +34,15 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
         print_table(rows, columns)
     else:
         for row in rows:
-            print("\t".join(cell(row[name]).translate(_ESCAPES) for name in columns))
+            print("\t".join(shown(cell(row[name]).translate(_ESCAPES)) for name in columns))
 
 
 def print_json(row: Mapping[str, Any]) -> None:
-    """Prints a line of JSON."""
-    print(json.dumps(row, ensure_ascii=False, default=str))
+    """Prints a line of JSON, in which whatever a terminal might obey is escaped."""
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
+    print(text)
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
@@ -44,10 +53,15 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> No
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
-        table.add_column(Text(name), justify="right" if name in _NUMBERS else "left")
+        table.add_column(Text(shown(name)), justify="right" if name in _NUMBERS else "left")
     for row in rows:
-        table.add_row(*(Text(cell(row[name])) for name in columns))
+        table.add_row(*(Text(shown(cell(row.get(name)))) for name in columns))
     Console(highlight=False, width=_WIDEST).print(table)
+
+
+def shown(text: str) -> str:
+    """Returns a text as a terminal may have it: see `visible`."""
+    return visible(text)
 
 
 def cell(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pingthings.cli import instants
-from pingthings.cli.connection import ApiKey, Endpoint, Profile, connected, find_stream
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Profile, connected, find_stream
 from pingthings.timeseries.client import StreamSet
 from pingthings.timeseries.exceptions import BTrDBError
 
@@ -44,6 +44,7 @@ def plot(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """Draw streams, a panel for each unit, from no more than the picture can show.
 
@@ -57,7 +58,7 @@ def plot(
     now = time.time_ns()
     first = None if start is None else instants.parse(start, now, "--start")
     after = None if end is None else instants.parse(end, now, "--end")
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         found = StreamSet([find_stream(client, text) for text in streams])
         figure = found.plot(first, after, width=width, gap=gap)
     try:

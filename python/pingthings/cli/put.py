@@ -15,7 +15,7 @@ import typer
 
 from pingthings.cli import instants
 from pingthings.cli.cells import Ambiguous, Clock, TimeUnit, zone_exists
-from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected
 from pingthings.cli.folder import every_file
 from pingthings.cli.ingestion import Ingestion, Options, Rejects
 from pingthings.cli.output import print_json
@@ -117,6 +117,7 @@ def put(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """Store files of measurements: one column of times, and a stream for each column of numbers.
 
@@ -142,7 +143,7 @@ def put(
         (open_source(file.path, delimiter, encoding), file.collection(collection))
         for file in every_file(files)
     ]
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         rejects = Rejects(rejected)
         known: dict[str, list[Stream]] = {}
         every = [

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected
-from pingthings.cli.output import cell, is_terminal, print_json, print_table
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected
+from pingthings.cli.output import cell, is_terminal, print_json, print_table, shown
 
 __all__ = ["EXAMPLES", "sql"]
 
@@ -35,12 +35,13 @@ def sql(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """Ask for metadata in SQL, over the tables streams, collections, devices and units.
 
     Values of points are not in SQL; `pingthings get` reads them.
     """
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         rows: list[dict[str, Any]] = client.sql_query(query, param or [])
     columns = list(rows[0]) if rows else []
     chosen = "json" if json else format_ or ("table" if is_terminal() else "csv")
@@ -50,6 +51,8 @@ def sql(
     elif chosen == "table":
         print_table(rows, columns)
     elif rows:
+        # Programs get every text as it is.
+        as_text = shown if is_terminal() else str
         lines = csv.writer(sys.stdout, lineterminator="\n")
-        lines.writerow(columns)
-        lines.writerows([cell(row[name]) for name in columns] for row in rows)
+        lines.writerow([as_text(name) for name in columns])
+        lines.writerows([as_text(cell(row.get(name))) for name in columns] for row in rows)

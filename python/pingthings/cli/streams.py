@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pingthings.cli import instants
-from pingthings.cli.connection import ApiKey, Endpoint, Json, Profile, connected, pairs
+from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected, pairs
 from pingthings.cli.output import cell, print_rows
 from pingthings.timeseries.client import Client, Stream, StreamSet
 from pingthings.timeseries.points import RawPoint
@@ -46,6 +46,7 @@ def streams(
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
+    apikey_file: ApiKeyFile = None,
 ) -> None:
     """List streams: name, unit, collection, uuid.
 
@@ -54,7 +55,7 @@ def streams(
     """
     tags = pairs("--tag", tag or ())
     annotations = pairs("--annotation", annotation or ())
-    with connected(endpoint, profile, apikey) as client:
+    with connected(endpoint, profile, apikey, apikey_file) as client:
         found = _found(client, collection, tags, annotations)
         rows = {stream.uuid: _row(stream) for stream in found}
         if count and found:

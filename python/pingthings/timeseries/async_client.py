@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from pingthings.timeseries import display, plot, pyo3_client, tracing
 from pingthings.timeseries.annotations import from_texts, to_texts
+from pingthings.timeseries.answers import as_object
 from pingthings.timeseries.arguments import (
     TAG_KEYS,
     OtherUuidKey,
@@ -486,7 +487,7 @@ class AsyncClient:
 
         Raises:
             BadSQLValue: A parameter has no such type, or the query is not understood.
-            BTRDBServerError: The query failed.
+            BTRDBServerError: The query failed, or a row cannot be read.
 
         Examples:
             >>> await client.sql_query(
@@ -496,9 +497,8 @@ class AsyncClient:
             [{'name': 'L1MAG'}, {'name': 'L2MAG'}]
         """
         texts = [as_text(value, "params") for value in as_list(params or [], "params")]
-        return [
-            json.loads(row) for row in await self._core.sql_query(as_text(query, "query"), texts)
-        ]
+        rows = await self._core.sql_query(as_text(query, "query"), texts)
+        return [as_object(row, "a query") for row in rows]
 
     async def list_devices(self) -> list[dict[str, Any]]:
         """Returns all devices, by id.

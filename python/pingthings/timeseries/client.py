@@ -412,7 +412,7 @@ class Client:
 
         Raises:
             BadSQLValue: A parameter has no such type, or the query is not understood.
-            BTRDBServerError: The query failed.
+            BTRDBServerError: The query failed, or a row cannot be read.
 
         Examples:
             >>> client.sql_query(

@@ -7,7 +7,7 @@ from html import escape
 from typing import Protocol
 from uuid import UUID
 
-__all__ = ["client_html", "stream_text", "streams_html", "streams_text"]
+__all__ = ["client_html", "stream_text", "streams_html", "streams_text", "visible"]
 
 _ROWS_SHOWN = 10
 _COLUMNS = ("collection", "name", "unit", "uuid", "tags")
@@ -28,6 +28,23 @@ class _Described(Protocol):
     def _tags(self) -> Mapping[str, str] | None: ...
 
 
+def visible(text: str) -> str:
+    r"""Returns a text with everything that a terminal would obey, or not show, as escapes.
+
+    What is stored on a server may be anything: orders for the terminal, signs that turn the
+    direction of writing around, line breaks. Letters and other signs of any language stay.
+
+    Examples:
+        >>> print(visible("L1\x1b[2J Größe"))
+        L1\x1b[2J Größe
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 def client_html(title: str, facts: Mapping[str, object]) -> str:
     """Returns a client as a table for a notebook; every text is escaped."""
     rows = "".join(
@@ -43,7 +60,8 @@ def stream_text(stream: _Described) -> str:
     if stream.collection is None:
         return f"<{type(stream).__name__} {stream.uuid}>"
     unit = f" [{stream.unit}]" if stream.unit else ""
-    return f"<{type(stream).__name__} {stream.collection}/{stream.name}{unit} {stream.uuid}>"
+    named = visible(f"{stream.collection}/{stream.name}{unit}")
+    return f"<{type(stream).__name__} {named} {stream.uuid}>"
 
 
 def streams_text(title: str, streams: Sequence[_Described]) -> str:
@@ -77,8 +95,11 @@ def streams_html(streams: Sequence[_Described]) -> str:
 def _other_tags(stream: _Described) -> str:
     """The tags that are set and have no column of their own."""
     others = {key: text for key, text in (stream._tags or {}).items() if key not in _COLUMNS}
-    return ", ".join(f"{key}={text}" for key, text in others.items() if text)
+    return visible(", ".join(f"{key}={text}" for key, text in others.items() if text))
 
 
 def _row(stream: _Described) -> tuple[str, str, str, str]:
-    return (stream.collection or "", stream.name or "", stream.unit or "", str(stream.uuid))
+    collection, name, unit = (
+        visible(text or "") for text in (stream.collection, stream.name, stream.unit)
+    )
+    return collection, name, unit, str(stream.uuid)

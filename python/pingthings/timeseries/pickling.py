@@ -28,7 +28,7 @@ def recipe(client: AsyncClient) -> Recipe:
     options: dict[str, Any] = dict(client._options)
     options["apikey"] = client._pickled_key
     options |= {"timeout": client.timeout, "deadline": client.deadline}
-    if "@" in options.get("proxy", ""):
+    if "@" in (options.get("proxy") or ""):
         # It holds a password; the other end has its own way out.
         del options["proxy"]
     given = sorted((name, value) for name, value in options.items() if value is not None)

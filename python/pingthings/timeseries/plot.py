@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pingthings.timeseries.arguments import as_time, as_width_ns
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
+from pingthings.timeseries.display import visible
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
@@ -195,7 +196,7 @@ async def fetch(
     for place, (stream, label) in enumerate(zip(streams, labels, strict=True)):
         table = raw.get(place, tables[place])
         trace = _trace(label, table, 0 if place in raw else width, pixels, gap)
-        by_unit.setdefault(stream.unit or "", []).append(trace)
+        by_unit.setdefault(visible(stream.unit or ""), []).append(trace)
     panels = [Panel(unit, traces) for unit, traces in by_unit.items()]
     return Plot(title, start, end, panels)
 
@@ -300,9 +301,9 @@ def _usual(apart: NDArray[np.int64]) -> int:
 
 def _headings(streams: AsyncStreamSet) -> tuple[str, list[str]]:
     """The title, and what each stream is called: what all have in common is in the title only."""
-    names = [stream.name or str(stream.uuid) for stream in streams]
+    names = [visible(stream.name or str(stream.uuid)) for stream in streams]
     paths = [
-        [*(stream.collection or "").split("/"), name]
+        [*visible(stream.collection or "").split("/"), name]
         for stream, name in zip(streams, names, strict=True)
     ]
     if len(names) == 1:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
+from pingthings.timeseries.answers import as_object
 from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
 
 __all__ = ["SELECT_ALL", "as_record", "as_record_id", "from_row", "to_dict"]
@@ -54,9 +55,16 @@ def as_record(record: object, what: str) -> tuple[int | None, str | None, str]:
 
 
 def to_dict(record: tuple[int, str, str]) -> dict[str, Any]:
-    """Returns a device or unit as the server keeps it."""
+    """Returns a device or unit as the server keeps it.
+
+    Raises:
+        BTRDBServerError: What the server sent is none.
+    """
     number, name, fields = record
-    return {"id": number, "name": name, **json.loads(fields or "{}")}
+    others = as_object(fields or "{}", "a device or unit")
+    return {"id": number, "name": name} | {
+        key: value for key, value in others.items() if key not in ("id", "name")
+    }
 
 
 def from_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Answers that are JSON, which a server may have got wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn
+
+from pingthings.timeseries.exceptions import BTRDBServerError
+
+__all__ = ["as_object"]
+
+
+def as_object(text: bytes | str, what: str) -> dict[str, Any]:
+    """Returns the JSON object that a server wrote.
+
+    Args:
+        text: The object, UTF-8 if it is bytes.
+        what: What was asked for, as errors say it.
+
+    Raises:
+        BTRDBServerError: It is no UTF-8, no JSON or no object, or nested too deeply.
+    """
+    try:
+        if isinstance(text, bytes):
+            text = text.decode()
+        found = json.loads(text, parse_constant=_refuse)
+    except UnicodeDecodeError as error:
+        raise _unreadable(what, f"it is no UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise _unreadable(what, "it is nested too deeply") from None
+    except ValueError as error:
+        raise _unreadable(what, f"it is no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise _unreadable(what, f"it is no object but a `{type(found).__name__}`")
+    return found
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"`{name}` is no number")
+
+
+def _unreadable(what: str, why: str) -> BTRDBServerError:
+    return BTRDBServerError(f"the server's answer to {what} cannot be read: {why}")
