@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -108,8 +109,18 @@ class Sink:
                 raise
             raise _unwritable(self._output, error) from error
         finally:
-            if self._fresh is not None:
-                self._fresh.unlink(missing_ok=True)
+            if self._output is not None:
+                self._discard()
+
+    def _discard(self) -> None:
+        """Removes what is not whole, if there is anything."""
+        if not self._file.closed:
+            with contextlib.suppress(OSError, ValueError, pa.ArrowException):
+                self._writer.close()  # or it would try to when it is collected
+            with contextlib.suppress(OSError):
+                self._file.close()
+        if self._fresh is not None:
+            self._fresh.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         if self._output is None:
