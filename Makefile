@@ -67,10 +67,10 @@ test-long: build ## The same with more cases, 10,000 faults, and an hour of soak
 BTRDB := target/venv-btrdb
 $(BTRDB)/ready: Makefile
 	$(PYTHON) -m venv $(BTRDB)
-	$(BTRDB)/bin/python -m pip install --quiet "btrdb[data]==5.34.2" polars==2.1.0 pandas==3.1.1 pyarrow==26.0.1 pytest==9.2.0 duckdb==2.0.0
+	$(BTRDB)/bin/python -m pip install --quiet "btrdb[data]==5.34.2" polars==2.1.0 pandas==3.1.1 pyarrow==26.0.1 pytest==9.2.0 duckdb==2.0.0 freezegun==1.5.5
 	touch $@
 
-conformance: build $(BTRDB)/ready ## The integration suite of the older client, against this server
+conformance: build $(BTRDB)/ready ## The suites of the older client, against this server and over this client
 	$(BIN)/python tests/server/conformance.py $(CURDIR)/$(BTRDB)/bin/python
 
 fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 in all

@@ -1,7 +1,9 @@
-"""Runs the integration suite of the older open client against this server, with keys on.
+"""Runs the suites of the older open client against this server, with keys on.
 
-The suite is nobody's here: it ships inside the wheel of `btrdb`, which has an environment of its
-own. Usage: conformance.py PYTHON-WITH-BTRDB
+They are nobody's here: they ship inside the wheel of `btrdb`, which has an environment of its own.
+Its integration suite runs with that client, and then with `pingthings.btrdb` in its place; so do
+those of its unit tests that need nothing of its inside. At last both clients make the same calls.
+Usage: conformance.py PYTHON-WITH-BTRDB
 """
 
 from __future__ import annotations
@@ -15,14 +17,23 @@ import tempfile
 from pathlib import Path
 
 PROFILE = "conformance"
+ALONE = ("--rootdir", ".", "-c", os.devnull)  # without the settings of this project
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def pingthings(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pingthings", *arguments]
 
 
+def run(python: str, arguments: list[str], environ: dict[str, str]) -> int:
+    """Returns the exit code of a run of pytest."""
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rfX", *arguments]
+    folder = Path(environ["HOME"])
+    return subprocess.run(command, check=False, cwd=folder, env=environ, timeout=600).returncode
+
+
 def main(python: str) -> int:
-    """Returns the exit code of the suite."""
+    """Returns the exit code of the first suite that fails, or 0."""
     where = subprocess.run(
         [python, "-c", "import btrdb, pathlib; print(pathlib.Path(btrdb.__file__).parents[1])"],
         check=True,
@@ -53,18 +64,29 @@ def main(python: str) -> int:
                 f"{PROFILE}:\n  btrdb:\n    endpoints: {match[1]}\n    api_key: {key}\n",
                 encoding="utf-8",
             )
-            # Beside it lies a folder `btrdb`, which must not be taken for the package.
-            suite = folder / "btrdb_integration"
-            shutil.copytree(Path(where) / "tests" / suite.name, suite)
-            command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rxX", str(suite)]
             environ = os.environ | {
                 "HOME": name,
                 "BTRDB_INTEGRATION_TEST_PROFILE": PROFILE,
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
-            suite_code = subprocess.run(
-                command, check=False, cwd=folder, env=environ, timeout=600
-            ).returncode
+            aliased = environ | {
+                "BTRDB_WHEEL": where,
+                "PYTHONPATH": os.pathsep.join(
+                    [str(ROOT / "python"), str(ROOT / "tests/migration")]
+                ),
+            }
+            plugin = ["-p", "over_pingthings"]
+            # Beside them lies a folder `btrdb`, which must not be taken for the package.
+            suites = {"btrdb_integration": folder / "integration", "btrdb": folder / "unit"}
+            for source, suite in suites.items():
+                shutil.copytree(Path(where) / "tests" / source, suite)
+            integration, unit = suites.values()
+            suite_code = (
+                run(python, [str(integration)], environ)
+                or run(python, [*plugin, str(integration)], aliased)
+                or run(python, [*plugin, str(unit)], aliased)
+                or run(python, [str(ROOT / "tests/migration/side_by_side.py"), *ALONE], aliased)
+            )
         finally:
             serving.terminate()
             server_code = serving.wait(60)

@@ -1,0 +1,1 @@
+"""Times, point widths, annotations and credentials, under the names of the older client."""
