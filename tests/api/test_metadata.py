@@ -18,7 +18,7 @@ from pingthings.timeseries.exceptions import (
 )
 
 TAGS = {"name": "L1MAG", "unit": "volts", "ingress": "gateway", "distiller": "none"}
-ANNOTATIONS = {"Line": "12", "note": "žluťoučký 𝄞 \u202e'\"\\\n", "empty": ""}
+ANNOTATIONS = {"Line": "L12", "note": "žluťoučký 𝄞 \u202e'\"\\\n", "empty": ""}
 
 
 async def test_created_stream_is_described(client: pt.AsyncClient, collection: str):

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pandas as pd
 import pingthings.timeseries as pt
 import pyarrow as pa
 import pytest
@@ -136,7 +137,16 @@ async def test_range_that_vanishes_has_no_windows(ten: pt.AsyncStream, kind: str
 
 
 @pytest.mark.parametrize(
-    "width", [timedelta(milliseconds=300), np.int64(300_000_000), 300_000_000], ids=repr
+    "width",
+    [
+        timedelta(milliseconds=300),
+        np.int64(300_000_000),
+        300_000_000,
+        pd.Timedelta(300, "ms"),
+        np.timedelta64(300, "ms"),
+        pa.scalar(300_000_000, pa.duration("ns")),
+    ],
+    ids=repr,
 )
 async def test_precise_width_in_every_form(ten: pt.AsyncStream, width: Any):
     assert (await ten.precise_windows(START, END, width))["count"].to_pylist() == [3, 3, 3]

@@ -261,7 +261,11 @@ def test_to_nanoseconds_reaches_both_ends_of_64_bits():
 
 
 @pytest.mark.parametrize(
-    "val", [True, np.True_, b"2018-01-01", [1], timedelta(1), np.array([1]), PW[3], 1j]
+    "val",
+    [
+        *(True, np.True_, b"2018-01-01", [1], timedelta(1), np.array([1]), PW[3], 1j),
+        *(pd.Timedelta(1), np.timedelta64(5, "s"), pa.scalar(5, pa.duration("s"))),
+    ],
 )
 def test_to_nanoseconds_of_another_type_raises(val: Any):
     with pytest.raises(BTRDBTypeError, match="is no time"):

@@ -8,7 +8,7 @@ import typer
 
 from pingthings.cli import instants
 from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected, pairs
-from pingthings.cli.output import cell, print_rows
+from pingthings.cli.output import print_rows
 from pingthings.timeseries.client import Client, Stream, StreamSet
 from pingthings.timeseries.points import RawPoint
 
@@ -76,17 +76,13 @@ def _found(
     tags: dict[str, str | None],
     annotations: dict[str, str | None],
 ) -> list[Stream]:
-    # A value in a shell is text, whether the annotation is the text `10` or the number.
-    present: dict[str, str | None] = dict.fromkeys(annotations)
     below = collection.rstrip("/") + "/"
-    found: list[Stream] = []
-    for stream in client.streams_in_collection(collection, tags=tags, annotations=present):
-        # The server knows only prefixes of text, and `lab` is one of `labour`.
-        if collection and not (f"{stream.collection}/").startswith(below):
-            continue
-        kept = stream.annotations()
-        if all(text in {None, cell(kept.get(key))} for key, text in annotations.items()):
-            found.append(stream)
+    # The server knows only prefixes of text, and `lab` is one of `labour`.
+    found = [
+        stream
+        for stream in client.streams_in_collection(collection, tags=tags, annotations=annotations)
+        if not collection or f"{stream.collection}/".startswith(below)
+    ]
     return sorted(found, key=lambda one: (one.collection or "", one.name or "", str(one.uuid)))
 
 

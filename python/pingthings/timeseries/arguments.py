@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from pingthings.timeseries.exceptions import (
     BTRDBValueError,
     InvalidUUIDError,
 )
-from pingthings.timeseries.utils.timez import to_nanoseconds
+from pingthings.timeseries.utils.timez import Duration, _duration_ns, to_nanoseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,7 +45,6 @@ __all__ = [
 TAG_KEYS = ("name", "unit", "ingress", "distiller")
 """The tags that every stream has."""
 
-_NS_PER_US = 1000
 _MOST_SECONDS = 366 * 86_400
 _MERGE_POLICIES = ("never", "equal", "retain", "replace")
 
@@ -92,12 +90,12 @@ def as_version(value: int | None) -> int:
     return value
 
 
-def as_width_ns(value: int | timedelta | _PW) -> int:
-    """Returns a window's length in nanoseconds."""
+def as_width_ns(value: int | Duration | _PW) -> int:
+    """Returns a window's length in nanoseconds, those of a `pandas.Timedelta` included."""
     if isinstance(value, _PW):
         return value.nanoseconds
-    if isinstance(value, timedelta):
-        return (value // timedelta(microseconds=1)) * _NS_PER_US
+    if isinstance(value, Duration):
+        return _duration_ns(value)
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise BTRDBTypeError(
             f"a width is nanoseconds, a timedelta or a PW, not a `{type(value).__name__}`"
@@ -114,7 +112,7 @@ def as_exponent(value: int | _PW) -> int:
     return int(value)
 
 
-def aligned_exponent(start: int, end: int, width: int | timedelta | _PW) -> int | None:
+def aligned_exponent(start: int, end: int, width: int | Duration | _PW) -> int | None:
     """Returns the exponent of the aligned windows that answer the question, or None if none do.
 
     A `PW` asks for them. Any other width does where they happen to be the same windows, because

@@ -10,7 +10,6 @@ epoch, UTC. Every range is half-open: `start` is included, `end` is not.
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from pingthings.timeseries import display, plot, pyo3_client, tracing
-from pingthings.timeseries.annotations import from_texts, to_texts
+from pingthings.timeseries.annotations import from_texts, is_kept_as, to_texts
 from pingthings.timeseries.answers import as_object
 from pingthings.timeseries.arguments import (
     TAG_KEYS,
@@ -310,8 +309,8 @@ class AsyncClient:
             collection: The collection it goes into, which begins to exist with its first stream.
             tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
                 the same tags.
-            annotations: Further properties, free in their keys. Values that are no text are kept as
-                JSON.
+            annotations: Further properties, free in their keys. Text is kept as it is, any other
+                value as its JSON; see `AsyncStream.annotations`.
 
         Raises:
             AmbiguousStream: Another stream has this collection and these tags.
@@ -333,7 +332,9 @@ class AsyncClient:
         collection = as_text(collection, "collection")
         await self._core.create(uuid, collection, tags, texts)
         tags = {**dict.fromkeys(TAG_KEYS, ""), **tags}
-        return AsyncStream(self, uuid, True, collection, tags, from_texts(texts), 1)  # noqa: FBT003
+        stream = AsyncStream(self, uuid, True, collection, tags, None, 1)  # noqa: FBT003
+        stream._texts = texts
+        return stream
 
     async def list_collections(self, prefix: str | None = None) -> list[str]:
         """Returns the names of the collections that begin with a text.
@@ -381,7 +382,8 @@ class AsyncClient:
                 With `""`, that is every stream.
             tags: Tags the streams must have; a value of None means any value, also an empty one,
                 which is what a tag is that was never set.
-            annotations: Annotations they must have, likewise.
+            annotations: Annotations they must have, likewise, each as it is kept: text to the
+                letter, any other value as its JSON.
 
         Examples:
             >>> found = await client.streams_in_collection("docs/examples", tags={"unit": "volts"})
@@ -752,7 +754,9 @@ class AsyncStream:
         self._known_to_exist = known_to_exist
         self._collection = collection
         self._tags = None if tags is None else dict(tags)
-        self._annotations = None if annotations is None else dict(annotations)
+        self._texts: dict[str, str | None] | None = (
+            None if annotations is None else to_texts(annotations, "annotations")
+        )
         self._property_version = property_version
         self._retention = retention
         self._pinned: int | None = None
@@ -767,7 +771,7 @@ class AsyncStream:
         self._known_to_exist = True
         self._collection = info.collection
         self._tags = dict(info.tags)
-        self._annotations = from_texts(info.annotations)
+        self._texts = dict(info.annotations)
         self._property_version = info.property_version
 
     def _over(self, client: AsyncClient) -> AsyncStream:
@@ -857,15 +861,25 @@ class AsyncStream:
     async def annotations(self, refresh: bool = False) -> dict[str, Any]:
         """Returns a copy of its annotations, fetching them if they are not known.
 
+        The server keeps text. What is exactly the JSON of a number, a truth value, null, a list or
+        an object is read as that value, all else as the text that it is. So the text `60` and the
+        number 60, which are kept alike, are both read as the number.
+
         Args:
             refresh: Fetch them even so.
 
         Raises:
             StreamNotFoundError: The server knows no stream of this uuid.
+
+        Examples:
+            >>> await stream.update(annotations={"kv": "60", "bay": "7b"})
+            2
+            >>> await stream.annotations()
+            {'bay': '7b', 'kv': 60}
         """
-        if refresh or self._annotations is None:
+        if refresh or self._texts is None:
             await self.refresh_metadata()
-        return copy.deepcopy(self._annotations or {})
+        return from_texts(self._texts or {})
 
     async def update(
         self,
@@ -882,7 +896,7 @@ class AsyncStream:
 
         Args:
             tags: Tags to set: `name`, `unit`, `ingress`, `distiller`.
-            annotations: Annotations to set. Values that are no text are kept as JSON.
+            annotations: Annotations to set. Text is kept as it is, any other value as its JSON.
             collection: The collection to move to.
             encoder: Writes values that JSON has no form for.
             replace: Whether tags, or annotations, that are not among those given go: tags become
@@ -907,12 +921,12 @@ class AsyncStream:
         texts = to_texts(annotations, "annotations", encoder)
         removed: list[str] = []
         if replace:
-            if self._tags is None or self._annotations is None:
+            if self._tags is None or self._texts is None:
                 await self.refresh_metadata()
             if tags is not None:
                 new_tags = {**dict.fromkeys(self._tags or {}, ""), **new_tags}
             if annotations is not None:
-                removed = [key for key in self._annotations or {} if key not in texts]
+                removed = [key for key in self._texts or {} if key not in texts]
         info = await self._client._core.update(
             self._uuid,
             self._property_version,
@@ -1752,7 +1766,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
             name: The same for the name.
             unit: The same for the unit.
             tags: Pairs that the tags must contain.
-            annotations: Pairs that the annotations must contain.
+            annotations: Pairs that the annotations must contain, text to the letter.
 
         Raises:
             BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
@@ -1770,11 +1784,10 @@ class AsyncStreamSet(Collection[AsyncStream]):
                     f"`{what}` is text or a compiled pattern, not a `{type(condition).__name__}`"
                 )
         to_texts(annotations, "annotations")
-        pairs: dict[str, Mapping[str, Any]] = {
-            "_tags": as_filter_map(tags, "tags"),
-            "_annotations": annotations or {},
-        }
-        return AsyncStreamSet([s for s in self._streams if _matches(s, texts, pairs)])
+        pairs = as_filter_map(tags, "tags")
+        return AsyncStreamSet(
+            [s for s in self._streams if _matches(s, texts, pairs, annotations or {})]
+        )
 
     async def insert(
         self,
@@ -2118,7 +2131,8 @@ def _tables(tables: list[pa.Table]) -> list[pa.Table | None]:
 def _matches(
     stream: AsyncStream,
     texts: Mapping[str, str | re.Pattern[str] | None],
-    pairs: Mapping[str, Mapping[str, Any]],
+    tags: Mapping[str, str | None],
+    annotations: Mapping[str, Any],
 ) -> bool:
     if stream._tags is None:
         raise InvalidOperation(
@@ -2131,8 +2145,7 @@ def _matches(
                 return False
         elif condition is not None and condition.casefold() != text.casefold():
             return False
-    return all(
-        getattr(stream, which).get(key, ...) == value
-        for which, wanted in pairs.items()
-        for key, value in wanted.items()
+    kept = stream._texts or {}
+    return all(stream._tags.get(key, ...) == value for key, value in tags.items()) and all(
+        key in kept and is_kept_as(value, kept[key]) for key, value in annotations.items()
     )

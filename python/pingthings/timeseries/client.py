@@ -248,8 +248,8 @@ class Client:
             collection: The collection it goes into, which begins to exist with its first stream.
             tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
                 the same tags.
-            annotations: Further properties, free in their keys. Values that are no text are kept as
-                JSON.
+            annotations: Further properties, free in their keys. Text is kept as it is, any other
+                value as its JSON; see `Stream.annotations`.
 
         Raises:
             AmbiguousStream: Another stream has this collection and these tags.
@@ -311,7 +311,8 @@ class Client:
                 With `""`, that is every stream.
             tags: Tags the streams must have; a value of None means any value, also an empty one,
                 which is what a tag is that was never set.
-            annotations: Annotations they must have, likewise.
+            annotations: Annotations they must have, likewise, each as it is kept: text to the
+                letter, any other value as its JSON.
 
         Examples:
             >>> found = client.streams_in_collection("docs/examples", tags={"unit": "volts"})
@@ -589,7 +590,7 @@ class Stream:
         known_to_exist: bool = False,
         collection: str | None = None,
         tags: dict[str, str] | None = None,
-        annotations: dict[str, str] | None = None,
+        annotations: dict[str, Any] | None = None,
         property_version: int = 0,
     ) -> None:
         """Describes a stream without asking the server; see `Client.stream_from_uuid`.
@@ -750,11 +751,21 @@ class Stream:
     def annotations(self, refresh: bool = False) -> dict[str, Any]:
         """Returns a copy of its annotations, fetching them if they are not known.
 
+        The server keeps text. What is exactly the JSON of a number, a truth value, null, a list or
+        an object is read as that value, all else as the text that it is. So the text `60` and the
+        number 60, which are kept alike, are both read as the number.
+
         Args:
             refresh: Fetch them even so.
 
         Raises:
             StreamNotFoundError: The server knows no stream of this uuid.
+
+        Examples:
+            >>> stream.update(annotations={"kv": "60", "bay": "7b"})
+            2
+            >>> stream.annotations()
+            {'bay': '7b', 'kv': 60}
         """
         return self._loop.run(self._stream.annotations(refresh))
 
@@ -773,7 +784,7 @@ class Stream:
 
         Args:
             tags: Tags to set: `name`, `unit`, `ingress`, `distiller`.
-            annotations: Annotations to set. Values that are no text are kept as JSON.
+            annotations: Annotations to set. Text is kept as it is, any other value as its JSON.
             collection: The collection to move to.
             encoder: Writes values that JSON has no form for.
             replace: Whether tags, or annotations, that are not among those given go: tags become
@@ -1437,7 +1448,7 @@ class StreamSet(Collection[Stream]):
             name: The same for the name.
             unit: The same for the unit.
             tags: Pairs that the tags must contain.
-            annotations: Pairs that the annotations must contain.
+            annotations: Pairs that the annotations must contain, text to the letter.
 
         Raises:
             BTRDBTypeError: A condition is neither text nor pattern, or no mapping.

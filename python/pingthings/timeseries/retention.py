@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
+from pingthings.timeseries.utils.timez import Duration, _duration_ns
 
 __all__ = ["as_keep_ns", "to_dict"]
 
@@ -26,11 +27,11 @@ def as_keep_ns(value: object) -> int | None:
         raise BTRDBTypeError(
             "`remove_older_than` is a duration: give a `timedelta`, not the `datetime` before which"
         )
-    if not isinstance(value, timedelta):
+    if not isinstance(value, Duration):
         raise BTRDBTypeError(
             f"`remove_older_than` is a `timedelta` or None, not a `{type(value).__name__}`"
         )
-    nanoseconds = value // timedelta(microseconds=1) * _NS_PER_US
+    nanoseconds = _duration_ns(value)
     if not 0 < nanoseconds <= _MOST_NS:
         raise BTRDBValueError(
             f"`remove_older_than` is {value}; it must be positive and at most {_MOST_NS} ns"

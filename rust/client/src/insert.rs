@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     Acknowledged,
     arrow::RAW_SCHEMA,
+    decimal,
     error::{Error, ErrorKind},
 };
 
@@ -200,7 +201,7 @@ fn first_null(nulls: &arrow_buffer::NullBuffer) -> Option<usize> {
         .flatten()
 }
 
-fn unsuitable(why: &str) -> Error {
+pub(crate) fn unsuitable(why: &str) -> Error {
     Error::new(
         ErrorKind::InvalidArgument,
         format!("the points cannot be sent: {why}"),
@@ -246,49 +247,52 @@ fn floats(values: &ArrayRef) -> Result<Float64Array, Error> {
             values.data_type()
         )));
     }
-    check_exact(values)?;
+    match values.data_type() {
+        DataType::Int64 => {
+            let numbers = values.as_primitive::<Int64Type>();
+            check_exact(numbers.iter().flatten().map(i128::from))?;
+        }
+        DataType::UInt64 => {
+            let numbers = values.as_primitive::<UInt64Type>();
+            check_exact(numbers.iter().flatten().map(i128::from))?;
+        }
+        DataType::Decimal32(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal128(_, scale)
+        | DataType::Decimal256(_, scale) => return decimal::floats(values, *scale),
+        _ => {}
+    }
     let cast = checked_cast(values, &DataType::Float64)
         .map_err(|error| unsuitable(&error.to_string()).with_source(error))?;
     Ok(cast.as_primitive::<Float64Type>().clone())
 }
 
 /// Refuses whole numbers that a float64 can only be near.
-fn check_exact(values: &ArrayRef) -> Result<(), Error> {
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whether something is lost is what is asked"
-    )]
-    let inexact = match values.data_type() {
-        DataType::Int64 => {
-            let numbers = values.as_primitive::<Int64Type>();
-            let mut numbers = numbers.iter().flatten();
-            numbers
-                .find(|&number| (number as f64) as i128 != i128::from(number))
-                .map(i128::from)
-        }
-        DataType::UInt64 => {
-            let numbers = values.as_primitive::<UInt64Type>();
-            let mut numbers = numbers.iter().flatten();
-            numbers
-                .find(|&number| (number as f64) as u128 != u128::from(number))
-                .map(i128::from)
-        }
-        _ => None,
-    };
-    match inexact {
-        None => Ok(()),
-        Some(number) => Err(Error::refused(
-            Code::BadValue,
-            format!(
-                "the whole number {number} is no float64, which is what streams hold: round it first"
-            ),
-        )),
-    }
+fn check_exact(mut numbers: impl Iterator<Item = i128>) -> Result<(), Error> {
+    numbers
+        .find(|&number| !is_exact(number))
+        .map_or(Ok(()), |number| Err(inexact(number)))
 }
 
-fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "whether something is lost is what is asked"
+)]
+pub(crate) const fn is_exact(number: i128) -> bool {
+    (number as f64) as i128 == number
+}
+
+pub(crate) fn inexact(number: impl std::fmt::Display) -> Error {
+    Error::refused(
+        Code::BadValue,
+        format!(
+            "the whole number {number} is no float64, which is what streams hold: round it first"
+        ),
+    )
+}
+
+pub(crate) fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     cast_with_options(
         array,
         to,

@@ -14,6 +14,7 @@ mod columns;
 mod config;
 mod connection;
 mod deadline;
+mod decimal;
 mod delete;
 mod dial;
 mod envelope;

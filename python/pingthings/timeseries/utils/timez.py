@@ -13,7 +13,7 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias, cast, overload
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +43,9 @@ Instant: TypeAlias = (
     | pa.TimestampScalar
 )
 """What `to_nanoseconds` takes; `date` includes `datetime` and `pandas.Timestamp`."""
+
+Duration: TypeAlias = timedelta | np.timedelta64 | pa.DurationScalar
+"""Lengths of time that say their unit; `timedelta` includes `pandas.Timedelta`."""
 
 Number: TypeAlias = int | float | Decimal | Fraction | np.integer[Any] | np.floating[Any]
 """What the helpers take as a number of days, seconds and so on."""
@@ -301,8 +304,8 @@ def nearest_point_width(
 
 def _exact_nanoseconds(val: Instant) -> int:  # noqa: PLR0911 - one for each type
     match val:
-        case bool():
-            raise BTRDBTypeError(f"the bool `{val}` is no time")
+        case bool() | np.timedelta64():  # the latter is one of numpy's integers
+            raise BTRDBTypeError(f"the {type(val).__name__} `{val}` is no time")
         case int() | np.integer():
             return int(val)
         case datetime():
@@ -328,7 +331,27 @@ def _day_ns(ordinal: int) -> int:
 
 
 def _timedelta_ns(delta: timedelta) -> int:
-    return delta // timedelta(microseconds=1) * 1_000
+    # Fields and not a division, which leaves out the nanoseconds of a pandas.Timedelta.
+    seconds = delta.days * 86_400 + delta.seconds
+    nanoseconds = int(getattr(delta, "nanoseconds", 0))
+    return seconds * _SECOND + delta.microseconds * 1_000 + nanoseconds
+
+
+def _duration_ns(val: Duration) -> int:
+    """A duration in nanoseconds, exactly."""
+    match val:
+        case timedelta():
+            return _timedelta_ns(val)
+        case np.timedelta64():
+            unit, multiple = np.datetime_data(val.dtype)
+            if np.isnat(val) or unit not in _ATTOSECONDS:
+                raise BTRDBValueError(f"`{val!r}` is no duration of a known length")
+            return _from_attoseconds(int(val.astype(np.int64)) * multiple * _ATTOSECONDS[unit], val)
+        case pa.DurationScalar():
+            count: int | None = cast("Any", val).value  # which its stubs call a timedelta
+            if count is None:
+                raise BTRDBValueError("a null is no duration")
+            return _from_attoseconds(count * _ATTOSECONDS[val.type.unit], val)
 
 
 def _from_attoseconds(attoseconds: int, val: object) -> int:
