@@ -82,7 +82,7 @@ mod tests {
         fn each_is_the_nearest_number(number in -(10_i128.pow(37))..10_i128.pow(37), scale in 0_i8..38) {
             let exact: f64 = format!("{number}e-{scale}").parse().unwrap();
             match of(number, scale) {
-                Ok(found) => prop_assert_eq!(found, exact),
+                Ok(found) => prop_assert_eq!(found.to_bits(), exact.to_bits()),
                 Err(error) => {
                     prop_assert!(number % 10_i128.pow(scale.unsigned_abs().into()) == 0);
                     prop_assert!(error.to_string().contains("whole number"));
@@ -94,9 +94,13 @@ mod tests {
     #[test]
     fn whole_ones_are_exact_or_refused() {
         let next = (1_i128 << 53) + 1;
-        assert_eq!(of(next - 1, 0).unwrap(), 9_007_199_254_740_992.0);
-        assert_eq!(of((next - 1) * 1_000, 3).unwrap(), 9_007_199_254_740_992.0);
-        assert_eq!(of(next * 1_000 + 1, 3).unwrap(), 9_007_199_254_740_993.001);
+        for (number, scale, float) in [
+            (next - 1, 0, 9_007_199_254_740_992.0_f64),
+            ((next - 1) * 1_000, 3, 9_007_199_254_740_992.0),
+            (next * 1_000 + 1, 3, 9_007_199_254_740_993.001),
+        ] {
+            assert_eq!(of(number, scale).unwrap().to_bits(), float.to_bits());
+        }
         for (number, scale) in [(next, 0), (-next, 0), (next * 1_000, 3)] {
             let error = of(number, scale).unwrap_err();
             assert!(error.to_string().contains("9007199254740993"), "{error}");
@@ -109,6 +113,9 @@ mod tests {
         let numbers = Decimal256Array::from(vec![number]);
         let numbers = numbers.with_precision_and_scale(76, 69).unwrap();
         let found = floats(&(Arc::new(numbers) as ArrayRef), 69).unwrap();
-        assert_eq!(found.value(0), 1.111_111_111_111_111_2);
+        assert_eq!(
+            found.value(0).to_bits(),
+            1.111_111_111_111_111_2_f64.to_bits()
+        );
     }
 }
