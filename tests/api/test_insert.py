@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -100,7 +102,12 @@ FORMS: dict[str, Make] = {
     "batch": lambda: batch(TIMES, VALUES),
     "reader": batches,
     "array of structs": lambda: pa.array([{"a": t, "b": v} for t, v in POINTS]),
-    "polars": lambda: pl.DataFrame({"a": TIMES, "b": VALUES}),
+    "polars": lambda: pl.DataFrame({"time": TIMES, "b": VALUES}),
+    "polars in another order": lambda: pl.DataFrame({"b": VALUES, "Timestamp": TIMES}),
+    "polars decimals": lambda: pl.DataFrame({"time": TIMES, "b": list(map(Decimal, VALUES))}),
+    "table in another order": lambda: arrow(
+        VALUES, TIMES, value_type=pa.timestamp("ns", "Asia/Tokyo")
+    ),
     "polars datetimes": lambda: pl.DataFrame({"a": TIMES, "b": VALUES}).with_columns(
         pl.col("a").cast(pl.Datetime("ns", "UTC"))
     ),
@@ -110,7 +117,18 @@ FORMS: dict[str, Make] = {
     "pandas series of microseconds with a zone": lambda: pd.Series(
         VALUES, index=new_york().as_unit("us")
     ),
-    "pandas series of integer times": lambda: pd.Series(VALUES, index=TIMES),
+    "pandas series of integer times": lambda: pd.Series(VALUES, index=pd.Index(TIMES, name="time")),
+    "pandas series of datetimes": lambda: pd.Series(
+        VALUES, index=pd.Index([pd.Timestamp(time, tz="UTC") for time in TIMES], dtype=object)
+    ),
+    "pandas series of nullable numbers": lambda: pd.Series(
+        pd.array(VALUES, dtype="Float64"), index=stamps()
+    ),
+    "pandas series of decimals": lambda: pd.Series(list(map(Decimal, VALUES)), index=stamps()),
+    "pandas frame of named integers": lambda: pd.DataFrame({"b": VALUES, "TIME": TIMES}),
+    "pandas index and array": lambda: (new_york(), np.array(VALUES)),
+    "pandas columns": lambda: (pd.Series(new_york()), pd.Series(VALUES)),
+    "polars columns": lambda: (pl.Series(stamps()), pl.Series(VALUES)),
     "pandas frame with index": lambda: pd.DataFrame({"b": VALUES}, index=stamps()),
     "pandas frame of two columns": lambda: pd.DataFrame({"a": stamps(), "b": VALUES}),
     "pandas frame with a zone": lambda: pd.DataFrame({"a": new_york(), "b": VALUES}),
@@ -137,6 +155,8 @@ FORMS: dict[str, Make] = {
         pd.Timestamp(TIMES[2]): 4.0,
     },
     "pairs": lambda: POINTS,
+    "pairs of decimals": lambda: [(time, Decimal(value)) for time, value in POINTS],
+    "pairs of fractions": lambda: [(time, Fraction(value)) for time, value in POINTS],
     "pairs out of order": lambda: [POINTS[2], POINTS[0], POINTS[1]],
     "pairs as lists": lambda: [list(point) for point in POINTS],
     "generator": lambda: (point for point in POINTS),
@@ -172,6 +192,15 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     "infinity": (lambda: [(T, -INF)], BadValue, "row 0 holds -inf"),
     "None": (lambda: [(T, 1.0), (T + 1, None)], BadValue, "row 1 holds a null"),
     "text value": (lambda: {T: "1.5"}, BadValue, "a value is no number"),
+    "whole decimal too large": (
+        lambda: {T: Decimal(2**53 + 1)},
+        BadValue,
+        "row 0: the whole number 9007199254740993",
+    ),
+    "signalling NaN": (lambda: {T: Decimal("sNaN")}, BadValue, "row 0: a value is no number"),
+    "duration as value": (lambda: {T: np.timedelta64(1, "s")}, BadValue, "row 0"),
+    "duration as time": (lambda: {np.timedelta64(1, "s"): 1.0}, BTRDBTypeError, "no time"),
+    "two lists": (lambda: ([T, T + 1], [1.0, 2.0]), BTRDBTypeError, "two columns or two points"),
     "complex value": (lambda: {T: 1j}, BadValue, "a value is no number"),
     "integer too large": (lambda: {T: 10**400}, BadValue, "a value is no number"),
     "no time": (lambda: [(None, 1.0)], BTRDBTypeError, "row 0 has no time"),
@@ -272,6 +301,41 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
         "does not fit in nanoseconds",
     ),
     "pandas text": (lambda: pd.Series(list("abc"), index=stamps()), BTRDBTypeError, "values of"),
+    "pandas numbers": (
+        lambda: pd.Series(VALUES, index=TIMES),
+        BTRDBTypeError,
+        "has no times: neither",
+    ),
+    "pandas seconds": (
+        lambda: pd.DataFrame({"time": [1_700_000_000], "b": [1.0]}),
+        BTRDBTypeError,
+        "times such as 1700000000 in the column `time`",
+    ),
+    "pandas index and two columns": (
+        lambda: pd.DataFrame({"a": VALUES, "b": VALUES}, index=stamps()),
+        BTRDBTypeError,
+        "a frame of 2 columns beside its times",
+    ),
+    "pandas bool": (
+        lambda: pd.Series([True] * 3, index=stamps(), name="b"),
+        BTRDBTypeError,
+        "values of type `bool` in column `b`",
+    ),
+    "polars numbers": (
+        lambda: pl.DataFrame({"a": TIMES, "b": VALUES}),
+        BTRDBTypeError,
+        "no column of the `DataFrame` holds times: column `a` (int64)",
+    ),
+    "polars Int128": (
+        lambda: pl.DataFrame({"time": TIMES, "b": [1, 2, 3]}).cast({"b": pl.Int128}),
+        BTRDBTypeError,
+        "column `b` of the `DataFrame` has the type `Int128`",
+    ),
+    "Arrow decimal too large": (
+        lambda: arrow(values=[Decimal(2**53 + 1), Decimal(0), Decimal(0)]),
+        BadValue,
+        "the whole number 9007199254740993",
+    ),
     "pandas names": (lambda: pd.Series(VALUES, index=list("abc")), BTRDBTypeError, "times of"),
     "pandas wide frame": (
         lambda: pd.DataFrame({"a": TIMES, "b": VALUES, "c": VALUES}),
@@ -288,6 +352,24 @@ async def test_bad_points_are_refused_and_none_is_stored(stream: pt.AsyncStream,
         await stream.insert(make())
     assert message in str(raised.value)
     assert await stream.count() == 0
+
+
+async def test_an_argument_says_which_numbers_are_times(stream: pt.AsyncStream):
+    frames: list[tuple[str, Any]] = [
+        ("at", pd.DataFrame({"b": [1.0], "at": [5]})),
+        ("time", pd.DataFrame({"b": [2.0], "time": [6]})),
+        ("at", pd.Series([3.0], index=pd.Index([7], name="at"))),
+        ("at", pl.DataFrame({"b": [4.0], "at": [8]})),
+        ("at", pa.table({"b": [5.0], "at": [9]})),
+    ]
+    for name, frame in frames:
+        await stream.insert(frame, time=name)
+    assert await stored(stream) == [(5, 1.0), (6, 2.0), (7, 3.0), (8, 4.0), (9, 5.0)]
+    for name in ("b", "absent", ""):
+        with pytest.raises(BTRDBTypeError, match=f"`{name}`"):
+            await stream.insert(frames[0][1], time=name)
+    with pytest.raises(BTRDBTypeError, match="`time` names a column"):
+        await stream.insert(POINTS, time="at")
 
 
 async def test_error_of_the_source_comes_through(stream: pt.AsyncStream):

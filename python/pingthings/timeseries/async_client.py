@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, Unpack, overload
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pyarrow as pa
 
@@ -50,6 +50,7 @@ from pingthings.timeseries.constants import (
 )
 from pingthings.timeseries.credentials import resolve_concurrency_limit
 from pingthings.timeseries.exceptions import (
+    BTrDBError,
     BTRDBTypeError,
     BTRDBValueError,
     InvalidOperation,
@@ -58,7 +59,7 @@ from pingthings.timeseries.exceptions import (
     ObjectNotFound,
     StreamNotInSetError,
 )
-from pingthings.timeseries.insert_data import InsertData, to_arrow
+from pingthings.timeseries.insert_data import ArrowStream, InsertData, to_arrow
 from pingthings.timeseries.memory import as_bytes
 from pingthings.timeseries.pickling import refuse
 from pingthings.timeseries.points import RawPoint
@@ -68,9 +69,12 @@ from pingthings.timeseries.retention import as_keep_ns
 from pingthings.timeseries.retention import to_dict as to_retention
 from pingthings.timeseries.settings import ConnectionOptions, Settings, warn_of_clear_text
 from pingthings.timeseries.stats import Stats, from_core
+from pingthings.timeseries.wide_frame import WideColumn, columns_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
+
+    from pandas import DataFrame, Series
 
     from pingthings.timeseries.constants import _PW
     from pingthings.timeseries.utils.timez import Instant
@@ -335,6 +339,73 @@ class AsyncClient:
         stream = AsyncStream(self, uuid, True, collection, tags, None, 1)  # noqa: FBT003
         stream._texts = texts
         return stream
+
+    async def create_streams(
+        self,
+        frame: ArrowStream | pa.RecordBatch | DataFrame | Series,
+        collection: str,
+        *,
+        names: Mapping[str, str] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        time: str | None = None,
+        merge: str = "never",
+        progress: Progress | None = None,
+    ) -> AsyncStreamSet:
+        """Stores a wide frame, each column in a stream of a collection, and returns these streams.
+
+        A column goes into the stream of its name; where the collection has none, it is made. All is
+        looked at first: unless every column and every point is good, no stream is made and nothing
+        is stored. Where a value is missing, there is no point; in pandas NaN is missing, too.
+
+        Args:
+            frame: A frame or series of pandas with a time index, a frame of polars or pandas with a
+                column of timestamps, or an Arrow table whose first column holds the times.
+            collection: The collection.
+            names: Names of streams by column; the others are called like their columns.
+            units: The unit of all streams, or units by column.
+            time: The name of the column or index that holds the times; see `frames.split`.
+            merge: What happens to a time that has a value; see `AsyncStream.insert`.
+            progress: Whom to tell how many points are durable; see `AsyncStream.insert`.
+
+        Returns:
+            The streams, in the order of the columns.
+
+        Raises:
+            BadValue: A value is NaN or infinite, or a whole number that no float64 holds.
+            BTRDBTypeError: It is no frame, nothing in it says that it is the times, or a column
+                holds no numbers.
+            BTRDBValueError: Two columns have one name, a stream has another unit, or several
+                streams have the name of a column.
+            InvalidTimeRange: A time lies outside the instants a stream can hold.
+
+        Examples:
+            >>> import pandas as pd
+            >>> index = pd.date_range("2024-01-01", periods=2, freq="s", tz="UTC")
+            >>> frame = pd.DataFrame({"va": [230.0, 231.0], "fa": [60.0, 60.1]}, index=index)
+            >>> made = await client.create_streams(
+            ...     frame, "docs/wide", names={"va": "L1MAG"}, units={"va": "volts", "fa": "hertz"}
+            ... )
+            >>> [(stream.name, stream.unit) for stream in made]
+            [('L1MAG', 'volts'), ('fa', 'hertz')]
+        """
+        merge, collection = as_merge(merge), as_text(collection, "collection")
+        columns = columns_of(frame, time, names, units)
+        there = await self.streams_in_collection(collection, is_collection_prefix=False)
+        found = [_stream_of(there, collection, column) for column in columns]
+        uuids = [uuid4() if stream is None else stream.uuid for stream in found]
+        tables = [(uuid, column.points) for uuid, column in zip(uuids, columns, strict=True)]
+        total = sum(len(table) for _, table in tables)
+        tracing.note("pingthings.inserted_rows", lambda: total)
+        inserting = self._core.inserting(tables, merge)  # which looks at every point
+        try:
+            for place, (uuid, column) in enumerate(zip(uuids, columns, strict=True)):
+                if found[place] is None:
+                    tags = {"name": column.name, "unit": column.unit}
+                    found[place] = await self.create(uuid, collection, tags)
+            await of_insert(inserting, total, progress or _nobody)
+        finally:
+            inserting.close()
+        return AsyncStreamSet([stream for stream in found if stream is not None])
 
     async def list_collections(self, prefix: str | None = None) -> list[str]:
         """Returns the names of the collections that begin with a text.
@@ -678,6 +749,26 @@ class AsyncClient:
                 if record.get("id") == number:
                     return record
             raise ObjectNotFound(f"there is no {kind} {number}") from None
+
+
+def _nobody(_done: int, _total: int) -> None:
+    """Whom to tell if nobody asks."""
+
+
+def _stream_of(there: AsyncStreamSet, collection: str, column: WideColumn) -> AsyncStream | None:
+    """The stream of a column's name, if there is one."""
+    found = [stream for stream in there if stream.name == column.name]
+    if len(found) > 1:
+        raise BTRDBValueError(
+            f"{len(found)} streams of `{collection}` are called `{column.name}`; insert what "
+            "`frames.split` makes of the frame into a set of the ones that are meant"
+        )
+    if found and column.unit not in {"", found[0].unit}:
+        raise BTRDBValueError(
+            f"stream `{column.name}` of `{collection}` has the unit `{found[0].unit}`, not "
+            f"`{column.unit}`"
+        )
+    return found[0] if found else None
 
 
 async def _connect(
@@ -1119,7 +1210,12 @@ class AsyncStream:
         return self._uuid, as_version(self._pinned if version is None else version)
 
     async def insert(
-        self, data: InsertData, merge: str = "never", *, progress: Progress | None = None
+        self,
+        data: InsertData,
+        merge: str = "never",
+        *,
+        time: str | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Stores points, and returns when they are durable.
 
@@ -1134,6 +1230,8 @@ class AsyncStream:
                 they lie: leave them as they are until the call has ended.
             merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
                 a new point with the same value, `retain` keeps the old value, `replace` the new.
+            time: The name of the column or index of a frame that holds the times, where numbers are
+                nanoseconds since 1970. None takes timestamps, and numbers that are called `time`.
             progress: Whom to tell how many points are durable, after each request: True shows a
                 bar; a function gets that number and the number of all; a bar of tqdm is moved. If
                 the function raises, nothing further is sent, and a note on what it raised says how
@@ -1155,7 +1253,7 @@ class AsyncStream:
             11
         """
         merge = as_merge(merge)
-        tables = [(self._uuid, to_arrow(data))]
+        tables = [(self._uuid, to_arrow(data, time))]
         (version,) = await _insert(self._client._core, tables, merge, progress)
         return version
 
@@ -1817,7 +1915,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
             self._place(uuid)
         if not data:
             return {}
-        tables = [(uuid, to_arrow(points)) for uuid, points in data.items()]
+        tables = [(uuid, _points_of(uuid, points)) for uuid, points in data.items()]
         return dict(zip(data, await _insert(self._core, tables, merge, progress), strict=True))
 
     async def flush(self) -> None:
@@ -2098,6 +2196,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
         return await plot.draw(
             self, start, end, versions, width=width, gap=gap, backend=backend, axes=axes
         )
+
+
+def _points_of(uuid: UUID, data: InsertData) -> pa.Table:
+    try:
+        return to_arrow(data)
+    except BTrDBError as error:
+        error.uuid = uuid
+        error.args = (f"stream `{uuid}`: {error}",)
+        raise
 
 
 async def _insert(

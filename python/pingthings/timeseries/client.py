@@ -23,7 +23,7 @@ from pingthings.timeseries.async_client import (
 from pingthings.timeseries.constants import RAW_F64_SCHEMA, STAT_F32_SCHEMA
 from pingthings.timeseries.event_loop import ClientEventLoop
 from pingthings.timeseries.exceptions import BTRDBTypeError
-from pingthings.timeseries.insert_data import InsertData
+from pingthings.timeseries.insert_data import ArrowStream, InsertData
 from pingthings.timeseries.pickling import recipe, reconnect
 from pingthings.timeseries.points import RawPoint
 from pingthings.timeseries.progress import Progress
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     import pyarrow as pa
+    from pandas import DataFrame, Series
 
     from pingthings.timeseries.constants import _PW
     from pingthings.timeseries.utils.timez import Instant
@@ -265,6 +266,68 @@ class Client:
         """
         return self._wrap_stream(
             self._loop.run(self._client.create(uuid, collection, tags, annotations))
+        )
+
+    def create_streams(
+        self,
+        frame: ArrowStream | pa.RecordBatch | DataFrame | Series,
+        collection: str,
+        *,
+        names: Mapping[str, str] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        time: str | None = None,
+        merge: str = "never",
+        progress: Progress | None = None,
+    ) -> StreamSet:
+        """Stores a wide frame, each column in a stream of a collection, and returns these streams.
+
+        A column goes into the stream of its name; where the collection has none, it is made. All is
+        looked at first: unless every column and every point is good, no stream is made and nothing
+        is stored. Where a value is missing, there is no point; in pandas NaN is missing, too.
+
+        Args:
+            frame: A frame or series of pandas with a time index, a frame of polars or pandas with a
+                column of timestamps, or an Arrow table whose first column holds the times.
+            collection: The collection.
+            names: Names of streams by column; the others are called like their columns.
+            units: The unit of all streams, or units by column.
+            time: The name of the column or index that holds the times; see `frames.split`.
+            merge: What happens to a time that has a value; see `Stream.insert`.
+            progress: Whom to tell how many points are durable; see `Stream.insert`.
+
+        Returns:
+            The streams, in the order of the columns.
+
+        Raises:
+            BadValue: A value is NaN or infinite, or a whole number that no float64 holds.
+            BTRDBTypeError: It is no frame, nothing in it says that it is the times, or a column
+                holds no numbers.
+            BTRDBValueError: Two columns have one name, a stream has another unit, or several
+                streams have the name of a column.
+            InvalidTimeRange: A time lies outside the instants a stream can hold.
+
+        Examples:
+            >>> import pandas as pd
+            >>> index = pd.date_range("2024-01-01", periods=2, freq="s", tz="UTC")
+            >>> frame = pd.DataFrame({"va": [230.0, 231.0], "fa": [60.0, 60.1]}, index=index)
+            >>> made = client.create_streams(
+            ...     frame, "docs/wide", names={"va": "L1MAG"}, units={"va": "volts", "fa": "hertz"}
+            ... )
+            >>> [(stream.name, stream.unit) for stream in made]
+            [('L1MAG', 'volts'), ('fa', 'hertz')]
+        """
+        return self._wrap_set(
+            self._loop.run(
+                self._client.create_streams(
+                    frame,
+                    collection,
+                    names=names,
+                    units=units,
+                    time=time,
+                    merge=merge,
+                    progress=progress,
+                )
+            )
         )
 
     def list_collections(self, prefix: str | None = None) -> list[str]:
@@ -964,7 +1027,12 @@ class Stream:
         self._stream.pin_version(version)
 
     def insert(
-        self, data: InsertData, merge: str = "never", *, progress: Progress | None = None
+        self,
+        data: InsertData,
+        merge: str = "never",
+        *,
+        time: str | None = None,
+        progress: Progress | None = None,
     ) -> int:
         """Stores points, and returns when they are durable.
 
@@ -979,6 +1047,8 @@ class Stream:
                 they lie: leave them as they are until the call has ended.
             merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
                 a new point with the same value, `retain` keeps the old value, `replace` the new.
+            time: The name of the column or index of a frame that holds the times, where numbers are
+                nanoseconds since 1970. None takes timestamps, and numbers that are called `time`.
             progress: Whom to tell how many points are durable, after each request: True shows a
                 bar; a function gets that number and the number of all; a bar of tqdm is moved. If
                 the function raises, nothing further is sent, and a note on what it raised says how
@@ -999,7 +1069,7 @@ class Stream:
             >>> stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
             11
         """
-        return self._loop.run(self._stream.insert(data, merge, progress=progress))
+        return self._loop.run(self._stream.insert(data, merge, time=time, progress=progress))
 
     def flush(self) -> None:
         """Commits the points that are in no numbered version yet.

@@ -27,7 +27,8 @@ from pingthings.timeseries.exceptions import (
 )
 from pingthings.timeseries.extras import extra
 from pingthings.timeseries.grid import Grid, Integers
-from pingthings.timeseries.insert_data import ArrowStream, _index
+from pingthings.timeseries.insert_data import ArrowStream
+from pingthings.timeseries.wide_frame import points_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -234,26 +235,31 @@ def split(
     streams: Collection[Described],
     *,
     names: Names = "name",
+    time: str | None = None,
 ) -> dict[UUID, pa.Table]:
     """Returns the columns of a wide frame as points of streams, which `insert` of a set takes.
 
     This is the way back from `join`.
 
     Args:
-        frame: A frame of pandas with a time index, or a frame of polars or pandas or an Arrow table
-            whose first column holds the times. Every other column is a stream.
+        frame: A frame of pandas with a time index, or a frame of polars or pandas with a column of
+            timestamps, or an Arrow table whose first column holds the times. Every other column is
+            a stream.
         streams: The set of streams; those without a column get nothing.
         names: How the columns are called; see `join`.
+        time: The name of the column or index that holds the times, where none is of timestamps, or
+            several are. Whole numbers in it are nanoseconds since 1970.
 
     Returns:
         For each stream with a column a table of its times and values. Where a value is missing,
         there is no point; in pandas NaN is missing too.
 
     Raises:
-        BTRDBTypeError: It is no frame, or there are no times in it.
-        BTRDBValueError: A column belongs to no stream.
+        BTRDBTypeError: It is no frame, nothing in it says that it is the times, or a column holds
+            no numbers.
+        BTRDBValueError: A column belongs to no stream, or two have one name.
         InvalidOperation: The name of a stream is needed and has not been fetched.
-        InvalidTimeRange: A time does not fit in nanoseconds.
+        InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
 
     Examples:
         >>> frame = to_pandas(join(streams.raw_values(start, end), streams))
@@ -261,18 +267,14 @@ def split(
         [11, 11]
     """
     by_label = dict(zip(_labels(streams, names), streams, strict=True))
-    times, columns = _wide(frame)
     points: dict[UUID, pa.Table] = {}
-    for label, values in columns.items():
+    for label, table in points_of(frame, time).items():
         if label not in by_label:
             known = ", ".join(f"`{name}`" for name in by_label)
             raise BTRDBValueError(
                 f"column `{label}` belongs to no stream; there are {known}. "
                 "Drop the column, or say with `names` how columns are called"
             )
-        table = pa.table({"time": times, "value": values})
-        if values.null_count:
-            table = table.filter(values.is_valid())
         points[by_label[label].uuid] = table
     return points
 
@@ -448,25 +450,6 @@ def _label(stream: Described, names: str) -> str:
 
 def _as_grid(grid: Grid | Number) -> Grid:
     return grid if isinstance(grid, Grid) else Grid(grid)
-
-
-def _wide(frame: Any) -> tuple[Any, dict[str, Any]]:
-    """The times and the other columns of a frame, as Arrow."""
-    if hasattr(frame, "iloc") and hasattr(frame, "columns"):
-        columns = {str(name): frame[name] for name in frame.columns}
-        is_indexed = frame.index.dtype.kind == "M"
-        times = frame.index if is_indexed else columns.pop(next(iter(columns), ""), None)
-        if times is None:
-            raise BTRDBTypeError("the frame has neither a time index nor a column of times")
-        from_pandas: Any = cast("Any", pa.Array).from_pandas
-        own = _with_times(pa.table({"time": pa.array(_index(times))}))
-        return own.columns[0], {n: from_pandas(c) for n, c in columns.items()}
-    try:
-        table = pa.table(frame)
-    except (pa.ArrowException, TypeError, ValueError) as error:
-        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame") from error
-    timed = _with_times(table)
-    return timed.columns[0], dict(zip(timed.column_names[1:], timed.columns[1:], strict=True))
 
 
 def _with_times(table: pa.Table) -> pa.Table:

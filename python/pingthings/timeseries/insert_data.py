@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -10,10 +13,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pingthings.timeseries.constants import RAW_F64_SCHEMA
-from pingthings.timeseries.exceptions import BadValue, BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.exceptions import (
+    BadValue,
+    BTrDBError,
+    BTRDBTypeError,
+    InvalidTimeRange,
+)
+from pingthings.timeseries.time_axis import (
+    as_column,
+    holds_times,
+    is_arrow,
+    is_pandas,
+    take_apart,
+)
 from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
 
-__all__ = ["InsertData", "to_arrow"]
+__all__ = ["InsertData", "check_numbers", "to_arrow"]
 
 
 class ArrowStream(Protocol):
@@ -32,57 +47,106 @@ InsertData: TypeAlias = (
 )
 """Points to insert, in one of these forms:
 
-* an Arrow table, record batch or reader, or any object with `__arrow_c_stream__`, such as a polars
-  or pandas frame: two columns, times (timestamps of any unit and zone, naive ones being UTC, or
-  int64 nanoseconds) and numbers;
+* an Arrow table, record batch or reader, or any object with `__arrow_c_stream__`: two columns,
+  times (timestamps of any unit and zone, naive ones being UTC, or, in first place, int64
+  nanoseconds) and numbers;
+* a frame of polars of two columns, times and numbers; a pandas series, or a frame of one column,
+  with a time index; a pandas frame of two columns, times and numbers. Whole numbers in these are
+  times only where the name says so (`time`, `timestamp` and such) or the argument `time` does;
 * a pair of numpy arrays, times (int64 or datetime64) and values;
-* a pandas series, or a frame of one column, with a time index;
 * a mapping from times to values, or an iterable of pairs (time, value), where a time is whatever
   `to_nanoseconds` takes.
 """
 
 _PAIR = 2
-_TIMES = (pa.int64(), pa.uint64())
+_NO_NUMBERS = np.complexfloating | np.timedelta64
+_ONE_COLUMN = (
+    "give times and values, or one column with a time index; `frames.split` takes wider ones"
+)
 
 
-def to_arrow(data: InsertData) -> pa.Table:
+def to_arrow(data: InsertData, time: str | None = None) -> pa.Table:
     """Returns the points as a table of times and numbers, without copying what is Arrow already.
+
+    Args:
+        data: The points.
+        time: The name of what holds the times, if it is a frame.
 
     Raises:
         BTRDBTypeError: The data have none of the forms of `InsertData`.
         BadValue: A value is missing or no number.
         InvalidTimeRange: A time does not fit in nanoseconds.
     """
-    table = _table(data)
-    if table.num_columns != _PAIR:
-        raise BTRDBTypeError(f"points of {table.num_columns} columns; give two, times and values")
+    if is_pandas(data) or is_arrow(data):
+        return _frame(data, time)
+    if time is not None:
+        raise BTRDBTypeError(
+            f"`time` names a column of a frame or table, and a `{type(data).__name__}` has none"
+        )
+    return _checked(_table(data), "the second column")
+
+
+def _checked(table: pa.Table, where: str) -> pa.Table:
     times, values = table.schema.types
-    if table.num_rows and not (pa.types.is_timestamp(times) or times in _TIMES):
+    if table.num_rows and not holds_times(times):
         raise BTRDBTypeError(
             f"times of type `{times}` in the first column; give timestamps or int64 nanoseconds"
         )
-    if table.num_rows and not _is_number(values):
-        raise BTRDBTypeError(f"values of type `{values}` in the second column; give numbers")
+    if table.num_rows:
+        check_numbers(values, where)
     return table
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)
+def check_numbers(kind: pa.DataType, where: str) -> None:
+    """Raises BTRDBTypeError if values of this type are no numbers; says where they are."""
+    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
+        return
+    if pa.types.is_boolean(kind):
+        advice = "cast them if 0 and 1 are meant"
+    elif pa.types.is_dictionary(kind):
+        advice = "give what they stand for, if that is numbers"
+    else:
+        advice = "give numbers"
+    raise BTRDBTypeError(f"values of type `{kind}` in {where}; {advice}")
+
+
+def _frame(frame: Any, time: str | None) -> pa.Table:
+    """A frame or table that has times and one column beside them."""
+    count = len(frame.columns) if is_pandas(frame) and frame.ndim > 1 else 0
+    if count > _PAIR:
+        raise BTRDBTypeError(f"a frame of {count} columns; {_ONE_COLUMN}")
+    try:
+        taken = take_apart(frame, time)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        if isinstance(error, BTrDBError):
+            raise
+        raise BTRDBTypeError(_unknown(frame)) from error
+    if len(taken.columns) != 1:
+        if count:
+            raise BTRDBTypeError(
+                f"a frame of {count} columns beside its times; {_ONE_COLUMN}"
+                if taken.columns
+                else "a frame of times without a column of values"
+            )
+        raise BTRDBTypeError(
+            f"points of {len(taken.columns) + 1} columns; give two, times and values"
+        )
+    ((name, values),) = taken.columns
+    table = _named(taken.times, values)
+    return _checked(table, f"column `{name}`")
 
 
 def _table(data: Any) -> pa.Table:
-    if _is(data, pa.RecordBatchReader):
-        table: pa.Table = data.read_all()
-        return table
-    if hasattr(data, "iloc"):
-        return _pandas(data)
-    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
-        return _arrow(data)
-    if _is(data, tuple) and len(data) == _PAIR and _is(data[0], np.ndarray):
-        return _columns(data[0], np.asanyarray(data[1]))
+    if _is(data, tuple) and len(data) == _PAIR and any(map(_is_array, data)):
+        return _columns(_plain(data[0]), _plain(data[1]))
+    if _is(data, tuple) and len(data) == _PAIR and all(_is(part, list) for part in data):
+        raise BTRDBTypeError(
+            "two lists may be two columns or two points; give numpy arrays of times and values, or "
+            "a list of pairs (time, value)"
+        )
     if _is(data, Mapping):
         return _pairs(data.items())
-    if _is(data, Iterable) and not _is(data, str | bytes | np.ndarray):
+    if _is(data, Iterable) and not _is(data, str | bytes) and not _is_array(data):
         return _pairs(data)
     raise BTRDBTypeError(_unknown(data))
 
@@ -92,46 +156,30 @@ def _is(data: Any, kind: Any) -> bool:
     return isinstance(data, kind)
 
 
-def _unknown(data: object) -> str:
-    return (
-        f"cannot insert a `{type(data).__name__}`; give an Arrow table or frame of two columns, a "
-        "pair of numpy arrays, a mapping, or pairs (time, value)"
-    )
+def _is_array(data: object) -> bool:
+    """Whether it is a column: an array of numpy, Arrow, pandas or polars."""
+    return hasattr(data, "__array__") and getattr(data, "ndim", 1) > 0
 
 
-def _arrow(data: Any) -> pa.Table:
+def _plain(values: Any) -> np.ndarray[Any, Any]:
+    """An array of numpy, whatever the column is of."""
+    if _is(values, np.ndarray | list | tuple):
+        return np.asanyarray(values)
     try:
-        if hasattr(data, "__arrow_c_stream__"):
-            return pa.RecordBatchReader.from_stream(data).read_all()
-        return pa.Table.from_batches([pa.record_batch(data)])
+        return np.asarray(as_column(values).to_numpy(zero_copy_only=False))
     except (pa.ArrowException, TypeError, ValueError) as error:
-        raise BTRDBTypeError(_unknown(data)) from error
+        if isinstance(error, BTrDBError):
+            raise
+        raise BTRDBTypeError(f"a `{type(values).__name__}` is no column: {error}") from error
 
 
-def _pandas(data: Any) -> pa.Table:
-    """A series, or a frame of one column, with its index; a frame of two columns without."""
-    columns = getattr(data, "columns", None)
-    if columns is None:
-        return _columns(_index(data.index), data.to_numpy())
-    if len(columns) == 1:
-        return _columns(_index(data.index), data.iloc[:, 0].to_numpy())
-    if len(columns) == _PAIR:
-        return _columns(_index(data.iloc[:, 0]), data.iloc[:, 1].to_numpy())
-    raise BTRDBTypeError(
-        f"a frame of {len(columns)} columns; give times and values, or one column with a time index"
+def _unknown(data: object) -> str:
+    advice = {"LazyFrame": "`collect` it first"}.get(
+        type(data).__name__,
+        "give an Arrow table or frame of two columns, a pair of numpy arrays, a mapping, or pairs "
+        "(time, value)",
     )
-
-
-def _index(times: Any) -> np.ndarray[Any, Any]:
-    """Times of any unit and zone, in UTC; pandas itself lets those beyond nanoseconds wrap."""
-    if times.dtype.kind != "M":
-        return np.asarray(times.to_numpy())
-    try:
-        column: Any = cast("Any", pa).array(times)
-        exact = column.cast(pa.timestamp("ns"))
-    except pa.ArrowInvalid as error:
-        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
-    return np.asarray(exact.to_numpy(zero_copy_only=False))
+    return f"cannot insert a `{type(data).__name__}`; {advice}"
 
 
 def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Table:
@@ -187,9 +235,28 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
         ) from error
     try:
         numbers = pa.array(values, pa.float64(), from_pandas=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise BadValue(f"a value is no number: {error}") from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        numbers = pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
     return _named(instants, numbers)
+
+
+def _value(value: Any, row: int) -> float | None:
+    """A number as databases and libraries give it; whole ones exactly, or not at all."""
+    if value is None:
+        return None
+    if not _is(value, int | float | Decimal | Fraction | np.number) or _is(value, _NO_NUMBERS):
+        raise BadValue(f"row {row}: a value is no number: `{value!r}`")
+    try:
+        number = float(value)
+    except (OverflowError, ValueError) as error:  # a signalling NaN is one, too
+        raise BadValue(f"row {row}: a value is no number that a stream holds: {error}") from error
+    is_whole = math.isfinite(number) and value == int(value)
+    if is_whole and int(number) != int(value):
+        raise BadValue(
+            f"row {row}: the whole number {value} is no float64, which is what streams hold: "
+            "round it first"
+        )
+    return number
 
 
 def _no_pair(rows: list[Any]) -> str:

@@ -1,0 +1,355 @@
+"""Which index or column of a frame holds its times; decided here, and nowhere else.
+
+A type says so: timestamps are times. Numbers are times where somebody says so: the argument `time`,
+a name (`time`, `timestamp` and such), or the first column of an Arrow table, which is documented to
+hold nanoseconds. A number that merely stands in first place of a pandas or polars frame is no time:
+a status taken for one would be stored in 1970.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import pyarrow as pa
+
+from pingthings.timeseries.exceptions import BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.utils.timez import to_nanoseconds
+
+__all__ = [
+    "TimedFrame",
+    "as_column",
+    "as_instants",
+    "holds_times",
+    "is_arrow",
+    "is_pandas",
+    "take_apart",
+]
+
+arrow: Any = pa  # its stubs lag behind it
+
+Column: TypeAlias = Any
+"""An array of Arrow, in one piece or in chunks."""
+
+_INSTANT = arrow.timestamp("ns", tz="UTC")
+_NAMES = frozenset(
+    {"time", "times", "timestamp", "timestamps", "datetime", "date_time", "time_ns", "timestamp_ns"}
+)
+_LEAST_NS = 10**17
+"""In 1973. Seconds, milliseconds and microseconds of our days are smaller numbers."""
+
+
+@dataclass(frozen=True)
+class TimedFrame:
+    """The times of a frame, and its other columns in their order; several may have one name."""
+
+    what: str
+    """The type of the frame, for messages."""
+    times: Column
+    """Timestamps of any unit and zone, or whole nanoseconds."""
+    columns: list[tuple[str, Column]]
+    nan_is_missing: bool
+    """Whether NaN means that there is no value, as it does in pandas."""
+
+
+def is_pandas(data: object) -> bool:
+    """Whether it is a series or a frame of pandas, without importing that."""
+    return _is_of(data, "pandas") and hasattr(data, "iloc")
+
+
+def is_arrow(data: object) -> bool:
+    """Whether it hands out Arrow data, as tables and frames of polars do."""
+    return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+
+
+def holds_times(kind: Any) -> bool:
+    """Whether a column of this type can be one of times: timestamps, or whole nanoseconds."""
+    return arrow.types.is_timestamp(kind) or kind in (pa.int64(), pa.uint64())
+
+
+def _is_of(data: object, package: str) -> bool:
+    return any(kind.__module__.partition(".")[0] == package for kind in type(data).__mro__)
+
+
+def take_apart(frame: Any, time: str | None) -> TimedFrame:
+    """Returns the times and the other columns of a frame.
+
+    Args:
+        frame: A series or frame of pandas, or whatever hands out Arrow data.
+        time: The name of the index or column that holds the times, where numbers count nanoseconds
+            since 1970. None looks for it.
+
+    Raises:
+        BTRDBTypeError: There are no times, several columns may be meant, or a column has no form in
+            Arrow.
+        InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
+    """
+    if time is not None and not isinstance(time, str):
+        raise BTRDBTypeError(
+            f"`time` is the name of a column or index, not a `{type(time).__name__}`"
+        )
+    return _of_pandas(frame, time) if is_pandas(frame) else _of_arrow(frame, time)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An index or a column, before anything of it is converted."""
+
+    name: str
+    where: str
+    is_instant: bool
+    is_whole: bool
+    held: Any
+    """A series or index of pandas, or an array of Arrow."""
+
+
+def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
+    what = type(frame).__name__
+    is_series = frame.ndim == 1
+    if not is_series and frame.columns.nlevels > 1:
+        raise BTRDBTypeError(
+            f"the columns of the `{what}` have names of {frame.columns.nlevels} levels; make one "
+            "text of each, as the name of a stream is"
+        )
+    labels = [frame.name] if is_series else list(frame.columns)
+    held = [frame] if is_series else [frame.iloc[:, place] for place in range(len(labels))]
+    columns = [_pandas_part(*one) for one in zip(labels, held, strict=True)]
+    index = None
+    if frame.index.nlevels == 1:
+        index = replace(_pandas_part(frame.index.name, frame.index), where=f"index of the `{what}`")
+    elif time is None:
+        raise BTRDBTypeError(
+            f"the index of the `{what}` has {frame.index.nlevels} levels; `reset_index` makes "
+            "columns of them, and then the rows of one stream can be chosen"
+        )
+    place, times = _find(what, index, [] if is_series else columns, time)
+    rest = [(part.name, _pandas_values(part)) for k, part in enumerate(columns) if k != place]
+    return TimedFrame(what, times, rest, nan_is_missing=True)
+
+
+def _pandas_part(label: object, held: Any) -> _Part:
+    name = "" if label is None else str(label)
+    where, kind = f"column `{name}`", held.dtype
+    stored = getattr(kind, "pyarrow_dtype", None)
+    if stored is not None:
+        is_instant, is_whole = (
+            arrow.types.is_timestamp(stored),
+            arrow.types.is_integer(stored),
+        )
+    elif kind == np.dtype(object):
+        from pandas.api.types import infer_dtype  # noqa: PLC0415 - the frame's own package
+
+        is_instant, is_whole = infer_dtype(held, skipna=True) in {"datetime", "datetime64"}, False
+    else:
+        is_instant, is_whole = kind.kind == "M", kind.kind in "iu"
+    return _Part(name, where, is_instant, is_whole, held)
+
+
+def _of_arrow(frame: Any, time: str | None) -> TimedFrame:
+    what = type(frame).__name__
+    table = _table(frame)
+    columns = [
+        _Part(
+            name,
+            f"column `{name}`",
+            arrow.types.is_timestamp(held.type),
+            arrow.types.is_integer(held.type),
+            held,
+        )
+        for name, held in zip(table.column_names, table.columns, strict=True)
+    ]
+    is_first = time is None and (not _is_of(frame, "polars") or not table.num_rows)
+    if is_first and columns and not any(part.is_instant for part in columns[1:]):
+        found: tuple[int | None, Column] = 0, columns[0].held
+    else:
+        found = _find(what, None, columns, time)
+    place, times = found
+    rest = [(part.name, part.held) for k, part in enumerate(columns) if k != place]
+    return TimedFrame(what, times, rest, nan_is_missing=False)
+
+
+def as_column(values: Any) -> Column:
+    """Returns a column that stands alone, of any library, as Arrow; instants are in UTC."""
+    array = _array(values)
+    return as_instants(array) if arrow.types.is_timestamp(array.type) else array
+
+
+def _table(frame: Any) -> Any:
+    try:
+        if isinstance(frame, pa.RecordBatchReader):
+            return frame.read_all()
+        if hasattr(frame, "__arrow_c_stream__"):
+            return arrow.RecordBatchReader.from_stream(frame).read_all()
+        return arrow.Table.from_batches([arrow.record_batch(frame)])
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        # A frame of polars has columns of types that Arrow lacks; which of them is it?
+        for name in getattr(frame, "columns", ()) if _is_of(frame, "polars") else ():
+            try:
+                arrow.chunked_array(frame[name])
+            except (pa.ArrowException, TypeError, ValueError):
+                raise BTRDBTypeError(
+                    f"column `{name}` of the `{type(frame).__name__}` has the type "
+                    f"`{frame[name].dtype}`, which Arrow lacks; cast it to Float64 or Int64"
+                ) from error
+        raise
+
+
+def _find(
+    what: str, index: _Part | None, columns: list[_Part], time: str | None
+) -> tuple[int | None, Column]:
+    """The place of the column that holds the times, None for the index; and the times."""
+    if time is not None:
+        return _named(what, index, columns, time)
+    if index is not None and index.is_instant:
+        return None, _instants(index)
+    typed = [k for k, part in enumerate(columns) if part.is_instant]
+    if index is not None and typed and _is_span(index.held):
+        raise BTRDBTypeError(
+            f"both the {index.where} ({type(index.held).__name__}) and {columns[typed[0]].where} "
+            "speak of times; say with `time=` which column it is"
+        )
+    if len(typed) > 1 and typed[0] != 0:
+        typed = [k for k in typed if columns[k].name.casefold() in _NAMES] or typed
+    if typed and (len(typed) == 1 or typed[0] == 0):
+        return typed[0], _instants(columns[typed[0]])
+    if typed:
+        found = " and ".join(columns[k].where for k in typed)
+        raise BTRDBTypeError(f"{found} hold times; say with `time=` which are those of the points")
+    if index is not None and _is_named(index):
+        return None, _numbers(index)
+    named = [k for k, part in enumerate(columns) if _is_named(part)]
+    if len(named) == 1:
+        return named[0], _numbers(columns[named[0]])
+    raise BTRDBTypeError(_no_times(what, index, columns))
+
+
+def _named(
+    what: str, index: _Part | None, columns: list[_Part], time: str
+) -> tuple[int | None, Column]:
+    """The same, where it is said which it is."""
+    places: list[int | None] = [k for k, part in enumerate(columns) if part.name == time]
+    if index is not None and index.name == time != "":
+        places.append(None)
+    if len(places) != 1:
+        how = f"{len(places)} columns" if places else "no column or index"
+        raise BTRDBTypeError(f"the `{what}` has {how} of the name `{time}`, which `time` asks for")
+    place = places[0]
+    part = columns[place] if place is not None else cast("_Part", index)
+    if part.is_instant:
+        return place, _instants(part)
+    if part.is_whole:
+        return place, _array(part.held)
+    raise BTRDBTypeError(
+        f"times of type `{_type_name(part.held)}` in {part.where}; give timestamps, or whole "
+        "nanoseconds since 1970"
+    )
+
+
+def _is_named(part: _Part) -> bool:
+    return part.is_whole and part.name.casefold() in _NAMES
+
+
+def _is_span(index: Any) -> bool:
+    """Whether an index of pandas is of periods or durations, which are no instants."""
+    return type(index).__name__ in {"PeriodIndex", "TimedeltaIndex", "IntervalIndex"}
+
+
+def _no_times(what: str, index: _Part | None, columns: list[_Part]) -> str:
+    """What is said where nothing says that it is a time."""
+    advice = "give timestamps, or say with `time=` which column holds nanoseconds since 1970"
+    if index is None:
+        kinds = ", ".join(f"{part.where} ({_type_name(part.held)})" for part in columns)
+        return f"no column of the `{what}` holds times: {kinds or 'it has none'}; {advice}"
+    held = _type_name(index.held)
+    name = type(index.held).__name__
+    if name == "PeriodIndex":
+        advice = "a period is no instant; `frame.index.to_timestamp()` gives the one it begins with"
+    elif name == "TimedeltaIndex":
+        advice = "a duration is no instant; add it to the instant it counts from"
+    elif held in {"str", "string", "object"}:
+        advice = "text is no time before `pandas.to_datetime` has made one of it"
+    elif index.is_whole:
+        advice = (
+            "give a `DatetimeIndex` or a column of datetimes, or name what holds nanoseconds since "
+            "1970 in `time=`"
+        )
+    return (
+        f"the `{what}` has no times: neither its index, of type `{held}`, nor a column holds times "
+        f"of points; {advice}"
+    )
+
+
+def _type_name(values: Any) -> str:
+    return str(getattr(values, "dtype", None) or values.type)
+
+
+def _instants(part: _Part) -> Column:
+    """Timestamps; of pandas as nanoseconds, none missing."""
+    if not _is_of(part.held, "pandas"):
+        return part.held
+    if part.held.dtype == np.dtype(object):
+        return _each(part)
+    array = _array(part.held)
+    if array.null_count:
+        row = array.is_null().index(True).as_py()
+        raise InvalidTimeRange(f"row {row}: the {part.where} has no time there (NaT)")
+    return as_instants(array)
+
+
+def _each(part: _Part) -> Column:
+    """Python's own datetimes, exactly."""
+    times: list[int] = []
+    for row, value in enumerate(part.held):
+        if value is None or value != value:  # noqa: PLR0124 - NaT and NaN do not equal themselves
+            raise InvalidTimeRange(f"row {row}: the {part.where} has no time there ({value})")
+        times.append(to_nanoseconds(value))
+    return arrow.array(times, arrow.int64()).cast(_INSTANT)
+
+
+def _numbers(part: _Part) -> Column:
+    """Whole numbers that only a name says are times, which leaves open what they count."""
+    array = _array(part.held)
+    numbers = np.abs(array.drop_null().to_numpy(zero_copy_only=False).astype(np.float64))
+    if len(numbers) and numbers.min() < _LEAST_NS:
+        raise BTRDBTypeError(
+            f"times such as {int(numbers.min())} in the {part.where} would be nanoseconds, and so "
+            f"near 1970; make timestamps of them, or say `time='{part.name}'` if that is meant"
+        )
+    return array
+
+
+def _array(values: Any) -> Column:
+    """What Arrow makes of an index or a column, in one piece."""
+    array = arrow.array(values) if not isinstance(values, arrow.ChunkedArray) else values
+    if isinstance(array, arrow.ChunkedArray):
+        array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
+    return array
+
+
+def as_instants(times: Column) -> Column:
+    """Returns times of any form as instants in UTC; those without a zone are UTC.
+
+    Raises:
+        InvalidTimeRange: One does not fit.
+    """
+    try:
+        if arrow.types.is_integer(times.type):
+            times = times.cast(arrow.int64())
+        return times.cast(_INSTANT)
+    except pa.ArrowInvalid as error:
+        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
+
+
+def _pandas_values(part: _Part) -> Column:
+    held = part.held
+    try:
+        if isinstance(held.dtype, np.dtype) and held.dtype != np.dtype(object):
+            numbers = held.to_numpy()
+            # Arrow takes no bytes in the order of other machines.
+            return arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
+        return _array(held)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise BTRDBTypeError(
+            f"values of type `{held.dtype}` in {part.where}; give numbers ({error})"
+        ) from error

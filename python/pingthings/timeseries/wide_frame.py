@@ -1,0 +1,133 @@
+"""Wide frames: times, and a column of values for each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pingthings.timeseries.exceptions import (
+    BTrDBError,
+    BTRDBTypeError,
+    BTRDBValueError,
+    InvalidTimeRange,
+)
+from pingthings.timeseries.insert_data import check_numbers
+from pingthings.timeseries.time_axis import (
+    TimedFrame,
+    as_instants,
+    holds_times,
+    is_arrow,
+    is_pandas,
+    take_apart,
+)
+
+__all__ = ["WideColumn", "columns_of", "points_of"]
+
+
+@dataclass(frozen=True)
+class WideColumn:
+    """A column on its way into a stream."""
+
+    name: str
+    """Of the stream."""
+    unit: str
+    """Of the stream; empty where none is given."""
+    points: pa.Table
+
+
+def columns_of(
+    frame: Any,
+    time: str | None,
+    names: Mapping[str, str] | None,
+    units: str | Mapping[str, str] | None,
+) -> list[WideColumn]:
+    """The columns of a wide frame with the names and units that their streams shall have.
+
+    Raises:
+        BTRDBTypeError: As of `points_of`; names or units are of another type; there is no column.
+        BTRDBValueError: As of `points_of`; a name or unit is for a column that is not there, or two
+            streams would have one name.
+    """
+    points = points_of(frame, time)
+    if not points:
+        raise BTRDBTypeError(f"the `{type(frame).__name__}` has times and no column of values")
+    renamed = _texts(names or {}, "names", points)
+    one_for_all = units if isinstance(units, str) else ""
+    given = _texts({} if isinstance(units, str) else units or {}, "units", points)
+    found = [
+        WideColumn(renamed.get(label, label), given.get(label, one_for_all), table)
+        for label, table in points.items()
+    ]
+    streams = [column.name for column in found]
+    for name in streams:
+        if streams.count(name) > 1:
+            raise BTRDBValueError(f"two columns would go into the stream `{name}`; rename one")
+    return found
+
+
+def _texts(given: Mapping[str, str], what: str, points: Mapping[str, pa.Table]) -> dict[str, str]:
+    if not isinstance(given, Mapping):
+        raise BTRDBTypeError(f"`{what}` maps columns to text, it is no `{type(given).__name__}`")
+    for label, text in given.items():
+        if not isinstance(text, str):
+            raise BTRDBTypeError(f"`{what}` maps column `{label}` to `{text!r}`, which is no text")
+        if label not in points:
+            known = ", ".join(f"`{name}`" for name in points)
+            raise BTRDBValueError(f"`{what}` speaks of a column `{label}`; there are {known}")
+    return dict(given)
+
+
+def points_of(frame: Any, time: str | None) -> dict[str, pa.Table]:
+    """The columns of a wide frame by their names, each as the points it has.
+
+    Raises:
+        BTRDBTypeError: It is no frame, there are no times in it, or a column holds no numbers.
+        BTRDBValueError: Two columns have one name, or one has none.
+        InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
+    """
+    if not (is_pandas(frame) or is_arrow(frame)):
+        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame")
+    try:
+        taken = take_apart(frame, time)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        if isinstance(error, BTrDBError):
+            raise
+        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame: {error}") from error
+    times = _frame_times(taken)
+    points: dict[str, pa.Table] = {}
+    for name, values in taken.columns:
+        if name in points or not name:
+            what = f"two columns are called `{name}`" if name else "a column has no name"
+            raise BTRDBValueError(f"{what}, in the `{taken.what}`; rename it")
+        points[name] = _points(times, values, name, nan_is_missing=taken.nan_is_missing)
+    return points
+
+
+def _frame_times(taken: TimedFrame) -> Any:
+    if not holds_times(taken.times.type) and not pa.types.is_null(taken.times.type):
+        raise BTRDBTypeError(
+            f"times of type `{taken.times.type}` in the first column of the `{taken.what}`; give "
+            "timestamps or int64 nanoseconds"
+        )
+    if taken.times.null_count:
+        raise InvalidTimeRange(f"a time is missing in the `{taken.what}`; leave such rows out")
+    return as_instants(taken.times)
+
+
+def _points(times: Any, values: Any, name: str, *, nan_is_missing: bool) -> pa.Table:
+    """The rows of a column that hold something."""
+    compute: Any = pc  # its stubs lag behind it
+    has = values.is_valid() if values.null_count else None
+    if nan_is_missing and pa.types.is_floating(values.type):
+        has = compute.and_not(
+            values.is_valid(), compute.fill_null(values.is_nan(), fill_value=False)
+        )
+    if pa.types.is_null(values.type):
+        values = values.cast(pa.float64())
+    check_numbers(values.type, f"column `{name}`")
+    table = pa.table({"time": times, "value": values})
+    return table if has is None or compute.all(has).as_py() else table.filter(has)
