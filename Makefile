@@ -16,7 +16,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-storage bench-count bench-smoke site docs notebooks wheel wheel-test sdist sdist-test workflows ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks wheel wheel-test sdist sdist-test workflows ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -89,6 +89,9 @@ fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 
 bench: build $(BTRDB)/ready ## Measure, targets beside what was reached (a quarter of an hour)
 	$(BIN)/python benches/python/bench_client.py $(CURDIR)/$(BTRDB)/bin/python $(BENCH_ARGS)
 
+bench-btrdb: build $(BTRDB)/ready ## Measure old programs, with the older client and over this one
+	$(BIN)/python benches/python/bench_btrdb.py $(CURDIR)/$(BTRDB)/bin/python
+
 bench-storage: ## Measure the storage engine, targets beside what was reached (some minutes)
 	$(CARGO) bench --locked -p pingthings-benches
 
@@ -98,6 +101,7 @@ bench-count: setup ## Count the client's instructions; fails where they grew by 
 
 bench-smoke: build $(BTRDB)/ready
 	$(BIN)/python benches/python/bench_client.py $(CURDIR)/$(BTRDB)/bin/python --smoke
+	$(BIN)/python benches/python/bench_btrdb.py $(CURDIR)/$(BTRDB)/bin/python --smoke
 	$(CARGO) bench --locked --quiet -p pingthings-benches --bench scale -- --smoke
 
 site: setup ## Build the site of docs/ into target/site

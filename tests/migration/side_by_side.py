@@ -7,6 +7,8 @@ is asked in another way here, and listed in `pingthings.btrdb.differences`.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
 import os
 import re
@@ -363,3 +365,45 @@ def test_writing(connections: tuple[Any, Any], collection: str) -> None:
         stream.obliterate()
         seen[-1].append(db.stream_from_uuid(stream.uuid).exists())
     same(*seen)
+
+
+SAME_SIGNATURES = {
+    "BTrDB": ("btrdb.conn", ()),
+    "Stream": ("btrdb.stream", ()),
+    "StreamSetBase": ("btrdb.stream", ()),
+    "StreamFilter": ("btrdb.stream", ()),
+    "StreamSetTransformer": ("btrdb.transformers", ()),
+    "RawPoint": ("btrdb.point", ("to_proto", "to_proto_list")),
+    "StatPoint": ("btrdb.point", ()),
+    "pointwidth": ("btrdb.utils.general", ()),
+    "PointBuffer": ("btrdb.utils.buffer", ()),
+}
+
+
+@pytest.mark.parametrize("name", SAME_SIGNATURES)
+def test_methods_take_what_they_took(name: str) -> None:
+    module, absent = SAME_SIGNATURES[name]
+    theirs_of, ours_of = (
+        getattr(importlib.import_module(of), name) for of in (module, f"pingthings.{module}")
+    )
+    compared = 0
+    for member, function in inspect.getmembers(theirs_of, inspect.isroutine):
+        if member.startswith("_") or member in absent or not is_python(function):
+            continue
+        compared += 1
+        assert parameters(function) == parameters(getattr(ours_of, member)), member
+    assert compared or name == "StreamFilter"
+
+
+def is_python(function: Any) -> bool:
+    return hasattr(inspect.unwrap(getattr(function, "__func__", function)), "__code__")
+
+
+def parameters(function: Any) -> list[tuple[str, Any, Any]]:
+    """Names and defaults; that of `nearest` has a default here."""
+    found = inspect.signature(function).parameters.values()
+    return [
+        (p.name, p.kind, getattr(p.default, "__name__", p.default))
+        for p in found
+        if (function.__name__, p.name) != ("nearest", "version")
+    ]

@@ -369,3 +369,61 @@ def test_uuids_of_any_form(db: btrdb.BTrDB, streams: list[Stream]) -> None:
     for form in (uuid, str(uuid), str(uuid).encode()):
         assert db.stream_from_uuid(form).uuid == uuid
     assert [stream.uuid for stream in db.streams(uuid, str(uuid), versions=[1, 0])] == [uuid] * 2
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs/how-to/btrdb.md"
+NOT_OLD_NAMES = {"RpcError", "__contains__", "_executor", "auto_retry", "pickle"}
+
+
+def test_differences_are_on_the_page_and_name_what_was_there() -> None:
+    rows = "".join(
+        f"| {', '.join(f'`{name}`' for name in each.names)} | {each.before} | {each.here} |\n"
+        for each in btrdb.differences()
+    )
+    assert rows in PAGE.read_text(encoding="utf-8")
+    known = {name.rpartition(".")[2] for name in NAMES["names"]} | NOT_OLD_NAMES
+    named = {n.rpartition(".")[2] for each in btrdb.differences() for n in each.names}
+    assert named <= known
+    assert all(each.before and each.here for each in btrdb.differences())
+
+
+SCRIPT = """import btrdb
+
+conn = btrdb.connect()
+streams = btrdb.stream.StreamSet(conn.streams_in_collection("a")).filter(start=0)
+print(streams.count())
+print(streams.to_table(agg="mean"))
+"""
+
+
+def report(*files: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pingthings.btrdb", "report", *map(str, files)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_report_names_the_lines_that_are_concerned(tmp_path: Path) -> None:
+    script, notebook, bad = (tmp_path / name for name in ("old.py", "old.ipynb", "bad.py"))
+    script.write_text(SCRIPT)
+    cell = ["%matplotlib inline\n", *SCRIPT.splitlines(keepends=True)]
+    cells = [{"cell_type": "markdown", "source": "count"}, {"cell_type": "code", "source": cell}]
+    notebook.write_text(json.dumps({"cells": cells}))
+    bad.write_text("def (:")
+
+    done = report(script, notebook)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, done.stderr) == (0, "")
+    places = [line.split(": before")[0] for line in lines]
+    assert f"{script}:5: count" in places
+    assert f"{script}:4: filter" in places
+    assert f"{script}:6: to_table" in places
+    assert f"{notebook} cell 1:6: count" in places
+    assert not any(":1:" in place and str(script) in place for place in places)
+
+    refused = report(bad, tmp_path / "missing.py")
+    assert refused.returncode == 1
+    assert "bad.py` is no Python" in refused.stderr
+    assert "missing.py" in refused.stderr
+
+    every = report()
+    assert every.returncode == 0
+    assert all(each.here in every.stdout for each in btrdb.differences())

@@ -6,7 +6,7 @@ each is asked by itself, and answers points.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +53,20 @@ def _answers(
         return _present(ours.raw_values(start, end, at), RAW_F64_SCHEMA)
     windows = ours.windowed_values(start, end, streamset.width, at, None)
     end -= (end - start) % streamset.width
-    later = streamset._nearest(end, backward=False)
+    found = _present(windows, STAT_F64_SCHEMA)
+    last, later = end - streamset.width, _nothing(streamset)
+    if any(last not in tables.times_of(table)[-1:] for table in found):
+        later = streamset._nearest(end, backward=False)
     return [
         tables.filled(
             table, start, end, streamset.width, keeps_last=bool(version) or point is not None
         )
         for table, version, point in zip(_present(windows, STAT_F64_SCHEMA), at, later, strict=True)
     ]
+
+
+def _nothing(streamset: StreamSetBase) -> Sequence[RawPoint | None]:
+    return [None] * len(streamset)
 
 
 def _present(found: list[pa.Table | None], schema: pa.Schema) -> list[pa.Table]:
