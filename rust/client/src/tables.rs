@@ -68,7 +68,9 @@ impl Question {
             // Other points may have the same time: those that were answered are left out later.
             Self::Raw(range) => TimeRange::new(time, range.end()).ok().map(Self::Raw),
             Self::Aligned(range, width) => {
-                let next = time.saturating_add_unsigned(width.nanoseconds());
+                // The first window of all begins with time itself, maybe within its multiple.
+                let start = width.floor(time);
+                let next = start.saturating_add_unsigned(width.nanoseconds());
                 let rest = TimeRange::new(next, range.end()).ok()?;
                 Some(Self::Aligned(rest, width))
             }

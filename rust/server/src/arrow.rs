@@ -6,17 +6,26 @@ use arrow_array::{
     ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, TimestampNanosecondArray,
     UInt64Array,
 };
-use arrow_ipc::writer::StreamWriter;
+use arrow_ipc::MetadataVersion;
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use bytes::Bytes;
 use pingthings_types::{Code, Points, Windows};
 use uuid::Uuid;
 
 use crate::ipc;
+use crate::message;
 use crate::status::Refusal;
 
-static POINTS: LazyLock<SchemaRef> =
-    LazyLock::new(|| Arc::new(Schema::new(vec![time(), value("value")])));
+/// Where a buffer in a message begins: the least the format allows. Most readers copy columns out of
+/// a message, and joins have thousands of short ones.
+const ALIGNMENT: usize = 8;
+
+/// More than a message takes beside the table.
+const FRAME_BYTES: usize = 64;
+
+static POINTS: LazyLock<Layout> =
+    LazyLock::new(|| Layout(Arc::new(Schema::new(vec![time(), value("value")]))));
 
 static WINDOWS: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -46,7 +55,7 @@ impl Layout {
     /// The layout of one stream's points; an empty template means ours.
     pub(crate) fn points(template: &[u8]) -> Result<Self, Refusal> {
         if template.is_empty() {
-            return Ok(Self(Arc::clone(&POINTS)));
+            return Ok(POINTS.clone());
         }
         Self::template(template, 1)
     }
@@ -71,6 +80,27 @@ impl Layout {
             )));
         }
         Ok(Self(Arc::new(schema)))
+    }
+
+    /// How many rows, `most` at most, go into one message, which begins with the schema.
+    pub(crate) fn rows(&self, most: usize) -> Result<usize, Refusal> {
+        let columns = self.0.fields().len();
+        let nothing = vec![Vec::new(); columns.saturating_sub(1)];
+        let head = self.encode(Vec::new(), nothing)?.len();
+        // A column has a bit for each row that says whether it is null, and both are padded.
+        let row_bytes = 8 * columns + columns.div_ceil(8);
+        let rows = message::rows(
+            most,
+            head + 2 * ALIGNMENT * columns + FRAME_BYTES,
+            row_bytes,
+        );
+        if rows == 0 {
+            return Err(Refusal::parameter(format!(
+                "a table of {columns} columns fits into no message: ask for fewer streams at a \
+                 time, or for shorter names"
+            )));
+        }
+        Ok(rows)
     }
 
     /// Rows in this layout; the columns are moved, or cast where the layout wants another type.
@@ -139,7 +169,9 @@ fn encode(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Bytes, Refusal> 
         .sum();
     let write = || -> Result<Vec<u8>, ArrowError> {
         let batch = RecordBatch::try_new(Arc::clone(schema), columns)?;
-        let mut writer = StreamWriter::try_new(Vec::with_capacity(size), schema)?;
+        let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
+        let buffer = Vec::with_capacity(size);
+        let mut writer = StreamWriter::try_new_with_options(buffer, schema, options)?;
         writer.write(&batch)?;
         writer.into_inner()
     };
@@ -147,4 +179,35 @@ fn encode(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Bytes, Refusal> 
         tracing::error!(%error, "an answer could not be encoded");
         Refusal::new(Code::InvariantFailure, "the answer could not be encoded")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::MOST_BYTES;
+
+    /// A join repeats its schema in every message.
+    #[test]
+    fn tables_fit_into_a_message_however_many_columns_they_have() {
+        for columns in [1, 2, 63, 1_000, 12_000] {
+            let uuids: Vec<_> = (0..columns).map(Uuid::from_u128).collect();
+            let layout = Layout::streams(&[], &uuids).unwrap();
+            let rows = layout.rows(usize::MAX).unwrap();
+            let values = vec![vec![0.5; rows]; uuids.len()];
+            let bytes = layout.encode(vec![7; rows], values).unwrap().len();
+            assert!(bytes <= MOST_BYTES, "{columns} columns: {bytes} bytes");
+            assert!(
+                bytes > MOST_BYTES / 10 * 9,
+                "{columns} columns: {bytes} bytes"
+            );
+            assert_eq!(layout.rows(1).unwrap(), 1);
+        }
+        let uuids: Vec<_> = (0..30_000).map(Uuid::from_u128).collect();
+        let refusal = Layout::streams(&[], &uuids).unwrap().rows(1).unwrap_err();
+        assert!(
+            refusal.message.contains("30001 columns"),
+            "{}",
+            refusal.message
+        );
+    }
 }

@@ -22,6 +22,7 @@ mod ipc;
 mod join;
 mod listen;
 mod log;
+mod message;
 mod metrics;
 mod observe;
 mod order;

@@ -76,11 +76,19 @@ impl From<JoinError> for Refusal {
     }
 }
 
+/// Most bytes of the text of a refusal: what it says may quote the request, which may be long.
+const TEXT_BYTES: usize = 4_096;
+
 impl From<Refusal> for v5api::Status {
     fn from(refusal: Refusal) -> Self {
+        let mut msg = refusal.message;
+        if msg.len() > TEXT_BYTES {
+            msg.truncate(msg.floor_char_boundary(TEXT_BYTES));
+            msg.push_str(" ...");
+        }
         Self {
             code: refusal.code.number(),
-            msg: refusal.message,
+            msg,
             mash: None,
         }
     }
@@ -100,7 +108,7 @@ const fn is_fault(code: Code) -> bool {
 }
 
 /// An answer that can say why there is none.
-pub(crate) trait Refuse: Send + 'static {
+pub(crate) trait Refuse: prost::Message + 'static {
     /// The answer that carries nothing but the reason.
     fn refuse(refusal: Refusal) -> Self;
 }
@@ -169,6 +177,19 @@ mod tests {
         let refusal = Refusal::from(panic);
         assert_eq!(refusal.code, Code::InvariantFailure);
         assert!(!refusal.message.contains("secret"), "{}", refusal.message);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = |letters| {
+            let refusal = Refusal::parameter("é".repeat(letters));
+            v5api::Status::from(refusal).msg
+        };
+        assert_eq!(text(2_048), "é".repeat(2_048));
+        assert_eq!(text(2_049), "é".repeat(2_048) + " ...");
+        let odd = Refusal::parameter("x".to_owned() + &"é".repeat(1 << 20));
+        let odd = v5api::Status::from(odd).msg;
+        assert_eq!(odd, "x".to_owned() + &"é".repeat(2_047) + " ...");
     }
 
     #[test]

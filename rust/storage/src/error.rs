@@ -20,13 +20,11 @@ pub enum Error {
         /// The stream asked for.
         uuid: Uuid,
     },
-    /// A stream with this uuid exists.
-    #[error("stream `{uuid}` exists already, in collection `{collection}`")]
+    /// A stream with this uuid exists. The text is the platform's: programs compare with it.
+    #[error("a stream already exists with uuid {uuid}")]
     SameStream {
         /// The uuid that is taken.
         uuid: Uuid,
-        /// Where the stream with that uuid is.
-        collection: String,
     },
     /// Another stream has this collection and these tags.
     #[error(
@@ -74,6 +72,18 @@ pub enum Error {
         key: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A stream would have more annotations than a client can be told.
+    #[error(
+        "annotations of stream `{uuid}` take {bytes} bytes together, above {most}: keep less in them"
+    )]
+    AnnotationsTooBig {
+        /// The stream.
+        uuid: Uuid,
+        /// Bytes of all its annotations, each counted with a few more.
+        bytes: usize,
+        /// How many there may be.
+        most: usize,
     },
     /// The metadata changed since they were read.
     #[error(
@@ -301,7 +311,9 @@ impl Error {
             Self::InvalidCollection { .. } => Code::InvalidCollection,
             Self::InvalidTagKey { .. } => Code::InvalidTagKey,
             Self::InvalidTagValue { .. } => Code::InvalidTagValue,
-            Self::InvalidAnnotation { .. } => Code::AnnotationTooBig,
+            Self::InvalidAnnotation { .. } | Self::AnnotationsTooBig { .. } => {
+                Code::AnnotationTooBig
+            }
             Self::PropertyVersion { .. } => Code::AnnotationVersionMismatch,
             Self::Range(_) | Self::PointTime { .. } => Code::InvalidTimeRange,
             Self::Width(_) => Code::InvalidPointWidth,

@@ -74,8 +74,7 @@ impl Snapshot {
         WindowReader::new(self, Grid::Aligned(windows))
     }
 
-    /// Statistics of windows of any length; empty ones are zeros, and an empty last one is left
-    /// out.
+    /// Statistics of windows of any length; empty ones are zeros.
     pub fn windows(&self, windows: PreciseWindows) -> WindowReader {
         WindowReader::new(self, Grid::Precise(windows))
     }

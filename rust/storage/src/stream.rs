@@ -6,6 +6,11 @@ use uuid::Uuid;
 
 use crate::Error;
 
+/// Most bytes of a stream's annotations together, and what is counted for each of them beside its
+/// text. With that, an answer about a stream stays below 4 MB, which clients can read.
+const MAX_ANNOTATIONS: usize = 3_980_000;
+const PER_ANNOTATION: usize = 24;
+
 /// The tags every stream has.
 pub(crate) const TAG_KEYS: [&str; 4] = ["name", "unit", "ingress", "distiller"];
 
@@ -80,8 +85,24 @@ impl NewStream {
         for (key, value) in &self.annotations {
             check_annotation(key, value.as_deref())?;
         }
-        Ok(())
+        check_annotations(self.uuid, &self.annotations)
     }
+}
+
+/// Refuses more annotations than an answer about the stream could hold.
+pub(crate) fn check_annotations(
+    uuid: Uuid,
+    annotations: &BTreeMap<String, Option<String>>,
+) -> Result<(), Error> {
+    let size = |(key, value): (&String, &Option<String>)| {
+        key.len() + value.as_ref().map_or(0, String::len) + PER_ANNOTATION
+    };
+    let bytes: usize = annotations.iter().map(size).sum();
+    if bytes > MAX_ANNOTATIONS {
+        let most = MAX_ANNOTATIONS;
+        return Err(Error::AnnotationsTooBig { uuid, bytes, most });
+    }
+    Ok(())
 }
 
 /// Refuses a collection name that is empty, too long or has a NUL.

@@ -16,7 +16,7 @@ use crate::{Error, Snapshot};
 pub(crate) enum Grid {
     /// Windows without points are left out.
     Aligned(AlignedWindows),
-    /// Windows without points are zeros, but for the last one.
+    /// Windows without points are zeros.
     Precise(PreciseWindows),
 }
 
@@ -134,7 +134,7 @@ impl WindowReader {
         let next = self.next_time()?;
         if let Grid::Precise(windows) = self.grid {
             let due = windows.index_of(self.due);
-            let until = next.map_or(windows.count - 1, |time| windows.index_of(time));
+            let until = next.map_or(windows.count, |time| windows.index_of(time));
             let room = (max - batch.len()) as u64;
             let indices = due..until.min(due.saturating_add(room));
             if !indices.is_empty() {

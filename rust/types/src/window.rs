@@ -1,6 +1,7 @@
 //! Windows: which ones a query covers, and their statistics as columns.
 
-use crate::{PointWidth, Stat, TimeRange, time::MIN_TIME};
+use crate::time::{MAX_INSERT_TIME, MAX_TIME, MIN_TIME};
+use crate::{PointWidth, RangeError, Stat, TimeRange};
 
 /// Statistics of the points in one window.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,39 +49,49 @@ impl Windows {
         self.counts.push(point.stat.count);
         self.stddevs.push(point.stat.stddev());
     }
-
-    /// Removes the last window if no point lies in it.
-    pub fn drop_empty_last(&mut self) {
-        if self.counts.last() == Some(&0) {
-            self.times.pop();
-            self.mins.pop();
-            self.means.pop();
-            self.maxs.pop();
-            self.counts.pop();
-            self.stddevs.pop();
-        }
-    }
 }
 
 /// The windows of length 2^p that a range covers: both ends are lowered to a multiple of it.
 ///
 /// So data before an unaligned start are included, and the window that holds an unaligned end is
-/// not. This is how the platform answers.
+/// not. This is how the platform answers. No point lies at the end of time or in the nanosecond
+/// before it: an end there cuts no window, so the windows of all of time hold all points, however
+/// wide they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlignedWindows {
     /// The length of each window.
     pub width: PointWidth,
     /// Start of the first window; never before [`MIN_TIME`], even where a multiple of the width is.
     pub start: i64,
-    /// End of the last window.
+    /// End of the last window; never after [`MAX_TIME`], even where a multiple of the width is.
     pub end: i64,
 }
 
 impl AlignedWindows {
     /// The windows of `range`, or `None` if lowering the ends leaves none.
     pub fn new(range: TimeRange, width: PointWidth) -> Option<Self> {
-        let start = width.floor(range.start()).max(MIN_TIME);
-        let end = width.floor(range.end());
+        Self::within(range.start(), range.end(), width)
+    }
+
+    /// The same of any two times up to [`MAX_TIME`], which may be the end of windows though of no
+    /// other query.
+    pub fn between(start: i64, end: i64, width: PointWidth) -> Result<Option<Self>, RangeError> {
+        if start >= end {
+            Err(RangeError::Empty { start, end })
+        } else if start < MIN_TIME || end > MAX_TIME {
+            Err(RangeError::OutOfBounds { start, end })
+        } else {
+            Ok(Self::within(start, end, width))
+        }
+    }
+
+    fn within(start: i64, end: i64, width: PointWidth) -> Option<Self> {
+        let start = width.floor(start).max(MIN_TIME);
+        let end = if end > MAX_INSERT_TIME {
+            MAX_TIME
+        } else {
+            width.floor(end)
+        };
         (start < end).then_some(Self { width, start, end })
     }
 
@@ -103,7 +114,7 @@ pub struct PreciseWindows {
     pub width: u64,
     /// Start of the first window.
     pub start: i64,
-    /// Number of windows, at least one.
+    /// Number of windows.
     pub count: u64,
 }
 
@@ -169,6 +180,29 @@ mod tests {
     fn aligned_windows_never_start_before_time_does() {
         assert_eq!(aligned(MIN_TIME, 0, 62), Some((MIN_TIME, 0)));
         assert_eq!(aligned(MIN_TIME, -1, 62), None);
+    }
+
+    #[test]
+    fn the_end_of_time_cuts_no_window() {
+        for exponent in 0..=63 {
+            let width = PointWidth::new(exponent).unwrap();
+            for end in [MAX_TIME - 1, MAX_TIME] {
+                let all = AlignedWindows::between(MIN_TIME, end, width).unwrap();
+                let all = all.map(|windows| (windows.start, windows.end));
+                assert_eq!(all, Some((MIN_TIME, MAX_TIME)), "{width}");
+                let last = AlignedWindows::between(MAX_TIME - 3, end, width).unwrap();
+                let start = width.floor(MAX_TIME - 3);
+                assert_eq!(last.map(|windows| windows.start), Some(start), "{width}");
+            }
+            // One nanosecond earlier a point may lie after it.
+            let before = aligned(MIN_TIME, MAX_INSERT_TIME, exponent);
+            let floor = width.floor(MAX_INSERT_TIME);
+            assert_eq!(before.map(|windows| windows.1), Some(floor), "{width}");
+        }
+        let between = |start, end| AlignedWindows::between(start, end, PointWidth::MAX);
+        assert!(between(MIN_TIME, MAX_TIME + 1).is_err());
+        assert!(between(MIN_TIME - 1, MAX_TIME).is_err());
+        assert!(between(MAX_TIME, MAX_TIME).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tonic::Status;
 
 use super::Shared;
 use crate::gate::Turn;
+use crate::message::checked;
 use crate::status::{Refusal, Refuse};
 
 /// The answers of a streaming call.
@@ -91,7 +92,7 @@ pub(super) async fn unary<M: Refuse>(
         let shared = Arc::clone(shared);
         // The turn ends with the work, not with the call: a client that goes away frees nothing.
         spawn_blocking(move || {
-            let answer = work(&shared);
+            let answer = work(&shared).and_then(checked);
             drop(turn);
             answer
         })
@@ -156,7 +157,8 @@ fn fill<M: Refuse>(
 ) -> Result<ControlFlow<(), (M, Messages<M>)>, Refusal> {
     let _turn = turn;
     while let Some(message) = messages.next() {
-        match answers.try_send(Ok(message?)) {
+        let message = checked(message?)?;
+        match answers.try_send(Ok(message)) {
             Ok(()) => {}
             Err(TrySendError::Full(Ok(message))) => {
                 return Ok(ControlFlow::Continue((message, messages)));

@@ -6,7 +6,12 @@ use pingthings_types::{Code, PointWidth};
 use super::Shared;
 use super::answers::{Messages, batches};
 use super::request::uuid;
+use crate::message;
 use crate::status::Refusal;
+
+/// More than a message takes beside its ranges, and more than one of them.
+const HEAD_BYTES: usize = 64;
+const ROW_BYTES: usize = 24;
 
 pub(super) fn changes(
     shared: &Shared,
@@ -24,7 +29,7 @@ pub(super) fn changes(
         params.to_major,
         resolution,
     )?;
-    let rows = shared.limits.rows_per_message;
+    let rows = message::rows(shared.limits.rows_per_message, HEAD_BYTES, ROW_BYTES);
     Ok(batches(
         move || reader.next_batch(rows),
         move |ranges| {

@@ -4,15 +4,14 @@ use pingthings_proto::management::management_server::Management;
 use pingthings_proto::management::{self as pb};
 use pingthings_storage::{CollectionRetention, Record, RecordKind, StreamQuery};
 use pingthings_types::Code;
+use prost::Message as _;
 use tonic::Request;
 
 use super::answers::{Answers, Messages, batches};
 use super::request::uuid;
 use super::{Reply, Service, Shared};
+use crate::message::fill;
 use crate::status::Refusal;
-
-/// About how many bytes of records go into one message.
-const RECORD_BYTES: usize = 1 << 20;
 
 #[tonic::async_trait]
 impl Management for Service {
@@ -246,17 +245,9 @@ fn whole(found: Record) -> Result<pb::RecordResponse, Refusal> {
 }
 
 fn list(shared: &Shared, kind: RecordKind) -> Result<Messages<pb::ListRecordsResponse>, Refusal> {
-    let mut found = shared.engine.records(kind)?.into_iter().map(record);
-    let next = move || {
-        let mut records = Vec::new();
-        let mut bytes = 0;
-        while bytes < RECORD_BYTES {
-            let Some(record) = found.next() else { break };
-            bytes += record.name.len() + record.fields.len() + 16;
-            records.push(record);
-        }
-        Ok((!records.is_empty()).then_some(records))
-    };
+    let found = shared.engine.records(kind)?.into_iter();
+    let mut found = found.map(record).peekable();
+    let next = move || Ok(fill(&mut found, pb::Record::encoded_len));
     Ok(batches(next, |records| {
         Ok(pb::ListRecordsResponse {
             stat: None,

@@ -10,12 +10,8 @@ use prost::Message as _;
 use super::Shared;
 use super::answers::{Messages, batches};
 use super::request::{pairs, uuid};
+use crate::message::fill;
 use crate::status::Refusal;
-
-/// Names of streams or collections in one message, as far as they fit.
-const NAMES_PER_MESSAGE: usize = 1_000;
-/// About how many bytes of descriptors go into one message: annotations can be long.
-const DESCRIPTOR_BYTES: usize = 1 << 20;
 
 pub(super) fn stream_info(
     shared: &Shared,
@@ -126,15 +122,9 @@ pub(super) fn lookup_streams(
         annotations: pairs(&params.annotations),
     };
     let found = shared.engine.lookup(&query)?;
-    let mut found = found.into_iter().map(descriptor);
+    let mut found = found.into_iter().map(descriptor).peekable();
     Ok(batches(
-        move || {
-            Ok(fill(
-                &mut found,
-                DESCRIPTOR_BYTES,
-                v5::StreamDescriptor::encoded_len,
-            ))
-        },
+        move || Ok(fill(&mut found, v5::StreamDescriptor::encoded_len)),
         |results| {
             Ok(v5::LookupStreamsResponse {
                 stat: None,
@@ -148,9 +138,10 @@ pub(super) fn list_collections(
     shared: &Shared,
     params: &v5::ListCollectionsParams,
 ) -> Result<Messages<v5::ListCollectionsResponse>, Refusal> {
-    let mut found = shared.engine.collections(&params.prefix)?.into_iter();
+    let found = shared.engine.collections(&params.prefix)?;
+    let mut found = found.into_iter().peekable();
     Ok(batches(
-        move || Ok(fill(&mut found, DESCRIPTOR_BYTES, String::len)),
+        move || Ok(fill(&mut found, String::len)),
         |collections| {
             Ok(v5::ListCollectionsResponse {
                 stat: None,
@@ -158,22 +149,6 @@ pub(super) fn list_collections(
             })
         },
     ))
-}
-
-/// What goes into one message; `None` when nothing is left.
-fn fill<T>(
-    found: &mut impl Iterator<Item = T>,
-    most_bytes: usize,
-    size: impl Fn(&T) -> usize,
-) -> Option<Vec<T>> {
-    let mut batch = Vec::new();
-    let mut bytes = 0;
-    while batch.len() < NAMES_PER_MESSAGE && bytes < most_bytes {
-        let Some(next) = found.next() else { break };
-        bytes += size(&next);
-        batch.push(next);
-    }
-    (!batch.is_empty()).then_some(batch)
 }
 
 fn descriptor(stream: StreamDescriptor) -> v5::StreamDescriptor {

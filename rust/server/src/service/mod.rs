@@ -3,6 +3,7 @@
 mod answers;
 mod changes;
 mod csv;
+mod half_close;
 mod info;
 mod management;
 mod metadata;
@@ -30,6 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 use self::answers::{Answers, Messages, unary};
 use crate::config::Limits;
 use crate::gate::Gate;
+use crate::message::MOST_BYTES;
 use crate::metrics::Metrics;
 use crate::order::Orders;
 use crate::status::{Refusal, Refuse};
@@ -110,6 +112,7 @@ impl Service {
         let message_bytes = self.0.limits.message_bytes;
         BTrDbServer::new(self)
             .max_decoding_message_size(message_bytes)
+            .max_encoding_message_size(MOST_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
     }
@@ -119,6 +122,7 @@ impl Service {
         let message_bytes = self.0.limits.message_bytes;
         ManagementServer::new(self)
             .max_decoding_message_size(message_bytes)
+            .max_encoding_message_size(MOST_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
     }
@@ -377,8 +381,9 @@ impl BTrDb for Service {
         request: Request<Streaming<SubscriptionUpdate>>,
     ) -> Reply<Self::SubscribeStream> {
         self.check_arrow()?;
+        let wishes = subscribe::Wishes::of(request.metadata());
         let updates = request.into_inner();
-        let answers = subscribe::subscribe(Arc::clone(&self.0), updates);
+        let answers = subscribe::subscribe(Arc::clone(&self.0), wishes, updates);
         Ok(Response::new(answers))
     }
 }

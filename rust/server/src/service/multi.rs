@@ -51,6 +51,7 @@ pub(super) fn arrow_multi_values(
     let columns = uuids.len();
     let row_bytes = 8 * (columns + 1);
     let rows = (MESSAGE_BYTES / row_bytes).clamp(1, shared.limits.rows_per_message);
+    let rows = layout.rows(rows)?;
     let mut join = Join::new(sources, grid);
     Ok(batches(
         move || join.next_batch(rows),

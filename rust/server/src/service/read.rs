@@ -9,7 +9,12 @@ use super::Shared;
 use super::answers::{Messages, batches};
 use super::request::uuid;
 use crate::arrow::{Layout, encode_points};
+use crate::message;
 use crate::status::Refusal;
+
+/// More than a message takes beside its points, and more than one of them.
+const HEAD_BYTES: usize = 64;
+const ROW_BYTES: usize = 24;
 
 pub(super) fn raw_values(
     shared: &Shared,
@@ -18,7 +23,8 @@ pub(super) fn raw_values(
     let range = TimeRange::new(params.start, params.end)?;
     let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
     let version = snapshot.version();
-    Ok(points(shared, &snapshot, range, move |points| {
+    let rows = message::rows(shared.limits.rows_per_message, HEAD_BYTES, ROW_BYTES);
+    Ok(points(&snapshot, range, rows, move |points| {
         Ok(v5::RawValuesResponse {
             stat: None,
             version_major: version.major,
@@ -42,7 +48,8 @@ pub(super) fn arrow_raw_values(
     let layout = Layout::points(&params.template_bytes)?;
     let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
     let version = snapshot.version();
-    Ok(points(shared, &snapshot, range, move |points| {
+    let rows = layout.rows(shared.limits.rows_per_message)?;
+    Ok(points(&snapshot, range, rows, move |points| {
         Ok(v5::ArrowRawValuesResponse {
             stat: None,
             version_major: version.major,
@@ -89,12 +96,11 @@ pub(super) fn snapshot(shared: &Shared, stream: &Bytes, version: u64) -> Result<
 }
 
 fn points<M: 'static>(
-    shared: &Shared,
     snapshot: &Snapshot,
     range: TimeRange,
+    rows: usize,
     encode: impl Fn(Points) -> Result<M, Refusal> + Send + 'static,
 ) -> Messages<M> {
-    let rows = shared.limits.rows_per_message;
     let mut reader = snapshot.raw(range);
     batches(move || reader.next_batch(rows), encode)
 }

@@ -90,12 +90,13 @@ struct Batches<'a> {
 
 impl Batches<'_> {
     fn push(&mut self, row: String) -> ControlFlow<()> {
+        // A long row comes in a message of its own.
+        if self.bytes > 0 && self.bytes + row.len() > MESSAGE_BYTES {
+            self.send()?;
+        }
         self.bytes += row.len();
         self.rows.push(row.into());
-        if self.bytes < MESSAGE_BYTES {
-            return ControlFlow::Continue(());
-        }
-        self.send()
+        ControlFlow::Continue(())
     }
 
     /// Waits for the reader, though not for ever.

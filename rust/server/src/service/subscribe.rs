@@ -3,17 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate, SubscriptionUpdateOp as Op};
 use pingthings_storage::Watcher;
 use pingthings_types::{Code, Points};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
+use tonic::metadata::MetadataMap;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
 use super::Shared;
 use super::answers::{Answers, place};
+use super::half_close::{Asked, HalfClose};
 use super::request::uuid;
 use crate::arrow::{Layout, encode_points};
 use crate::status::Refusal;
@@ -24,6 +27,40 @@ type Answer = Result<v5::SubscriptionResp, Status>;
 const AHEAD: usize = 2;
 /// An insert counts as so many points more than it has: small ones take room as well.
 const PER_INSERT: usize = 16;
+
+/// What a subscriber wants that others do not, by the words of a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wishes {
+    /// To be answered with an empty table once a stream is heard of.
+    announce: bool,
+    half_close: Option<Asked>,
+}
+
+impl Wishes {
+    /// Words with commas between.
+    const HEADER: &str = "pingthings-subscription";
+
+    pub(super) fn of(headers: &MetadataMap) -> Result<Self, Refusal> {
+        let mut wishes = Self::default();
+        for header in headers.get_all(Self::HEADER) {
+            for word in header.to_str().unwrap_or("?").split(',') {
+                match word.trim() {
+                    "announce" => wishes.announce = true,
+                    "stay" => wishes.half_close = Some(Asked::Stay),
+                    "end" => wishes.half_close = Some(Asked::End),
+                    _ => {
+                        return Err(Refusal::parameter(format!(
+                            "the header `{}` has a word that is unknown: give `announce`, `stay` \
+                             or `end`",
+                            Self::HEADER
+                        )));
+                    }
+                }
+            }
+        }
+        Ok(wishes)
+    }
+}
 
 /// What waits for a subscriber.
 struct Queue {
@@ -104,10 +141,11 @@ impl Drop for Heard {
     }
 }
 
-/// Answers each stream that is added with no points, so that the subscriber knows from when on it
-/// hears of it, then pushes points until the subscriber goes away, lags, or wants no stream any more.
+/// Pushes points until the subscriber goes away, lags, closes its side, or has none of its streams
+/// left and will add no more.
 pub(super) fn subscribe(
     shared: Arc<Shared>,
+    wishes: Result<Wishes, Refusal>,
     updates: Streaming<SubscriptionUpdate>,
 ) -> Answers<v5::SubscriptionResp> {
     let place = match place(&shared) {
@@ -129,7 +167,7 @@ pub(super) fn subscribe(
             queue,
             streams: HashMap::new(),
         };
-        let last = match push(heard, updates, waiting, &answers).await {
+        let last = match push(heard, wishes, updates, waiting, &answers).await {
             Ok(None) => return,
             Ok(Some(status)) => Err(status),
             Err(refusal) => Ok(shared.refuse(refusal)),
@@ -143,15 +181,20 @@ pub(super) fn subscribe(
 /// Ends with what the subscriber is told last, if anything.
 async fn push(
     mut heard: Heard,
+    wishes: Result<Wishes, Refusal>,
     mut updates: Streaming<SubscriptionUpdate>,
     mut waiting: mpsc::UnboundedReceiver<(Uuid, Arc<Points>)>,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<Option<Status>, Refusal> {
+    let wishes = wishes?;
     let mut stopping = heard.shared.stopping.clone();
     let layout = Layout::points(&[])?;
+    let mut half_close = HalfClose::new(wishes.half_close);
     let mut wants_more = true;
     while wants_more || !heard.streams.is_empty() {
         tokio::select! {
+            // What the subscriber said before points came is heard before they are pushed.
+            biased;
             () = answers.closed() => return Ok(None),
             () = async { let _ = stopping.wait_for(|stops| *stops).await; } => {
                 return Ok(Some(Status::unavailable("the server is stopping")));
@@ -160,32 +203,58 @@ async fn push(
                 Ok(Some(update)) => {
                     let added;
                     (heard, added) = heard.update(update).await?;
-                    for uuid in added {
+                    half_close.updated(Instant::now());
+                    for uuid in added.into_iter().filter(|_| wishes.announce) {
                         let none = Points::default();
                         if answers.send(answer(&layout, uuid, none)?).await.is_err() {
                             return Ok(None);
                         }
                     }
                 }
+                Ok(None) if half_close.ends(Instant::now()) => {
+                    // What was inserted until now is pushed still.
+                    for _ in 0..waiting.len() {
+                        let Ok(insert) = waiting.try_recv() else { break };
+                        if pass_on(&heard, answers, &layout, insert).await?.is_none() {
+                            break;
+                        }
+                    }
+                    return Ok(None);
+                }
                 Ok(None) => wants_more = false,
                 // It went away, or sent what is no update.
                 Err(status) => return Ok(Some(status)),
             },
-            Some((uuid, points)) = waiting.recv() => {
-                if heard.queue.has_lagged.load(Ordering::Relaxed) {
-                    return Err(lagged(heard.queue.most));
-                }
-                // One that was removed meanwhile may still have waited.
-                if heard.streams.contains_key(&uuid)
-                    && send(&heard, answers, &layout, uuid, &points).await?.is_none()
-                {
+            Some(insert) = waiting.recv() => {
+                if pass_on(&heard, answers, &layout, insert).await?.is_none() {
                     return Ok(None);
                 }
-                heard.queue.waiting.fetch_sub(weight(&points), Ordering::Relaxed);
+                half_close.pushed();
             }
         }
     }
     Ok(None)
+}
+
+/// Pushes an insert that waited; `None` if nobody reads.
+async fn pass_on(
+    heard: &Heard,
+    answers: &mpsc::Sender<Answer>,
+    layout: &Layout,
+    (uuid, points): (Uuid, Arc<Points>),
+) -> Result<Option<()>, Refusal> {
+    if heard.queue.has_lagged.load(Ordering::Relaxed) {
+        return Err(lagged(heard.queue.most));
+    }
+    // One that was removed meanwhile may still have waited.
+    if heard.streams.contains_key(&uuid)
+        && send(heard, answers, layout, uuid, &points).await?.is_none()
+    {
+        return Ok(None);
+    }
+    let waiting = &heard.queue.waiting;
+    waiting.fetch_sub(weight(&points), Ordering::Relaxed);
+    Ok(Some(()))
 }
 
 /// Sends the points of an insert in messages of the usual length; `None` if nobody reads.
@@ -196,7 +265,7 @@ async fn send(
     uuid: Uuid,
     points: &Points,
 ) -> Result<Option<()>, Refusal> {
-    let rows = heard.shared.limits.rows_per_message;
+    let rows = layout.rows(heard.shared.limits.rows_per_message)?;
     for (times, values) in points.times.chunks(rows).zip(points.values.chunks(rows)) {
         let part = Points {
             times: times.to_vec(),

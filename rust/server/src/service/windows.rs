@@ -1,19 +1,26 @@
 //! Statistics of windows.
 
 use pingthings_proto::v5api as v5;
-use pingthings_storage::WindowReader;
+use pingthings_storage::{Snapshot, WindowReader};
 use pingthings_types::{
-    AlignedWindows, Code, PointWidth, PreciseWindows, RangeError, TimeRange, Version, Windows,
+    AlignedWindows, Code, LATEST, PointWidth, PreciseWindows, RangeError, TimeRange, Version,
+    Windows,
 };
 
 use super::Shared;
 use super::answers::{Messages, batches};
 use super::read::snapshot;
 use crate::arrow::encode_windows;
+use crate::message;
 use crate::status::Refusal;
 
 /// The greatest depth older servers knew. It allowed them to answer inexactly; we never do.
 const MAX_DEPTH: u32 = 63;
+/// What the platform reads of a depth: clients send ten to the ninth, and are answered.
+const DEPTH_BITS: u32 = 0xff;
+/// More than a message takes beside its windows, and more than one of them.
+const HEAD_BYTES: usize = 4_096;
+const ROW_BYTES: usize = 64;
 
 pub(super) fn aligned_windows(
     shared: &Shared,
@@ -85,8 +92,7 @@ pub(super) fn open_aligned(
             format!("a point width of {}: give 0 to 63", params.point_width),
         )
     })?;
-    let range = TimeRange::new(params.start, params.end)?;
-    let windows = AlignedWindows::new(range, width)
+    let windows = AlignedWindows::between(params.start, params.end, width)?
         .ok_or_else(|| no_window(params.start, params.end, width.nanoseconds()))?;
     let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
     Ok((snapshot.version(), snapshot.aligned_windows(windows)))
@@ -96,7 +102,7 @@ pub(super) fn open_precise(
     shared: &Shared,
     params: &v5::WindowsParams,
 ) -> Result<(Version, WindowReader), Refusal> {
-    if params.depth > MAX_DEPTH {
+    if params.depth & DEPTH_BITS > MAX_DEPTH {
         return Err(Refusal::new(
             Code::InvalidPointWidth,
             format!("a depth of {}: give 0", params.depth),
@@ -118,7 +124,27 @@ pub(super) fn open_precise(
         ));
     }
     let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
-    Ok((snapshot.version(), snapshot.windows(windows)))
+    let answered = answered(&snapshot, windows, params.version_major)?;
+    Ok((snapshot.version(), snapshot.windows(answered)))
+}
+
+/// All windows; but if the newest data are asked for, whatever they are, and none lie in the last
+/// window or later, that one is left out: it may be yet to come.
+fn answered(
+    snapshot: &Snapshot,
+    windows: PreciseWindows,
+    version_major: u64,
+) -> Result<PreciseWindows, Refusal> {
+    if version_major != LATEST {
+        return Ok(windows);
+    }
+    let before_last = windows.count - 1;
+    let last = windows.start_of(before_last);
+    let count = match snapshot.nearest(last, false)? {
+        Some(_) => windows.count,
+        None => before_last,
+    };
+    Ok(PreciseWindows { count, ..windows })
 }
 
 /// The range without what is left of it after the last whole window: an end beyond the end of
@@ -147,7 +173,7 @@ fn messages<M: 'static>(
     mut reader: WindowReader,
     encode: impl Fn(Windows) -> Result<M, Refusal> + Send + 'static,
 ) -> Messages<M> {
-    let rows = shared.limits.rows_per_message;
+    let rows = message::rows(shared.limits.rows_per_message, HEAD_BYTES, ROW_BYTES);
     batches(move || reader.next_batch(rows), encode)
 }
 

@@ -21,6 +21,13 @@ fn template(fields: Vec<Field>) -> (Schema, Bytes) {
     (schema, bytes)
 }
 
+/// A template of so many streams, whose names are so long.
+pub(crate) fn named(streams: usize, length: usize) -> Bytes {
+    let value = |at| Field::new(format!("{at:0>length$}"), DataType::Float64, false);
+    let values = (0..streams).map(value);
+    template(std::iter::once(time_field()).chain(values).collect()).1
+}
+
 async fn raw(stream: &Stream, template_bytes: Bytes) -> Refused<RecordBatch> {
     let params = v5::ArrowRawValuesParams {
         uuid: stream.id(),
@@ -303,11 +310,7 @@ async fn wide_tables_come_in_small_messages() {
     let points = ramp(0, 1, 20_000);
     let contents = vec![&points[..]; 30];
     let set = Set::new(&contents).await;
-    let mut client = set
-        .fixture
-        .client
-        .clone()
-        .max_decoding_message_size(4 << 20);
+    let mut client = set.fixture.client.clone();
     let response = client.arrow_multi_values(set.params(0, 100_000)).await;
     let answers = answers(response).await.unwrap();
     assert!(answers.len() > 1);

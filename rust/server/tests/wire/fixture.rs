@@ -13,6 +13,8 @@ use pingthings_proto::v5api::b_tr_db_client::BTrDbClient;
 use pingthings_proto::v5api::{self as v5, KeyOptValue, OptValue};
 use pingthings_server::{Config, Server};
 use pingthings_types::{MAX_TIME, MIN_TIME, Version};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint};
 use uuid::Uuid;
 
@@ -65,6 +67,20 @@ impl Fixture {
             .unwrap();
     }
 
+    /// A number that Prometheus is told.
+    pub(crate) async fn metric(&self, name: &str) -> i64 {
+        let addr = self.server.metrics_addr().unwrap();
+        let mut socket = TcpStream::connect(addr).await.unwrap();
+        let request = b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        socket.write_all(request).await.unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).await.unwrap();
+        let mut values = text.lines().filter_map(|line| line.strip_prefix(name));
+        values
+            .find_map(|value| value.trim().parse().ok())
+            .expect(name)
+    }
+
     /// A server of its own for one new stream.
     pub(crate) async fn with_stream() -> (Self, Stream) {
         let fixture = Self::open().await;
@@ -104,7 +120,8 @@ impl Fixture {
 
 pub(crate) async fn connect(server: &Server) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addr())).unwrap();
-    BTrDbClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(usize::MAX)
+    // No message is longer, whatever the test is about.
+    BTrDbClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(4_000_000)
 }
 
 pub(crate) fn bytes(uuid: Uuid) -> Bytes {

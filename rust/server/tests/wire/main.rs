@@ -17,6 +17,7 @@ mod fixture;
 mod lifecycle;
 mod limits;
 mod management;
+mod messages;
 mod metadata;
 mod read;
 mod reflection;

@@ -118,6 +118,15 @@ async fn create_refuses_what_is_taken_or_not_valid() {
         fixture.create(uuid, "two", &[("name", "b")]).await,
         Err(417)
     );
+    // Published programs compare with this text.
+    let again = v5::CreateParams {
+        uuid: bytes(uuid),
+        collection: "two".to_owned(),
+        ..v5::CreateParams::default()
+    };
+    let answer = fixture.client.clone().create(again).await.unwrap();
+    let expected = format!("a stream already exists with uuid {uuid}");
+    assert_eq!(answer.into_inner().stat.unwrap().msg, expected);
     assert_eq!(fixture.create(Uuid::new_v4(), "one", named).await, Err(418));
     let other_unit = &[("name", "a"), ("unit", "V")];
     assert_eq!(

@@ -7,7 +7,7 @@ use pingthings_proto::v5api::{self as v5, SubscriptionUpdateOp as Op};
 use pingthings_server::{Config, Limits};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Request, Status, Streaming};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, Stream, bytes, ramp, table};
@@ -20,10 +20,20 @@ struct Subscription {
 type Pushed = (Uuid, Vec<(i64, f64)>);
 
 impl Subscription {
+    /// One that is told once a stream is heard of.
     async fn open(fixture: &Fixture) -> Self {
+        Self::with(fixture, "announce").await
+    }
+
+    /// One with these words in its header, if any.
+    async fn with(fixture: &Fixture, words: &str) -> Self {
         let (updates, sent) = mpsc::channel(8);
-        let mut client = fixture.client.clone();
-        let answers = client.subscribe(ReceiverStream::new(sent)).await;
+        let mut request = Request::new(ReceiverStream::new(sent));
+        if !words.is_empty() {
+            let headers = request.metadata_mut();
+            headers.insert("pingthings-subscription", words.parse().unwrap());
+        }
+        let answers = fixture.client.clone().subscribe(request).await;
         Self {
             updates,
             answers: answers.unwrap().into_inner(),
@@ -40,6 +50,12 @@ impl Subscription {
     async fn add(&mut self, stream: &Stream) {
         self.update(Op::AddUuids, vec![stream.id()]).await;
         assert_eq!(self.next().await, Ok((stream.uuid, vec![])));
+    }
+
+    /// Adds a new stream: what was pushed before was passed on when it is heard.
+    async fn add_another(&mut self, fixture: &Fixture) {
+        let another = fixture.stream().await;
+        self.add(&another).await;
     }
 
     async fn next(&mut self) -> Result<Pushed, u32> {
@@ -91,27 +107,184 @@ async fn what_cannot_be_subscribed_to_ends_the_subscription() {
     }
 }
 
+/// Inserts points one by one until the subscription has heard of one.
+async fn hear(subscription: &mut Subscription, stream: &Stream) -> Pushed {
+    let insert = async {
+        for time in 0.. {
+            stream.insert(&[(time, 0.0)]).await.unwrap();
+        }
+    };
+    tokio::select! {
+        () = insert => unreachable!(),
+        pushed = subscription.next() => pushed.unwrap(),
+    }
+}
+
+/// Published consumers take the first value of every table.
 #[tokio::test]
-async fn a_subscription_outlives_its_requests_but_not_its_last_stream() {
+async fn no_table_is_without_a_point_unless_it_was_asked_for() {
+    let fixture = Fixture::open().await;
+    let stream = fixture.stream().await;
+    let mut subscription = Subscription::with(&fixture, "").await;
+    let update = subscription.update(Op::AddUuids, vec![stream.id()]);
+    update.await;
+    let (uuid, points) = hear(&mut subscription, &stream).await;
+    assert_eq!((uuid, points.len()), (stream.uuid, 1));
+    stream.insert(&[]).await.unwrap();
+    stream.insert(&[(-1, 7.0)]).await.unwrap();
+    loop {
+        let (_, points) = subscription.next().await.unwrap();
+        assert_eq!(points.len(), 1);
+        if points == [(-1, 7.0)] {
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_closes_its_side_after_it_heard_of_points_ends_the_subscription() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let mut subscription = Subscription::open(&fixture).await;
     subscription.add(&stream).await;
+    stream.insert(&[(1, 1.0)]).await.unwrap();
+    let pushed = (stream.uuid, vec![(1, 1.0)]);
+    assert_eq!(subscription.next().await, Ok(pushed));
+    // What is acknowledged before is pushed still.
+    for time in 2..50 {
+        stream.insert(&[(time, 1.0)]).await.unwrap();
+    }
     let Subscription {
         updates,
         mut answers,
     } = subscription;
     drop(updates);
+    let mut count = 0;
+    while let Some(answer) = answers.message().await.unwrap() {
+        assert_eq!(answer.stat, None);
+        count += 1;
+    }
+    assert_eq!(count, 48);
+}
+
+/// As `grpcurl` does, and a call that takes one request.
+#[tokio::test]
+async fn who_sends_one_update_and_closes_its_side_at_once_hears_of_points() {
+    let fixture = Fixture::open().await;
+    let stream = fixture.stream().await;
+    let update = v5::SubscriptionUpdate {
+        op: Op::AddUuids.into(),
+        uuid: vec![stream.id()],
+    };
+    let one = tokio_stream::once(update);
+    let answers = fixture.client.clone().subscribe(one).await;
+    let mut subscription = Subscription {
+        updates: mpsc::channel(1).0,
+        answers: answers.unwrap().into_inner(),
+    };
+    for _ in 0..3 {
+        let (uuid, points) = hear(&mut subscription, &stream).await;
+        assert_eq!((uuid, points.len()), (stream.uuid, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_says_whether_it_goes_on() {
+    let fixture = Fixture::open().await;
+    let stream = fixture.stream().await;
+    let mut subscription = Subscription::with(&fixture, "announce, stay").await;
+    subscription.add(&stream).await;
     stream.insert(&[(1, 1.0)]).await.unwrap();
+    subscription.next().await.unwrap();
+    let Subscription {
+        updates,
+        mut answers,
+    } = subscription;
+    drop(updates);
+    stream.insert(&[(2, 1.0)]).await.unwrap();
     assert!(answers.message().await.unwrap().is_some());
 
-    let mut subscription = Subscription::open(&fixture).await;
+    let Subscription {
+        updates,
+        mut answers,
+    } = Subscription::with(&fixture, "end").await;
+    drop(updates);
+    assert!(answers.message().await.unwrap().is_none());
+    let mut subscription = Subscription::with(&fixture, "end,announce").await;
+    subscription.add(&stream).await;
+    drop(subscription.updates);
+    assert!(subscription.answers.message().await.unwrap().is_none());
+
+    let mut subscription = Subscription::with(&fixture, "announce,for ever").await;
+    assert_eq!(subscription.next().await, Err(438));
+}
+
+#[tokio::test]
+async fn a_subscription_ends_with_its_last_stream_once_no_more_can_come() {
+    let fixture = Fixture::open().await;
+    let stream = fixture.stream().await;
+    let mut subscription = Subscription::with(&fixture, "announce,stay").await;
+    subscription.add(&stream).await;
+    subscription
+        .update(Op::RemoveUuids, vec![stream.id()])
+        .await;
+    // While its side is open, more may come.
     subscription.add(&stream).await;
     subscription
         .update(Op::RemoveUuids, vec![stream.id()])
         .await;
     drop(subscription.updates);
     assert!(subscription.answers.message().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn open_subscriptions_are_counted() {
+    let fixture = Fixture::with(Config {
+        metrics: Some("127.0.0.1:0".parse().unwrap()),
+        ..Config::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    let open = async || fixture.metric("pingthings_subscriptions").await;
+    assert_eq!(open().await, 0);
+    let mut first = Subscription::open(&fixture).await;
+    first.add(&stream).await;
+    let mut second = Subscription::with(&fixture, "announce,end").await;
+    second.add(&stream).await;
+    assert_eq!(open().await, 2);
+    drop(first);
+    fixture.until(async || open().await == 1).await;
+    drop(second.updates);
+    while second.answers.message().await.unwrap().is_some() {}
+    fixture.until(async || open().await == 0).await;
+    // One that was refused is none.
+    let mut refused = Subscription::open(&fixture).await;
+    refused.update(Op::AddUuids, vec![Bytes::new()]).await;
+    assert_eq!(refused.next().await, Err(438));
+    fixture.until(async || open().await == 0).await;
+}
+
+/// Nothing waits before it, so it is not too much, however large it is.
+#[tokio::test]
+async fn one_insert_may_be_larger_than_what_may_wait() {
+    let fixture = Fixture::with(Config {
+        limits: Limits {
+            points_per_subscriber: 100,
+            ..Limits::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    let mut subscription = Subscription::open(&fixture).await;
+    subscription.add(&stream).await;
+    for start in [0, 1_000_000, 2_000_000] {
+        stream.insert(&ramp(start, 1, 1_000)).await.unwrap();
+        let (_, points) = subscription.next().await.unwrap();
+        assert_eq!(points, ramp(start, 1, 1_000));
+        // It counts until it was passed on, which is a moment after it arrives here.
+        subscription.add_another(&fixture).await;
+    }
 }
 
 #[tokio::test]

@@ -157,10 +157,31 @@ const VECTORS: &[(Stored, Question, Answer)] = &[
     ),
     (Grid(10_000), Depth(61), Rows(7, 11_136, 11_520)),
     (Grid(10_000), Depth(64), Refused(415)),
+    (Grid(10_000), Depth(1_000_000_000), Rows(7, 11_136, 11_520)),
     // An empty last window is left out, empty ones before it are not.
     (Thousands, Windows(0, 10_000, 2_000), Rows(4, 0, 6_000)),
     (Three, Windows(0, 10, 1), Rows(9, 0, 8)),
     (Nothing, Windows(0, 10, 1), Rows(9, 0, 8)),
+    // Not if there are points later, nor of a version that is named.
+    (Thousands, Windows(1, 999, 499), Rows(2, 1, 500)),
+    (Nothing, WindowsAt(10), Rows(312, 0, 19_904)),
+    // Counting a stream, as Go and btrdb 5.5 do.
+    (Ends, Aligned(MIN_TIME, MAX_TIME, 62), Rows(2, MIN_TIME, 0)),
+    (
+        Ends,
+        Aligned(MIN_TIME, MAX_TIME - 1, 62),
+        Rows(2, MIN_TIME, 0),
+    ),
+    (
+        Ends,
+        Aligned(MIN_TIME, MAX_TIME, 60),
+        Rows(2, MIN_TIME, 2 << 60),
+    ),
+    (
+        Ends,
+        Aligned(MIN_TIME, MAX_TIME, 56),
+        Rows(2, MIN_TIME, 47 << 56),
+    ),
     // A version after the latest; early servers said 404.
     (Grid(10_000), RawAt(12), Refused(450)),
     (Grid(10_000), AlignedAt(12), Refused(450)),

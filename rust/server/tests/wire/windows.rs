@@ -144,7 +144,7 @@ async fn windows_begin_at_the_start_and_leave_out_the_rest() {
 }
 
 #[tokio::test]
-async fn empty_windows_are_zeros_but_the_last_is_left_out() {
+async fn empty_windows_are_zeros() {
     for flush in [false, true] {
         let thousands: Vec<_> = (0..8).map(|i| (i * 1000, 3.0)).collect();
         let (_fixture, stream) = filled(&thousands, flush).await;
@@ -169,6 +169,42 @@ async fn empty_windows_are_zeros_but_the_last_is_left_out() {
                 assert_eq!(*window, zeros);
             }
         }
+    }
+}
+
+/// A stage that computes windows of windows asks for them at a version, and waits for each of them.
+#[tokio::test]
+async fn an_empty_last_window_is_left_out_of_the_newest_data_only_and_if_nothing_is_later() {
+    for flush in [false, true] {
+        let (_fixture, stream) = filled(&[(5, 1.0), (29, 2.0)], flush).await;
+        let counts = async |version, start, end| -> Vec<u64> {
+            let windows = stream.windows_at(version, start, end, 10, 0).await.unwrap();
+            windows.iter().map(|window| window.count).collect()
+        };
+        // Nothing in it, but a point later, be it right at its end or beyond the end asked for.
+        assert_eq!(counts(0, 0, 20).await, [1, 0]);
+        assert_eq!(counts(0, 9, 29).await, [0, 0]);
+        assert_eq!(counts(0, 9, 35).await, [0, 0]);
+        assert_eq!(counts(0, 10, 20).await, [0]);
+        // A point in it.
+        assert_eq!(counts(0, 0, 30).await, [1, 0, 1]);
+        // Nothing in it, nothing later.
+        assert_eq!(counts(0, 0, 40).await, [1, 0, 1]);
+        assert_eq!(counts(0, 0, 49).await, [1, 0, 1]);
+        assert_eq!(counts(0, 10, 40).await, [0, 1]);
+        assert_eq!(counts(0, 30, 40).await, [0; 0]);
+        assert_eq!(counts(0, 30, 50).await, [0]);
+
+        let version = stream.flush().await.unwrap().major;
+        assert_eq!(counts(version, 0, 40).await, [1, 0, 1, 0]);
+        assert_eq!(counts(version, 30, 40).await, [0]);
+        assert_eq!(counts(version, 30, 50).await, [0, 0]);
+        // The version before any point.
+        assert_eq!(counts(10, 0, 40).await, [0, 0, 0, 0]);
+        // What a delete took away is not later data.
+        stream.delete(20, 30).await.unwrap();
+        assert_eq!(counts(0, 0, 20).await, [1]);
+        assert_eq!(counts(version, 0, 20).await, [1, 0]);
     }
 }
 
@@ -236,7 +272,7 @@ async fn windows_come_in_as_many_messages_as_it_takes() {
     assert_eq!(windows.len(), 1000);
     check(&points, &windows, 8);
 
-    // 64 windows and an empty last one: what is left out takes no message either.
+    // What is left out takes no message either.
     for (end, expected) in [(10640, vec![64]), (10650, vec![64, 1])] {
         let params = v5::WindowsParams {
             uuid: stream.id(),
@@ -268,20 +304,88 @@ async fn aligned_windows_reach_both_ends_of_time() {
     for flush in [false, true] {
         let points = [(MIN_TIME, 1.0), (-1, 2.0), (0, 3.0), (MAX_TIME - 2, 4.0)];
         let (_fixture, stream) = filled(&points, flush).await;
-        let windows = stream.aligned(MIN_TIME, MAX_TIME - 1, 62).await.unwrap();
-        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
-        assert_eq!(found, [(MIN_TIME, 2)]);
-        let windows = stream.aligned(MIN_TIME, MAX_TIME - 1, 60).await.unwrap();
-        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
-        assert_eq!(found, [(MIN_TIME, 2), (0, 1)]);
-        let windows = stream.aligned(MIN_TIME, MAX_TIME - 1, 63).await.unwrap();
-        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
-        assert_eq!(found, [(MIN_TIME, 2)]);
+        let found = async |start, end, width| -> Vec<(i64, u64)> {
+            let windows = stream.aligned(start, end, width).await.unwrap();
+            windows.iter().map(|w| (w.time, w.count)).collect()
+        };
+        for end in [MAX_TIME - 1, MAX_TIME] {
+            assert_eq!(found(MIN_TIME, end, 63).await, [(MIN_TIME, 2), (0, 2)]);
+            assert_eq!(found(MIN_TIME, end, 62).await, [(MIN_TIME, 2), (0, 2)]);
+            let last = 1 << 61;
+            let expected = [(MIN_TIME, 2), (0, 1), (last, 1)];
+            assert_eq!(found(MIN_TIME, end, 61).await, expected);
+            assert_eq!(found(MIN_TIME, end, 60).await, expected);
+        }
         // The windows of a single nanosecond.
-        let windows = stream.aligned(-1, 1, 0).await.unwrap();
-        let found: Vec<_> = windows.iter().map(|w| (w.time, w.count)).collect();
-        assert_eq!(found, [(-1, 1), (0, 1)]);
+        assert_eq!(found(-1, 1, 0).await, [(-1, 1), (0, 1)]);
         assert_eq!(stream.aligned(-1, 0, 0).await.unwrap().len(), 1);
+    }
+}
+
+/// The windows with points by the words of the protocol, with room for every sum: `None` if the
+/// range is refused.
+fn counted(points: &[(i64, f64)], start: i64, end: i64, width: u32) -> Option<Vec<(i64, u64)>> {
+    let (first, last) = (i128::from(MIN_TIME), i128::from(MAX_TIME));
+    let floor = |time: i128| time.div_euclid(1 << width) << width;
+    let (start, end) = (i128::from(start), i128::from(end));
+    if start >= end || start < first || end > last {
+        return None;
+    }
+    let end = if end >= last - 1 { last } else { floor(end) };
+    if floor(start).max(first) >= end {
+        return None;
+    }
+    let mut windows = std::collections::BTreeMap::new();
+    for &(time, _) in points {
+        let window = floor(time.into());
+        if floor(start) <= window && i128::from(time) < end {
+            *windows.entry(window.max(first)).or_insert(0) += 1;
+        }
+    }
+    let narrow = |(time, count)| (i64::try_from(time).unwrap(), count);
+    Some(windows.into_iter().map(narrow).collect())
+}
+
+#[tokio::test]
+async fn aligned_windows_of_every_width_hold_what_lies_in_them_up_to_the_ends_of_time() {
+    let marks = [MIN_TIME, -1, 0, 1 << 40, 1 << 60, 1 << 61, MAX_TIME];
+    let mut random = numbers(11);
+    let points: Vec<_> = (0..200)
+        .map(|at| {
+            let time = marks[at % marks.len()] + i64::from(random() % 7) - 3;
+            (time.clamp(MIN_TIME, MAX_TIME - 2), 1.0)
+        })
+        .collect();
+    for flush in [false, true] {
+        let (_fixture, stream) = filled(&points, flush).await;
+        for width in 0..=63 {
+            let mut ends = vec![
+                (MIN_TIME, MAX_TIME),
+                (MIN_TIME, MAX_TIME - 1),
+                (MIN_TIME, MAX_TIME - 2),
+                (MAX_TIME - 2, MAX_TIME),
+                (MAX_TIME, MAX_TIME + 1),
+            ];
+            ends.extend((0..8).map(|_| {
+                let mut bound = || {
+                    let mark = marks[random() as usize % marks.len()];
+                    mark + i64::from(random() % 9) - 4
+                };
+                (bound(), bound())
+            }));
+            for (start, end) in ends {
+                let found = stream.aligned(start, end, width).await.ok();
+                let found: Option<Vec<_>> =
+                    found.map(|found| found.iter().map(|w| (w.time, w.count)).collect());
+                let expected = counted(&points, start, end, width);
+                assert_eq!(found, expected, "[{start}, {end}) at {width}");
+            }
+            // What Go and btrdb 5.5 add up to count a stream.
+            for end in [MAX_TIME, MAX_TIME - 1] {
+                let all = stream.aligned(MIN_TIME, end, width).await.unwrap();
+                assert_eq!(all.iter().map(|window| window.count).sum::<u64>(), 200);
+            }
+        }
     }
 }
 
@@ -293,7 +397,11 @@ async fn widths_and_ranges_that_make_no_sense_are_refused() {
     assert_eq!(stream.windows(0, 9, 0).await, Err(415));
     assert_eq!(stream.windows(0, 9, u64::MAX).await, Err(415));
     assert_eq!(stream.windows_at(0, 0, 9, 1, 64).await, Err(415));
-    assert!(stream.windows_at(0, 0, 9, 1, 63).await.is_ok());
+    // The platform reads eight bits of it, and a published program sends the width there.
+    for (depth, answer) in [(63, true), (1_000_000_000, true), (256, true), (320, false)] {
+        let found = stream.windows_at(0, 0, 9, 1, depth).await;
+        assert_eq!(found.is_ok(), answer, "{depth}");
+    }
 
     for (start, end) in [(9, 0), (5, 5), (MIN_TIME - 1, 0)] {
         assert_eq!(
@@ -307,7 +415,7 @@ async fn widths_and_ranges_that_make_no_sense_are_refused() {
             "[{start}, {end})"
         );
     }
-    assert_eq!(stream.aligned(0, MAX_TIME, 40).await, Err(413));
+    assert_eq!(stream.aligned(0, MAX_TIME + 1, 40).await, Err(413));
     assert_eq!(stream.windows(0, MAX_TIME, 1 << 40).await, Err(413));
     assert_eq!(stream.windows(i64::MIN, i64::MAX, 1).await, Err(413));
     // Nothing is left of these after rounding.

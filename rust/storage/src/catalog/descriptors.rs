@@ -12,11 +12,8 @@ use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
 /// Refuses a stream whose uuid or whose collection and tags are taken.
 pub(super) fn check_new(connection: &Connection, stream: &NewStream) -> Result<(), Error> {
     let uuid = stream.uuid;
-    if let Some(existing) = one(connection, uuid)? {
-        return Err(Error::SameStream {
-            uuid,
-            collection: existing.collection,
-        });
+    if one(connection, uuid)?.is_some() {
+        return Err(Error::SameStream { uuid });
     }
     if is_burnt(connection, uuid)? {
         return Err(Error::ReusedUuid { uuid });

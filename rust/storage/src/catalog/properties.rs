@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::descriptors::{holder, in_collection, one};
 use super::sqlite::{failed, signed};
 use super::{PropertyChange, reclaim};
-use crate::stream::TAG_KEYS;
+use crate::stream::{TAG_KEYS, check_annotations};
 use crate::{CollectionRetention, Error, StreamRetention};
 
 fn id_of(connection: &Connection, uuid: Uuid) -> Result<i64, Error> {
@@ -71,6 +71,14 @@ pub(super) fn change(
             collection,
             existing,
         });
+    }
+    if !change.annotations.is_empty() {
+        let mut annotations = present.annotations;
+        for key in &change.removed {
+            annotations.remove(key);
+        }
+        annotations.extend(change.annotations.clone());
+        check_annotations(uuid, &annotations)?;
     }
     let id = id_of(connection, uuid)?;
     let [name, unit, ingress, distiller] = tags;

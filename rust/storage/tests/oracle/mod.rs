@@ -83,7 +83,7 @@ pub(crate) fn aligned(list: &List, windows: AlignedWindows) -> Windows {
     found
 }
 
-/// All windows, zeros where empty, without an empty last one.
+/// All windows, zeros where empty.
 pub(crate) fn precise(list: &List, windows: PreciseWindows) -> Windows {
     let mut found = Windows::default();
     for index in 0..windows.count {
@@ -93,7 +93,6 @@ pub(crate) fn precise(list: &List, windows: PreciseWindows) -> Windows {
             stat: list.stat(start, end),
         });
     }
-    found.drop_empty_last();
     found
 }
 
