@@ -146,7 +146,7 @@ mod tests {
     fn exact(value: f64) -> BigInt {
         let (exponent, fraction) = parts(value);
         let mantissa = if exponent == 0 { 0 } else { 1_u64 << 52 };
-        let size = BigInt::from(mantissa | fraction) << exponent.max(1) - 1;
+        let size = BigInt::from(mantissa | fraction) << (exponent.max(1) - 1);
         if value.is_sign_negative() {
             -size
         } else {
@@ -156,7 +156,7 @@ mod tests {
 
     /// The distance to the next number, as a multiple of the least one there is.
     fn step(value: f64) -> BigInt {
-        BigInt::from(1) << parts(value).0.max(1) - 1
+        BigInt::from(1) << (parts(value).0.max(1) - 1)
     }
 
     fn parts(value: f64) -> (u64, u64) {

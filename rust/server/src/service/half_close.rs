@@ -54,13 +54,11 @@ impl HalfClose {
         let Some(updated) = self.updated else {
             return true;
         };
-        match self.asked {
-            Some(asked) => asked == Asked::End,
-            None => {
-                let is_at_once = now.saturating_duration_since(updated) <= AT_ONCE;
-                !(is_at_once && self.updates == 1 && !self.has_pushed)
-            }
+        if let Some(asked) = self.asked {
+            return asked == Asked::End;
         }
+        let is_at_once = now.saturating_duration_since(updated) <= AT_ONCE;
+        !(is_at_once && self.updates == 1 && !self.has_pushed)
     }
 }
 
