@@ -163,8 +163,11 @@ async def test_point_width_in_every_form(ten: pt.AsyncStream):
 
 
 async def test_whole_time_is_one_window(ten: pt.AsyncStream):
-    # The end is lowered to a multiple of the width, and so is the start, as far as time goes.
-    aligned = [await ten.aligned_windows(MINIMUM_TIME, MAXIMUM_TIME, e) for e in (60, 61, 62, 63)]
+    # The end of time cuts no window, however wide; one a nanosecond earlier does.
+    widths = (60, 61, 62, 63)
+    aligned = [await ten.aligned_windows(MINIMUM_TIME, MAXIMUM_TIME, e) for e in widths]
+    assert [table["count"].to_pylist() for table in aligned] == [[10]] * 4
+    aligned = [await ten.aligned_windows(MINIMUM_TIME, MAXIMUM_TIME - 1, e) for e in widths]
     assert [table["count"].to_pylist() for table in aligned] == [[10], [10], [], []]
     table = await ten.precise_windows(MINIMUM_TIME, MAXIMUM_TIME, MAXIMUM_TIME - MINIMUM_TIME)
     assert table["count"].to_pylist() == [10]

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
-from pingthings.timeseries.constants import MINIMUM_TIME
+from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 
 Point = tuple[int, float]
 
@@ -79,7 +79,9 @@ def precise_windows(points: list[Point], start: int, end: int, width: int) -> li
 
 def aligned_windows(points: list[Point], start: int, end: int, exponent: int) -> list[Window]:
     width = 1 << exponent
-    return _windows(points, start // width * width, end // width * width, width, 0)
+    # No point can lie at the end of time or after it, so it cuts no window.
+    last = MAXIMUM_TIME + 1 if end == MAXIMUM_TIME else end // width * width
+    return _windows(points, start // width * width, last, width, 0)
 
 
 def _windows(points: list[Point], start: int, end: int, width: int, origin: int) -> list[Window]:

@@ -1356,7 +1356,8 @@ class AsyncStream:
 
         The cost depends on the number of windows, not of points. Both `start` and `end` are lowered
         to a multiple of the width, so the first window may begin before `start`, and the window
-        that holds an unaligned `end` is left out. Windows without points are left out.
+        that holds an unaligned `end` is left out, unless that is `MAXIMUM_TIME`, which cuts no
+        window. Windows without points are left out.
 
         Args:
             start: First instant.
