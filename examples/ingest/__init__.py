@@ -1,1 +1,1 @@
-"""Ways into streams: folders of files, COMTRADE recordings, a feed of synchrophasors."""
+"""Programs over `pingthings.ingest`, and simulated recordings and senders to try it with."""

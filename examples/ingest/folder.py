@@ -28,10 +28,9 @@ import pyarrow.dataset as pa_dataset
 from pingthings.cli import cells
 from pingthings.cli.folder import every_file
 from pingthings.cli.ingestion import Rejects
+from pingthings.ingest.streams import Wanted, ensure
+from pingthings.ingest.writer import Points, Writer
 from pingthings.timeseries import Client, connect
-
-from ingest.streams import Wanted, ensure
-from ingest.writer import Points, Writer
 
 __all__ = ["Columns", "Ledger", "store"]
 

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from ingest import c37118
-from ingest.c37118 import Command, Kind
+from pingthings.ingest import c37118
+from pingthings.ingest.c37118 import Command, Kind
 
 __all__ = ["IDCODE", "RATE", "START", "configuration", "data", "sending"]
 
@@ -46,7 +46,9 @@ def _name(text: str) -> bytes:
 
 @contextmanager
 def sending(
-    frames: Callable[[], Iterator[bytes]], configure: Callable[[], bytes] = configuration
+    frames: Callable[[], Iterator[bytes]],
+    configure: Callable[[], bytes] = configuration,
+    asked_by: Command = Command.CONFIGURATION_2,
 ) -> Iterator[int]:
     """Serves one receiver after another, and yields the port.
 
@@ -54,6 +56,7 @@ def sending(
         frames: Called for each connection: what to send once data are asked for. When there is no
             more, the sender hangs up; where there is an empty one, it looks for commands.
         configure: Gives the configuration when asked for it.
+        asked_by: How it is asked for.
     """
     stop = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -64,7 +67,7 @@ def sending(
                 with suppress(OSError):
                     link, _ = listener.accept()
                     with link:
-                        _talk(link, frames, configure, stop)
+                        _talk(link, frames, configure, asked_by, stop)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -79,6 +82,7 @@ def _talk(
     link: socket.socket,
     frames: Callable[[], Iterator[bytes]],
     configure: Callable[[], bytes],
+    asked_by: Command,
     stop: threading.Event,
 ) -> None:
     """One connection: answers commands, and sends in between."""
@@ -91,7 +95,7 @@ def _talk(
             if not received:
                 return
             asked = {int.from_bytes(one[14:16], "big") for one in splitter.split(received)}
-            if Command.CONFIGURATION_2 in asked:
+            if asked_by in asked:
                 link.sendall(configure())
             if Command.DATA_ON in asked and rest is None:
                 rest = frames()

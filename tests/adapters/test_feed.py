@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import cmath
+import contextlib
+import json
 import math
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -19,13 +22,14 @@ import numpy as np
 import pingthings.timeseries as pt
 import pytest
 from adapters import pyc37_sender
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from ingest import c37118, simulated_sender
-from ingest.c37118 import FrameError, Kind, Splitter
-from ingest.feed import Counts, Feed
+from ingest import simulated_sender
 from ingest.simulated_sender import IDCODE, RATE, START, sending
-from ingest.writer import Writer
+from pingthings.ingest import c37118
+from pingthings.ingest.c37118 import Command, FrameError, Kind, Splitter
+from pingthings.ingest.feed import Counts, Feed
+from pingthings.ingest.writer import Writer
 from pingthings.server import Server
 from pyc37.frame import CommandFrame, ConfigFrame2, DataFrame
 from pyc37.frame import FrameError as TheirFrameError
@@ -171,6 +175,7 @@ def test_frames_are_found_in_any_pieces_and_between_other_bytes(draw: st.DataObj
     assert splitter.skipped == sum(map(len, noises))
 
 
+@settings(deadline=None)
 @given(st.integers(0, 47), st.integers(1, 255))
 def test_a_damaged_frame_is_left_out_and_the_next_is_found(place: int, difference: int):
     frames = [simulated_sender.data(number) for number in range(4_000)]
@@ -342,32 +347,187 @@ def test_a_changed_configuration_counts_from_the_frame_it_begins_with(
     assert len(found["VB MAG"]) == 30
 
 
-def test_the_program_stores_what_has_come_when_it_is_interrupted(
-    client: pt.Client, collection: str, program: Any, until: Until
+def listening(server: Server, port: int, collection: str, *more: str) -> list[str]:
+    """The command that listens to a sender."""
+    source = f"c37118://127.0.0.1:{port}/{IDCODE}"
+    command = [sys.executable, "-m", "pingthings", "listen", source, "--collection", collection]
+    return [*command, "--endpoint", server.endpoint, *more]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_stores_what_has_come_when_it_is_interrupted(
+    server: Server, client: pt.Client, collection: str, number: signal.Signals
 ):
     count = 60
-    is_asked_again = threading.Event()
 
     def frames() -> Iterator[bytes]:
-        for number in range(count):
-            yield simulated_sender.data(number)
-        is_asked_again.set()
+        for place in range(count):
+            yield simulated_sender.data(place)
         while True:
             yield b""
 
     with sending(frames) as port:
-        command = program("feed", f"127.0.0.1:{port}", "--idcode", str(IDCODE))
-        command += ["--collection", collection]
+        command = listening(server, port, collection, "--json", "--every", "0.1")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert is_asked_again.wait(60)
-            until(lambda: len(client.streams_in_collection(collection)) == 10)
-            until(lambda: stored(client, collection)["STAT"])
-            process.send_signal(signal.SIGINT)
-            told, _ = process.communicate(timeout=60)
+            assert process.stdout is not None
+            # It says how far it is, and so when all has come.
+            told = [json.loads(next(iter(process.stdout)))]
+            while told[-1]["frames"] < count:
+                told.append(json.loads(process.stdout.readline()))
+            process.send_signal(number)
+            rest, _ = process.communicate(timeout=60)
+    last = json.loads(rest.splitlines()[-1])
     assert process.returncode == 0
-    assert f"frames={count}" in told
-    assert f"stored={count * 10}, dropped=0" in told
+    assert (last["done"], last["frames"], last["connections"]) == (True, count, 1)
+    assert (last["stored"], last["waiting"], last["dropped"]) == (10 * count, 0, 0)
+    assert not any(one["done"] for one in told)
     assert len(stored(client, collection)["FREQ"]) == count
+
+
+def test_the_command_says_what_is_wrong_with_its_source(server: Server, collection: str):
+    for source, message in (
+        ("pmu.example:4712", "c37118://HOST:PORT"),
+        ("http://pmu.example:4712", "c37118://HOST:PORT"),
+        ("c37118://pmu.example", "c37118://HOST:PORT"),
+        ("c37118://pmu.example:4712", "--idcode"),
+        ("c37118://pmu.example:4712/x", "no idcode"),
+    ):
+        command = [*listening(server, 1, collection)[:4], source, "--endpoint", server.endpoint]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert message in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def third_configuration(names: tuple[str, ...] = ("Leitung Süd VA", "IA", "P")) -> bytes:
+    """Configuration 3: a voltage, a current, an analog value, and sixteen states."""
+
+    def text(name: str) -> bytes:
+        content = name.encode()
+        return bytes([len(content)]) + content
+
+    body = struct.pack(">IH", 1_000_000, 1) + text("Umspannwerk Süd") + struct.pack(">H", 12)
+    body += bytes(16) + struct.pack(">HHHH", 0b0001, 2, 1, 1)
+    body += b"".join(map(text, [*names, *(f"BIT {bit}" for bit in range(16))]))
+    body += struct.pack(">Iff", 0, 0.5, 0.0) + struct.pack(">Iff", 1 << 11, 0.25, math.pi / 2)
+    body += struct.pack(">ff", 2.0, -1.0) + struct.pack(">HH", 0x0001, 0x0003)
+    body += struct.pack(">fff", 48.2, 16.4, 151.0) + b"M" + struct.pack(">iiHHh", 0, 0, 1, 7, 50)
+    return body
+
+
+def third_data(number: int) -> bytes:
+    body = struct.pack(">HHhHhhhhH", 0, 1000 + number, 100, 400, -100, 0, 50, number, 1)
+    return c37118.frame(Kind.DATA, IDCODE, START + number, 0, body)
+
+
+def in_parts(body: bytes, count: int) -> Iterator[bytes]:
+    size = -(-len(body) // count)
+    for place in range(count):
+        number = place + 1 if place < count - 1 else 0xFFFF
+        part = number.to_bytes(2, "big") + body[place * size : (place + 1) * size]
+        yield c37118.frame(Kind.CONFIGURATION_3, IDCODE, START, 0, part)
+
+
+def configured(frames: list[bytes]) -> c37118.Configuration | None:
+    """What the frames say when they are put together."""
+    assembler, known = c37118.Assembler(), None
+    for frame in frames:
+        if (whole := assembler.add(frame)) is not None:
+            known = c37118.configuration(whole)
+    return known
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_configuration_3_has_long_names_and_scales(parts: int):
+    body = third_configuration()
+    whole = c37118.frame(Kind.CONFIGURATION_3, IDCODE, START, 0, bytes(2) + body)
+    frames = [whole] if parts == 1 else list(in_parts(body, parts))
+    assert configured(frames[:-1]) is None
+    known = configured(frames)
+    assert known is not None
+    (pmu,) = known.pmus
+    assert (pmu.station, pmu.idcode, pmu.nominal) == ("Umspannwerk Süd", 12, 50)
+    assert [(one.name, one.unit, one.scale) for one in pmu.phasors] == [
+        ("Leitung Süd VA", "volts", 0.5),
+        ("IA", "amperes", 0.25),
+    ]
+    assert pmu.phasors[1].adjustment == pytest.approx(90)
+    assert pmu.place == pytest.approx((48.2, 16.4))
+    (one,) = c37118.data(third_data(5), known).measurements
+    assert one.phasors[0] == pytest.approx((502.5, math.degrees(0.01)))
+    assert one.phasors[1] == pytest.approx((100.0, math.degrees(-0.01)))
+    assert (one.frequency, one.rocof, one.analogs, one.digitals) == (50.0, 0.5, (9.0,), (1,))
+
+
+def test_parts_of_a_configuration_that_do_not_follow_each_other_are_refused():
+    first, second, third = in_parts(third_configuration(), 3)
+    for frames in ([second], [third], [first, third, third], [first, first, third, second]):
+        with pytest.raises(FrameError, match=r"does not follow|too early|after the"):
+            configured(frames)
+
+
+@given(st.binary(max_size=400), st.integers(0, 3))
+def test_a_configuration_of_any_bytes_is_refused_in_words(body: bytes, number: int):
+    frame = c37118.frame(Kind.CONFIGURATION_3, 1, START, 0, number.to_bytes(2, "big") + body)
+    with contextlib.suppress(FrameError):
+        configured([frame])
+
+
+def test_configuration_3_is_asked_for_and_its_channels_are_told_apart(
+    client: pt.Client, collection: str, until: Until
+):
+    body = third_configuration(("VA\0", "VA", ""))
+
+    def frames() -> Iterator[bytes]:
+        for number in range(10):
+            yield third_data(number)
+        while True:
+            yield b""
+
+    def configure() -> bytes:
+        return b"".join(in_parts(body, 3))
+
+    with (
+        sending(frames, configure, Command.CONFIGURATION_3) as port,
+        receiving(client, collection, port, configuration=3) as feed,
+    ):
+        until(lambda: feed.counts.frames == 10)
+    found = {one.name: one for one in client.streams_in_collection(collection)}
+    assert {one.collection for one in found.values()} == {f"{collection}/Umspannwerk Süd"}
+    assert set(found) == {
+        *("TIMEQ", "STAT", "FREQ", "ROCOF", "ANALOG 1", "BIT 0", "BIT 1"),
+        *("VA MAG 3", "VA ANG 4", "VA MAG 5", "VA ANG 6"),
+    }
+    assert found["VA MAG 5"].unit == "amperes"
+    assert found["VA ANG 6"].annotations()["adjustment"] == pytest.approx(90)
+    assert [one.count() for one in found.values()] == [10] * len(found)
+
+
+@pytest.mark.parametrize("transport", ["udp", "udp-listen"])
+def test_frames_come_over_udp(client: pt.Client, collection: str, until: Until, transport: Any):
+    count = 20
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.bind(("127.0.0.1", 0))
+        port = sender.getsockname()[1]
+        if transport == "udp-listen":
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = probe.getsockname()[1]
+        with receiving(client, collection, port, transport=transport, silence=60) as feed:
+            if transport == "udp":
+                sender.settimeout(60)
+                asked, receiver = sender.recvfrom(1_000)
+                assert c37118.kind(asked) is Kind.COMMAND
+            else:
+                until(lambda: feed.counts.connections)
+                receiver = ("127.0.0.1", port)
+            sender.sendto(simulated_sender.data(0)[:20], receiver)  # damaged
+            sender.sendto(simulated_sender.configuration(), receiver)
+            for number in range(count):
+                sender.sendto(simulated_sender.data(number), receiver)
+            until(lambda: feed.counts.frames == count)
+    assert feed.counts == Counts(connections=1, frames=count, skipped=20)
+    assert stored(client, collection)["VA MAG"] == [(sent(k), 230_000.0 + k) for k in range(count)]
 
 
 def test_a_sender_of_another_implementation(client: pt.Client, collection: str, until: Until):

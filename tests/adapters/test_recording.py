@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import contextlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +12,11 @@ import comtrade
 import numpy as np
 import pingthings.timeseries as pt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ingest import simulated_recording as simulated
-from ingest.recording import Recording, RecordingError, read, store
 from ingest.simulated_recording import Analog, Recorded, Status
+from pingthings.ingest.recording import Recording, RecordingError, read, store
 
 START = pt.utils.to_nanoseconds("2024-03-15T12:30:00.123456789Z")
 FORMS: list[Any] = ["ASCII", "BINARY", "BINARY32", "FLOAT32"]
@@ -177,16 +179,155 @@ def test_what_is_no_recording_says_why(tmp_path: Path):
     with pytest.raises(RecordingError, match="cannot read"):
         read(path)
     path.write_text("a table,of,1999\nwith other things\n", encoding="utf-8")
-    with pytest.raises(RecordingError, match="is no recording"):
+    with pytest.raises(RecordingError, match="line 2 of the description, `with other things`"):
         read(path)
     with pytest.raises(RecordingError, match="neither a sampling rate nor a time at sample 2"):
         read(written(tmp_path, replace(PLAIN, stamps=[0, None, 2, 3])))
-    with pytest.raises(RecordingError, match=r"line \d+ is no time"):
+    with pytest.raises(RecordingError, match=r"is no time: `yesterday`"):
         read(written(tmp_path, replace(PLAIN, start="yesterday", rates=[("1000", 4)])))
     cut = tmp_path / "r.cff"
     cut.write_bytes(b"--- file type: CFG ---\r\n")
     with pytest.raises(RecordingError, match="section"):
         read(cut)
+
+
+CFG = {
+    "head": "ST,DEV,1999",
+    "counts": "2,1A,1D",
+    "analog": "1,VA,A,,kV,2.0,0.5,0,-32767,32767,100,1,P",
+    "digital": "1,TRIP,,,0",
+    "hertz": "50",
+    "rates": "1\n1000,4",
+    "start": "17/07/2021,18:06:06.826009",
+    "trigger": "17/07/2021,18:06:06.845009",
+    "form": "ASCII",
+    "factor": "1",
+}
+DAT = "1,0,10,0\n2,1000,20,1\n3,2000,30,1\n4,3000,40,0\n"
+BEGAN = pt.utils.to_nanoseconds("2021-07-17T18:06:06.826009Z")
+VALUES = [20.5, 40.5, 60.5, 80.5]
+MS = 1_000_000
+
+
+def of(folder: Path, dat: str = DAT, stem: str = "r", **changed: str) -> Recording:
+    (folder / f"{stem}.cfg").write_text("\n".join({**CFG, **changed}.values()) + "\n", "utf-8")
+    (folder / f"{stem}.dat").write_text(dat, "utf-8")
+    return read(folder / f"{stem}.cfg")
+
+
+@pytest.mark.parametrize(
+    ("dat", "changed"),
+    [
+        (DAT, {}),
+        (DAT, {"rates": "1\n1000,2"}),  # more samples than are promised
+        (DAT, {"rates": "1\n1000,9"}),  # fewer
+        (DAT, {"rates": "1\n0,4"}),  # a rate of zero: the stamps count
+        (DAT, {"rates": "0"}),  # no line of rates at all
+        (DAT, {"factor": "0"}),  # which nobody uses beside a rate
+        (DAT, {"factor": ""}),
+        (DAT, {"hertz": ""}),
+        (DAT, {"trigger": ""}),
+        (DAT, {"counts": "9,1a,1d"}),
+        (DAT, {"head": "ST,DEV,2001"}),
+        (DAT, {"head": "\n\nST,DEV,1999"}),
+        (DAT, {"analog": "1,VA,A,,kV,2.0,0.5"}),  # what follows is not needed
+        (DAT, {"analog": CFG["analog"] + ",,"}),
+        (DAT, {"digital": "1,TRIP,0"}),
+        (DAT, {"start": "17-07-2021,18:06:06.826009"}),
+        (DAT.replace("\n", "\r\n") + "\x1a", {}),
+        (DAT.replace("\n", ",\n"), {}),  # rows that end in a comma
+        ("\n" + DAT.replace("\n", "\n\n"), {}),
+        ("0,0,10,0\n1,1000,20,1\n2,2000,30,1\n3,3000,40,0\n", {}),  # counted from zero
+    ],
+    ids=repr,
+)
+def test_quirks_of_vendors_are_read(tmp_path: Path, dat: str, changed: dict[str, str]):
+    found = of(tmp_path, dat, **changed)
+    analog, digital = found.channels
+    times = [BEGAN + k * MS for k in range(4)]
+    assert (analog.times.tolist(), analog.values.tolist()) == (times, VALUES)
+    assert (digital.times.tolist(), digital.values.tolist()) == (times, [0, 1, 1, 0])
+    assert found.samples == 4
+
+
+@pytest.mark.parametrize(
+    ("dat", "changed", "message"),
+    [
+        ("1,0,10\n2,1000,20\n", {}, "line 1 of the data has 3 cells where .* wants 4"),
+        (DAT + "5,4000,50,0,1\n", {}, "line 5 of the data has 5 cells"),
+        (DAT.replace(",20,", ",x,"), {}, "sample 2 of the data holds `x`"),
+        (DAT.replace("30,1", "30,7"), {}, "sample 3 of the data holds the state `7`"),
+        (DAT.replace("3,2000", "2,2000"), {}, "sample 3 has the number 2 after 2"),
+        (DAT.replace("3,2000", "x,2000"), {}, "sample 3 of the data has the number `x`"),
+        (DAT.replace("2000", "2x"), {}, "sample 3 of the data has the time `2x`"),
+        ("", {}, "hold no sample"),
+        (DAT, {"rates": "0\n0,4", "factor": "0"}, "multiplier of the stamps is zero"),
+        (DAT.replace("2000", "1000"), {"rates": "0\n0,4"}, "do not ascend"),
+        (DAT, {"rates": "0\n0,4", "factor": "1e-9"}, "do not ascend"),
+        (DAT, {"rates": "1\n-1000,4"}, "below zero"),
+        (DAT, {"rates": "2\n1000,4\n2000,2"}, "do not ascend"),
+        (DAT, {"rates": "1\nnan,4"}, "`nan` is no number"),
+        (DAT, {"rates": "x"}, "`x` is no whole number"),
+        (DAT, {"analog": "1,VA,A,,kV,0,0"}, "factor of zero"),
+        (DAT, {"analog": "1,VA,A,,kV"}, "no factor"),
+        (DAT, {"analog": "1,VA,A,,kV,x,0"}, "`x` is no number"),
+        (DAT, {"counts": "2"}, "how many channels"),
+        (DAT, {"counts": "2,1A"}, "TRIP"),
+        (DAT, {"head": "ST"}, "begins with the station"),
+        (DAT, {"head": "ST,DEV,new"}, "no year"),
+        (DAT, {"start": "07/17/2021,18:06:06.826009"}, "month"),
+        (DAT, {"form": "TEXT"}, "data of type `TEXT`"),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_meant_is_refused_with_its_place(
+    tmp_path: Path, dat: str, changed: dict[str, str], message: str
+):
+    with pytest.raises(RecordingError, match=message) as raised:
+        of(tmp_path, dat, **changed)
+    assert str(tmp_path / "r.cfg") in str(raised.value)
+
+
+@pytest.mark.parametrize("stem", ["fault[1]", "fault*", "a b", "x.y", "Störung"])
+def test_the_data_are_found_whatever_the_name(tmp_path: Path, stem: str):
+    (tmp_path / "fault1.dat").write_text("another one")
+    assert of(tmp_path, stem=stem).samples == 4
+    assert read(tmp_path / f"{stem}.dat").samples == 4
+    (tmp_path / f"{stem}.dat").rename(tmp_path / f"{stem.upper()}.DAT")
+    assert read(tmp_path / f"{stem}.cfg").samples == 4
+
+
+def test_a_name_with_commas_shifts_nothing(tmp_path: Path):
+    found = of(tmp_path, analog="1,VA, line 1,A,,kV,2.0,0.5,0,-32767,32767,100,1,P")
+    assert (found.channels[0].name, found.channels[0].unit) == ("VA,line 1", "kV")
+    assert found.channels[0].values.tolist() == VALUES
+
+
+def test_a_channel_that_is_not_used_may_have_a_factor_of_zero(tmp_path: Path):
+    dat = "1,0,7,0\n2,1000,7,1\n"
+    assert of(tmp_path, dat, analog="1,VA,A,,kV,0,0.5").channels[0].values.tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.data())
+def test_what_is_written_is_read_or_refused(tmp_path: Path, form: Any, data: st.DataObject):
+    """Whatever bytes are changed or cut: every channel keeps its length, or it is an error."""
+    path = written(tmp_path, replace(PLAIN, rates=[("1000", 4)]), form)
+    place = path.with_suffix(data.draw(st.sampled_from([".cfg", ".dat"])))
+    kept = bytearray(place.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        at = data.draw(st.integers(0, len(kept) - 1))
+        kept[at : at + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+    place.write_bytes(bytes(kept))
+    with contextlib.suppress(RecordingError):
+        found = read(path)
+        for channel in found.channels:
+            assert len(channel.times) == len(channel.values) <= found.samples
+            assert np.all(np.diff(channel.times) > 0)
+            assert np.all(np.isfinite(channel.values))
 
 
 def test_channels_of_one_name_are_told_apart(tmp_path: Path):
@@ -217,19 +358,3 @@ def test_stored_twice_it_is_there_once(client: pt.Client, collection: str, tmp_p
     assert found["VB"].raw_values(START, START + 10**9)["value"].to_numpy().max() == pytest.approx(
         225_000, rel=1e-3
     )
-
-
-def test_the_program_says_what_it_stored(
-    client: pt.Client, collection: str, program: Any, tmp_path: Path
-):
-    whole, cut = tmp_path / "fault.cff", tmp_path / "cut.cfg"
-    simulated.fault(whole, "BINARY")
-    written(tmp_path, replace(PLAIN, rates=[("1000", 9)]), name=cut.name)
-    command = program("recording", str(whole), str(cut), "--collection", collection)
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [
-        f"{whole}: 4 channels, 1,920 points",
-        f"{cut}: 18 channels, 71 points",
-        "  it ends after 4 of 9 samples",
-    ]
-    assert len(client.streams_in_collection(collection)) == 4 + 17

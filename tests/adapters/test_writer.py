@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import numpy as np
 import pingthings.timeseries as pt
 import pytest
-from ingest.streams import Wanted, ensure
-from ingest.writer import Counts, Writer, WriterFailed
+from pingthings.ingest.streams import Wanted, ensure
+from pingthings.ingest.writer import Counts, Writer, WriterFailed
 from pingthings.server import Fault, Server
 from pingthings.timeseries.exceptions import BTrDBError, StreamNotFoundError
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from types import CodeType
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,8 @@ import pingthings.dask
 import pingthings.timeseries as pt
 import pytest
 import pytest_asyncio
+from ingest import simulated_recording
+from pingthings.ingest import recording, streams, writer
 from pingthings.server import Server
 from pingthings.timeseries import constants, credentials, exceptions, frames, partitions, points
 from pingthings.timeseries.stats import Stats
@@ -30,8 +33,15 @@ KEY = "documented"
 PARSER = doctest.DocTestParser()
 SYNC = (pt.Client, pt.Stream, pt.StreamSet)
 ASYNC = (pt.AsyncClient, pt.AsyncStream, pt.AsyncStreamSet)
-MODULES = (constants, credentials, exceptions, points, timez)
-RESULTS = (frames, partitions, pingthings.dask, Stats)  # these need a stream to make something of
+MODULES = (constants, credentials, exceptions, points, streams, timez)
+RESULTS = (
+    frames,
+    partitions,
+    pingthings.dask,
+    recording,
+    writer,
+    Stats,
+)  # these need a stream to make something of
 
 
 def examples(owner: Any) -> list[tuple[str, list[doctest.Example]]]:
@@ -67,6 +77,8 @@ def names(server: Server) -> dict[str, Any]:
         **vars(exceptions),
         "PW": constants.PW,
         **{name: getattr(frames, name) for name in frames.__all__},
+        **{name: getattr(streams, name) for name in streams.__all__},
+        "Writer": writer.Writer,
         "plan": partitions.plan,
         "read": pingthings.dask.read,
         "Fraction": Fraction,
@@ -87,17 +99,19 @@ def names(server: Server) -> dict[str, Any]:
 
 
 @pytest.fixture
-def sync_names(server: Server) -> Iterator[dict[str, Any]]:
+def sync_names(server: Server, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    simulated_recording.fault(tmp_path / "fault.cfg", "BINARY")
     with pt.connect(endpoint=server.endpoint, apikey=KEY) as client:
-        streams = client.streams_in_collection("docs/examples")
-        yield {**names(server), "client": client, "stream": streams[0], "streams": streams}
+        found = client.streams_in_collection("docs/examples")
+        known = {"client": client, "stream": found[0], "streams": found, "folder": tmp_path}
+        yield {**names(server), **known}
 
 
 @pytest_asyncio.fixture
 async def async_names(server: Server) -> AsyncIterator[dict[str, Any]]:
     async with await pt.AsyncClient.connect(endpoint=server.endpoint, apikey=KEY) as client:
-        streams = await client.streams_in_collection("docs/examples")
-        yield {**names(server), "client": client, "stream": streams[0], "streams": streams}
+        found = await client.streams_in_collection("docs/examples")
+        yield {**names(server), "client": client, "stream": found[0], "streams": found}
 
 
 def compiled(source: str) -> tuple[CodeType, bool]:

@@ -27,6 +27,11 @@ EXPORTS = {
         *("install_as_btrdb", "register_serializer"),
     },
     "pingthings.dask": {"read"},
+    "pingthings.ingest": {"Counts", "Wanted", "Writer", "WriterFailed", "ensure"},
+    "pingthings.ingest.feed": {"Counts", "Feed"},
+    "pingthings.ingest.recording": {
+        *("Channel", "Recording", "RecordingError", "Scaling", "read", "store"),
+    },
     "pingthings.ray": {"read"},
     "pingthings.server": {"Fault", "Server"},
     "pingthings.timeseries": {

@@ -19,7 +19,9 @@ from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profil
 from pingthings.cli.folder import every_file
 from pingthings.cli.ingestion import Ingestion, Options, Rejects
 from pingthings.cli.output import print_json
+from pingthings.cli.recordings import Handling, parted, put_recordings
 from pingthings.cli.source import Source, open_source
+from pingthings.ingest.recording import Scaling
 from pingthings.timeseries.client import Stream
 from pingthings.timeseries.exceptions import BTrDBError
 
@@ -33,13 +35,16 @@ Examples:
   pingthings put pmu.parquet --value va=L1MAG:volts --value fa=FREQ:hertz
   pingthings put 2023-*.csv --collection lab --rejected rejected.csv
   pingthings put archive --collection pmu/{station}     all of archive/station=…/
+  pingthings put fault.cfg --collection recordings/bay7   a COMTRADE recording
 """
 
 
 def put(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE", help="CSV, Parquet or Arrow IPC, or a folder of such."),
+        typer.Argument(
+            metavar="FILE", help="CSV, Parquet, Arrow IPC or COMTRADE, or a folder of such."
+        ),
     ],
     collection: Annotated[
         str | None,
@@ -102,6 +107,10 @@ def put(
             "that repeating is safe."
         ),
     ] = "replace",
+    scaling: Annotated[
+        Scaling,
+        typer.Option(help="Of which side of its transformers the values of a recording are."),
+    ] = "primary",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read all and say what would happen; store nothing.")
     ] = False,
@@ -130,6 +139,18 @@ def put(
         raise typer.BadParameter(f"there is no zone `{time_zone}`", param_hint="'--time-zone'")
     if delimiter is not None and len(delimiter) != 1:
         raise typer.BadParameter("give one character", param_hint="'--delimiter'")
+    recordings, files = parted(files)
+    if recordings:
+        if time is not None or value:
+            raise typer.BadParameter(
+                f"`{recordings[0]}` is a recording, which says itself what its channels are",
+                param_hint="'--time' / '--value'",
+            )
+        handling = Handling(collection, time_zone, scaling, merge, dry_run, json)
+        with connected(endpoint, profile, apikey, apikey_file) as client:
+            put_recordings(client, recordings, handling)
+        if not files:
+            return
     options = Options(
         time,
         tuple(value or ()),

@@ -18,10 +18,14 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-from pingthings.timeseries import Client
+
+from pingthings.timeseries.client import Client
 from pingthings.timeseries.exceptions import (
     AuthenticationError,
+    BTrDBError,
     BTRDBServerError,
+    BTRDBTypeError,
+    BTRDBValueError,
     ConnectionError,  # noqa: A004 - the library's own
     DeadlineExceededError,
     NotSupportedError,
@@ -40,7 +44,7 @@ _LONGEST_PAUSE = 10.0
 log = logging.getLogger(__name__)
 
 
-class WriterFailed(Exception):  # noqa: N818 - it is what happened
+class WriterFailed(BTrDBError):  # noqa: N818 - it is what happened
     """An insert failed for good; `unstored` of the writer holds what is not known to be stored."""
 
 
@@ -78,6 +82,12 @@ class Writer:
             if the points may be stored already.
         give_up_after: For how many seconds an insert is tried while the server is away; None for
             ever.
+
+    Examples:
+        >>> with Writer(client) as writer:
+        ...     taken = writer.add(stream.uuid, start + 5, 1.0)
+        >>> writer.counts.stored
+        1
     """
 
     def __init__(
@@ -146,8 +156,8 @@ class Writer:
             data: Times in whole nanoseconds and values of each stream. They are copied.
 
         Raises:
-            TypeError: Times are no integers.
-            ValueError: There are not as many values as times.
+            BTRDBTypeError: Times are no integers.
+            BTRDBValueError: There are not as many values as times.
             WriterFailed: An earlier insert failed for good, or the writer was stopped.
         """
         every = {uuid: _piece(*points) for uuid, points in data.items()}
@@ -273,9 +283,9 @@ def _piece(times: Any, values: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[
     instants = np.atleast_1d(np.asarray(times))
     numbers = np.array(values, np.float64, ndmin=1)
     if instants.dtype.kind not in "iuM" and len(instants):
-        raise TypeError(f"times of type `{instants.dtype}`; give whole nanoseconds")
+        raise BTRDBTypeError(f"times of type `{instants.dtype}`; give whole nanoseconds")
     if instants.shape != numbers.shape:
-        raise ValueError(f"{instants.shape} times for {numbers.shape} values")
+        raise BTRDBValueError(f"{instants.shape} times for {numbers.shape} values")
     if instants.dtype.kind == "M":
         instants = instants.astype("datetime64[ns]")
     return instants.astype(np.int64), numbers

@@ -1,37 +1,35 @@
-"""Synchrophasors as they are sent (IEEE C37.118.2 over TCP), into streams.
+"""Synchrophasors as they are sent (IEEE C37.118.2, over TCP or UDP), into streams.
 
-    python -m ingest.feed localhost:4410 pmu.example:4712 --idcode 7734 --collection pmu
-
-Connects, asks for the configuration, makes the streams, asks for data, and stores it: an insert a
-second. A connection that is lost or silent is made again. What is sent meanwhile is gone, since the
-protocol sends nothing twice. While the server is away points wait in memory, up to a bound; beyond
-it they are dropped and counted.
+A feed connects, asks for the configuration, makes the streams, asks for data, and hands it to a
+`Writer`. A connection that is lost or silent is made again. What is sent meanwhile is gone, since
+the protocol sends nothing twice. While the server is away points wait in memory, up to the bound of
+the writer.
 """
 
 from __future__ import annotations
 
-import argparse
 import logging
 import math
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
-from pingthings.timeseries import Client, connect
+from pingthings.ingest import c37118
+from pingthings.ingest.c37118 import Assembler, Command, Configuration, Kind, Measurement, Pmu
+from pingthings.ingest.streams import Wanted, ensure, told_apart
+from pingthings.ingest.transport import Link, Transport, connected
+from pingthings.ingest.writer import Points, Writer
+from pingthings.timeseries.client import Client
 from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME
 from pingthings.timeseries.exceptions import BTRDBServerError
 
-from ingest import c37118
-from ingest.c37118 import Command, Configuration, Kind, Measurement, Pmu
-from ingest.streams import Wanted, ensure
-from ingest.writer import Points, Writer
-
 __all__ = ["Counts", "Feed"]
 
-_RECEIVED = 1 << 16
+_ASKED = {2: Command.CONFIGURATION_2, 3: Command.CONFIGURATION_3}
+_CONFIGURATIONS = {Kind.CONFIGURATION_1, Kind.CONFIGURATION_2, Kind.CONFIGURATION_3}
 _LONGEST_PAUSE = 10.0
 _MOST_HELD = 1_000
 
@@ -59,7 +57,19 @@ class Feed:
     A phasor `VA` becomes the streams `VA MAG` (volts or amperes) and `VA ANG` (degrees). `FREQ` is
     in hertz, `ROCOF` in hertz per second, `STAT` the status word and `TIMEQ` the quality of the
     time, as they came. Analog values and the valid bits of digital words have the names they were
-    given.
+    given, without what fills them up; of equal names each gets its place behind it.
+
+    Args:
+        client: Connected; it makes the streams.
+        writer: Over the same client; it stores the points.
+        host: Of the sender; with `udp-listen` the address to listen at, or a multicast group.
+        port: Likewise.
+        idcode: Of the stream of frames, as the sender knows it.
+        collection: Above those of the stations.
+        transport: `tcp`; `udp`, where commands go to the sender and frames come back; or
+            `udp-listen`, where a sender sends frames and its configuration of its own accord.
+        configuration: Which one to ask for, 2 or 3.
+        silence: After so many seconds without a frame the connection counts as lost.
     """
 
     client: Client
@@ -69,19 +79,26 @@ class Feed:
     idcode: int
     collection: str
     silence: float = 5.0
-    """After so many seconds without a frame the connection counts as lost."""
+    transport: Transport = "tcp"
+    configuration: Literal[2, 3] = 2
     counts: Counts = field(default_factory=Counts)
     _known: Configuration | None = None
     _held: list[bytes] = field(default_factory=list[bytes])
     _was_changing: bool = False
-    _uuids: list[dict[str, UUID]] = field(default_factory=list[dict[str, UUID]])
+    _uuids: list[list[UUID]] = field(default_factory=list[list[UUID]])
+    _parts: Assembler = field(default_factory=Assembler)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection whose configuration is known."""
+        return self._known is not None
 
     def run(self, stop: threading.Event) -> None:
         """Receives until it is told to stop.
 
         Raises:
             WriterFailed: The points cannot be stored, now or later.
-            ValueError: Two channels have the same name, or a stream has another unit.
+            BTRDBValueError: A stream has another unit, or several have the name of a channel.
         """
         pause = 0.1
         while not stop.is_set():
@@ -95,38 +112,35 @@ class Feed:
 
     def _receive(self, stop: threading.Event) -> None:
         """One connection, until it ends."""
-        splitter = c37118.Splitter()
         self._known, self._held, self._was_changing = None, [], False
-        with socket.create_connection((self.host, self.port), self.silence) as link:
+        self._parts = Assembler()
+        with connected(self.transport, self.host, self.port, self.silence) as link:
             self.counts.connections += 1
             try:
-                self._ask(link, Command.CONFIGURATION_2)
+                self._ask(link, _ASKED[self.configuration])
                 heard = time.monotonic()
-                link.settimeout(min(0.2, self.silence))
                 while not stop.is_set():
-                    try:
-                        received = link.recv(_RECEIVED)
-                    except TimeoutError:
-                        if time.monotonic() - heard > self.silence:
-                            raise
-                        continue
-                    if not received:
-                        raise ConnectionError("the sender hung up")
-                    for one in splitter.split(received):
+                    for one in link.receive(min(0.2, self.silence)):
                         heard = time.monotonic()
                         self._take(link, one)
+                    if time.monotonic() - heard > self.silence:
+                        raise TimeoutError(f"nothing came for {self.silence:g} s")
                 self._ask(link, Command.DATA_OFF)
             finally:
-                self.counts.skipped += splitter.skipped
+                self.counts.skipped += link.skipped
+                self._known = None
 
-    def _ask(self, link: socket.socket, what: Command) -> None:
-        link.sendall(c37118.command(self.idcode, what, int(time.time())))
+    def _ask(self, link: Link, what: Command) -> None:
+        link.send(c37118.command(self.idcode, what, int(time.time())))
 
-    def _take(self, link: socket.socket, received: bytes) -> None:
+    def _take(self, link: Link, received: bytes) -> None:
         what = c37118.kind(received)
-        if what in {Kind.CONFIGURATION_1, Kind.CONFIGURATION_2}:
+        if what in _CONFIGURATIONS:
             try:
-                self._configure(c37118.configuration(received))
+                whole = self._parts.add(received)
+                if whole is None:
+                    return
+                self._configure(c37118.configuration(whole))
             except c37118.FrameError as error:
                 raise ConnectionError(f"its configuration is none: {error}") from error
             self._ask(link, Command.DATA_ON)
@@ -138,7 +152,7 @@ class Feed:
         elif what is Kind.DATA:
             self._held = [*self._held, received][-_MOST_HELD:]
 
-    def _measured(self, link: socket.socket, received: bytes, known: Configuration) -> None:
+    def _measured(self, link: Link, received: bytes, known: Configuration) -> None:
         try:
             found = c37118.data(received, known)
             if not found.time <= MAXIMUM_INSERT_TIME:
@@ -157,10 +171,10 @@ class Feed:
             self._store(found, known)
         self._was_changing = is_changing
 
-    def _reconfigure(self, link: socket.socket) -> None:
+    def _reconfigure(self, link: Link) -> None:
         """Asks what the frames consist of now. Those that come before the answer wait for it."""
         self._known = None
-        self._ask(link, Command.CONFIGURATION_2)
+        self._ask(link, _ASKED[self.configuration])
 
     def _configure(self, known: Configuration) -> None:
         stations = [pmu.station or str(pmu.idcode) for pmu in known.pmus]
@@ -168,16 +182,19 @@ class Feed:
         for pmu, station in zip(known.pmus, stations, strict=True):
             # A station may have several units.
             name = station if stations.count(station) == 1 else f"{station} {pmu.idcode}"
-            self._uuids.append(ensure(self.client, f"{self.collection}/{name}", _wanted(pmu)))
+            wanted = list(_wanted(pmu))
+            found = ensure(self.client, f"{self.collection}/{name}", wanted)
+            self._uuids.append([found[one.name] for one in wanted])
         self._known = known
 
     def _store(self, found: c37118.Data, known: Configuration) -> None:
         points: dict[UUID, Points] = {}
         for pmu, one, uuids in zip(known.pmus, found.measurements, self._uuids, strict=True):
             self.counts.invalid += not one.is_valid
-            for name, value in [("TIMEQ", float(found.quality)), *_values(pmu, one)]:
+            values = [float(found.quality), *_values(pmu, one)]
+            for uuid, value in zip(uuids, values, strict=False):  # fewer, if they are invalid
                 if math.isfinite(value):
-                    points[uuids[name]] = found.time, value
+                    points[uuid] = found.time, value
         self.writer.add_all(points)
 
 
@@ -190,56 +207,43 @@ def _bits(pmu: Pmu) -> Iterator[tuple[int, int, str]]:
 
 
 def _wanted(pmu: Pmu) -> Iterator[Wanted]:
-    about = {"station": pmu.station, "idcode": pmu.idcode}
-    yield Wanted("STAT", "bits", about)
+    """The streams of a unit, in the order of `_values`."""
+    every = list(_channels(pmu))
+    names = told_apart(one.name for one in every)
+    for one, name in zip(every, names, strict=True):
+        yield Wanted(name, one.unit, one.annotations)
+
+
+def _channels(pmu: Pmu) -> Iterator[Wanted]:
+    about: dict[str, object] = {"station": pmu.station, "idcode": pmu.idcode}
+    if pmu.place is not None:
+        about |= {"latitude": pmu.place[0], "longitude": pmu.place[1]}
     yield Wanted("TIMEQ", "bits", about)
-    for phasor in pmu.phasors:
-        yield Wanted(f"{phasor.name} MAG", phasor.unit, about)
-        yield Wanted(f"{phasor.name} ANG", "degrees", about)
+    yield Wanted("STAT", "bits", about)
+    for number, phasor in enumerate(pmu.phasors, 1):
+        name = phasor.name or f"PHASOR {number}"
+        turned = {"adjustment": phasor.adjustment} if phasor.adjustment else {}
+        yield Wanted(f"{name} MAG", phasor.unit, about)
+        yield Wanted(f"{name} ANG", "degrees", {**about, **turned})
     yield Wanted("FREQ", "hertz", {**about, "nominal": pmu.nominal})
     yield Wanted("ROCOF", "hertz per second", about)
-    for analog in pmu.analogs:
-        yield Wanted(analog.name, "", {**about, "kind": analog.kind, "factor": analog.factor})
+    for number, analog in enumerate(pmu.analogs, 1):
+        notes = {**about, "kind": analog.kind, "factor": analog.factor}
+        yield Wanted(analog.name or f"ANALOG {number}", "", notes)
     for word, bit, name in _bits(pmu):
         normal = pmu.digitals[word].normal >> bit & 1
         yield Wanted(name, "state", {**about, "normal": normal})
 
 
-def _values(pmu: Pmu, one: Measurement) -> Iterator[tuple[str, float]]:
-    yield "STAT", float(one.stat)
+def _values(pmu: Pmu, one: Measurement) -> Iterator[float]:
+    yield float(one.stat)
     if not one.is_valid:
         return
-    for phasor, (magnitude, angle) in zip(pmu.phasors, one.phasors, strict=True):
-        yield f"{phasor.name} MAG", magnitude
-        yield f"{phasor.name} ANG", angle
-    yield "FREQ", one.frequency
-    yield "ROCOF", one.rocof
-    for analog, value in zip(pmu.analogs, one.analogs, strict=True):
-        yield analog.name, value
-    for word, bit, name in _bits(pmu):
-        yield name, float(one.digitals[word] >> bit & 1)
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("endpoint")
-    parser.add_argument("sender", help="host:port")
-    parser.add_argument("--idcode", type=int, required=True)
-    parser.add_argument("--collection", default="pmu")
-    given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO)
-    host, _, port = given.sender.rpartition(":")
-    with (
-        connect(endpoint=given.endpoint) as client,
-        Writer(client, most_points=1_000_000, when_full="drop") as writer,
-    ):
-        feed = Feed(client, writer, host, int(port), given.idcode, given.collection)
-        try:
-            feed.run(threading.Event())
-        except KeyboardInterrupt:  # what has come is stored all the same
-            writer.flush()
-        print(feed.counts, writer.counts)
-
-
-if __name__ == "__main__":
-    _main()
+    for magnitude, angle in one.phasors:
+        yield magnitude
+        yield angle
+    yield one.frequency
+    yield one.rocof
+    yield from one.analogs
+    for word, bit, _ in _bits(pmu):
+        yield float(one.digitals[word] >> bit & 1)

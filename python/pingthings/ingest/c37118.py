@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from pingthings.ingest.streams import clean
+
 __all__ = [
     "Analog",
+    "Assembler",
     "Command",
     "Configuration",
     "Data",
@@ -38,6 +41,9 @@ _CHECK_BYTES = 2
 _NAME = 16
 _BITS = 16
 _MISSING = -0x8000
+_CONTINUED = 2
+_LAST = 0xFFFF
+_LARGEST = 1 << 20
 
 
 class FrameError(ValueError):
@@ -63,24 +69,32 @@ class Command(IntEnum):
     HEADER = 3
     CONFIGURATION_1 = 4
     CONFIGURATION_2 = 5
+    CONFIGURATION_3 = 6
 
 
 @dataclass(frozen=True)
 class Phasor:
-    """A phasor: volts or amperes, and how much one step of an integer is."""
+    """A phasor: volts or amperes, and how much one step is."""
 
     name: str
     unit: str
     scale: float
+    """Of integers; in configuration 3 of floating-point numbers, too."""
+    adjustment: float = 0.0
+    """What configuration 3 says of its angle, in degrees; it is not added to it."""
+    scales_floats: bool = False
 
 
 @dataclass(frozen=True)
 class Analog:
-    """An analog value; `factor` is what its owner scales it by."""
+    """An analog value; in configuration 3 it is `scale` times what is sent, and `offset`."""
 
     name: str
     kind: int
     factor: int
+    """What its owner scales it by, in configuration 1 and 2; it is left to the owner."""
+    scale: float = 1.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,8 @@ class Pmu:
     digitals: tuple[Digital, ...]
     nominal: int
     """In hertz."""
+    place: tuple[float, float] | None = None
+    """Latitude and longitude in degrees, where configuration 3 says them."""
 
     @property
     def is_polar(self) -> bool:
@@ -179,6 +195,11 @@ class Splitter:
         self.skipped = 0
         """Bytes that belong to no good frame."""
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for the rest of their frame."""
+        return len(self._kept)
+
     def split(self, received: bytes) -> Iterator[bytes]:
         """Yields the frames that these bytes complete."""
         kept = self._kept
@@ -222,18 +243,54 @@ def kind(received: bytes) -> Kind:
     return Kind(received[1] >> 4)
 
 
+class Assembler:
+    """Puts together what comes in several frames, as configuration 3 may."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def add(self, received: bytes) -> bytes | None:
+        """Returns a whole frame, or None if more has to come.
+
+        Raises:
+            FrameError: Parts are missing or too many.
+        """
+        if kind(received) is not Kind.CONFIGURATION_3:
+            return received
+        if len(received) < HEAD.size + _CONTINUED + _CHECK_BYTES:
+            raise FrameError("the configuration ends too early")
+        body = received[HEAD.size + _CONTINUED : -_CHECK_BYTES]
+        number = int.from_bytes(received[HEAD.size : HEAD.size + _CONTINUED], "big")
+        if number in {0, 1}:
+            self._parts = []
+        elif not self._parts or (number != _LAST and number != len(self._parts) + 1):
+            self._parts = []
+            raise FrameError(f"part {number} of a configuration does not follow the one before")
+        self._parts.append(body)
+        if sum(map(len, self._parts)) > _LARGEST:
+            self._parts = []
+            raise FrameError("the configuration is larger than a megabyte")
+        if number not in {0, _LAST}:
+            return None
+        whole, self._parts = b"".join(self._parts), []
+        return received[: HEAD.size] + bytes(_CONTINUED) + whole + received[-_CHECK_BYTES:]
+
+
 def configuration(received: bytes) -> Configuration:
-    """Returns what a frame of configuration 1 or 2 says.
+    """Returns what a frame of configuration 1, 2 or 3 says; of 3 a whole one.
 
     Raises:
-        FrameError: It is shorter or longer than it says, or a name is no text.
+        FrameError: It is shorter or longer than it says.
     """
     idcode = HEAD.unpack_from(received)[3]
-    reader = _Reader(received[HEAD.size : -_CHECK_BYTES])
+    is_third = kind(received) is Kind.CONFIGURATION_3
+    skip = _CONTINUED if is_third else 0
+    reader = _Reader(received[HEAD.size + skip : -_CHECK_BYTES])
     time_base = reader.number(4) & 0xFFFFFF
     if not time_base:
         raise FrameError("a second is divided into no parts")
-    pmus = tuple(_pmu(reader) for _ in range(reader.number(2)))
+    read = _third_pmu if is_third else _pmu
+    pmus = tuple(read(reader) for _ in range(reader.number(2)))
     rate = reader.number(2, signed=True)
     if reader.rest:
         raise FrameError(f"{reader.rest} bytes after the configuration")
@@ -250,24 +307,62 @@ def _pmu(reader: _Reader) -> Pmu:
     digital_units = [reader.number(4) for _ in range(digitals)]
     nominal = 50 if reader.number(2) & 1 else 60
     reader.number(2)  # how often the configuration has changed
-    bits = names[phasors + analogs :]
     return Pmu(
         station,
         idcode,
         form,
         tuple(
-            Phasor(name, "amperes" if unit >> 24 else "volts", (unit & 0xFFFFFF) / 100_000)
+            Phasor(name, _unit(unit >> 24 & 1), (unit & 0xFFFFFF) / 100_000)
             for name, unit in zip(names[:phasors], phasor_units, strict=True)
         ),
         tuple(
             Analog(name, unit >> 24, (unit & 0xFFFFFF) - ((unit & 0x800000) << 1))
             for name, unit in zip(names[phasors : phasors + analogs], analog_units, strict=True)
         ),
-        tuple(
-            Digital(tuple(bits[_BITS * k : _BITS * (k + 1)]), unit >> 16, unit & 0xFFFF)
-            for k, unit in enumerate(digital_units)
-        ),
+        _digitals(names[phasors + analogs :], digital_units),
         nominal,
+    )
+
+
+def _third_pmu(reader: _Reader) -> Pmu:
+    station = reader.counted_text()
+    idcode = reader.number(2)
+    reader.skip(16)  # a global identity
+    form = reader.number(2)
+    phasors, analogs, digitals = reader.number(2), reader.number(2), reader.number(2)
+    names = [reader.counted_text() for _ in range(phasors + analogs + _BITS * digitals)]
+    found = []
+    for name in names[:phasors]:
+        kinds, scale, turn = reader.number(4), reader.real(), reader.real()
+        # A scale of nothing is none: senders of floating-point numbers leave it out.
+        one = Phasor(name, _unit(kinds >> 11 & 1), scale or 1.0, math.degrees(turn), True)  # noqa: FBT003
+        found.append(one)
+    values = [
+        Analog(name, 0, 0, reader.real() or 1.0, reader.real())
+        for name in names[phasors : phasors + analogs]
+    ]
+    digital_units = [reader.number(4) for _ in range(digitals)]
+    latitude, longitude = reader.real(), reader.real()
+    reader.skip(4 + 1 + 4 + 4)  # elevation, class of service, window, delay
+    nominal = 50 if reader.number(2) & 1 else 60
+    reader.number(2)  # how often the configuration has changed
+    is_known = math.isfinite(latitude) and math.isfinite(longitude)
+    return Pmu(
+        *(station, idcode, form, tuple(found), tuple(values)),
+        digitals=_digitals(names[phasors + analogs :], digital_units),
+        nominal=nominal,
+        place=(latitude, longitude) if is_known else None,
+    )
+
+
+def _unit(is_current: int) -> str:
+    return "amperes" if is_current else "volts"
+
+
+def _digitals(names: list[str], units: list[int]) -> tuple[Digital, ...]:
+    return tuple(
+        Digital(tuple(names[_BITS * k : _BITS * (k + 1)]), unit >> 16, unit & 0xFFFF)
+        for k, unit in enumerate(units)
     )
 
 
@@ -291,8 +386,27 @@ class _Reader:
     def number(self, count: int, *, signed: bool = False) -> int:
         return int.from_bytes(self._take(count), "big", signed=signed)
 
+    def real(self) -> float:
+        (number,) = struct.unpack(">f", self._take(4))
+        return float(number)
+
+    def skip(self, count: int) -> None:
+        self._take(count)
+
     def text(self) -> str:
-        return self._take(_NAME).decode("latin-1").strip(" \0")
+        """A name of sixteen bytes, filled up with blanks or zeros."""
+        return _name(self._take(_NAME))
+
+    def counted_text(self) -> str:
+        """A name that says how long it is."""
+        return _name(self._take(self.number(1)))
+
+
+def _name(content: bytes) -> str:
+    try:
+        return clean(content.decode())
+    except UnicodeDecodeError:
+        return clean(content.decode("latin-1"))
 
 
 def data(received: bytes, known: Configuration) -> Data:
@@ -331,6 +445,9 @@ def _measurement(pmu: Pmu, numbers: tuple[float, ...]) -> Measurement:
     analogs = numbers[place : place + len(pmu.analogs)]
     if not pmu.form & 4:
         analogs = tuple(math.nan if one == _MISSING else one for one in analogs)
+    analogs = tuple(
+        one * known.scale + known.offset for one, known in zip(analogs, pmu.analogs, strict=True)
+    )
     words = tuple(int(one) for one in numbers[place + len(pmu.analogs) :])
     return Measurement(int(numbers[0]), phasors, frequency, rocof, analogs, words)
 
@@ -343,6 +460,9 @@ def _phasor(pmu: Pmu, phasor: Phasor, pair: tuple[float, float]) -> tuple[float,
         first *= phasor.scale
         # Angles are steps of 0.1 mrad, imaginary parts are as real ones.
         second *= 1e-4 if pmu.is_polar else phasor.scale
+    elif phasor.scales_floats:
+        first *= phasor.scale
+        second *= 1 if pmu.is_polar else phasor.scale
     if not pmu.is_polar:
         first, second = math.hypot(first, second), math.atan2(second, first)
     return first, math.degrees(second)

@@ -1,0 +1,128 @@
+"""COMTRADE recordings among the files of `pingthings put`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pingthings.cli import instants
+from pingthings.cli.output import print_json, shown
+from pingthings.ingest.recording import Recording, Scaling, read, store
+from pingthings.timeseries.client import Client
+
+__all__ = ["Handling", "parted", "put_recordings"]
+
+_ALONE = ".cff"
+_DESCRIPTION = ".cfg"
+_DATA = ".dat"
+_BESIDE = {_ALONE, _DESCRIPTION, _DATA, ".hdr", ".inf"}
+
+
+@dataclass(frozen=True)
+class Handling:
+    """How recordings are stored."""
+
+    collection: str | None
+    """`{station}` and `{device}` are what the recording says; None is the name of the file."""
+    zone: str | None
+    scaling: Scaling
+    merge: Literal["replace", "retain", "equal", "never"]
+    dry_run: bool
+    as_json: bool
+
+
+def parted(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Returns the recordings among files and folders, and the rest.
+
+    A recording is a `.cff` file, or a `.cfg` or `.dat` file with the other one beside it; both
+    count once. A folder that holds nothing else is not among the rest.
+    """
+    recordings: dict[tuple[Path, str], Path] = {}
+    rest: list[Path] = []
+    for path in files:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        own = {_key(one): one for one in inside if one.is_file() and _is_recording(one)}
+        recordings |= own
+        others = [one for one in inside if one.is_file() and _key(one) not in own]
+        if not own or (path.is_dir() and others):
+            rest.append(path)
+    return list(recordings.values()), rest
+
+
+def _key(path: Path) -> tuple[Path, str]:
+    return path.parent, path.stem.casefold() if path.suffix.lower() in _BESIDE else path.name
+
+
+def _is_recording(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    if suffix == _ALONE:
+        return True
+    wanted = {_DESCRIPTION: _DATA, _DATA: _DESCRIPTION}.get(suffix)
+    return wanted is not None and any(
+        one.suffix.lower() == wanted and one.stem.casefold() == path.stem.casefold()
+        for one in path.parent.iterdir()
+    )
+
+
+def put_recordings(client: Client, files: Iterable[Path], handling: Handling) -> None:
+    """Stores recordings, and says of each what became of it.
+
+    Raises:
+        RecordingError: One cannot be read; those before it are stored.
+    """
+    for path in files:
+        recording = read(path, zone=handling.zone or "UTC", scaling=handling.scaling)
+        pattern = handling.collection or path.stem
+        collection = pattern.replace("{station}", recording.station).replace(
+            "{device}", recording.device
+        )
+        points = sum(len(channel.times) for channel in recording.channels)
+        if not handling.dry_run:
+            points = store(client, collection, recording, merge=handling.merge)
+        found = _facts(path, collection, recording, points)
+        found["dry_run"] = handling.dry_run
+        if handling.as_json:
+            print_json(found)
+        else:
+            _print(found)
+
+
+def _facts(path: Path, collection: str, recording: Recording, points: int) -> dict[str, Any]:
+    return {
+        "file": str(path),
+        "recording": True,
+        "station": recording.station,
+        "device": recording.device,
+        "start": instants.as_text(recording.start),
+        "trigger": instants.as_text(recording.trigger),
+        "samples": recording.samples,
+        "declared": recording.declared,
+        "points": points,
+        "collection": collection,
+        "streams": [
+            {"name": channel.name, "unit": channel.unit, "points": len(channel.times)}
+            for channel in recording.channels
+        ],
+    }
+
+
+def _print(found: dict[str, Any]) -> None:
+    would = "would be stored" if found["dry_run"] else "stored"
+    where = f"{found['file']}: a recording of {found['station']}"
+    lines = [
+        f"{where}, {found['samples']:,} samples from {found['start']}, {found['points']:,} points "
+        + would
+    ]
+    if found["samples"] < found["declared"]:
+        lines.append(f"  it ends after {found['samples']:,} of {found['declared']:,} samples")
+    if found["samples"] > found["declared"] > 0:
+        lines.append(f"  it has more than the {found['declared']:,} samples it speaks of")
+    for stream in found["streams"]:
+        unit = f" [{stream['unit']}]" if stream["unit"] else ""
+        lines.append(f"  {found['collection']}/{stream['name']}{unit}, {stream['points']:,} points")
+    for line in lines:
+        print(shown(line))
+    sys.stdout.flush()

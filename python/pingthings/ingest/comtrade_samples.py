@@ -1,0 +1,158 @@
+"""The samples of a COMTRADE recording, a `.dat` file in any of its forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pingthings.ingest.comtrade_description import Description, RecordingError
+
+__all__ = ["Samples", "read_samples"]
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+_TYPES = {"BINARY": "<i2", "BINARY32": "<i4", "FLOAT32": "<f4"}
+_MISSING_STAMP = 0xFFFFFFFF
+_MISSING_TEXT = "99999"
+_MISSING_FLOAT32 = float(np.finfo(np.float32).min)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What the channels showed, sample by sample."""
+
+    numbers: Integers
+    """The number of each sample; the first is 1."""
+    stamps: list[int | Fraction | None]
+    """What stands with each sample as its time, None where nothing does."""
+    analog: list[Floats]
+    """As they were recorded; NaN where a sample is missing."""
+    digital: list[Floats]
+    """States, 0 or 1."""
+
+
+def read_samples(data: bytes, about: Description) -> Samples:
+    """Returns the samples of a recording; a row that is cut off at the end is left out.
+
+    Raises:
+        RecordingError: A row has too few or too many cells, or a cell that is no number; there is
+            no sample, or their numbers do not ascend.
+    """
+    found = _of_text(data, about) if about.form == "ASCII" else _of_bytes(data, about)
+    if not len(found.numbers):
+        raise RecordingError("the data hold no sample")
+    if found.numbers[0] == 0:  # some count from zero
+        found = Samples(found.numbers + 1, found.stamps, found.analog, found.digital)
+    wrong = np.flatnonzero(np.diff(found.numbers) <= 0)
+    if len(wrong):
+        place = int(wrong[0])
+        raise RecordingError(
+            f"sample {place + 2} has the number {found.numbers[place + 1]} after "
+            f"{found.numbers[place]}; numbers of samples ascend"
+        )
+    return found
+
+
+def _of_text(data: bytes, about: Description) -> Samples:
+    width = 2 + len(about.analog) + len(about.digital)
+    rows: list[list[str]] = []
+    text = data.decode("ascii", "replace").replace("\x1a", "")
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        cells = [cell.strip() for cell in line.split(",")]
+        while len(cells) > width and not cells[-1]:
+            cells.pop()
+        if len(cells) != width:
+            raise RecordingError(
+                f"line {number} of the data has {len(cells)} cells where the description wants "
+                f"{width}: a number, a time, {len(about.analog)} analog and {len(about.digital)} "
+                "digital channels"
+            )
+        rows.append(cells)
+    columns: list[tuple[str, ...]] = list(zip(*rows, strict=True)) or [()] * width
+    middle = 2 + len(about.analog)
+    return Samples(
+        np.array([_whole(cell, row) for row, cell in enumerate(columns[0], 1)], np.int64),
+        [_stamp(cell, row) for row, cell in enumerate(columns[1], 1)],
+        [_analog(column) for column in columns[2:middle]],
+        [_states(column) for column in columns[middle:]],
+    )
+
+
+def _whole(cell: str, row: int) -> int:
+    try:
+        number = int(cell)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 32:
+        raise RecordingError(f"sample {row} of the data has the number `{cell}`")
+    return number
+
+
+def _stamp(cell: str, row: int) -> Fraction | None:
+    if not cell:
+        return None
+    try:
+        if len(cell) > 40:  # noqa: PLR2004 - far beyond any
+            raise ValueError(cell)  # noqa: TRY301
+        return Fraction(cell)
+    except (ValueError, ZeroDivisionError):
+        raise RecordingError(f"sample {row} of the data has the time `{cell}`") from None
+
+
+def _analog(cells: tuple[str, ...]) -> Floats:
+    kept = ["nan" if cell in {"", _MISSING_TEXT} else cell for cell in cells]
+    try:
+        return np.array(kept, np.float64)
+    except ValueError:
+        for row, cell in enumerate(kept, 1):
+            try:
+                float(cell)
+            except ValueError:
+                raise RecordingError(f"sample {row} of the data holds `{cell}`") from None
+        raise
+
+
+def _states(cells: tuple[str, ...]) -> Floats:
+    for row, cell in enumerate(cells, 1):
+        if cell not in {"0", "1"}:
+            raise RecordingError(
+                f"sample {row} of the data holds the state `{cell}`; there are 0 and 1"
+            )
+    return np.array(cells, np.float64)
+
+
+def _of_bytes(data: bytes, about: Description) -> Samples:
+    words = -(-len(about.digital) // 16)
+    fields: list[Any] = [
+        ("number", "<u4"),
+        ("stamp", "<u4"),
+        ("analog", _TYPES[about.form], (len(about.analog),)),
+        ("words", "<u2", (words,)),
+    ]
+    row = np.dtype(fields)
+    rows = np.frombuffer(data, row, len(data) // row.itemsize)
+    values = rows["analog"].astype(np.float64)
+    values[rows["analog"] == _missing(about)] = np.nan
+    values[~np.isfinite(values)] = np.nan
+    stamps = [None if stamp == _MISSING_STAMP else stamp for stamp in rows["stamp"].tolist()]
+    states = [
+        ((rows["words"][:, place // 16] >> (place % 16)) & 1).astype(np.float64)
+        for place in range(len(about.digital))
+    ]
+    return Samples(rows["number"].astype(np.int64), stamps, list(values.T), states)
+
+
+def _missing(about: Description) -> float:
+    """What is recorded where nothing was."""
+    if about.form == "FLOAT32":
+        return _MISSING_FLOAT32
+    if about.form == "BINARY32":
+        return -0x80000000
+    return -1 if about.revision == 1991 else -0x8000  # noqa: PLR2004 - the revision

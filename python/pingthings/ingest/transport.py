@@ -1,0 +1,89 @@
+"""How frames of synchrophasors come: over TCP, over UDP, or by themselves."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from pingthings.ingest.c37118 import Splitter
+
+__all__ = ["Link", "Transport", "connected"]
+
+Transport = Literal["tcp", "udp", "udp-listen"]
+"""`tcp`; `udp`, where commands go to a sender; `udp-listen`, where frames come without any."""
+
+_RECEIVED = 1 << 16
+
+
+class Link:
+    """A connection over which frames come."""
+
+    def __init__(self, own: socket.socket, transport: Transport) -> None:
+        self._socket = own
+        self._transport = transport
+        self._splitter = Splitter()
+        self._skipped = 0
+
+    @property
+    def skipped(self) -> int:
+        """How many bytes belonged to no good frame."""
+        return self._skipped + self._splitter.skipped
+
+    def send(self, frame: bytes) -> None:
+        """Sends a command, if there is anybody to send it to."""
+        if self._transport != "udp-listen":
+            self._socket.sendall(frame)
+
+    def receive(self, seconds: float) -> list[bytes]:
+        """Returns the frames that have come, none if nothing does for so long.
+
+        Raises:
+            ConnectionError: The sender hung up.
+        """
+        self._socket.settimeout(seconds)
+        try:
+            received = self._socket.recv(_RECEIVED)
+        except TimeoutError:
+            return []
+        if self._transport != "tcp":  # each of them is whole
+            self._skipped += self._splitter.skipped + self._splitter.waiting
+            self._splitter = Splitter()
+        elif not received:
+            raise ConnectionError("the sender hung up")
+        return list(self._splitter.split(received))
+
+
+@contextmanager
+def connected(transport: Transport, host: str, port: int, seconds: float) -> Iterator[Link]:
+    """Connects to a sender, or listens for one, for the time of a block.
+
+    Raises:
+        OSError: There is no such address, or nobody answers within so many seconds.
+    """
+    if transport == "tcp":
+        with socket.create_connection((host, port), seconds) as own:
+            yield Link(own, transport)
+        return
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, socket.SOCK_DGRAM) as own:
+        if transport == "udp":
+            own.connect(address)
+        else:
+            _listen(own, host, port, address)
+        yield Link(own, transport)
+
+
+def _listen(own: socket.socket, host: str, port: int, address: tuple[object, ...]) -> None:
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    group = str(address[0])
+    if not ipaddress.ip_address(group).is_multicast:
+        own.bind(address)
+    elif own.family == socket.AF_INET:
+        own.bind((group, port))
+        joined = socket.inet_aton(group) + socket.inet_aton("0.0.0.0")  # noqa: S104 - any interface
+        own.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
+    else:
+        raise OSError(f"`{host}` is a group of IPv6, which cannot be joined here")
