@@ -13,7 +13,7 @@ from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +22,8 @@ import pingthings.timeseries as pt
 import pytest
 import pytest_asyncio
 from ingest import simulated_recording
+from pingthings.btrdb import difference, point, version
+from pingthings.btrdb.utils import conversion, general
 from pingthings.ingest import recording, streams, writer
 from pingthings.server import Server
 from pingthings.timeseries import constants, credentials, exceptions, frames, partitions, points
@@ -34,6 +36,7 @@ PARSER = doctest.DocTestParser()
 SYNC = (pt.Client, pt.Stream, pt.StreamSet)
 ASYNC = (pt.AsyncClient, pt.AsyncStream, pt.AsyncStreamSet)
 MODULES = (constants, credentials, exceptions, points, streams, timez)
+OLDER = (conversion, difference, general, point, version)
 RESULTS = (
     frames,
     partitions,
@@ -164,6 +167,16 @@ def test_module_example(parsed: list[doctest.Example], server: Server) -> None:
 @pytest.mark.parametrize("parsed", cases(RESULTS))
 def test_example_of_results(parsed: list[doctest.Example], sync_names: dict[str, Any]) -> None:
     asyncio.run(run(parsed, sync_names))
+
+
+@pytest.mark.parametrize("module", OLDER, ids=lambda module: module.__name__)
+def test_example_of_the_names_of_the_older_client(module: ModuleType) -> None:
+    parsed = [each for _, found in examples(module) for each in found]
+    for owner in vars(module).values():
+        if inspect.isclass(owner) and owner.__module__ == module.__name__:
+            parsed += [each for _, found in examples(owner) for each in found]
+    assert parsed
+    asyncio.run(run(parsed, dict(vars(module))))
 
 
 def test_there_are_examples() -> None:

@@ -11,7 +11,7 @@ import pickle
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,25 @@ def test_counts_are_exact(streams: list[Stream]) -> None:
     assert StreamSet(streams).filter(start=T + SECOND, end=T + 3 * SECOND).count() == 3
     streams[0].insert([((1 << 61) + 5, 1.0)])  # 2043
     assert streams[0].count() == 6
+
+
+def test_points_come_with_the_version_that_was_read(streams: list[Stream]) -> None:
+    stream, end = streams[0], T + 9 * SECOND
+    before = stream.version()
+    stream.flush()
+    after = stream.version()
+    assert after > before
+    reads: tuple[Callable[[int], Any], ...] = (
+        lambda version: stream.values(T, end, version),
+        lambda version: stream.aligned_windows(T, end, 30, version),
+        lambda version: stream.windows(T, T + 4 * SECOND, 2 * SECOND, 0, version),
+        lambda version: [stream.nearest(T, version), stream.latest(version)],
+    )
+    for read in reads:
+        assert {version for _, version in read(0)} == {after}
+        assert read(after) == read(0)
+    assert stream.values(T, end, before) == []
+    assert stream.nearest(T, before) is None
 
 
 def test_pinned_versions_hold_for_values(streams: list[Stream]) -> None:
@@ -337,6 +356,15 @@ import pingthings.btrdb.stream
 print(btrdb.__version__, ns_delta(seconds=1), general.pointwidth(3), end=" ")
 print(StreamSet is pingthings.btrdb.stream.StreamSet)
 """
+MODULES = "conn endpoint exceptions point stream transformers version"
+UTILS = "buffer conversion credentials general ray timez"
+REACHED = """
+import pingthings.btrdb as btrdb
+print(btrdb.utils.timez.ns_delta(seconds=1), btrdb.utils.general.pointwidth(3), end=" ")
+print(*(sorted(name for name in vars(btrdb) if name in
+    {"conn", "endpoint", "exceptions", "point", "stream", "transformers", "version"})), end=" ")
+print(*sorted(name for name in vars(btrdb.utils) if not name.startswith("_")))
+"""
 TOO_LATE = """
 import sys, types
 sys.modules["btrdb"] = types.ModuleType("btrdb")
@@ -355,9 +383,10 @@ except Exception as error:
     [
         (INSTALLED, "5.34.2 1000000000 8 nanoseconds True\n"),
         (TOO_LATE, "InvalidOperation\n"),
+        (REACHED, f"1000000000 8 nanoseconds {MODULES} {UTILS}\n"),
     ],
 )
-def test_import_btrdb_can_mean_this_package(program: str, printed: str) -> None:
+def test_what_an_import_brings(program: str, printed: str) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, check=True
     )

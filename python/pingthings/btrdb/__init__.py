@@ -12,10 +12,12 @@ from typing import Any
 from warnings import warn
 
 from pingthings.btrdb.conn import BTrDB, Connection
-from pingthings.btrdb.differences import Difference, differences
+from pingthings.btrdb.difference import Difference, differences
 from pingthings.btrdb.endpoint import Endpoint
 from pingthings.btrdb.exceptions import ConnectionError  # noqa: A004 - documented name
 from pingthings.btrdb.stream import MAXIMUM_TIME, MINIMUM_TIME
+from pingthings.btrdb.utils import buffer as _buffer
+from pingthings.btrdb.utils import general as _general
 from pingthings.btrdb.utils.credentials import credentials, credentials_by_profile
 from pingthings.btrdb.utils.ray import register_serializer
 from pingthings.btrdb.version import get_version
@@ -42,6 +44,8 @@ __all__ = [
 ]
 
 __version__ = get_version()
+
+_REACHED_BY_NAME = (_buffer, _general)  # as `btrdb.utils.general.pointwidth`, after one import
 
 BTRDB_ENDPOINTS = "BTRDB_ENDPOINTS"
 BTRDB_API_KEY = "BTRDB_API_KEY"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from pingthings.btrdb.differences import differences, report
+from pingthings.btrdb.difference import differences, report
 from pingthings.timeseries.exceptions import BTRDBValueError
 
 

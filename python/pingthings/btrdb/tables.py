@@ -35,6 +35,7 @@ __all__ = [
     "sampled",
     "table_of",
     "times_of",
+    "values_of",
 ]
 
 Point: TypeAlias = RawPoint | StatPoint
@@ -51,14 +52,19 @@ def is_raw(table: pa.Table) -> bool:
 
 def times_of(table: pa.Table) -> NDArray[np.int64]:
     """Returns the times of a table in nanoseconds."""
-    return cast("NDArray[np.int64]", table["time"].cast(pa.int64()).to_numpy())
+    return cast("NDArray[np.int64]", frames._array(table["time"].cast(pa.int64())))
+
+
+def values_of(column: pa.ChunkedArray[Any]) -> list[Any]:
+    """Returns the numbers of a column, and None for nulls."""
+    return column.to_pylist() if column.null_count else frames._array(column).tolist()
 
 
 def points_of(table: pa.Table) -> list[Point]:
     """Returns the points of a table."""
     kind: Any = RawPoint if is_raw(table) else StatPoint
     columns = [table["time"].cast(pa.int64()), *table.columns[1:]]
-    return list(map(kind, *(column.to_pylist() for column in columns)))
+    return list(map(kind, *(values_of(column) for column in columns)))
 
 
 def table_of(points: Iterable[Any], *, raw: bool) -> pa.Table:
@@ -85,7 +91,7 @@ def rows_of(tables: Sequence[pa.Table]) -> list[tuple[Point | None, ...]]:
         for table in tables
     ]
     columns: list[list[Point | None]] = [
-        [None if place is None else own[place] for place in column.to_pylist()]
+        [None if place is None else own[place] for place in values_of(column)]
         for own, column in zip(points, joined(places).columns[1:], strict=True)
     ]
     return list(zip(*columns, strict=True))

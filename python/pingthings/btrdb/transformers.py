@@ -122,7 +122,7 @@ def to_dict(
     for name, columns in zip(names, _columns(joined, len(names), agg), strict=True):
         for statistic, column in columns.items():
             key = f"{name}-{statistic}" if agg == _ALL and statistic else name
-            lists[key] = column.to_pylist()
+            lists[key] = tables.values_of(column)
     return [OrderedDict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
@@ -204,7 +204,7 @@ def to_array(streamset: StreamSetBase, agg: str = "mean") -> NDArray[Any]:
     """
     _check(agg)
     found = [
-        np.array(table["value" if tables.is_raw(table) else _column(agg)].to_pylist())
+        np.array(tables.values_of(table["value" if tables.is_raw(table) else _column(agg)]))
         for table in reads.answers(streamset)
     ]
     return np.array(found, dtype=object)
