@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +15,9 @@ import pingthings.timeseries as pt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ingest.folder import COMMIT_ROWS, Columns, Ledger, store
 from pingthings.cli.cells import Clock
-from pingthings.cli.ingestion import Rejects
+from pingthings.ingest.folder import COMMIT_ROWS, Columns, Ledger, Rejects, store
+from pingthings.timeseries.exceptions import BTRDBValueError
 
 T = 1_700_000_000_000_000_000
 STATIONS = ("oak", "elm")
@@ -94,6 +95,47 @@ def test_every_row_is_stored_or_rejected_and_new_files_are_added(
     (tmp_path / "rejected").unlink()
     with pytest.raises(ValueError, match="remove both"):
         store(client, folder, where, ledger, Rejects(tmp_path / "rejected"), columns)
+
+
+def ragged(path: Path, rows: int) -> tuple[list[tuple[int, float]], list[int]]:
+    """Writes some megabytes of rows, of which some are too long or too short, also the last."""
+    lines, good, bad = ["time,name,value"], [], []
+    for number in range(1, rows + 1):
+        name = "a name that is so long that the file has several blocks of a megabyte"
+        line = f"{T + number},{name},{number}"
+        if number % 997 in {0, 1, 2} or number == rows:
+            line = f"{T + number},{name}" if number % 2 else f"{line},more"
+            bad.append(number)
+        else:
+            good.append((T + number, float(number)))
+        lines.append(line)
+    path.write_text("\n".join(lines), "utf-8")
+    return good, bad
+
+
+def test_rows_of_another_length_are_rejected_wherever_they_stand(
+    client: pt.Client, collection: str, tmp_path: Path
+):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    good, bad = ragged(folder / "a.csv", 60_000)
+    ledger, rejects = Ledger.read(tmp_path / "ledger"), Rejects(tmp_path / "rejected")
+    store(client, folder, collection, ledger, rejects, Columns(clock=Clock(unit="ns")))
+    rejects.close()
+    ((_, points),) = values_of(client, collection).items()
+    assert points == good
+    assert [line for _, line in rejected(tmp_path / "rejected")] == bad
+    (progress,) = ledger.files.values()
+    assert (progress.rows, progress.rejected) == (60_000, len(bad))
+
+
+def test_a_file_that_cannot_be_read_is_named(client: pt.Client, collection: str, tmp_path: Path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    for content in (b"time,name\n1,a\n", b"time,name,value\n1,a\xff,2\n", b"\n"):
+        (folder / "a.csv").write_bytes(content)
+        with pytest.raises(BTRDBValueError, match=re.escape(str(folder / "a.csv"))):
+            store(client, folder, collection, Ledger(tmp_path / "ledger"), Rejects(None))
 
 
 def arguments(folder: Path, collection: str) -> list[str]:

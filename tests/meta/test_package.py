@@ -29,6 +29,7 @@ EXPORTS = {
     "pingthings.dask": {"read"},
     "pingthings.ingest": {"Counts", "Wanted", "Writer", "WriterFailed", "ensure"},
     "pingthings.ingest.feed": {"Counts", "Feed"},
+    "pingthings.ingest.folder": {"Columns", "Ledger", "Progress", "Rejects", "store"},
     "pingthings.ingest.recording": {
         *("Channel", "Recording", "RecordingError", "Scaling", "read", "store"),
     },
