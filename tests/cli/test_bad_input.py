@@ -24,7 +24,7 @@ ROW = re.compile(
     r"\| `(?P<command>[^|]+)` \| (?P<what>[^|]+) \| (?P<code>\d) \| (?P<message>.+) \|"
 )
 COMMANDS = {
-    *("info", "collections", "streams", "sql", "get", "plot", "put", "doctor"),
+    *("info", "collections", "streams", "sql", "get", "plot", "put", "listen", "doctor"),
     *("serve", "key add", "key list", "key revoke", "compact"),
 }
 TWICE = UUID(int=1), UUID(int=2)
@@ -43,6 +43,8 @@ FILES = {
     "twice.csv": "time,value,value\n2024-01-01,1,2\n",
     "no-names.csv": "1700000000,1\n1700000001,2\n",
     "broken.parquet": "PAR1 and no more",
+    "broken.cfg": "nothing",
+    "broken.dat": "",
     "keys": "",
 }
 
