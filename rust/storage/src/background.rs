@@ -90,7 +90,8 @@ fn run(store: &Store) {
     while store.due.wait() {
         let is_seldom = seldom.elapsed() >= SELDOM;
         let settled = store.ledger.settle();
-        let done = settled.and_then(|()| store.flush_old()).and_then(|()| {
+        let confirmed = settled.and_then(|()| store.journal.confirm());
+        let done = confirmed.and_then(|()| store.flush_old()).and_then(|()| {
             if !is_seldom {
                 return Ok(());
             }

@@ -19,17 +19,23 @@ pub enum FileKind {
     Segment,
     /// Inserts that are not yet in a tree.
     Journal,
+    /// What must be there.
+    Manifest,
+    /// What nothing leads to, kept for a while.
+    Aside,
 }
 
 impl FileKind {
-    /// Both kinds.
-    pub const ALL: [Self; 2] = [Self::Segment, Self::Journal];
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Segment, Self::Journal, Self::Manifest, Self::Aside];
 
     /// The folder the files of this kind are in.
     pub const fn folder(self) -> &'static str {
         match self {
             Self::Segment => "segments",
             Self::Journal => "journal",
+            Self::Manifest => "manifest",
+            Self::Aside => "set-aside",
         }
     }
 }
@@ -46,22 +52,32 @@ pub struct FileName {
 }
 
 impl FileName {
-    /// The segment with this number.
-    pub const fn segment(number: u32) -> Self {
+    const fn first(kind: FileKind, number: u32) -> Self {
         Self {
-            kind: FileKind::Segment,
+            kind,
             number,
             generation: 0,
         }
     }
 
+    /// The segment with this number.
+    pub const fn segment(number: u32) -> Self {
+        Self::first(FileKind::Segment, number)
+    }
+
     /// The journal file with this number.
     pub const fn journal(number: u32) -> Self {
-        Self {
-            kind: FileKind::Journal,
-            number,
-            generation: 0,
-        }
+        Self::first(FileKind::Journal, number)
+    }
+
+    /// The manifest file with this number.
+    pub const fn manifest(number: u32) -> Self {
+        Self::first(FileKind::Manifest, number)
+    }
+
+    /// The file set aside with this number.
+    pub const fn aside(number: u32) -> Self {
+        Self::first(FileKind::Aside, number)
     }
 
     /// The file that is called `text` in the folder of its kind.

@@ -129,6 +129,12 @@ pub trait Catalog: Send + Sync + Debug {
     /// failed before.
     fn settle(&self) -> Result<(), Error>;
 
+    /// The latest time of the clock by which retention went; none before it did.
+    fn seen(&self) -> Result<Option<i64>, Error>;
+
+    /// Notes a time of the clock by which retention goes.
+    fn see(&self, wall_ns: i64) -> Result<(), Error>;
+
     /// The segments that count.
     fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error>;
 

@@ -4,7 +4,7 @@ use crate::Error;
 use crate::blocks::FileName;
 use crate::catalog::Hole;
 use crate::error::io_error;
-use crate::format::{BLOCK_HEADER, FILE_HEADER, check_block, file_header};
+use crate::format::{BLOCK_HEADER, COMMIT_BLOCK, FILE_HEADER, file_header, open_block};
 use crate::segment::{Segments, damaged};
 use crate::tree::Address;
 
@@ -90,6 +90,44 @@ impl Segments {
         self.blocks.sync(to).map_err(failed("sync"))
     }
 
+    /// The records of commits in a segment of `length` bytes with `holes`, which are in the catalog
+    /// by now and not needed any more.
+    pub(crate) fn commits_in(
+        &self,
+        segment: u32,
+        length: u64,
+        holes: &[Hole],
+    ) -> Result<Vec<Hole>, Error> {
+        let holes = joined(holes.to_vec());
+        let mut holes = holes.iter().peekable();
+        let mut found = Vec::new();
+        let mut at = FILE_HEADER as u64;
+        while at + (BLOCK_HEADER as u64) < length {
+            if let Some(hole) = holes.next_if(|hole| u64::from(hole.offset) <= at) {
+                at = at.max(u64::from(hole.offset) + hole.length);
+                continue;
+            }
+            let offset = u32::try_from(at).unwrap_or(u32::MAX);
+            let place = Address {
+                segment,
+                offset,
+                length: u32::try_from(BLOCK_HEADER).unwrap_or(u32::MAX),
+            };
+            let header = self.read(place)?;
+            let (size, kind) = block_size(&header);
+            if kind == COMMIT_BLOCK {
+                found.push(Hole {
+                    segment,
+                    offset,
+                    length: size,
+                    is_gone: false,
+                });
+            }
+            at += size;
+        }
+        Ok(found)
+    }
+
     fn copy_range(
         &self,
         to: FileName,
@@ -121,6 +159,14 @@ impl Segments {
     }
 }
 
+/// How long the block with this header is, and of what kind. That it is whole is seen when it is
+/// copied.
+fn block_size(header: &[u8]) -> (u64, u8) {
+    let length = header.first_chunk().map_or(0, |l| u32::from_le_bytes(*l));
+    let kind = header.get(8).copied().unwrap_or(0);
+    (u64::from(length) + BLOCK_HEADER as u64, kind)
+}
+
 /// How many of `bytes` are whole blocks; `left` bytes follow in all, these included.
 fn whole_blocks(address: Address, bytes: &[u8], left: usize) -> Result<usize, Error> {
     let mut whole = 0;
@@ -137,8 +183,9 @@ fn whole_blocks(address: Address, bytes: &[u8], left: usize) -> Result<usize, Er
         }
         let offset = address.offset + u32::try_from(whole).unwrap_or(u32::MAX);
         let place = Address { offset, ..address };
-        whole += check_block(address.segment, offset, rest)
-            .map_err(|problem| damaged(place, problem))?;
+        let (_, payload) =
+            open_block(address.segment, offset, rest).map_err(|problem| damaged(place, problem))?;
+        whole += BLOCK_HEADER + payload.len();
     }
     Ok(whole)
 }

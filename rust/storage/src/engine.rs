@@ -23,6 +23,8 @@ use crate::{Clock, Error, NewStream, Options, Snapshot, StreamDescriptor, Stream
 pub struct Engine {
     pub(crate) store: Arc<Store>,
     background: Background,
+    /// What was missing when it was opened.
+    missing: Vec<Error>,
     /// Freed last: another process may open the directory from then on.
     _lock: Option<DirectoryLock>,
 }
@@ -83,13 +85,22 @@ impl Engine {
         options: Options,
         lock: Option<DirectoryLock>,
     ) -> Result<Self, Error> {
-        let store = Arc::new(recover::open(blocks, catalog, clock, options)?);
+        let (store, missing) = recover::open(blocks, catalog, clock, options)?;
+        let store = Arc::new(store);
         let background = Background::start(Arc::clone(&store))?;
         Ok(Self {
             store,
             background,
+            missing,
             _lock: lock,
         })
+    }
+
+    /// What was missing or damaged when it was opened with [`Options::salvage`]; nothing otherwise.
+    ///
+    /// What was not whole has been copied into the folder `set-aside`.
+    pub fn missing(&self) -> &[Error] {
+        &self.missing
     }
 
     /// Creates a stream, empty, at version 10.
@@ -200,6 +211,7 @@ impl Engine {
     /// waited too long, trims what retention no longer keeps, and reclaims the room of it.
     pub fn maintain(&self) -> Result<(), Error> {
         self.store.check_open()?;
+        self.store.journal.confirm()?;
         self.store.flush_old()?;
         self.store.trim(Trim::Exactly)?;
         self.store.sweep()?;

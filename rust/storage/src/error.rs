@@ -225,7 +225,10 @@ pub enum Error {
     #[error("the storage engine is closed")]
     Closed,
     /// Bytes on disk are not what was written.
-    #[error("`{file}` is damaged at byte {offset}: {problem}; restore the directory from a copy")]
+    #[error(
+        "`{file}` is damaged at byte {offset}: {problem}; restore the directory from a copy, or \
+         start with `--salvage` to go on with what is whole"
+    )]
     Damaged {
         /// The file.
         file: String,
@@ -269,7 +272,10 @@ pub enum Error {
         source: Arc<rusqlite::Error>,
     },
     /// The catalog holds something impossible.
-    #[error("the catalog is damaged: {problem}; restore the directory from a copy")]
+    #[error(
+        "the catalog is damaged: {problem}; restore the directory from a copy, or start with \
+         `--salvage` to go on with what is whole"
+    )]
     CatalogDamaged {
         /// What does not hold.
         problem: String,

@@ -3,23 +3,34 @@
 //! `docs/design/storage-format.md` draws what is written here.
 
 mod block;
+mod commit;
 mod cursor;
 mod journal;
 mod leaf;
+mod manifest;
 mod node;
 mod times;
 
-pub(crate) use block::{BLOCK_HEADER, check_block, decode_block, seal_block};
+pub(crate) use block::{
+    BLOCK_HEADER, COMMIT_BLOCK, decode_block, open_block, seal_block, seal_commit,
+};
+pub(crate) use commit::CommitRecord;
 pub(crate) use cursor::{Cursor, Malformed};
-pub(crate) use journal::{FRAME_HEADER, Insert, SYNCED_FRAME, decode_frame_header, decode_inserts};
-pub(crate) use journal::{encode_insert, seal_frame};
+pub(crate) use journal::{
+    FRAME_HEADER, Insert, JOURNAL_HEADER, MARK, SYNCED_FRAME, decode_frame_header, decode_inserts,
+    decode_mark, encode_insert, encode_mark, mark_offset, seal_frame,
+};
 pub(crate) use leaf::{decode_leaf, encode_leaf};
+pub(crate) use manifest::{Content, decode_manifest, encode_manifest};
 pub(crate) use node::{InnerParts, decode_inner, decode_run, encode_inner, encode_run};
 
 use crate::blocks::{FileKind, FileName};
 
-/// Version of everything in this module; a directory with another one is refused.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+/// Version of everything in this module; a directory with a later one is refused.
+pub(crate) const FORMAT_VERSION: u32 = 2;
+
+/// The version of before journal files had marks.
+pub(crate) const FIRST_VERSION: u32 = 1;
 
 /// Length of the header of a segment or journal file.
 pub(crate) const FILE_HEADER: usize = 16;
@@ -28,6 +39,8 @@ const fn magic(kind: FileKind) -> [u8; 4] {
     match kind {
         FileKind::Segment => *b"PTsg",
         FileKind::Journal => *b"PTjn",
+        FileKind::Manifest => *b"PTmf",
+        FileKind::Aside => *b"PTsa",
     }
 }
 
@@ -60,8 +73,8 @@ pub(crate) enum HeaderProblem {
     Version(u32),
 }
 
-/// Checks the first bytes of a file.
-pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<(), HeaderProblem> {
+/// Checks the first bytes of a file; gives the version it was written by.
+pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<u32, HeaderProblem> {
     let mut cursor = Cursor::new(bytes);
     let mut parts = || -> Result<_, Malformed> {
         Ok((
@@ -83,7 +96,7 @@ pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<(), Head
             "the checksum of the file header does not fit",
         ));
     }
-    if version != FORMAT_VERSION {
+    if !(FIRST_VERSION..=FORMAT_VERSION).contains(&version) {
         return Err(HeaderProblem::Version(version));
     }
     if number != name.number {
@@ -91,7 +104,7 @@ pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<(), Head
             "the file carries another number than its name",
         ));
     }
-    Ok(())
+    Ok(version)
 }
 
 #[cfg(test)]
@@ -103,7 +116,7 @@ mod tests {
     fn a_header_names_its_file_and_version() {
         let name = FileName::segment(3);
         let header = file_header(name);
-        assert_eq!(check_file_header(name, &header), Ok(()));
+        assert_eq!(check_file_header(name, &header), Ok(FORMAT_VERSION));
         assert!(check_file_header(FileName::segment(4), &header).is_err());
         assert!(check_file_header(FileName::journal(3), &header).is_err());
         let later = FileName {
@@ -112,7 +125,10 @@ mod tests {
         };
         assert!(check_file_header(later, &header).is_err());
         assert!(check_file_header(name, &file_header(later)).is_err());
-        assert_eq!(check_file_header(later, &file_header(later)), Ok(()));
+        assert_eq!(
+            check_file_header(later, &file_header(later)),
+            Ok(FORMAT_VERSION)
+        );
         assert!(check_file_header(name, &header[..15]).is_err());
         for at in 0..FILE_HEADER {
             let mut damaged = header;
@@ -138,9 +154,22 @@ mod tests {
                 "first bytes of a journal file",
                 text(magic(FileKind::Journal)),
             ),
+            (
+                "first bytes of a manifest file",
+                text(magic(FileKind::Manifest)),
+            ),
+            (
+                "first bytes of a file set aside",
+                text(magic(FileKind::Aside)),
+            ),
             ("first bytes of a frame, synced", text(SYNCED_FRAME)),
             ("first bytes of a frame, relaxed", text(RELAXED_FRAME)),
             ("length of a file header", FILE_HEADER.to_string()),
+            (
+                "length of the header of a journal file",
+                JOURNAL_HEADER.to_string(),
+            ),
+            ("kind of a commit", COMMIT_BLOCK.to_string()),
             ("length of a block header", BLOCK_HEADER.to_string()),
             ("length of a frame header", FRAME_HEADER.to_string()),
             ("kind of a leaf", kind(BlockKind::Leaf)),

@@ -6,9 +6,9 @@ use pingthings_types::{MAX_INSERT_TIME, MIN_TIME, Points};
 
 use crate::blocks::FileName;
 use crate::format::{
-    BLOCK_HEADER, Cursor, FRAME_HEADER, InnerParts, check_file_header, decode_block,
-    decode_frame_header, decode_inner, decode_inserts, decode_leaf, decode_run, encode_inner,
-    encode_leaf, encode_run, file_header, seal_block, seal_frame,
+    BLOCK_HEADER, Cursor, FORMAT_VERSION, FRAME_HEADER, InnerParts, check_file_header,
+    decode_block, decode_frame_header, decode_inner, decode_inserts, decode_leaf, decode_run,
+    encode_inner, encode_leaf, encode_run, file_header, seal_block, seal_frame,
 };
 use crate::tree::{Address, BlockKind};
 use crate::{Durability, FileKind};
@@ -66,8 +66,10 @@ pub fn header(number: u32, bytes: &[u8]) {
         let name = match kind {
             FileKind::Segment => FileName::segment(number),
             FileKind::Journal => FileName::journal(number),
+            FileKind::Manifest => FileName::manifest(number),
+            FileKind::Aside => FileName::aside(number),
         };
-        if check_file_header(name, bytes).is_ok() {
+        if check_file_header(name, bytes) == Ok(FORMAT_VERSION) {
             assert!(bytes.starts_with(&file_header(name)));
         }
     }

@@ -1,9 +1,11 @@
 //! The journal: inserts made durable before they are in a tree.
 
+mod read;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use pingthings_types::{MergePolicy, Points};
@@ -12,18 +14,24 @@ use uuid::Uuid;
 use crate::blocks::{Blocks, FileName};
 use crate::error::io_error;
 use crate::format::{
-    FILE_HEADER, FRAME_HEADER, Insert, Malformed, SYNCED_FRAME, check_file_header,
-    decode_frame_header, decode_inserts, encode_insert, file_header, seal_frame,
+    FRAME_HEADER, JOURNAL_HEADER, Malformed, encode_insert, encode_mark, file_header, mark_offset,
+    seal_frame,
 };
 use crate::group::Group;
-use crate::segment::header_error;
+use crate::manifest::Manifest;
 use crate::{Durability, Error, Options};
+
+pub(crate) use read::{Contents, Reading, read_file};
 
 #[derive(Debug)]
 struct Tail {
     /// The file written to; its successor is begun with the next write once it is sealed.
     number: u32,
     length: u64,
+    /// How many frames it has.
+    frames: u64,
+    /// How many of them its marks say are on stable storage.
+    marked: u64,
     is_sealed: bool,
     /// Why a write behind `length` failed, until what it left is cut off.
     torn: Option<Cow<'static, str>>,
@@ -36,13 +44,18 @@ const PANICKED: &str = "a thread panicked while writing";
 #[derive(Debug)]
 pub(crate) struct Journal {
     blocks: Arc<dyn Blocks>,
+    manifest: Arc<Manifest>,
+    /// The last change of the catalog.
+    change: Arc<AtomicU64>,
     durability: Durability,
     file_bytes: u64,
     files: u32,
     group: Group<Vec<u8>, u32>,
     tail: Mutex<Tail>,
-    /// Number of the file written to, so that asking for it does not wait for a sync.
+    /// Number of the last file, so that asking for it does not wait for a sync.
     current: AtomicU32,
+    /// Number of the file written to; 0 before one is begun.
+    written: AtomicU32,
     /// For each file, how many of its inserts are not in a tree yet.
     waiting: Mutex<BTreeMap<u32, usize>>,
 }
@@ -53,10 +66,18 @@ fn unwritable(problem: Malformed) -> Error {
 }
 
 impl Journal {
-    /// A journal whose next file comes after `last`.
-    pub(crate) fn new(blocks: Arc<dyn Blocks>, last: u32, options: &Options) -> Self {
+    /// A journal whose next file comes after `last`; its frames say what `change` was.
+    pub(crate) fn new(
+        blocks: Arc<dyn Blocks>,
+        manifest: Arc<Manifest>,
+        change: Arc<AtomicU64>,
+        last: u32,
+        options: &Options,
+    ) -> Self {
         Self {
             blocks,
+            manifest,
+            change,
             durability: options.durability,
             file_bytes: options.journal_file_bytes,
             files: options.journal_files,
@@ -64,10 +85,13 @@ impl Journal {
             tail: Mutex::new(Tail {
                 number: last,
                 length: 0,
+                frames: 0,
+                marked: 0,
                 is_sealed: true,
                 torn: None,
             }),
             current: AtomicU32::new(last),
+            written: AtomicU32::new(0),
             waiting: Mutex::default(),
         }
     }
@@ -89,13 +113,14 @@ impl Journal {
     fn write(&self, records: &[Vec<u8>]) -> Result<u32, Error> {
         let mut tail = self.tail.lock();
         self.cut(&mut tail)?;
-        if tail.is_sealed || tail.length >= self.file_bytes {
+        if tail.is_sealed || tail.length >= self.file_bytes.saturating_add(JOURNAL_HEADER as u64) {
             self.begin(&mut tail)?;
         }
         let name = FileName::journal(tail.number);
         let length = records.iter().map(Vec::len).sum::<usize>();
-        let mut frame = Vec::with_capacity(FRAME_HEADER + length);
+        let mut frame = Vec::with_capacity(FRAME_HEADER + 8 + length);
         frame.resize(FRAME_HEADER, 0);
+        frame.extend_from_slice(&self.change.load(Ordering::Acquire).to_le_bytes());
         for record in records {
             frame.extend_from_slice(record);
         }
@@ -106,6 +131,11 @@ impl Journal {
             .blocks
             .write_at(name, tail.length, &frame)
             .map_err(|e| io_error("write to", name, e))
+            .and_then(|()| match self.durability {
+                // The same sync makes both safe: what the mark speaks of was so before.
+                Durability::Synced => self.mark(name, tail.frames),
+                Durability::Relaxed => Ok(()),
+            })
             .and_then(|()| self.sync(name));
         if let Err(error) = written {
             tail.torn = Some(Cow::Owned(error.to_string()));
@@ -113,9 +143,44 @@ impl Journal {
             return Err(error);
         }
         tail.torn = None;
+        if self.durability == Durability::Synced {
+            tail.marked = tail.frames;
+        }
+        tail.frames += 1;
         tail.length += frame.len() as u64;
         *self.waiting.lock().entry(tail.number).or_default() += records.len();
         Ok(tail.number)
+    }
+
+    /// Says in the file that so many frames are on stable storage, once that is synced.
+    fn mark(&self, name: FileName, frames: u64) -> Result<(), Error> {
+        let offset = mark_offset(frames);
+        self.blocks
+            .write_at(name, offset, &encode_mark(name.number, offset, frames))
+            .map_err(|e| io_error("write to", name, e))
+    }
+
+    /// Makes sure of every frame there is, and that none of them can go missing unnoticed: without
+    /// that, the last one looks like one that was never acknowledged.
+    pub(crate) fn confirm(&self) -> Result<(), Error> {
+        let mut tail = self.tail.lock();
+        if tail.is_sealed || tail.torn.is_some() || tail.marked == tail.frames {
+            return Ok(());
+        }
+        let name = FileName::journal(tail.number);
+        let sync = || {
+            self.blocks
+                .sync(name)
+                .map_err(|e| io_error("sync", name, e))
+        };
+        if self.durability == Durability::Relaxed {
+            sync()?;
+        }
+        self.mark(name, tail.frames)?;
+        sync()?;
+        tail.marked = tail.frames;
+        drop(tail);
+        Ok(())
     }
 
     fn sync(&self, name: FileName) -> Result<(), Error> {
@@ -137,33 +202,22 @@ impl Journal {
         // Never written behind again: a later sync need not bring what an earlier one did not.
         tail.is_sealed = true;
         let name = FileName::journal(tail.number);
-        let cut = if tail.length > FILE_HEADER as u64 {
-            self.blocks
-                .truncate(name, tail.length)
-                .and_then(|()| self.blocks.sync(name))
-        } else {
-            // Not even the header was ever synced, and after a failure it may be lost.
-            match self.blocks.remove(name) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            }
-        };
-        cut.map_err(|_| Error::JournalFailed {
-            cause: cause.into_owned(),
-        })?;
-        if tail.length <= FILE_HEADER as u64 {
-            self.waiting.lock().remove(&tail.number);
-            tail.length = 0;
-        }
+        self.blocks
+            .truncate(name, tail.length)
+            .and_then(|()| self.blocks.sync(name))
+            .map_err(|_| Error::JournalFailed {
+                cause: cause.into_owned(),
+            })?;
         tail.torn = None;
         Ok(())
     }
 
     /// Begins the next file.
     fn begin(&self, tail: &mut Tail) -> Result<(), Error> {
-        if self.durability == Durability::Relaxed && tail.length > 0 {
+        let previous = (tail.length > 0).then_some(tail.number);
+        if let Some(previous) = previous.filter(|_| self.durability == Durability::Relaxed) {
             // A file that is not the last one has to be whole whatever happens.
-            let name = FileName::journal(tail.number);
+            let name = FileName::journal(previous);
             self.blocks
                 .sync(name)
                 .map_err(|e| io_error("sync", name, e))?;
@@ -172,30 +226,68 @@ impl Journal {
         self.blocks
             .create(name)
             .map_err(|e| io_error("create", name, e))?;
+        let mut header = file_header(name).to_vec();
+        header.resize(JOURNAL_HEADER, 0);
         self.blocks
-            .write_at(name, 0, &file_header(name))
+            .write_at(name, 0, &header)
             .map_err(|e| io_error("write to", name, e))?;
-        let previous = tail.number;
+        self.blocks
+            .sync(name)
+            .map_err(|e| io_error("sync", name, e))?;
+        // Its first frame is only acknowledged once it is known that the file has to be there.
+        self.manifest.write(|content| {
+            content.last_journal = name.number;
+            content.journal.insert(name.number, None);
+            if let Some(previous) = previous {
+                content.journal.insert(previous, Some(tail.length));
+            }
+        })?;
         *tail = Tail {
             number: name.number,
-            length: FILE_HEADER as u64,
+            length: JOURNAL_HEADER as u64,
+            frames: 0,
+            marked: 0,
             is_sealed: false,
             torn: None,
         };
-        let mut waiting = self.waiting.lock();
-        self.current.store(name.number, Ordering::Release);
-        waiting.insert(name.number, 0);
-        if waiting.get(&previous) == Some(&0) {
-            waiting.remove(&previous);
-            self.remove(previous);
+        let is_over = {
+            let mut waiting = self.waiting.lock();
+            self.current.store(name.number, Ordering::Release);
+            self.written.store(name.number, Ordering::Release);
+            waiting.insert(name.number, 0);
+            previous.filter(|previous| {
+                let is_over = waiting.get(previous) == Some(&0);
+                if is_over {
+                    waiting.remove(previous);
+                }
+                is_over
+            })
+        };
+        if let Some(previous) = is_over {
+            self.remove(&[previous]);
         }
         Ok(())
     }
 
-    /// Removes a file nobody needs any more. If that fails it only takes room until the next start:
-    /// what is in it is older than the versions of its streams.
-    fn remove(&self, number: u32) {
-        let _ = self.blocks.remove(FileName::journal(number));
+    /// Removes files nobody needs any more. If that fails they only take room until the next
+    /// start: what is in them is older than the versions of its streams.
+    fn remove(&self, numbers: &[u32]) {
+        let listed = self.manifest.write(|content| {
+            for number in numbers {
+                content.journal.remove(number);
+            }
+        });
+        // One that has to be there must not be missing.
+        if listed.is_ok() {
+            for &number in numbers {
+                let _ = self.blocks.remove(FileName::journal(number));
+            }
+        }
+    }
+
+    /// Number of the last file.
+    pub(crate) fn last(&self) -> u32 {
+        self.current.load(Ordering::Acquire)
     }
 
     /// The last file that has to go: with it the journal would be longer than it may be.
@@ -222,154 +314,20 @@ impl Journal {
         let mut gone = Vec::new();
         {
             let mut waiting = self.waiting.lock();
-            let current = self.current.load(Ordering::Acquire);
+            let written = self.written.load(Ordering::Acquire);
             for (number, count) in files {
                 let Some(left) = waiting.get_mut(number) else {
                     continue;
                 };
                 *left = left.saturating_sub(*count);
-                if *left == 0 && *number != current {
+                if *left == 0 && *number != written {
                     waiting.remove(number);
                     gone.push(*number);
                 }
             }
         }
-        for number in gone {
-            self.remove(number);
+        if !gone.is_empty() {
+            self.remove(&gone);
         }
     }
-}
-
-/// What a journal file holds.
-#[derive(Debug)]
-pub(crate) struct Contents {
-    /// Its inserts, in order.
-    pub(crate) inserts: Vec<Insert>,
-    /// Where its whole frames end; 0 if not even the header is whole.
-    pub(crate) length: u64,
-    /// Whether something follows that is not whole.
-    pub(crate) is_torn: bool,
-}
-
-/// Reads a journal file.
-///
-/// Only the end of the last file may be incomplete: there the process was killed while writing
-/// what it had not acknowledged. A synced frame behind a broken one proves that the broken one was
-/// whole when it was acknowledged, so that is damage.
-pub(crate) fn read_file(
-    blocks: &dyn Blocks,
-    name: FileName,
-    is_last: bool,
-) -> Result<Contents, Error> {
-    let length = blocks.len(name).map_err(|e| io_error("look at", name, e))?;
-    let mut contents = Contents {
-        inserts: Vec::new(),
-        length: 0,
-        is_torn: true,
-    };
-    if let Err(error) = check_header(blocks, name, length) {
-        let is_damage = !is_last
-            || matches!(error, Error::FormatVersion { .. })
-            || synced_frame_follows(blocks, name, 0, length)?;
-        return if is_damage { Err(error) } else { Ok(contents) };
-    }
-    let damaged = |offset, problem: &str| Error::Damaged {
-        file: name.to_string(),
-        offset,
-        problem: problem.to_owned(),
-    };
-    let mut offset = FILE_HEADER as u64;
-    while offset < length {
-        match read_frame(blocks, name, offset, length)? {
-            Some(frame) => {
-                let inserts = decode_inserts(&frame.payload).map_err(|e| damaged(offset, e.0))?;
-                contents.inserts.extend(inserts);
-                offset = frame.next;
-            }
-            None if is_last && !synced_frame_follows(blocks, name, offset, length)? => break,
-            None => {
-                let problem = "a frame is cut off or its checksum does not fit";
-                return Err(damaged(offset, problem));
-            }
-        }
-    }
-    contents.length = offset;
-    contents.is_torn = offset < length;
-    Ok(contents)
-}
-
-fn check_header(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(), Error> {
-    let mut header = [0; FILE_HEADER];
-    let present = usize::try_from(length).map_or(FILE_HEADER, |length| length.min(FILE_HEADER));
-    blocks
-        .read_at(name, 0, &mut header[..present])
-        .map_err(|e| io_error("read", name, e))?;
-    check_file_header(name, &header[..present]).map_err(|problem| header_error(name, problem))
-}
-
-/// Whether a whole frame that was written to a synced journal begins behind `offset`.
-fn synced_frame_follows(
-    blocks: &dyn Blocks,
-    name: FileName,
-    offset: u64,
-    length: u64,
-) -> Result<bool, Error> {
-    const STEP: usize = 1 << 16;
-    const MAGIC: usize = SYNCED_FRAME.len();
-    let mut from = offset + 1;
-    while from + FRAME_HEADER as u64 <= length {
-        let left = usize::try_from(length - from).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; left.min(STEP + MAGIC - 1)];
-        blocks
-            .read_at(name, from, &mut bytes)
-            .map_err(|e| io_error("read", name, e))?;
-        for (at, window) in bytes.windows(MAGIC).enumerate() {
-            if window == SYNCED_FRAME
-                && read_frame(blocks, name, from + at as u64, length)?.is_some()
-            {
-                return Ok(true);
-            }
-        }
-        from += STEP as u64;
-    }
-    Ok(false)
-}
-
-/// A whole frame.
-struct Frame {
-    payload: Vec<u8>,
-    /// Where the next one begins.
-    next: u64,
-}
-
-/// The frame at `offset`; `None` if it is not whole.
-fn read_frame(
-    blocks: &dyn Blocks,
-    name: FileName,
-    offset: u64,
-    length: u64,
-) -> Result<Option<Frame>, Error> {
-    let room = length - offset;
-    if room < FRAME_HEADER as u64 {
-        return Ok(None);
-    }
-    let mut header = [0; FRAME_HEADER];
-    blocks
-        .read_at(name, offset, &mut header)
-        .map_err(|e| io_error("read", name, e))?;
-    let Some(header) = decode_frame_header(&header) else {
-        return Ok(None);
-    };
-    if u64::from(header.length) > room - FRAME_HEADER as u64 {
-        return Ok(None);
-    }
-    let from = offset + FRAME_HEADER as u64;
-    let mut payload = vec![0; header.length as usize];
-    blocks
-        .read_at(name, from, &mut payload)
-        .map_err(|e| io_error("read", name, e))?;
-    let next = from + u64::from(header.length);
-    Ok(header
-        .fits(name.number, offset, &payload)
-        .then_some(Frame { payload, next }))
 }

@@ -18,6 +18,7 @@
     )
 )]
 
+mod aside;
 mod background;
 mod blocks;
 mod buffer;
@@ -38,6 +39,7 @@ mod journal;
 mod ledger;
 mod live;
 mod lock;
+mod manifest;
 mod masks;
 mod merge;
 mod metadata;
@@ -47,6 +49,7 @@ mod reclaim;
 mod record;
 mod recover;
 mod retention;
+mod roll_forward;
 mod segment;
 mod snapshot;
 mod store;

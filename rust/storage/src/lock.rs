@@ -12,11 +12,40 @@ use crate::error::io_error;
 pub(crate) struct DirectoryLock {
     /// The operating system frees the lock with the file, also after a kill.
     _file: File,
+    /// The folder itself, where it can be locked: deleting the file lets nobody in.
+    _folder: Option<File>,
+}
+
+/// Locks the folder itself; none where that cannot be done.
+fn lock_folder(directory: &Path) -> Result<Option<File>, Error> {
+    let Ok(folder) = File::open(directory) else {
+        return Ok(None);
+    };
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::Error(_)) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let pid = std::fs::read_to_string(directory.join("lock"));
+            Err(locked(directory, &pid.unwrap_or_default()))
+        }
+    }
+}
+
+fn locked(directory: &Path, pid: &str) -> Error {
+    let pid = match pid.trim() {
+        "" => "unknown",
+        pid => pid,
+    };
+    Error::Locked {
+        path: directory.to_owned(),
+        pid: pid.to_owned(),
+    }
 }
 
 impl DirectoryLock {
     /// Takes the lock of `directory`.
     pub(crate) fn take(directory: &Path) -> Result<Self, Error> {
+        let folder = lock_folder(directory)?;
         let path = directory.join("lock");
         let failed = |action| {
             let path = path.display().to_string();
@@ -34,22 +63,17 @@ impl DirectoryLock {
             Err(TryLockError::Error(e)) => return Err(failed("lock")(e)),
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
-                let known = file.read_to_string(&mut pid).is_ok_and(|length| length > 0);
-                let pid = if known {
-                    pid.trim().to_owned()
-                } else {
-                    "unknown".to_owned()
-                };
-                return Err(Error::Locked {
-                    path: directory.to_owned(),
-                    pid,
-                });
+                let _ = file.read_to_string(&mut pid);
+                return Err(locked(directory, &pid));
             }
         }
         file.set_len(0).map_err(failed("write"))?;
         file.rewind().map_err(failed("write"))?;
         writeln!(file, "{}", std::process::id()).map_err(failed("write"))?;
-        Ok(Self { _file: file })
+        Ok(Self {
+            _file: file,
+            _folder: folder,
+        })
     }
 }
 

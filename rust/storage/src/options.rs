@@ -29,6 +29,9 @@ pub struct Options {
     /// How many journal files there may be before the buffers in the oldest are committed: this
     /// bounds the memory buffers take, and how long opening takes.
     pub journal_files: u32,
+    /// Whether to open what is whole of a directory of which something is missing or damaged;
+    /// [`crate::Engine::missing`] says what. Without it such a directory is refused.
+    pub salvage: bool,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             segment_bytes: 64 << 20,
             journal_file_bytes: 16 << 20,
             journal_files: 4,
+            salvage: false,
         }
     }
 }

@@ -195,9 +195,17 @@ impl Store {
                 self.drop_segment(number, &mut may_replace)?;
                 done.removed += 1;
             } else {
-                self.rewrite(number, segment, holes, &mut may_replace)?;
-                done.rewritten += 1;
-                done.bytes_after += needed;
+                let mut holes = holes;
+                holes.extend(self.segments.commits_in(number, segment.length, &holes)?);
+                let needed = left(length_of(&holes))?;
+                if needed <= FILE_HEADER as u64 {
+                    self.drop_segment(number, &mut may_replace)?;
+                    done.removed += 1;
+                } else {
+                    self.rewrite(number, segment, holes, &mut may_replace)?;
+                    done.rewritten += 1;
+                    done.bytes_after += needed;
+                }
             }
             progress(&done);
         }

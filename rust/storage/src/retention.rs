@@ -1,5 +1,9 @@
 //! Retention: points older than they are kept go, as an ordinary new version.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 use pingthings_types::{MAX_TIME, MIN_TIME};
 use uuid::Uuid;
 
@@ -44,6 +48,15 @@ fn check(keep_ns: Option<i64>) -> Result<(), Error> {
 }
 
 impl Engine {
+    /// How far retention is behind the clock, which went further than time has passed; zero if it
+    /// is not.
+    ///
+    /// It follows four times as fast as time passes. Correct the clock if it is wrong.
+    pub fn retention_behind(&self) -> Duration {
+        let behind = self.store.pace.behind_ns.load(Ordering::Relaxed);
+        Duration::from_nanos(behind.unsigned_abs())
+    }
+
     /// Sets for how many nanoseconds a stream keeps its points; `None` leaves it to its
     /// collection.
     ///
@@ -108,10 +121,70 @@ impl Trim {
     }
 }
 
+/// How many times as fast as it passes retention may follow a clock that is far ahead: what is
+/// kept for a day is there for hours after the clock jumped, and after a month without a server
+/// retention is up to date within days.
+const PACE: i64 = 4;
+
+/// How far one sweep that was asked for may go in any case.
+const STEP_NS: i64 = 2 * 3_600 * 1_000_000_000;
+
+/// How far the time of retention is noted behind.
+const NOTED_NS: i64 = 60 * 1_000_000_000;
+
+/// How retention follows the clock.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// When it was last looked at.
+    last: Mutex<Instant>,
+    /// How far it is behind the clock, in nanoseconds.
+    behind_ns: AtomicI64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            last: Mutex::new(Instant::now()),
+            behind_ns: AtomicI64::new(0),
+        }
+    }
+}
+
 impl Store {
+    /// The time by which retention goes now: that of the clock, unless the clock went much further
+    /// than time has passed. One that jumped ahead, by a mistake, must not cost all points at once.
+    fn advance(&self, trim: Trim) -> Result<i64, Error> {
+        let now = self.clock.now_ns();
+        let mut last = self.pace.last.lock();
+        let passed = i64::try_from(last.elapsed().as_nanos()).unwrap_or(i64::MAX);
+        *last = Instant::now();
+        let step = match trim {
+            Trim::Exactly => STEP_NS,
+            Trim::Coarsely => 0,
+        };
+        let seen = self.catalog.seen()?.unwrap_or(now);
+        let limit = seen.saturating_add(step.saturating_add(passed.saturating_mul(PACE)));
+        let until = now.min(limit);
+        self.pace.behind_ns.store(now - until, Ordering::Relaxed);
+        if until >= seen.saturating_add(NOTED_NS) || until < now && until > seen {
+            self.ledger.change(|catalog| catalog.see(until))?;
+        }
+        drop(last);
+        Ok(until)
+    }
+
+    /// Notes where retention begins, the first time a directory is opened.
+    pub(crate) fn begin_retention(&self) -> Result<(), Error> {
+        if self.catalog.seen()?.is_some() {
+            return Ok(());
+        }
+        let now = self.clock.now_ns();
+        self.ledger.change(|catalog| catalog.see(now))
+    }
+
     /// Deletes what is older than it is kept, and forgets versions that were replaced as long ago.
     pub(crate) fn trim(&self, trim: Trim) -> Result<(), Error> {
-        let now = self.clock.now_ns();
+        let now = self.advance(trim)?;
         for (uuid, keep_ns) in self.catalog.kept()? {
             let end = now.saturating_sub(keep_ns);
             let due = end.saturating_sub(trim.slack(keep_ns));

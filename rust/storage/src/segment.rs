@@ -6,12 +6,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use pingthings_types::Points;
 
+use crate::aside::set_aside;
 use crate::blocks::{Blocks, FileKind, FileName};
 use crate::cache::Cache;
 use crate::catalog::{Hole, SegmentState};
 use crate::error::io_error;
 use crate::format::{
-    FILE_HEADER, HeaderProblem, Malformed, check_file_header, decode_block, file_header,
+    BLOCK_HEADER, CommitRecord, FILE_HEADER, HeaderProblem, Malformed, check_file_header,
+    decode_block, file_header, seal_commit,
 };
 use crate::generations::Generations;
 use crate::tree::{Address, Block, Inner, Placer, PlanInner, Run};
@@ -118,6 +120,8 @@ impl Segments {
         committed: &BTreeMap<u32, SegmentState>,
         holes: &[Hole],
         options: &Options,
+        missing: &mut Vec<Error>,
+        now_ns: i64,
     ) -> Result<Self, Error> {
         let generations = Generations::new(committed, holes);
         // Everything is looked at before anything is changed.
@@ -125,26 +129,22 @@ impl Segments {
             let (name, length) = generations
                 .locate(number, state.length)
                 .unwrap_or((FileName::segment(number), state.length));
-            check_segment(&*blocks, name, length)?;
-        }
-        let names = blocks.list().map_err(|e| io_error("list", "segments", e))?;
-        for name in names.iter().filter(|name| name.kind == FileKind::Segment) {
-            if !committed.contains_key(&name.number) || generations.name(name.number) != *name {
-                blocks
-                    .remove(*name)
-                    .map_err(|e| io_error("remove", name, e))?;
+            match check_segment(&*blocks, name, length) {
+                Err(error @ Error::Damaged { .. }) if options.salvage => missing.push(error),
+                other => other?,
             }
         }
+        let is_current = missing.is_empty();
+        let next = clear_away(&*blocks, committed, &generations, is_current, now_ns)?;
         let mut tail = match committed.last_key_value() {
-            Some((&number, state)) if state.generation > 0 => Tail::new(number + 1, 0),
-            Some((&number, &SegmentState { length, .. })) => {
-                let name = FileName::segment(number);
-                blocks
-                    .truncate(name, length)
-                    .map_err(|e| io_error("truncate", name, e))?;
-                Tail::new(number, length)
-            }
-            None => Tail::new(1, 0),
+            Some((
+                &number,
+                &SegmentState {
+                    length,
+                    generation: 0,
+                },
+            )) if next == number + 1 => Tail::new(number, length),
+            _ => Tail::new(next, 0),
         };
         tail.lengths = committed
             .iter()
@@ -167,38 +167,67 @@ impl Segments {
             tail.number += 1;
             tail.length = 0;
         }
-        let name = FileName::segment(tail.number);
-        if tail.length == 0 {
-            self.blocks
-                .create(name)
-                .map_err(|e| io_error("create", name, e))?;
-            let header = file_header(name);
-            self.blocks
-                .write_at(name, 0, &header)
-                .map_err(|e| io_error("write", name, e))?;
-            tail.length = FILE_HEADER as u64;
-        }
+        self.begin(&mut tail)?;
         let mut placer = Placer::new(tail.number, tail.length);
         let address = placer
             .place_inner(root)
             .map_err(|problem| self.unwritable(problem))?;
-        let bytes = placer.into_bytes();
+        self.write(&mut tail, &placer.into_bytes())?;
+        drop(tail);
+        Ok(address)
+    }
+
+    /// Makes the file of the present segment, if it is not there.
+    fn begin(&self, tail: &mut Tail) -> Result<(), Error> {
+        if tail.length == 0 {
+            let name = FileName::segment(tail.number);
+            self.blocks
+                .create(name)
+                .map_err(|e| io_error("create", name, e))?;
+            self.blocks
+                .write_at(name, 0, &file_header(name))
+                .map_err(|e| io_error("write", name, e))?;
+            tail.length = FILE_HEADER as u64;
+        }
+        Ok(())
+    }
+
+    fn write(&self, tail: &mut Tail, bytes: &[u8]) -> Result<(), Error> {
+        let name = FileName::segment(tail.number);
         self.blocks
-            .write_at(name, tail.length, &bytes)
+            .write_at(name, tail.length, bytes)
             .map_err(|e| io_error("write", name, e))?;
         tail.length += bytes.len() as u64;
         let (number, length) = (tail.number, tail.length);
         tail.unsynced.insert(number, length);
         tail.lengths.insert(number, length);
-        drop(tail);
-        Ok(address)
+        Ok(())
     }
 
-    /// Makes everything appended so far durable; gives the segments it is in with their lengths.
-    pub(crate) fn sync(&self) -> Result<Lengths<'_>, Error> {
+    /// Appends the record of a commit, which names how long the segments are that it is in.
+    fn record(&self, tail: &mut Tail, mut record: CommitRecord) -> Result<(), Error> {
+        self.begin(tail)?;
+        record.segments.clone_from(&tail.unsynced);
+        record.segments.insert(tail.number, 0);
+        let unwritable = |problem| self.unwritable(problem);
+        let length = record.encode().map_err(unwritable)?.len();
+        let end = tail.length + (BLOCK_HEADER + length) as u64;
+        record.segments.insert(tail.number, end);
+        let offset = u32::try_from(tail.length)
+            .map_err(|_| unwritable(Malformed("a segment cannot be longer than 4 GiB")))?;
+        let mut bytes = Vec::new();
+        let payload = record.encode().map_err(unwritable)?;
+        seal_commit(&mut bytes, tail.number, offset, &payload).map_err(unwritable)?;
+        self.write(tail, &bytes)
+    }
+
+    /// Makes everything appended so far durable, and the record of the commit it is for; gives the
+    /// segments it is in with their lengths.
+    pub(crate) fn sync(&self, record: CommitRecord) -> Result<Lengths<'_>, Error> {
         let unsynced = {
             let mut tail = self.tail.lock();
             tail.check()?;
+            self.record(&mut tail, record)?;
             std::mem::take(&mut tail.unsynced)
         };
         let mut sync = Sync {
@@ -344,6 +373,59 @@ pub(crate) fn damaged(address: Address, problem: Malformed) -> Error {
     }
 }
 
+/// Makes room for the next segment: what the catalog does not know of was never committed, and is
+/// set aside. Gives the number of the first segment that has no file.
+fn clear_away(
+    blocks: &dyn Blocks,
+    committed: &BTreeMap<u32, SegmentState>,
+    generations: &Generations,
+    is_current: bool,
+    now_ns: i64,
+) -> Result<u32, Error> {
+    let names = blocks.list().map_err(|e| io_error("list", "segments", e))?;
+    let mut last = committed.last_key_value().map_or(0, |(&number, _)| number);
+    for name in names
+        .into_iter()
+        .filter(|name| name.kind == FileKind::Segment)
+    {
+        let state = committed.get(&name.number);
+        let kept = match state {
+            Some(state) if generations.name(name.number) == name => {
+                generations.locate(name.number, state.length)
+            }
+            _ => None,
+        };
+        let kept = kept.map_or(0, |(_, length)| length);
+        let length = blocks.len(name).map_err(|e| io_error("look at", name, e))?;
+        if kept > 0 && length <= kept {
+            continue;
+        }
+        // Another generation of a segment the catalog knows has nothing of its own.
+        if state.is_none() || kept > 0 || !is_current {
+            let room = usize::try_from(length - kept).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; room];
+            blocks
+                .read_at(name, kept, &mut bytes)
+                .map_err(|e| io_error("read", name, e))?;
+            if !bytes.is_empty() && set_aside(blocks, now_ns, (name, kept), &bytes).is_err() {
+                // There may be no room. Nothing is lost by leaving it where it is.
+                last = last.max(name.number + u32::from(kept > 0));
+                continue;
+            }
+        }
+        if kept > 0 {
+            blocks
+                .truncate(name, kept)
+                .map_err(|e| io_error("truncate", name, e))?;
+        } else {
+            blocks
+                .remove(name)
+                .map_err(|e| io_error("remove", name, e))?;
+        }
+    }
+    Ok(last + 1)
+}
+
 fn check_segment(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(), Error> {
     let damaged = |offset, problem: String| Error::Damaged {
         file: name.to_string(),
@@ -366,7 +448,9 @@ fn check_segment(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(),
     blocks
         .read_at(name, 0, &mut header)
         .map_err(|e| io_error("read", name, e))?;
-    check_file_header(name, &header).map_err(|problem| header_error(name, problem))
+    check_file_header(name, &header)
+        .map(|_| ())
+        .map_err(|problem| header_error(name, problem))
 }
 
 /// The error for a file that does not begin as it should.
@@ -401,7 +485,15 @@ mod tests {
             generation: 0,
         };
         let states = BTreeMap::from([(1, state)]);
-        let segments = Segments::open(blocks, &states, &[], &Options::default()).unwrap();
+        let segments = Segments::open(
+            blocks,
+            &states,
+            &[],
+            &Options::default(),
+            &mut Vec::new(),
+            0,
+        )
+        .unwrap();
         let address = Address {
             segment: 1,
             offset: 16,

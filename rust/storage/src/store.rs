@@ -14,6 +14,7 @@ use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Commit};
 use crate::columns::Slice;
 use crate::columns::sort_by_time;
+use crate::format::CommitRecord;
 use crate::group::Group;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -21,6 +22,7 @@ use crate::live::{Stream, View, Writer};
 use crate::masks::Masks;
 use crate::merge::{Existing, apply};
 use crate::reclaim::Reclaim;
+use crate::retention::Pace;
 use crate::segment::Segments;
 use crate::tree::{Edit, edit_root};
 use crate::watch::Watchers;
@@ -44,6 +46,7 @@ pub(crate) struct Store {
     streams: RwLock<HashMap<Uuid, Arc<Stream>>>,
     is_closed: AtomicBool,
     pub(crate) reclaim: Reclaim,
+    pub(crate) pace: Pace,
     pub(crate) watchers: Watchers,
     /// The last journal file written to.
     journal_file: AtomicU32,
@@ -105,6 +108,7 @@ impl Store {
             streams: RwLock::default(),
             is_closed: AtomicBool::new(false),
             reclaim: Reclaim::default(),
+            pace: Pace::default(),
             watchers: Watchers::default(),
             journal_file: AtomicU32::new(0),
             due: Signal::default(),
@@ -237,14 +241,20 @@ impl Store {
     }
 
     /// Counts an insert found in the journal as buffered, if its version was not committed since.
-    pub(crate) fn replay(&self, file: u32, insert: crate::format::Insert) -> Result<(), Error> {
+    /// In salvage it may be on top of a version that is not there any more.
+    pub(crate) fn replay(
+        &self,
+        file: u32,
+        insert: crate::format::Insert,
+        is_salvage: bool,
+    ) -> Result<(), Error> {
         let stream = match self.stream(insert.uuid) {
             Err(Error::NoSuchStream { .. }) => return Ok(()),
             other => other?,
         };
         let mut writer = stream.writer.lock();
         let view = stream.view();
-        if view.major != insert.major {
+        if view.major != insert.major && !(is_salvage && view.major < insert.major) {
             return Ok(());
         }
         let existing = Existing {
@@ -329,8 +339,11 @@ impl Store {
     /// Blocks first, then the roots that lead to them: a crash between the two leaves bytes that
     /// nothing refers to, never a root that leads nowhere.
     fn write_commits(&self, commits: &[Commit]) -> Result<(), Error> {
-        self.ledger.change(|catalog| {
-            let lengths = self.segments.sync()?;
+        self.ledger.commit(|catalog, record| {
+            let lengths = self.segments.sync(CommitRecord {
+                commits: commits.to_vec(),
+                ..record
+            })?;
             catalog.commit(commits, lengths.get())?;
             lengths.recorded();
             Ok(())
@@ -406,6 +419,13 @@ impl Store {
         };
         // A stream that is being written to will be looked at the next time.
         self.flush_streams(|stream| stream.writer.try_lock().filter(|writer| is_old(writer)))
+    }
+
+    /// Commits the buffer of each stream by itself; gives what failed.
+    pub(crate) fn flush_each(&self) -> Vec<Error> {
+        let streams = self.all_streams();
+        let flushed = streams.iter().map(|stream| self.flush(stream));
+        flushed.filter_map(Result::err).collect()
     }
 
     /// Commits every buffer and refuses further calls; repeating it changes nothing.

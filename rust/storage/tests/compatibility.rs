@@ -139,7 +139,13 @@ fn make_later(directory: &Path, name: &str) -> PathBuf {
     };
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4..8].copy_from_slice(&1_000u32.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[..12]);
+    let mut crc = crc32c::crc32c(&bytes[..12]);
+    // Later generations of a segment count theirs as well.
+    let generation = path.extension().map(|text| text.to_str().unwrap());
+    if let Some(generation) = generation {
+        let generation: u32 = generation.parse().unwrap();
+        crc = crc32c::crc32c_append(crc, &generation.to_le_bytes());
+    }
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     path

@@ -14,7 +14,7 @@ use std::thread;
 
 use pingthings_storage::{Engine, Error, ManualClock, NewStream, Options, Snapshot, SystemClock};
 use pingthings_types::{
-    MAX_INSERT_TIME, MAX_TIME, MIN_TIME, MergePolicy, Points, TimeRange, Version,
+    MAX_INSERT_TIME, MAX_TIME, MIN_TIME, MergePolicy, Points, PreciseWindows, TimeRange, Version,
 };
 use uuid::Uuid;
 
@@ -308,4 +308,59 @@ fn writers_of_one_stream_lose_nothing_to_each_other() {
         assert_eq!(latest(&engine), expected);
     }
     assert_eq!(latest(&open()), expected);
+}
+
+/// Zero and minus zero are two values, in the buffer and in the tree.
+#[test]
+fn equal_keeps_zero_and_minus_zero_apart() {
+    let (engine, uuid) = (with_stream(), STREAM);
+    let insert = |values: &[f64]| {
+        let points = Points {
+            times: vec![5; values.len()],
+            values: values.to_vec(),
+        };
+        engine.insert(uuid, points, MergePolicy::Equal).unwrap();
+        let mut reader = engine.snapshot(uuid, 0).unwrap().raw(TimeRange::ALL);
+        let found = reader.next_batch(100).unwrap().unwrap();
+        found.values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    let (zero, minus) = (0.0_f64.to_bits(), (-0.0_f64).to_bits());
+    assert_eq!(insert(&[0.0]), [zero]);
+    assert_eq!(insert(&[-0.0, 0.0]), [zero, minus]);
+    assert_eq!(insert(&[-0.0]), [zero, minus]);
+    engine.flush(uuid).unwrap();
+    assert_eq!(insert(&[-0.0, 0.0]), [zero, minus]);
+}
+
+/// Windows that end at, one nanosecond before and one behind the border of a bucket.
+#[test]
+fn a_window_has_no_point_beyond_its_end() {
+    let (engine, uuid) = (with_stream(), STREAM);
+    let times: Vec<i64> = (-20_000..70_000).collect();
+    let points = Points {
+        values: times.iter().map(|&time| time as f64).collect(),
+        times,
+    };
+    engine.insert(uuid, points, MergePolicy::Never).unwrap();
+    engine.flush(uuid).unwrap();
+    let snapshot = engine.snapshot(uuid, 0).unwrap();
+    for exponent in [0, 2, 8, 14] {
+        for width in [-1, 0, 1].map(|off| (1_i64 << exponent) + off) {
+            for start in [-1_i64, 0, 1, 255, 16_383] {
+                let Ok(range) = TimeRange::new(start, start + 3 * width.max(0)) else {
+                    continue;
+                };
+                let width = width.unsigned_abs();
+                let windows = PreciseWindows::new(range, width).unwrap().unwrap();
+                let found = snapshot.windows(windows).next_batch(10).unwrap().unwrap();
+                assert_eq!(found.counts, [width; 3], "{start} {width}");
+                for at in 0..3_usize {
+                    let first = start + (at as u64 * width) as i64;
+                    let last = first + width as i64 - 1;
+                    assert_eq!(found.mins[at].to_bits(), (first as f64).to_bits());
+                    assert_eq!(found.maxs[at].to_bits(), (last as f64).to_bits());
+                }
+            }
+        }
+    }
 }

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod copy;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pingthings_storage::{Engine, NewStream, Options, SystemClock};
+use copy::copy_folder;
+use pingthings_storage::{Engine, ManualClock, NewStream, Options, SystemClock};
 use pingthings_types::{MergePolicy, Points, TimeRange};
 use uuid::Uuid;
 
@@ -72,4 +75,47 @@ fn buffers_are_committed_before_the_journal_grows_long() {
     assert!(engine.background_error().is_none());
     drop(engine);
     all(&open());
+}
+
+/// Opening knows since when, and in which file, what it brought back has been waiting.
+#[test]
+fn what_was_replayed_is_committed_in_time_and_its_file_goes() {
+    let running = tempfile::tempdir().unwrap();
+    let copied = tempfile::tempdir().unwrap();
+    let uuid = Uuid::from_u128(1);
+    let clock = Arc::new(ManualClock::new(0));
+    let options = Options {
+        buffer_age_ns: 1_000,
+        ..Options::default()
+    };
+    let open = |directory: &Path| {
+        let clock = Arc::<ManualClock>::clone(&clock);
+        Engine::open_directory(directory, clock, options.clone()).unwrap()
+    };
+    {
+        let engine = open(running.path());
+        let stream = NewStream {
+            uuid,
+            collection: "replayed".to_owned(),
+            ..NewStream::default()
+        };
+        engine.create(stream).unwrap();
+        let points = Points {
+            times: vec![1, 2, 3],
+            values: vec![0.5; 3],
+        };
+        engine.insert(uuid, points, MergePolicy::Never).unwrap();
+        copy_folder(running.path(), copied.path());
+    }
+    let engine = open(copied.path());
+    assert_eq!(engine.version(uuid).unwrap().minor, 3);
+    assert!(journal(copied.path()) > 0);
+    clock.set(999);
+    engine.maintain().unwrap();
+    assert_eq!(engine.version(uuid).unwrap().minor, 3);
+    clock.set(1_001);
+    engine.maintain().unwrap();
+    let version = engine.version(uuid).unwrap();
+    assert_eq!((version.major, version.minor), (11, 0));
+    assert_eq!(journal(copied.path()), 0);
 }

@@ -9,7 +9,7 @@ use crate::Error;
 
 /// Each step leads from the version that is its position to the next one. Steps that were ever
 /// released never change.
-const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED, RECORDS, STATE];
+const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED, RECORDS, STATE, SEEN];
 
 const FIRST: &str = "
 create table streams (
@@ -135,8 +135,17 @@ insert into state values (1, randomblob(16), 0, 0);
 update state set crc = checksum(id, change);
 ";
 
+/// At most one row: the latest time of the clock by which retention went.
+const SEEN: &str = "
+create table seen (
+    one integer primary key check (one = 1),
+    wall_ns integer not null,
+    crc integer not null
+) strict;
+";
+
 /// Version of the tables; kept in `user_version`.
-pub(crate) const SCHEMA_VERSION: u32 = 5;
+pub(crate) const SCHEMA_VERSION: u32 = 6;
 
 /// Makes the tables, or brings those of an earlier build up to date.
 ///

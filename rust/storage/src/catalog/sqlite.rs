@@ -274,6 +274,29 @@ impl Catalog for SqliteCatalog {
         }
     }
 
+    fn seen(&self) -> Result<Option<i64>, Error> {
+        self.read()
+            .query_row(
+                "select wall_ns from seen where whole('seen', crc, wall_ns)",
+                [],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(failed("read"))
+    }
+
+    fn see(&self, wall_ns: i64) -> Result<(), Error> {
+        self.change_all("set a retention in", |connection| {
+            connection
+                .execute(
+                    "insert or replace into seen values (1, ?1, checksum(?1))",
+                    [wall_ns],
+                )
+                .map(|_| ())
+                .map_err(failed("change"))
+        })
+    }
+
     fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error> {
         reclaim::segments(&self.read())
     }
@@ -525,10 +548,15 @@ impl Catalog for SqliteCatalog {
     }
 
     fn shrink(&self) -> Result<(), Error> {
-        self.writer
-            .lock()
-            .execute_batch("vacuum; pragma wal_checkpoint(truncate);")
-            .map_err(failed("shrink"))
+        let run = |statement| {
+            let connection = self.writer.lock();
+            connection
+                .execute_batch(statement)
+                .map_err(failed("shrink"))
+        };
+        run("vacuum;")?;
+        self.change_all("shrink", |_| Ok(()))?;
+        run("pragma wal_checkpoint(truncate);")
     }
 
     fn collections(&self, prefix: &str) -> Result<Vec<String>, Error> {

@@ -16,6 +16,9 @@ fn checksum(segment: u32, offset: u32, kind: [u8; 4], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, payload)
 }
 
+/// The kind of a block that is in no tree: what a commit leaves behind its blocks.
+pub(crate) const COMMIT_BLOCK: u8 = 4;
+
 /// Appends a block to `buffer`; its address has its true place, `segment` and `offset`.
 pub(crate) fn seal_block(
     buffer: &mut Vec<u8>,
@@ -24,10 +27,30 @@ pub(crate) fn seal_block(
     kind: BlockKind,
     payload: &[u8],
 ) -> Result<Address, Malformed> {
+    seal(buffer, segment, offset, kind.to_byte(), payload)
+}
+
+/// Appends the block of a commit to `buffer`.
+pub(crate) fn seal_commit(
+    buffer: &mut Vec<u8>,
+    segment: u32,
+    offset: u32,
+    payload: &[u8],
+) -> Result<Address, Malformed> {
+    seal(buffer, segment, offset, COMMIT_BLOCK, payload)
+}
+
+fn seal(
+    buffer: &mut Vec<u8>,
+    segment: u32,
+    offset: u32,
+    kind: u8,
+    payload: &[u8],
+) -> Result<Address, Malformed> {
     let too_long = |_| Malformed("it is longer than a block can be");
     let length = u32::try_from(payload.len()).map_err(too_long)?;
     let total = u32::try_from(payload.len() + BLOCK_HEADER).map_err(too_long)?;
-    let kind = [kind.to_byte(), 0, 0, 0];
+    let kind = [kind, 0, 0, 0];
     buffer.extend_from_slice(&length.to_le_bytes());
     buffer.extend_from_slice(&checksum(segment, offset, kind, payload).to_le_bytes());
     buffer.extend_from_slice(&kind);
@@ -40,7 +63,11 @@ pub(crate) fn seal_block(
 }
 
 /// The kind and payload of the block that `bytes` begin with.
-fn open_block(segment: u32, offset: u32, bytes: &[u8]) -> Result<([u8; 4], &[u8]), Malformed> {
+pub(crate) fn open_block(
+    segment: u32,
+    offset: u32,
+    bytes: &[u8],
+) -> Result<([u8; 4], &[u8]), Malformed> {
     let mut cursor = Cursor::new(bytes);
     let length = cursor.u32()?;
     let crc = cursor.u32()?;
@@ -53,12 +80,6 @@ fn open_block(segment: u32, offset: u32, bytes: &[u8]) -> Result<([u8; 4], &[u8]
         return Err(Malformed("the checksum of the block does not fit"));
     }
     Ok((kind, payload))
-}
-
-/// The length, with its header, of the block that `bytes` begin with.
-pub(crate) fn check_block(segment: u32, offset: u32, bytes: &[u8]) -> Result<usize, Malformed> {
-    let (_, payload) = open_block(segment, offset, bytes)?;
-    Ok(payload.len() + BLOCK_HEADER)
 }
 
 /// The block whose bytes are `bytes`, read from `address`.

@@ -9,6 +9,41 @@ use crate::Durability;
 /// Length of the header of a frame.
 pub(crate) const FRAME_HEADER: usize = 16;
 
+/// Where frames begin in a journal file, since its second version. Before them are the file header
+/// and two marks, each in a sector of its own.
+pub(crate) const JOURNAL_HEADER: usize = 1_536;
+
+/// Length of a mark.
+pub(crate) const MARK: usize = 12;
+
+/// Where the mark is that is written with a frame.
+pub(crate) const fn mark_offset(frame: u64) -> u64 {
+    512 + 512 * (frame % 2)
+}
+
+fn mark_checksum(file: u32, offset: u64, frames: [u8; 8]) -> u32 {
+    let crc = crc32c::crc32c(&file.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc, &offset.to_le_bytes());
+    crc32c::crc32c_append(crc, &frames)
+}
+
+/// A mark says how many frames certainly are on stable storage.
+pub(crate) fn encode_mark(file: u32, offset: u64, frames: u64) -> [u8; MARK] {
+    let mut bytes = [0; MARK];
+    bytes[..8].copy_from_slice(&frames.to_le_bytes());
+    let crc = mark_checksum(file, offset, frames.to_le_bytes());
+    bytes[8..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// How many frames a mark speaks of, or `None` if the bytes are none.
+pub(crate) fn decode_mark(file: u32, offset: u64, bytes: &[u8; MARK]) -> Option<u64> {
+    let mut cursor = Cursor::new(bytes);
+    let frames = cursor.array::<8>().ok()?;
+    let crc = cursor.u32().ok()?;
+    (crc == mark_checksum(file, offset, frames)).then(|| u64::from_le_bytes(frames))
+}
+
 /// The least room an insert takes.
 const INSERT_HEADER: usize = 16 + 8 + 1 + 4;
 
@@ -166,6 +201,17 @@ pub(crate) fn decode_inserts(payload: &[u8]) -> Result<Vec<Insert>, Malformed> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_mark_knows_its_place() {
+        let bytes = encode_mark(3, 512, 77);
+        assert_eq!(decode_mark(3, 512, &bytes), Some(77));
+        assert_eq!(decode_mark(3, 1_024, &bytes), None);
+        assert_eq!(decode_mark(4, 512, &bytes), None);
+        assert_eq!(decode_mark(0, 0, &[0; MARK]), None);
+        assert_ne!(mark_offset(4), mark_offset(5));
+        assert_eq!(mark_offset(4), mark_offset(6));
+    }
 
     #[test]
     fn a_frame_survives_and_knows_its_place() {

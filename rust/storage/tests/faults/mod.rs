@@ -56,6 +56,17 @@ impl Loss {
         Self::Late,
         Self::Cut,
     ];
+
+    /// Two of them in turn, or all where there is time.
+    pub(crate) fn some(turn: usize) -> Vec<Self> {
+        if std::env::var_os("STORAGE_LONG").is_some() {
+            Self::ALL.to_vec()
+        } else {
+            [turn, turn + 3]
+                .map(|at| Self::ALL[at % Self::ALL.len()])
+                .to_vec()
+        }
+    }
 }
 
 /// A file, as this process sees it and as the disk has it.
@@ -448,6 +459,14 @@ impl Catalog for MachineCatalog {
 
     fn number(&self, change: u64) {
         self.number.store(change, Ordering::SeqCst);
+    }
+
+    fn seen(&self) -> Result<Option<i64>, Error> {
+        self.machine.catalog.seen()
+    }
+
+    fn see(&self, wall_ns: i64) -> Result<(), Error> {
+        self.operate(move |catalog| catalog.see(wall_ns))
     }
 
     fn settle(&self) -> Result<(), Error> {
