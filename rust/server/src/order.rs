@@ -116,6 +116,31 @@ mod tests {
     }
 
     #[test]
+    fn the_writer_heard_of_longest_ago_is_forgotten_first() {
+        let orders = Orders::default();
+        for writer in 0..WRITERS as u128 {
+            assert!(is_done(&orders, 1, order(writer, 5, &[])));
+        }
+        // One that comes again is heard of again.
+        assert!(is_done(&orders, 1, order(0, 5, &[])));
+        assert!(is_done(&orders, 1, order(100, 5, &[])));
+        for known in [100, 0, 2, WRITERS as u128 - 1] {
+            assert!(!is_done(&orders, 1, order(known, 4, &[])), "{known}");
+        }
+        assert!(is_done(&orders, 1, order(1, 4, &[])));
+    }
+
+    #[test]
+    fn streams_are_remembered_until_as_many_others_came() {
+        let orders = Orders::default();
+        for stream in 0..=STREAMS as u128 {
+            assert!(is_done(&orders, stream, order(1, 5, &[])));
+        }
+        assert!(!is_done(&orders, 0, order(1, 4, &[])));
+        assert!(!is_done(&orders, STREAMS as u128 - 1, order(1, 4, &[])));
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let orders = Orders::default();
         for writer in 0..1_000 {

@@ -72,6 +72,36 @@ async fn open_answers_are_counted_until_they_are_taken() {
 }
 
 #[tokio::test]
+async fn points_and_refusals_are_counted() {
+    let fixture = Fixture::with(Config {
+        limits: Limits {
+            open_answers: 0,
+            ..Limits::default()
+        },
+        metrics: Some("127.0.0.1:0".parse().unwrap()),
+        ..Config::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    let inserted = async || fixture.metric("pingthings_points_inserted_total").await;
+    assert_eq!(inserted().await, 0);
+    stream.insert(&ramp(0, 1, 7)).await.unwrap();
+    stream.insert(&ramp(0, 1, 5)).await.unwrap();
+    assert_eq!(inserted().await, 12);
+    // What is refused is not counted among them, but by its code.
+    assert_eq!(stream.insert(&[(0, f64::NAN)]).await, Err(425));
+    assert_eq!(inserted().await, 12);
+    let refused = async |code: u32| {
+        let name = format!("pingthings_refusals_total{{code=\"{code}\"}}");
+        fixture.metric(&name).await
+    };
+    assert_eq!(refused(425).await, 1);
+    // Asked twice, as messages and as Arrow.
+    assert_eq!(stream.raw(0, 9).await, Err(426));
+    assert_eq!(refused(426).await, 2);
+}
+
+#[tokio::test]
 async fn precise_windows_have_a_limit() {
     let (fixture, stream) = Fixture::with_stream().await;
     let most = i64::try_from(Limits::default().windows).unwrap();
