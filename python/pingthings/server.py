@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from pingthings.timeseries import pyo3_client
 from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
+from pingthings.timeseries.memory import as_bytes
 
 __all__ = ["Fault", "Server"]
 
@@ -113,6 +114,8 @@ class Server:
         fault: Fault | None = None,
         durability: str = "synced",
         arrow: bool = True,
+        sql_statements: int = 4,
+        sql_memory: int | str = "64 MiB",
     ) -> None:
         """Describes a server; nothing starts yet.
 
@@ -137,6 +140,9 @@ class Server:
                 log, so a crash of the machine, but not of the process, may lose the last moments.
             arrow: Whether to answer in Arrow; False acts like a server of before that, for tests of
                 clients.
+            sql_statements: SQL statements that run at the same time; more wait for their turn.
+            sql_memory: What each of them may take, in bytes or as text like `64 MiB`; one that
+                wants more is refused.
         """
         if not 0 <= port <= _PORT_MAXIMUM:
             raise BTRDBValueError(f"port {port} does not exist; give one of 0 to {_PORT_MAXIMUM}")
@@ -159,6 +165,9 @@ class Server:
         self._fault = fault
         self._durability = durability
         self._arrow = arrow
+        if not isinstance(sql_statements, int) or sql_statements < 1:
+            raise BTRDBValueError(f"`sql_statements` is {sql_statements}; give 1 or more")
+        self._sql = (sql_statements, as_bytes(sql_memory, "sql_memory"))
         self._core: pyo3_client.Server | None = None
 
     def start(self) -> Self:
@@ -181,6 +190,7 @@ class Server:
                 arrow=self._arrow,
                 metrics=self._metrics,
                 fault=None if self._fault is None else self._fault._parts(),
+                sql=self._sql,
             )
             _running.add(self)
         return self

@@ -62,8 +62,9 @@ EXPORTS = {
 CRATES = {
     "types": set[str](),
     "proto": set[str](),
-    "storage": {"types"},
-    "sql": {"types"},
+    "sqlite": set[str](),
+    "storage": {"types", "sqlite"},
+    "sql": {"types", "sqlite"},
     "client": {"types", "proto"},
     "server": {"types", "proto", "storage", "sql"},
     "python": {"types", "client", "server"},

@@ -80,6 +80,12 @@ def serve(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Answer Prometheus there, by plain HTTP."),
     ] = None,
+    sql_statements: Annotated[
+        int, typer.Option(help="SQL statements that run at the same time.")
+    ] = 4,
+    sql_memory: Annotated[
+        str, typer.Option(metavar="SIZE", help="Memory that each SQL statement may take.")
+    ] = "64 MiB",
     log_level: Annotated[
         Literal["error", "warn", "info", "debug", "trace"],
         typer.Option(help="What is written to standard error."),
@@ -104,6 +110,8 @@ def serve(
         metrics=metrics,
         durability=durability,
         arrow=not no_arrow,
+        sql_statements=sql_statements,
+        sql_memory=sql_memory,
     )
     # A signal may reach any thread, also those of libraries; the wake-up socket hears of each.
     hears, tells = socket.socketpair()

@@ -250,6 +250,7 @@ class Server:
         arrow: bool,
         metrics: str | None,
         fault: tuple[str, float, Sequence[str], int | None] | None,
+        sql: tuple[int, int],
     ) -> Server: ...
     @property
     def host(self) -> str: ...

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use pingthings_client::{Error, ErrorKind};
-use pingthings_server::{Config, Durability, Fault, FaultKind, Role, Storage, Tls};
+use pingthings_server::{Config, Durability, Fault, FaultKind, Limits, Role, Storage, Tls};
 use pyo3::prelude::*;
 
 use crate::{
@@ -44,7 +44,7 @@ impl Server {
     )]
     #[staticmethod]
     #[pyo3(signature = (*, directory, host, port, api_keys, key_file, anonymous, tls, relaxed,
-                        arrow, metrics, fault))]
+                        arrow, metrics, fault, sql))]
     fn start(
         py: Python<'_>,
         directory: First<Option<PathBuf>>,
@@ -58,6 +58,7 @@ impl Server {
         arrow: bool,
         metrics: Option<&str>,
         fault: Option<FaultParts>,
+        sql: (usize, usize),
     ) -> PyResult<Self> {
         let First {
             value: directory,
@@ -83,6 +84,11 @@ impl Server {
             arrow,
             metrics: metrics.map(|at| socket_address(py, at)).transpose()?,
             fault: fault.map(|fault| self::fault(py, fault)).transpose()?,
+            limits: Limits {
+                sql_statements: sql.0,
+                sql_memory: sql.1,
+                ..Limits::default()
+            },
             ..Config::default()
         };
         let started = inside.away(py, || {

@@ -115,6 +115,12 @@ pub struct Limits {
     pub sql_seconds: u64,
     /// Most rows of a SQL statement; beyond them status 441.
     pub sql_rows: u64,
+    /// Most bytes that a SQL statement may make the server take; beyond them status 441.
+    pub sql_memory: usize,
+    /// SQL statements that run at the same time. They take no turns of other calls.
+    pub sql_statements: usize,
+    /// SQL statements that wait for their turn; beyond them status 426.
+    pub sql_waiting: usize,
     /// Points that wait for a slow subscriber; one more ends the subscription with status 426.
     pub points_per_subscriber: usize,
 }
@@ -156,6 +162,9 @@ impl Default for Limits {
             windows: 1 << 35,
             sql_seconds: 30,
             sql_rows: 1_000_000,
+            sql_memory: 64 << 20,
+            sql_statements: 4,
+            sql_waiting: 64,
             points_per_subscriber: 1 << 20,
         }
     }

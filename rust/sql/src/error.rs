@@ -47,6 +47,18 @@ pub enum Error {
     /// The statement took too long.
     #[error("the statement took longer than {} s: narrow it down", .0.as_secs_f64())]
     Time(Duration),
+    /// The statement wants more memory than one may have.
+    #[error(
+        "the statement wants more than {} MiB of memory: narrow it down, sort and group less",
+        .0 >> 20
+    )]
+    Memory(usize),
+    /// The statement was cancelled; nobody waits for its rows.
+    #[error("the statement was cancelled")]
+    Cancelled,
+    /// A row is longer than a message may be.
+    #[error("a row is longer than {0} bytes: select fewer columns, or parts of them")]
+    Row(usize),
     /// The statement gave too many rows.
     #[error("the statement gives more than {0} rows: use `limit`")]
     Rows(u64),

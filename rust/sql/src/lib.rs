@@ -4,6 +4,7 @@
 //! read, and gives each row as a JSON object in the form of `PostgreSQL`'s `row_to_json`. What is
 //! not understood is refused by name and place; see `docs/design/sql.md`.
 
+mod budget;
 mod catalog;
 mod convert;
 mod database;
@@ -15,5 +16,6 @@ mod translate;
 mod types;
 mod value;
 
-pub use database::{Database, Limits};
+pub use budget::Cancel;
+pub use database::{Database, Limits, check_size};
 pub use error::{Error, Place};

@@ -10,6 +10,8 @@ use crate::error::{Error, Place};
 
 /// No statement is longer.
 const MOST_BYTES: usize = 256 << 10;
+/// Words, constants, signs and the space between them; the tree takes about 1 KiB for each.
+const MOST_TOKENS: usize = 64 << 10;
 /// Each operator may make the tree deeper by one.
 const MOST_OPERATORS: usize = 2000;
 /// Parentheses within each other, as the parser counts them.
@@ -17,14 +19,20 @@ const MOST_NESTING: usize = 40;
 /// The same of square brackets and braces.
 const MOST_BRACKETS: usize = 6;
 
-/// The query that `text` holds.
-pub(crate) fn parse(text: &str) -> Result<Query, Error> {
+/// Refuses a text that is longer than a statement may be.
+pub(crate) fn check_length(text: &str) -> Result<(), Error> {
     if text.len() > MOST_BYTES {
         return Err(Error::at(
             format!("the statement is longer than {MOST_BYTES} bytes"),
             None,
         ));
     }
+    Ok(())
+}
+
+/// The query that `text` holds.
+pub(crate) fn parse(text: &str) -> Result<Query, Error> {
+    check_length(text)?;
     if text.contains('\0') {
         return Err(Error::at(
             "the statement holds the character of code zero",
@@ -40,6 +48,12 @@ pub(crate) fn parse(text: &str) -> Result<Query, Error> {
             };
             Error::at(format!("syntax error: {}", error.message), Some(place))
         })?;
+    if tokens.len() > MOST_TOKENS {
+        return Err(Error::at(
+            format!("the statement has more than {MOST_TOKENS} words and signs"),
+            None,
+        ));
+    }
     check_nesting(&tokens)?;
     check_intervals(&tokens)?;
     let operators = tokens.iter().filter(|token| deepens(&token.token)).count();

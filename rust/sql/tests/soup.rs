@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use pingthings_sql::{Database, Limits};
+use pingthings_sql::{Cancel, Database, Limits};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -260,6 +260,8 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| make().expect("a catalog"))
 fn make() -> Result<Catalog, Box<dyn std::error::Error>> {
     let directory = TempDir::new()?;
     let path = directory.path().join("catalog.sqlite");
+    // Before the first connection.
+    pingthings_sqlite::install();
     let connection = Connection::open(&path)?;
     connection.execute_batch(
         "create table streams (id integer primary key, uuid blob, collection text, name text,
@@ -293,11 +295,11 @@ proptest! {
         statements in vec(statement(), 1..8),
         parameter in ".{0,8}",
     ) {
-        let limits = Limits { time: Duration::from_secs(5), rows: 1000, now_ns: 0 };
+        let limits = Limits { time: Duration::from_secs(5), rows: 1000, memory: 64 << 20, now_ns: 0 };
         for text in &statements {
             for parameters in [vec![], vec![parameter.clone()]] {
                 let mut rows = Vec::new();
-                let result = CATALOG.database.query(text, &parameters, &limits, |row| {
+                let result = CATALOG.database.query(text, &parameters, &limits, &Cancel::default(), |row| {
                     rows.push(row);
                     ControlFlow::Continue(())
                 });

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use pingthings_sql::{Database, Limits};
+use pingthings_sql::{Cancel, Database, Limits};
 use pingthings_storage::{Catalog, NewStream, SqliteCatalog};
 use uuid::Uuid;
 
@@ -32,11 +32,12 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     let limits = Limits {
         time: Duration::from_secs(2),
         rows: 100,
+        memory: 64 << 20,
         now_ns: 0,
     };
     let parameters = ["fuzz".to_owned(), "1".to_owned()];
     for given in [&parameters[..], &[]] {
-        let _ = database.query(text, given, &limits, |_| ControlFlow::Continue(()));
+        let _ = database.query(text, given, &limits, &Cancel::default(), |_| ControlFlow::Continue(()));
     }
     assert_eq!(
         catalog.descriptor(STREAM).expect("the stream").collection,

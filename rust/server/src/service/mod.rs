@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) sql: Arc<Database>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) gate: Gate,
+    /// The turns of SQL statements.
+    pub(crate) statements: Gate,
     pub(crate) orders: Orders,
     /// One for each streamed answer that may be open.
     pub(crate) places: Arc<Semaphore>,
@@ -69,6 +71,7 @@ impl Shared {
             clock: Arc::new(SystemClock),
             orders: Orders::default(),
             gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
+            statements: Gate::new(limits.sql_statements, limits.sql_waiting),
             places: Arc::new(Semaphore::new(
                 limits.open_answers.min(Semaphore::MAX_PERMITS),
             )),
@@ -373,7 +376,8 @@ impl BTrDb for Service {
     }
 
     async fn sql_query(&self, request: Request<v5::SqlQueryParams>) -> Reply<Self::SQLQueryStream> {
-        self.many(request, sql::sql_query)
+        let answers = sql::sql_query(Arc::clone(&self.0), request.into_inner());
+        Ok(Response::new(answers))
     }
 
     async fn subscribe(

@@ -1,89 +1,138 @@
 //! Statements over the catalog.
+//!
+//! They have turns of their own, so that they never take those of reads and writes, and hold one
+//! from their first step until their last row is taken: what they may make the server hold is
+//! bounded by the number of turns.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
-use pingthings_sql::{Database, Limits};
+use pingthings_sql::{Cancel, Limits, check_size};
 use pingthings_types::Code;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
+use tonic::Status;
 
 use super::Shared;
-use super::answers::Messages;
-use crate::status::Refusal;
+use super::answers::{Answers, place};
+use crate::status::{Refusal, Refuse};
 
 /// Messages made ahead of a reader: the statement holds its state of the catalog until its last row
 /// is taken from it, and in memory that keeps writers waiting.
-const AHEAD: usize = 64;
-/// About how many bytes of rows go into one message.
+const AHEAD: usize = 8;
+/// About how many bytes of rows go into one message; a longer row has one of its own.
 const MESSAGE_BYTES: usize = 1 << 20;
 
-/// What the thread of a statement says.
-enum Step {
-    Rows(Vec<Bytes>),
-    End(Result<(), Refusal>),
-}
+type Reply = Result<v5::SqlQueryResponse, Status>;
 
 /// Runs a statement and answers its rows as they come.
 ///
 /// The statement sees one state of the catalog from its first row to its last, and holds it on a
-/// thread of its own: a reader who takes no rows until the time is up gets no more of them.
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "the calls of the contract return what this returns"
-)]
+/// thread of its own: a reader who takes no rows until the time is up gets no more of them, and one
+/// who goes away ends it.
 pub(super) fn sql_query(
-    shared: &Shared,
-    params: &v5::SqlQueryParams,
-) -> Result<Messages<v5::SqlQueryResponse>, Refusal> {
-    let time = Duration::from_secs(shared.limits.sql_seconds);
-    let limits = Limits {
-        time,
-        rows: shared.limits.sql_rows,
-        now_ns: shared.clock.now_ns(),
+    shared: Arc<Shared>,
+    params: v5::SqlQueryParams,
+) -> Answers<v5::SqlQueryResponse> {
+    let place = match place(&shared) {
+        Ok(place) => place,
+        Err(refused) => return refused,
     };
-    let (steps, mut taken) = mpsc::channel(AHEAD);
-    let (database, params) = (std::sync::Arc::clone(&shared.sql), params.clone());
-    spawn_blocking(move || {
-        let deadline = Instant::now() + time;
-        let end = run(&database, &params, &limits, deadline, &steps);
-        // If this fails, nobody is left to tell.
-        let _ = steps.blocking_send(Step::End(end));
+    let (answers, reader) = mpsc::channel(1);
+    tokio::spawn(async move {
+        if let Err(refusal) = answer(&shared, params, &answers).await {
+            // If this fails, nobody is left to tell.
+            let _ = answers.send(Ok(shared.refuse(refusal))).await;
+        }
     });
-    let mut is_over = false;
-    Ok(Box::new(std::iter::from_fn(move || {
-        if is_over {
-            return None;
+    Answers::new(reader, Some(place))
+}
+
+async fn answer(
+    shared: &Arc<Shared>,
+    params: v5::SqlQueryParams,
+    answers: &Sender<Reply>,
+) -> Result<(), Refusal> {
+    check_size(&params.query, &params.params)?;
+    let turn = tokio::select! {
+        turn = shared.statements.enter() => turn?,
+        () = answers.closed() => return Ok(()),
+    };
+    let time = Duration::from_secs(shared.limits.sql_seconds);
+    let deadline = Instant::now() + time;
+    let (steps, taken) = mpsc::channel(AHEAD);
+    let cancel = Cancel::default();
+    let statement = spawn_blocking({
+        let (shared, cancel) = (Arc::clone(shared), cancel.clone());
+        move || run(&shared, &params, &cancel, deadline, &steps)
+    });
+    let passed = pass(taken, answers, deadline).await;
+    // Whether it has ended by itself or is of no use any more.
+    cancel.cancel();
+    let end = statement.await?;
+    drop(turn);
+    match passed {
+        Passed::All => end,
+        Passed::Late => Err(late(time)),
+        Passed::Unread => Ok(()),
+    }
+}
+
+/// How passing on rows ended.
+enum Passed {
+    All,
+    /// The reader did not take them in time.
+    Late,
+    /// There is no reader any more.
+    Unread,
+}
+
+/// Passes rows on, and drops what was made ahead when it returns.
+async fn pass(
+    mut taken: Receiver<Vec<Bytes>>,
+    answers: &Sender<Reply>,
+    deadline: Instant,
+) -> Passed {
+    loop {
+        let rows = tokio::select! {
+            rows = taken.recv() => rows,
+            () = answers.closed() => return Passed::Unread,
+        };
+        let Some(sql_query_row) = rows else {
+            return Passed::All;
+        };
+        let message = v5::SqlQueryResponse {
+            stat: None,
+            sql_query_row,
+        };
+        match timeout_at(deadline, answers.send(Ok(message))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Passed::Unread,
+            Err(_) => return Passed::Late,
         }
-        match taken.blocking_recv() {
-            Some(Step::Rows(sql_query_row)) => Some(Ok(v5::SqlQueryResponse {
-                stat: None,
-                sql_query_row,
-            })),
-            Some(Step::End(end)) => {
-                is_over = true;
-                end.err().map(Err)
-            }
-            None => {
-                is_over = true;
-                Some(Err(Refusal::new(
-                    Code::InvariantFailure,
-                    "the server failed to run the statement; its log says why",
-                )))
-            }
-        }
-    })))
+    }
+}
+
+fn late(time: Duration) -> Refusal {
+    Refusal::new(
+        Code::BadSqlValue,
+        format!(
+            "the rows were not taken within {} s: read faster, or use `limit`",
+            time.as_secs()
+        ),
+    )
 }
 
 /// Sends rows in messages of some size.
 struct Batches<'a> {
     rows: Vec<Bytes>,
     bytes: usize,
-    steps: &'a Sender<Step>,
+    steps: &'a Sender<Vec<Bytes>>,
     deadline: Instant,
     is_late: bool,
 }
@@ -91,7 +140,7 @@ struct Batches<'a> {
 impl Batches<'_> {
     fn push(&mut self, row: String) -> ControlFlow<()> {
         // A long row comes in a message of its own.
-        if self.bytes > 0 && self.bytes + row.len() > MESSAGE_BYTES {
+        if self.bytes + row.len() > MESSAGE_BYTES {
             self.send()?;
         }
         self.bytes += row.len();
@@ -103,7 +152,10 @@ impl Batches<'_> {
     fn send(&mut self) -> ControlFlow<()> {
         self.bytes = 0;
         let rows = std::mem::take(&mut self.rows);
-        let sending = timeout_at(self.deadline, self.steps.send(Step::Rows(rows)));
+        if rows.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let sending = timeout_at(self.deadline, self.steps.send(rows));
         match Handle::current().block_on(sending) {
             Ok(Ok(())) => ControlFlow::Continue(()),
             // Nobody reads any more.
@@ -117,12 +169,19 @@ impl Batches<'_> {
 }
 
 fn run(
-    database: &Database,
+    shared: &Shared,
     params: &v5::SqlQueryParams,
-    limits: &Limits,
+    cancel: &Cancel,
     deadline: Instant,
-    steps: &Sender<Step>,
+    steps: &Sender<Vec<Bytes>>,
 ) -> Result<(), Refusal> {
+    let time = Duration::from_secs(shared.limits.sql_seconds);
+    let limits = Limits {
+        time,
+        rows: shared.limits.sql_rows,
+        memory: shared.limits.sql_memory,
+        now_ns: shared.clock.now_ns(),
+    };
     let mut batches = Batches {
         rows: Vec::new(),
         bytes: 0,
@@ -130,20 +189,17 @@ fn run(
         deadline,
         is_late: false,
     };
-    database.query(&params.query, &params.params, limits, |row| {
-        batches.push(row)
-    })?;
-    if !batches.is_late && !batches.rows.is_empty() {
+    let end = shared
+        .sql
+        .query(&params.query, &params.params, &limits, cancel, |row| {
+            batches.push(row)
+        });
+    // What was given before a failure stays given.
+    if !batches.is_late {
         let _read_or_not = batches.send();
     }
     if batches.is_late {
-        return Err(Refusal::new(
-            Code::BadSqlValue,
-            format!(
-                "the rows were not taken within {} s: read faster, or use `limit`",
-                limits.time.as_secs()
-            ),
-        ));
+        return Err(late(time));
     }
-    Ok(())
+    Ok(end?)
 }

@@ -41,6 +41,7 @@ answers!(
     RawValuesResponse,
     SetStreamAnnotationsResponse,
     SetStreamTagsResponse,
+    SqlQueryResponse,
     StreamInfoResponse,
     SubscriptionResp,
     WindowsResponse

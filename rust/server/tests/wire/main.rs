@@ -22,6 +22,7 @@ mod metadata;
 mod read;
 mod reflection;
 mod roles;
+mod sql;
 mod subscribe;
 mod vectors;
 mod windows;

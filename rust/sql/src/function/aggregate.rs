@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use pingthings_sqlite::give_back;
 use rusqlite::Connection;
 use rusqlite::functions::{Aggregate, Context, WindowAggregate};
 use rusqlite::types::Value;
 
-use super::{Arguments, FLAGS, arguments, failed};
-use crate::value::array::encode;
+use super::{Arguments, FLAGS, arguments, begin, failed};
+use crate::budget::{Call, keep_memory, use_memory};
+use crate::value::array::encode_all;
 use crate::value::decimal::Decimal;
 
 /// What an aggregate keeps while rows come and go.
@@ -31,16 +33,20 @@ impl<F: Fold> Aggregate<F, Value> for Folding<F> {
     }
 
     fn step(&self, context: &mut Context<'_>, state: &mut F) -> rusqlite::Result<()> {
-        state.add(&arguments(context)).map_err(failed)
+        let row = arguments(context);
+        let _call = begin(&row).map_err(failed)?;
+        state.add(&row).map_err(failed)
     }
 
     fn finalize(&self, _: &mut Context<'_>, state: Option<F>) -> rusqlite::Result<Value> {
+        let _call = Call::begin();
         F::result(state.as_ref()).map_err(failed)
     }
 }
 
 impl<F: Fold> WindowAggregate<F, Value> for Folding<F> {
     fn value(&self, state: Option<&mut F>) -> rusqlite::Result<Value> {
+        let _call = Call::begin();
         F::result(state.as_deref()).map_err(failed)
     }
 
@@ -246,28 +252,50 @@ impl<const IS_ALL: bool> Fold for Truths<IS_ALL> {
     }
 }
 
-/// The rows of a group that is kept whole, and their size.
+/// The rows of a group that is kept whole.
 #[derive(Default)]
 struct Rows {
     rows: VecDeque<Option<String>>,
+    /// The length of all texts.
     bytes: usize,
+    /// The memory that was taken for them.
+    kept: usize,
 }
 
-/// What an item costs beside its text.
-const ITEM_BYTES: usize = 32;
+/// What an item costs beside its text, while the list grows too.
+const ITEM_BYTES: usize = 96;
 
 impl Rows {
     fn push(&mut self, row: Option<&str>) -> Result<(), String> {
-        self.bytes += row.map_or(0, str::len) + ITEM_BYTES;
-        super::check_length(self.bytes)?;
+        let bytes = row.map_or(0, str::len);
+        if self.bytes + bytes > super::MOST_BYTES {
+            super::check_length(self.bytes + bytes)?;
+        }
+        keep_memory(bytes + ITEM_BYTES)?;
+        self.kept += bytes + ITEM_BYTES;
+        self.bytes += bytes;
         self.rows.push_back(row.map(str::to_owned));
         Ok(())
     }
 
     fn pop(&mut self) {
         if let Some(row) = self.rows.pop_front() {
-            self.bytes -= row.map_or(0, |row| row.len()) + ITEM_BYTES;
+            let bytes = row.map_or(0, |row| row.len());
+            self.bytes -= bytes;
+            self.kept -= bytes + ITEM_BYTES;
+            give_back(bytes + ITEM_BYTES);
         }
+    }
+
+    /// Takes the memory for a text of all rows, with `beside` more for each of them.
+    fn use_for_result(&self, beside: usize) -> Result<(), String> {
+        use_memory((self.bytes + self.rows.len() * beside) * 2)
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        give_back(self.kept);
     }
 }
 
@@ -288,8 +316,8 @@ impl Fold for Items {
     fn result(state: Option<&Self>) -> Result<Value, String> {
         match state {
             Some(Self(rows)) if !rows.rows.is_empty() => {
-                let items: Vec<_> = rows.rows.iter().cloned().collect();
-                super::bounded(encode(&items))
+                rows.use_for_result(8)?;
+                super::bounded(encode_all(rows.rows.iter().map(Option::as_deref)))
             }
             _ => Ok(Value::Null),
         }
@@ -313,6 +341,7 @@ impl Fold for Documents {
     fn result(state: Option<&Self>) -> Result<Value, String> {
         match state {
             Some(Self(rows)) if !rows.rows.is_empty() => {
+                rows.use_for_result(16)?;
                 let items: Vec<&str> = rows
                     .rows
                     .iter()
@@ -329,16 +358,15 @@ impl Fold for Documents {
 #[derive(Default)]
 struct Joined {
     texts: Rows,
-    delimiters: VecDeque<String>,
+    delimiters: Rows,
 }
 
 impl Fold for Joined {
     fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
         if let Some(text) = row.optional_text(0)? {
             let delimiter = row.optional_text(1)?.unwrap_or_default();
-            self.texts.bytes += delimiter.len();
             self.texts.push(Some(text))?;
-            self.delimiters.push_back(delimiter.to_owned());
+            self.delimiters.push(Some(delimiter))?;
         }
         Ok(())
     }
@@ -346,9 +374,7 @@ impl Fold for Joined {
     fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String> {
         if !row.is_null(0) {
             self.texts.pop();
-            if let Some(delimiter) = self.delimiters.pop_front() {
-                self.texts.bytes = self.texts.bytes.saturating_sub(delimiter.len());
-            }
+            self.delimiters.pop();
         }
         Ok(())
     }
@@ -356,9 +382,12 @@ impl Fold for Joined {
     fn result(state: Option<&Self>) -> Result<Value, String> {
         match state {
             Some(state) if !state.texts.rows.is_empty() => {
+                state.texts.use_for_result(0)?;
+                state.delimiters.use_for_result(0)?;
                 let mut out = String::new();
                 let texts = state.texts.rows.iter().flatten();
-                for (index, (text, delimiter)) in texts.zip(&state.delimiters).enumerate() {
+                let delimiters = state.delimiters.rows.iter().flatten();
+                for (index, (text, delimiter)) in texts.zip(delimiters).enumerate() {
                     if index > 0 {
                         out.push_str(delimiter);
                     }
@@ -373,14 +402,31 @@ impl Fold for Joined {
 
 /// The value of a subquery that may give one row at most.
 #[derive(Default)]
-struct Single(Option<Value>);
+struct Single {
+    value: Option<Value>,
+    kept: usize,
+}
+
+impl Drop for Single {
+    fn drop(&mut self) {
+        give_back(self.kept);
+    }
+}
 
 impl Fold for Single {
     fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
-        if self.0.is_some() {
+        if self.value.is_some() {
             return Err("more than one row returned by a subquery used as an expression".into());
         }
-        self.0 = Some(crate::convert::owned(row.value(0))?);
+        let value = crate::convert::owned(row.value(0))?;
+        let bytes = match &value {
+            Value::Text(text) => text.len(),
+            Value::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        keep_memory(bytes)?;
+        self.kept = bytes;
+        self.value = Some(value);
         Ok(())
     }
 
@@ -390,7 +436,7 @@ impl Fold for Single {
 
     fn result(state: Option<&Self>) -> Result<Value, String> {
         Ok(state
-            .and_then(|state| state.0.clone())
+            .and_then(|state| state.value.clone())
             .unwrap_or(Value::Null))
     }
 }

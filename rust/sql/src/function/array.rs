@@ -1,5 +1,7 @@
 //! Functions on arrays.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value;
 
 use super::{Arguments, Function, boolean, bounded};
@@ -39,11 +41,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::strict("<@", &[WORDS, WORDS], Bool, |a| contains(a, 1, 0)).of_any_array(),
     Function::strict("&&", &[WORDS, WORDS], Bool, |a| {
         let (left, right) = (a.items(0)?, a.items(1)?);
-        let meets = left
-            .iter()
-            .flatten()
-            .any(|item| right.iter().flatten().any(|own| own == item));
-        Ok(boolean(meets))
+        let left: HashSet<&String> = left.iter().flatten().collect();
+        Ok(boolean(
+            right.iter().flatten().any(|item| left.contains(item)),
+        ))
     })
     .of_any_array(),
     Function::strict(".item", &[WORDS, Int4], Text, |a| {
@@ -73,10 +74,9 @@ fn joined(a: &Arguments<'_>, null: Option<&str>) -> Result<Value, String> {
 /// Nulls are in no array.
 fn contains(a: &Arguments<'_>, whole: usize, part: usize) -> Result<Value, String> {
     let (whole, part) = (a.items(whole)?, a.items(part)?);
-    let holds = part
-        .iter()
-        .all(|item| item.is_some() && whole.contains(item));
-    Ok(boolean(holds))
+    let whole: HashSet<&String> = whole.iter().flatten().collect();
+    let is_held = |item: &Option<String>| item.as_ref().is_some_and(|item| whole.contains(item));
+    Ok(boolean(part.iter().all(is_held)))
 }
 
 /// Joins two arrays, or an array and an item, given as arrays.

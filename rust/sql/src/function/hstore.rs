@@ -1,5 +1,7 @@
 //! Operators and functions on `hstore`.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value;
 
 use super::{Function, boolean, bounded, optional};
@@ -62,8 +64,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     }),
     Function::strict("-", &[Hstore, WORDS], Hstore, |a| {
         let mut hstore = a.hstore(0)?;
-        let dropped = a.items(1)?;
-        hstore.retain(|key, _| !dropped.iter().flatten().any(|own| own == key));
+        let items = a.items(1)?;
+        let dropped: HashSet<&str> = items.iter().flatten().map(String::as_str).collect();
+        hstore.retain(|key, _| !dropped.contains(key));
         bounded(hstore.encode())
     }),
     Function::strict("-", &[Hstore, Hstore], Hstore, |a| {
@@ -74,8 +77,9 @@ pub(super) static FUNCTIONS: &[Function] = &[
     }),
     Function::strict("slice", &[Hstore, WORDS], Hstore, |a| {
         let mut hstore = a.hstore(0)?;
-        let kept = a.items(1)?;
-        hstore.retain(|key, _| kept.iter().flatten().any(|own| own == key));
+        let items = a.items(1)?;
+        let kept: HashSet<&str> = items.iter().flatten().map(String::as_str).collect();
+        hstore.retain(|key, _| kept.contains(key));
         bounded(hstore.encode())
     }),
     Function::strict("akeys", &[Hstore], WORDS, |a| {

@@ -1,11 +1,14 @@
 //! Operators and functions on `json` and `jsonb`.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Value;
 
 use super::{Function, boolean, bounded, optional};
+use crate::budget::Rounds;
 use crate::types::Type::{self, Bool, Int4, Json, Jsonb, Text};
 use crate::value::array::{Items, encode};
-use crate::value::json::Json as Document;
+use crate::value::json::{Json as Document, contains_item};
 
 const WORDS: Type = Type::TEXT_ARRAY;
 
@@ -53,29 +56,30 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ))
     }),
     Function::strict("?", &[Jsonb, Text], Bool, |a| {
-        Ok(boolean(has(&Document::parse(a.text(0)?)?, a.text(1)?)))
+        let document = Document::parse(a.text(0)?)?;
+        Ok(boolean(names(&document).contains(a.text(1)?)))
     }),
     Function::strict("?|", &[Jsonb, WORDS], Bool, |a| {
         let document = Document::parse(a.text(0)?)?;
+        let names = names(&document);
         let keys = a.items(1)?;
-        Ok(boolean(
-            keys.iter().flatten().any(|key| has(&document, key)),
-        ))
+        let mut keys = keys.iter().flatten();
+        Ok(boolean(keys.any(|key| names.contains(key.as_str()))))
     }),
     Function::strict("?&", &[Jsonb, WORDS], Bool, |a| {
         let document = Document::parse(a.text(0)?)?;
+        let names = names(&document);
         let keys = a.items(1)?;
-        Ok(boolean(
-            keys.iter().flatten().all(|key| has(&document, key)),
-        ))
+        let mut keys = keys.iter().flatten();
+        Ok(boolean(keys.all(|key| names.contains(key.as_str()))))
     }),
     Function::strict("@>", &[Jsonb, Jsonb], Bool, |a| {
         let (own, wanted) = (Document::parse(a.text(0)?)?, Document::parse(a.text(1)?)?);
-        Ok(boolean(contains_at_top(&own, &wanted)))
+        contains_at_top(&own, &wanted).map(boolean)
     }),
     Function::strict("<@", &[Jsonb, Jsonb], Bool, |a| {
         let (wanted, own) = (Document::parse(a.text(0)?)?, Document::parse(a.text(1)?)?);
-        Ok(boolean(contains_at_top(&own, &wanted)))
+        contains_at_top(&own, &wanted).map(boolean)
     }),
     Function::strict("jsonb_typeof", &[Jsonb], Text, |a| {
         Ok(Value::Text(
@@ -139,24 +143,26 @@ fn at_path<'a>(document: &'a Document, path: &[Option<String>]) -> Option<&'a Do
 }
 
 /// An array may contain a single value that is no array, at the top only.
-fn contains_at_top(own: &Document, wanted: &Document) -> bool {
+fn contains_at_top(own: &Document, wanted: &Document) -> Result<bool, String> {
+    let mut rounds = Rounds::default();
     match (own, wanted) {
-        (Document::Array(items), Document::Array(_) | Document::Object(_)) => {
-            let _ = items;
-            own.contains(wanted)
+        (Document::Array(_), Document::Array(_) | Document::Object(_)) => {
+            own.contains(wanted, &mut rounds)
         }
-        (Document::Array(items), single) => items.iter().any(|item| item.contains(single)),
-        _ => own.contains(wanted),
+        (Document::Array(items), single) => contains_item(items, single, &mut rounds),
+        _ => own.contains(wanted, &mut rounds),
     }
 }
 
-fn has(document: &Document, key: &str) -> bool {
+/// The texts at the top: keys, items, or the value itself.
+fn names(document: &Document) -> HashSet<&str> {
+    let text = |item| match item {
+        &Document::Text(ref text) => Some(text.as_str()),
+        _ => None,
+    };
     match document {
-        Document::Object(_) => document.member(key).is_some(),
-        Document::Array(items) => items
-            .iter()
-            .any(|item| matches!(item, Document::Text(text) if text == key)),
-        Document::Text(text) => text == key,
-        _ => false,
+        Document::Object(members) => members.iter().map(|(key, _)| key.as_str()).collect(),
+        Document::Array(items) => items.iter().filter_map(text).collect(),
+        single => text(single).into_iter().collect(),
     }
 }

@@ -10,6 +10,8 @@ mod pattern;
 mod text;
 mod time;
 
+pub(crate) use pattern::forget;
+
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
@@ -17,6 +19,7 @@ use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::{Value, ValueRef};
 
+use crate::budget::{Call, use_memory};
 use crate::convert;
 use crate::types::{Modifier, Type};
 use crate::value::array::{Items, decode};
@@ -25,7 +28,10 @@ use crate::value::hstore::Hstore;
 use crate::value::interval::Interval;
 
 /// No text that a function makes is longer.
-pub(crate) const MOST_BYTES: usize = 16 << 20;
+pub(crate) const MOST_BYTES: usize = 4 << 20;
+/// What a function takes at most for each byte of its arguments, beside what it makes of them and
+/// what it takes apart: a copy, and that copy while it grows.
+const BYTES_FOR_EACH: usize = 4;
 
 pub(crate) type Run = fn(&Arguments<'_>) -> Result<Value, String>;
 
@@ -203,15 +209,27 @@ fn bounded(value: String) -> Result<Value, String> {
     Ok(Value::Text(value))
 }
 
+/// Takes the memory for a text of `bytes`, unless it is too long.
 fn check_length(bytes: usize) -> Result<(), String> {
     if bytes > MOST_BYTES {
         return Err(format!("a value would be longer than {MOST_BYTES} bytes"));
     }
-    Ok(())
+    use_memory(bytes)
 }
 
 fn failed(problem: String) -> rusqlite::Error {
     rusqlite::Error::UserFunctionError(problem.into())
+}
+
+/// Takes what a function may take for its arguments.
+fn begin(arguments: &Arguments<'_>) -> Result<Call, String> {
+    let call = Call::begin();
+    let bytes = arguments.0.iter().map(|value| match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.len(),
+        _ => 0,
+    });
+    use_memory(bytes.sum::<usize>() * BYTES_FOR_EACH)?;
+    Ok(call)
 }
 
 fn arguments<'a>(context: &'a Context<'_>) -> Arguments<'a> {
@@ -235,6 +253,7 @@ fn register_one(
 ) -> rusqlite::Result<()> {
     connection.create_scalar_function(name, count, FLAGS, move |context| {
         let arguments = arguments(context);
+        let _call = begin(&arguments).map_err(failed)?;
         if is_strict && (0..arguments.len()).any(|index| arguments.is_null(index)) {
             return Ok(Value::Null);
         }

@@ -14,12 +14,21 @@ use rusqlite::types::Value;
 
 use super::text::lower;
 use super::{Arguments, Function, boolean, bounded};
+use crate::budget::{Rounds, use_memory};
 use crate::types::Type::{self, Bool, Text};
-use crate::value::array::{Items, encode};
+use crate::value::array::{Items, collect, encode};
 
 const WORDS: Type = Type::TEXT_ARRAY;
-const MOST_COMPILED: usize = 64;
+/// Regular expressions that a statement has ready.
+const MOST_COMPILED: usize = 8;
 const MOST_PROGRAM_BYTES: usize = 1 << 20;
+/// What each takes beside while it runs.
+const MOST_CACHE_BYTES: usize = 512 << 10;
+/// Nothing ends a search half way, and one takes as long as text times program at worst.
+const MOST_TEXT_BYTES: usize = 1 << 20;
+/// Programs for texts of more than `LONG_TEXT_BYTES` are smaller.
+const LONG_TEXT_BYTES: usize = 64 << 10;
+const MOST_LONG_PROGRAM_BYTES: usize = 128 << 10;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::strict("~~", &[Text, Text], Bool, |a| {
@@ -53,7 +62,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         matches(&similar_to_regex(a.text(1)?, escape)?, a.text(0)?, false)
     }),
     Function::strict("substring", &[Text, Text], Text, |a| {
-        let regex = extracting(a.text(1)?, false)?;
+        let regex = extracting(a.text(1)?, false, a.text(0)?)?;
         let Some(found) = regex.captures(a.text(0)?) else {
             return Ok(Value::Null);
         };
@@ -71,17 +80,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
         first_match(a, a.text(2)?)
     }),
     Function::strict("regexp_split_to_array", &[Text, Text], WORDS, |a| {
-        let regex = extracting(a.text(1)?, false)?;
+        let regex = extracting(a.text(1)?, false, a.text(0)?)?;
         if regex.is_match("") {
             return Err(format!(
                 "splitting by `{}`, which matches the empty text, is not supported",
                 a.text(1)?
             ));
         }
-        let items: Items = regex
-            .split(a.text(0)?)
-            .map(|part| Some(part.to_owned()))
-            .collect();
+        let items = collect(regex.split(a.text(0)?).map(Some))?;
         bounded(encode(&items))
     }),
 ];
@@ -103,6 +109,7 @@ enum Piece {
 }
 
 fn like(text: &str, pattern: &str, escape: Option<char>) -> Result<Value, String> {
+    use_memory(pattern.len() * 16)?;
     let mut pieces = Vec::new();
     let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
@@ -117,14 +124,16 @@ fn like(text: &str, pattern: &str, escape: Option<char>) -> Result<Value, String
             other => Piece::Exactly(other),
         });
     }
-    Ok(boolean(is_like(text, &pieces)))
+    is_like(text, &pieces).map(boolean)
 }
 
 /// Goes back only to the last `%`: an earlier one can stay as it was.
-fn is_like(text: &str, pieces: &[Piece]) -> bool {
+fn is_like(text: &str, pieces: &[Piece]) -> Result<bool, String> {
     let (mut at, mut piece) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
+    let mut rounds = Rounds::default();
     loop {
+        rounds.next()?;
         let rest = text.get(at..).unwrap_or_default();
         let next = rest.chars().next();
         match (pieces.get(piece), next) {
@@ -143,14 +152,14 @@ fn is_like(text: &str, pieces: &[Piece]) -> bool {
                 piece += 1;
                 continue;
             }
-            (None, None) => return true,
+            (None, None) => return Ok(true),
             _ => {}
         }
         let Some((after, start)) = retry else {
-            return false;
+            return Ok(false);
         };
         let Some(skipped) = text.get(start..).and_then(|rest| rest.chars().next()) else {
-            return false;
+            return Ok(false);
         };
         at = start + skipped.len_utf8();
         retry = Some((after, at));
@@ -200,44 +209,70 @@ fn similar_to_regex(pattern: &str, escape: Option<char>) -> Result<String, Strin
     Ok(out)
 }
 
+/// How a pattern was compiled: ignoring case, for long texts.
+type Compiled = HashMap<(String, bool, bool), Arc<Regex>>;
+
 thread_local! {
-    /// Those that heed case, and those that do not. A regex that is shared keeps its memory.
-    static COMPILED: RefCell<[HashMap<String, Arc<Regex>>; 2]> = RefCell::default();
+    /// A regex that is shared keeps its memory.
+    static COMPILED: RefCell<Compiled> = RefCell::default();
 }
 
-fn compile(pattern: &str, ignore_case: bool) -> Result<Arc<Regex>, String> {
-    let known = COMPILED.with_borrow(|[heeding, ignoring]| {
-        let compiled = if ignore_case { ignoring } else { heeding };
-        compiled.get(pattern).map(Arc::clone)
-    });
-    if let Some(regex) = known {
+/// Drops what the statement that ended had compiled.
+pub(crate) fn forget() {
+    COMPILED.take();
+}
+
+/// The regex for a search in `text`.
+fn compile(pattern: &str, ignore_case: bool, text: &str) -> Result<Arc<Regex>, String> {
+    if text.len() > MOST_TEXT_BYTES {
+        return Err(format!(
+            "regular expressions in texts of more than {MOST_TEXT_BYTES} bytes are not supported"
+        ));
+    }
+    let is_long = text.len() > LONG_TEXT_BYTES;
+    let key = (pattern.to_owned(), ignore_case, is_long);
+    if let Some(regex) = COMPILED.with_borrow(|compiled| compiled.get(&key).map(Arc::clone)) {
         return Ok(regex);
     }
+    crate::budget::check_time()?;
+    let size = if is_long {
+        MOST_LONG_PROGRAM_BYTES
+    } else {
+        MOST_PROGRAM_BYTES
+    };
     let (written, embedded) = rewrite(pattern)?;
     let regex = RegexBuilder::new(&written)
         .case_insensitive(ignore_case || embedded)
         .dot_matches_new_line(true)
-        .size_limit(MOST_PROGRAM_BYTES)
+        .size_limit(size)
+        .dfa_size_limit(MOST_CACHE_BYTES)
         .build()
         .map(Arc::new)
-        .map_err(|_| format!("invalid regular expression: `{pattern}`"))?;
-    COMPILED.with_borrow_mut(|[heeding, ignoring]| {
-        let compiled = if ignore_case { ignoring } else { heeding };
+        .map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => too_big(pattern),
+            _ => format!("invalid regular expression: `{pattern}`"),
+        })?;
+    COMPILED.with_borrow_mut(|compiled| {
         if compiled.len() >= MOST_COMPILED {
             compiled.clear();
         }
-        compiled.insert(pattern.to_owned(), Arc::clone(&regex));
+        compiled.insert(key, Arc::clone(&regex));
     });
     Ok(regex)
 }
 
+fn too_big(pattern: &str) -> String {
+    let start: String = pattern.chars().take(100).collect();
+    format!("regular expression `{start}` is too large for the text it is used on")
+}
+
 fn matches(pattern: &str, text: &str, ignore_case: bool) -> Result<Value, String> {
-    Ok(boolean(compile(pattern, ignore_case)?.is_match(text)))
+    Ok(boolean(compile(pattern, ignore_case, text)?.is_match(text)))
 }
 
 /// The expression, if its first match is its longest: one without alternatives, without
 /// reluctant repetition and without repeated groups.
-fn extracting(pattern: &str, ignore_case: bool) -> Result<Arc<Regex>, String> {
+fn extracting(pattern: &str, ignore_case: bool, text: &str) -> Result<Arc<Regex>, String> {
     let mut previous = ' ';
     let mut in_brackets = false;
     let mut characters = pattern.chars().peekable();
@@ -264,7 +299,7 @@ fn extracting(pattern: &str, ignore_case: bool) -> Result<Arc<Regex>, String> {
         }
         previous = character;
     }
-    compile(pattern, ignore_case)
+    compile(pattern, ignore_case, text)
 }
 
 fn ambiguous(pattern: &str) -> String {
@@ -289,10 +324,11 @@ fn replace(a: &Arguments<'_>, flags: &str) -> Result<Value, String> {
             }
         }
     }
-    let regex = extracting(a.text(1)?, ignore_case)?;
     let text = a.text(0)?;
+    let regex = extracting(a.text(1)?, ignore_case, text)?;
     let template = a.text(2)?;
     let limit = if everywhere { usize::MAX } else { 1 };
+    let mut rounds = Rounds::default();
     let mut out = String::new();
     let mut last = 0;
     for found in regex.captures_iter(text).take(limit) {
@@ -301,6 +337,9 @@ fn replace(a: &Arguments<'_>, flags: &str) -> Result<Value, String> {
         last = whole.end();
         let mut characters = template.chars();
         while let Some(character) = characters.next() {
+            if out.len() > super::MOST_BYTES {
+                super::check_length(out.len())?;
+            }
             if character != '\\' {
                 out.push(character);
                 continue;
@@ -315,8 +354,12 @@ fn replace(a: &Arguments<'_>, flags: &str) -> Result<Value, String> {
                 Some(other) => out.extend(['\\', other]),
             }
         }
-        super::check_length(out.len())?;
+        if out.len() > super::MOST_BYTES {
+            super::check_length(out.len())?;
+        }
+        rounds.next()?;
     }
+    use_memory(out.len())?;
     out.push_str(text.get(last..).unwrap_or_default());
     bounded(out)
 }
@@ -331,7 +374,7 @@ fn first_match(a: &Arguments<'_>, flags: &str) -> Result<Value, String> {
             ));
         }
     };
-    let regex = extracting(a.text(1)?, ignore_case)?;
+    let regex = extracting(a.text(1)?, ignore_case, a.text(0)?)?;
     let Some(found) = regex.captures(a.text(0)?) else {
         return Ok(Value::Null);
     };
@@ -511,12 +554,12 @@ mod tests {
         for pattern in [
             r"(a)\1", "a(?=b)", "(?<n>a)", "***:a", r"\q", "[[.a.]]", "[a", "(",
         ] {
-            assert!(compile(pattern, false).is_err(), "{pattern}");
+            assert!(compile(pattern, false, "").is_err(), "{pattern}");
         }
         for pattern in ["a|ab", "(ab)?", "a*?", "(a){2}"] {
-            assert!(extracting(pattern, false).is_err(), "{pattern}");
+            assert!(extracting(pattern, false, "").is_err(), "{pattern}");
         }
-        assert!(extracting("^([^/]+)/([a-z|]*)", false).is_ok());
+        assert!(extracting("^([^/]+)/([a-z|]*)", false, "").is_ok());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Functions on text. Lengths and positions count characters.
 
+use std::collections::{HashMap, HashSet};
+
 use rusqlite::types::Value;
 
 use super::{Function, boolean, bounded, check_length};
 use crate::types::Type::{self, Bool, Int4, Int8, Text};
-use crate::value::array::{Items, encode};
+use crate::value::array::{Items, collect, encode};
 
 const WORDS: Type = Type::TEXT_ARRAY;
 
@@ -202,7 +204,8 @@ fn initcap(text: &str) -> String {
 }
 
 fn trim(text: &str, set: &str, left: bool, right: bool) -> String {
-    let is_in_set = |character: char| set.contains(character);
+    let set: HashSet<char> = set.chars().collect();
+    let is_in_set = |character: char| set.contains(&character);
     let text = if left {
         text.trim_start_matches(is_in_set)
     } else {
@@ -268,13 +271,15 @@ fn pad(text: &str, length: i64, fill: &str, left: bool) -> Result<Value, String>
 }
 
 fn translate(text: &str, from: &str, to: &str) -> String {
+    let mut places = to.chars();
+    let mut mapped = HashMap::new();
+    for character in from.chars() {
+        let place = places.next();
+        // The first of equal ones counts.
+        mapped.entry(character).or_insert(place);
+    }
     text.chars()
-        .filter_map(
-            |character| match from.chars().position(|c| c == character) {
-                None => Some(character),
-                Some(at) => to.chars().nth(at),
-            },
-        )
+        .filter_map(|character| mapped.get(&character).copied().unwrap_or(Some(character)))
         .collect()
 }
 
@@ -282,18 +287,16 @@ fn split_part(text: &str, delimiter: &str, field: i64) -> Result<Value, String> 
     if field == 0 {
         return Err("field position must not be zero".into());
     }
-    let fields: Vec<&str> = if delimiter.is_empty() {
-        vec![text]
-    } else {
-        text.split(delimiter).collect()
-    };
     let distance = usize::try_from(field.unsigned_abs()).unwrap_or(usize::MAX);
-    let index = if field > 0 {
-        Some(distance - 1)
-    } else {
-        fields.len().checked_sub(distance)
+    let found = match (delimiter, field > 0) {
+        ("", _) => (distance == 1).then_some(text),
+        (delimiter, true) => text.split(delimiter).nth(distance - 1),
+        (delimiter, false) => {
+            let count = text.split(delimiter).count();
+            let index = count.checked_sub(distance);
+            index.and_then(|index| text.split(delimiter).nth(index))
+        }
     };
-    let found = index.and_then(|index| fields.get(index)).copied();
     bounded(found.unwrap_or_default().to_owned())
 }
 
@@ -305,15 +308,19 @@ fn position(text: &str, wanted: &str) -> Result<Value, String> {
 }
 
 fn split(text: &str, delimiter: Option<&str>, null: Option<&str>) -> Result<Value, String> {
-    let parts: Vec<String> = match delimiter {
-        _ if text.is_empty() => Vec::new(),
-        None => text.chars().map(String::from).collect(),
-        Some("") => vec![text.to_owned()],
-        Some(delimiter) => text.split(delimiter).map(str::to_owned).collect(),
+    let or_null = |part| (Some(part) != null).then_some(part);
+    let mut buffer = [0; 4];
+    let items = match delimiter {
+        _ if text.is_empty() => Items::new(),
+        None => {
+            let letters = text.chars().map(|letter| {
+                let part: &str = letter.encode_utf8(&mut buffer);
+                (Some(part) != null).then(|| part.to_owned())
+            });
+            collect(letters)?
+        }
+        Some("") => collect(std::iter::once(or_null(text)))?,
+        Some(delimiter) => collect(text.split(delimiter).map(or_null))?,
     };
-    let items: Items = parts
-        .into_iter()
-        .map(|part| (Some(part.as_str()) != null).then_some(part))
-        .collect();
     bounded(encode(&items))
 }

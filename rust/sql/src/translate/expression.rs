@@ -27,7 +27,8 @@ impl Translator<'_> {
         let operand = self.node(expr);
         self.depth -= 1;
         let mut operand = operand?;
-        if operand.sql.len() > super::MOST_BYTES {
+        self.written += operand.sql.len();
+        if operand.sql.len() > super::MOST_BYTES || self.written > super::MOST_WRITTEN {
             return self.refuse("the statement is too complex");
         }
         let level = self.level();

@@ -131,6 +131,14 @@ impl Translator<'_> {
 
     fn named_table(&mut self, name: &str, alias: Option<&TableAlias>) -> Result<String, Error> {
         let common = self.tables.iter().rev().find(|table| table.name == name);
+        self.table_count += 1 + common.map_or(0, |table| table.tables);
+        if self.table_count > super::MOST_TABLES {
+            return self.refuse(format!(
+                "the statement reads more than {} tables, those of WITH queries counted wherever \
+                 these are named",
+                super::MOST_TABLES
+            ));
+        }
         let (source, columns) = match common {
             Some(table) => {
                 let columns = table.columns.iter().enumerate().map(|(index, column)| {

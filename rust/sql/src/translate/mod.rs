@@ -32,6 +32,11 @@ use operand::Free;
 
 /// No statement that runs is longer.
 const MOST_BYTES: usize = 1 << 20;
+/// The texts of all expressions together, each counted in those around it too.
+const MOST_WRITTEN: usize = 16 << 20;
+/// Tables of a statement once each query of `with` stands wherever it is named: so often does
+/// SQLite read them, and queries that name each other twice would double with each.
+const MOST_TABLES: usize = 10_000;
 /// Nested deeper, an expression is refused.
 const MOST_DEPTH: usize = 150;
 
@@ -126,6 +131,8 @@ struct CommonTable {
     name: String,
     sql_name: String,
     columns: Vec<Output>,
+    /// The tables that it names, and those of the queries that it names.
+    tables: usize,
 }
 
 #[derive(Debug)]
@@ -140,6 +147,10 @@ struct Translator<'a> {
     escaped: Vec<Free>,
     names: usize,
     depth: usize,
+    /// Bytes of expressions so far.
+    written: usize,
+    /// Tables so far, each query of `with` counted wherever it is named.
+    table_count: usize,
     place: Option<Place>,
     now_micros: i64,
 }
@@ -159,6 +170,8 @@ pub(crate) fn translate(
         escaped: Vec::new(),
         names: 0,
         depth: 0,
+        written: 0,
+        table_count: 0,
         place: None,
         now_micros: now_ns.div_euclid(1000),
     };

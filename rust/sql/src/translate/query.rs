@@ -74,6 +74,7 @@ impl Translator<'_> {
         let first = self.tables.len();
         for table in &with.cte_tables {
             self.refuse_if(table.from.is_some(), "clause FROM of a WITH query")?;
+            let before = self.table_count;
             let plan = self.query(&table.query)?;
             let columns = self.renamed(plan.columns, &table.alias)?;
             let name = folded(&table.alias.name);
@@ -87,6 +88,7 @@ impl Translator<'_> {
                 name,
                 sql_name,
                 columns,
+                tables: self.table_count - before,
             });
         }
         Ok(format!("with {} ", parts.join(", ")))

@@ -1,8 +1,25 @@
 //! One-dimensional arrays: in a statement a JSON list of the items' texts and nulls.
 
 use super::json::{self, Json};
+use crate::budget::use_memory;
 
 pub(crate) type Items = Vec<Option<String>>;
+
+/// What an item takes beside its text, while the list grows and is copied once.
+const ITEM_BYTES: usize = 128;
+
+/// The items of `texts`, within the memory that is left.
+pub(crate) fn collect<T: Into<String>>(
+    texts: impl Iterator<Item = Option<T>>,
+) -> Result<Items, String> {
+    let mut items = Items::new();
+    for text in texts {
+        let text = text.map(Into::into);
+        use_memory(ITEM_BYTES + text.as_ref().map_or(0, String::len))?;
+        items.push(text);
+    }
+    Ok(items)
+}
 
 /// Reads `{a,"b c",NULL}`.
 pub(crate) fn parse(text: &str) -> Result<Items, String> {
@@ -53,6 +70,7 @@ pub(crate) fn parse(text: &str) -> Result<Items, String> {
             }
         }
         let is_null = !quoted && !escaped && item.eq_ignore_ascii_case("null");
+        use_memory(ITEM_BYTES + item.len())?;
         items.push((!is_null).then_some(item));
         match characters.next() {
             None => return Ok(items),
@@ -115,8 +133,17 @@ pub(crate) fn decode(stored: &str) -> Result<Items, String> {
 }
 
 pub(crate) fn encode(items: &[Option<String>]) -> String {
-    let mut out = String::from("[");
-    for (index, item) in items.iter().enumerate() {
+    encode_all(items.iter().map(Option::as_deref))
+}
+
+pub(crate) fn encode_all<'t>(items: impl Iterator<Item = Option<&'t str>> + Clone) -> String {
+    // At its full length at once: a text that grows takes three times its memory.
+    let lengths = items
+        .clone()
+        .map(|item| item.map_or(4, json::escaped_length) + 1);
+    let mut out = String::with_capacity(lengths.sum::<usize>() + 2);
+    out.push('[');
+    for (index, item) in items.enumerate() {
         if index > 0 {
             out.push(',');
         }

@@ -1,6 +1,10 @@
 //! `hstore`: pairs of texts whose values may be missing, held in a statement as a JSON object.
 
 use super::json::{self, Json};
+use crate::budget::use_memory;
+
+/// What a pair takes beside its texts, while the list grows and is sorted.
+const PAIR_BYTES: usize = 256;
 
 /// Pairs in the order of `PostgreSQL`: shorter keys first, then by bytes; each key once.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -45,6 +49,7 @@ impl Hstore {
     /// Reads `a=>1, "b c"=>NULL`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let malformed = || format!("invalid input syntax for type hstore: `{text}`");
+        use_memory(text.len() * 12)?;
         let mut reader = Reader {
             characters: text.chars().collect(),
             at: 0,
@@ -60,6 +65,7 @@ impl Hstore {
             reader.skip_space();
             let (value, quoted) = reader.word(false).ok_or_else(malformed)?;
             let is_null = !quoted && value.eq_ignore_ascii_case("null");
+            use_memory(PAIR_BYTES + key.len() + value.len())?;
             pairs.push((key, (!is_null).then_some(value)));
             reader.skip_space();
             if reader.at_end() {

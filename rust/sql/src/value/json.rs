@@ -3,9 +3,14 @@
 use std::fmt::Write as _;
 
 use super::decimal::Decimal;
+use crate::budget::{Rounds, use_memory};
 
 /// Deeper documents are refused.
 const MOST_NESTING: usize = 100;
+/// What an item of an array takes beside its text, while the array grows and is copied once.
+const ITEM_BYTES: usize = 128;
+/// The same of a member of an object.
+const MEMBER_BYTES: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Json {
@@ -119,14 +124,30 @@ impl Json {
     }
 
     /// Whether every part of `other` is in this value, as `@>` of `jsonb` says.
-    pub(crate) fn contains(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Object(_), Self::Object(wanted)) => wanted
-                .iter()
-                .all(|(key, value)| self.member(key).is_some_and(|own| own.contains(value))),
-            (Self::Array(own), Self::Array(wanted)) => wanted
-                .iter()
-                .all(|value| own.iter().any(|item| item.contains(value))),
+    pub(crate) fn contains(&self, other: &Self, rounds: &mut Rounds) -> Result<bool, String> {
+        rounds.next()?;
+        Ok(match (self, other) {
+            (Self::Object(own), Self::Object(wanted)) => {
+                for (key, value) in wanted {
+                    // Each key takes as long as looking for it.
+                    for _ in 0..own.len() {
+                        rounds.next()?;
+                    }
+                    match self.member(key) {
+                        Some(own) if own.contains(value, rounds)? => {}
+                        _ => return Ok(false),
+                    }
+                }
+                true
+            }
+            (Self::Array(own), Self::Array(wanted)) => {
+                for value in wanted {
+                    if !contains_item(own, value, rounds)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
             (Self::Number(own), Self::Number(wanted)) => {
                 match (own.parse::<Decimal>(), wanted.parse::<Decimal>()) {
                     (Ok(own), Ok(wanted)) => own.cmp(&wanted).is_eq(),
@@ -134,8 +155,32 @@ impl Json {
                 }
             }
             _ => self == other,
+        })
+    }
+}
+
+/// Whether one of `items` contains `value`.
+pub(crate) fn contains_item(
+    items: &[Json],
+    value: &Json,
+    rounds: &mut Rounds,
+) -> Result<bool, String> {
+    for item in items {
+        if item.contains(value, rounds)? {
+            return Ok(true);
         }
     }
+    Ok(false)
+}
+
+/// How long [`escape`] writes `text`.
+pub(crate) fn escaped_length(text: &str) -> usize {
+    let length = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+        control if control < b' ' => 6,
+        _ => 1,
+    };
+    2 + text.bytes().map(length).sum::<usize>()
 }
 
 /// Writes `text` in quotes.
@@ -227,6 +272,7 @@ impl Reader<'_> {
             self.skip_space();
             let key = self.string()?;
             self.take(b':')?;
+            use_memory(MEMBER_BYTES)?;
             members.push((key, self.value(depth + 1)?));
             self.skip_space();
             if self.peek() == Some(b',') {
@@ -247,6 +293,7 @@ impl Reader<'_> {
             return Ok(Json::Array(items));
         }
         loop {
+            use_memory(ITEM_BYTES)?;
             items.push(self.value(depth + 1)?);
             self.skip_space();
             if self.peek() == Some(b',') {
@@ -291,6 +338,7 @@ impl Reader<'_> {
             }
             self.digits()?;
         }
+        use_memory(self.at - start)?;
         Ok(Json::Number(self.text[start..self.at].to_owned()))
     }
 
@@ -305,6 +353,7 @@ impl Reader<'_> {
             let plain = rest
                 .find(|character: char| matches!(character, '"' | '\\') || character < ' ')
                 .ok_or_else(|| self.invalid())?;
+            use_memory(2 * plain)?;
             out.push_str(&rest[..plain]);
             self.at += plain;
             match self.peek() {
@@ -314,6 +363,7 @@ impl Reader<'_> {
                 }
                 Some(b'\\') => {
                     self.at += 1;
+                    use_memory(2)?;
                     out.push(self.escaped()?);
                 }
                 _ => return Err(self.invalid()),

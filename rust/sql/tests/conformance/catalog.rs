@@ -13,25 +13,7 @@ use tempfile::TempDir;
 use crate::statements::path;
 
 /// The tables that the views read, as the storage engine makes them.
-const SCHEMA: &str = "
-create table streams (
-    id integer primary key autoincrement, uuid blob not null unique, collection text not null,
-    name text not null, unit text not null, ingress text not null, distiller text not null,
-    property_version integer not null, created_ns integer not null, updated_ns integer not null
-) strict;
-create table annotations (
-    stream integer not null, key text not null, value text, primary key (stream, key)
-) strict, without rowid;
-create table versions (
-    stream integer not null, major integer not null, wall_ns integer not null,
-    primary key (stream, major)
-) strict, without rowid;
-create table collection_retention (
-    collection text primary key, keep_ns integer not null, overrides integer not null
-) strict, without rowid;
-create table devices (id integer primary key, name text not null, fields text not null) strict;
-create table units (id integer primary key, name text not null, fields text not null) strict;
-";
+const SCHEMA: &str = include_str!("../catalog.sql");
 
 pub(crate) struct Catalog {
     directory: TempDir,
@@ -60,6 +42,8 @@ fn nanoseconds(connection: &Connection, text: &str) -> i64 {
 impl Catalog {
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
+        // Before the first connection.
+        pingthings_sqlite::install();
         let connection = Connection::open(directory.path().join("catalog.sqlite")).unwrap();
         connection
             .pragma_update(None, "journal_mode", "wal")

@@ -8,7 +8,7 @@ mod statements;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use pingthings_sql::{Database, Error, Limits};
+use pingthings_sql::{Cancel, Database, Error, Limits};
 use pingthings_types::Code;
 
 use catalog::Catalog;
@@ -18,16 +18,23 @@ use statements::Statement;
 const LIMITS: Limits = Limits {
     time: Duration::from_secs(20),
     rows: 100_000,
+    memory: 256 << 20,
     now_ns: 1_700_000_000_000_000_000,
 };
 
 fn ours(database: &Database, statement: &Statement) -> Result<Vec<String>, String> {
     let mut rows = Vec::new();
     database
-        .query(&statement.sql, &statement.parameters, &LIMITS, |row| {
-            rows.push(row);
-            ControlFlow::Continue(())
-        })
+        .query(
+            &statement.sql,
+            &statement.parameters,
+            &LIMITS,
+            &Cancel::default(),
+            |row| {
+                rows.push(row);
+                ControlFlow::Continue(())
+            },
+        )
         .map_err(|error| error.to_string())?;
     Ok(rows)
 }
@@ -101,7 +108,9 @@ fn a_statement_that_takes_too_long_is_stopped_and_the_next_one_runs() {
     };
     let tables: Vec<String> = (0..12).map(|own| format!("streams s{own}")).collect();
     let endless = format!("select count(*) from {}", tables.join(", "));
-    let result = database.query(&endless, &[], &limits, |_| ControlFlow::Continue(()));
+    let result = database.query(&endless, &[], &limits, &Cancel::default(), |_| {
+        ControlFlow::Continue(())
+    });
     assert!(matches!(result, Err(Error::Time(_))), "{result:?}");
     let rows = ours(
         &database,
@@ -115,12 +124,16 @@ fn too_many_rows_are_an_error_after_those_that_were_allowed() {
     let catalog = Catalog::new();
     let limits = Limits { rows: 3, ..LIMITS };
     let mut count = 0;
-    let result = catalog
-        .database()
-        .query("select name from streams", &[], &limits, |_| {
+    let result = catalog.database().query(
+        "select name from streams",
+        &[],
+        &limits,
+        &Cancel::default(),
+        |_| {
             count += 1;
             ControlFlow::Continue(())
-        });
+        },
+    );
     assert!(matches!(result, Err(Error::Rows(3))), "{result:?}");
     assert_eq!(count, 3);
 }
@@ -129,12 +142,16 @@ fn too_many_rows_are_an_error_after_those_that_were_allowed() {
 fn a_caller_who_has_enough_gets_no_more() {
     let catalog = Catalog::new();
     let mut count = 0;
-    let result = catalog
-        .database()
-        .query("select name from streams", &[], &LIMITS, |_| {
+    let result = catalog.database().query(
+        "select name from streams",
+        &[],
+        &LIMITS,
+        &Cancel::default(),
+        |_| {
             count += 1;
             ControlFlow::Break(())
-        });
+        },
+    );
     assert!(result.is_ok());
     assert_eq!(count, 1);
 }
@@ -160,10 +177,14 @@ fn values_that_grow_without_end_are_refused() {
 #[test]
 fn a_catalog_that_cannot_be_read_is_the_servers_fault() {
     let database = Database::new("file:/nowhere/catalog.sqlite".to_owned());
-    let result = database.query("select 1", &[], &LIMITS, |_| ControlFlow::Continue(()));
+    let result = database.query("select 1", &[], &LIMITS, &Cancel::default(), |_| {
+        ControlFlow::Continue(())
+    });
     let code = result.map_err(|error| error.code());
     assert_eq!(code, Err(Code::MetadataConnectionError));
-    let result = database.query("select", &[], &LIMITS, |_| ControlFlow::Continue(()));
+    let result = database.query("select", &[], &LIMITS, &Cancel::default(), |_| {
+        ControlFlow::Continue(())
+    });
     let code = result.map_err(|error| error.code());
     assert_eq!(code, Err(Code::BadSqlValue));
 }

@@ -89,6 +89,7 @@ impl SqliteCatalog {
     /// Until [`Catalog::settle`] has succeeded, closing it leaves its files as they are: whoever
     /// finds that it is not the one to go on with can still look at them.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        pingthings_sqlite::install();
         write_again(path)?;
         let connect = || {
             let connection = Connection::open(path).map_err(failed("open"))?;
@@ -115,6 +116,7 @@ impl SqliteCatalog {
     pub fn in_memory() -> Result<Self, Error> {
         // A name of its own lets further connections of this process read it.
         let uri = format!("file:/{}?vfs=memdb", Uuid::new_v4());
+        pingthings_sqlite::install();
         let writer = Connection::open(&uri).map_err(failed("open"))?;
         prepare(&writer, Path::new("catalog"))?;
         Ok(Self {

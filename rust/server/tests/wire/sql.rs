@@ -1,0 +1,114 @@
+//! What a statement may take, and that others notice nothing of it.
+
+use pingthings_proto::v5api as v5;
+use pingthings_server::{Config, Limits};
+use tonic::Streaming;
+
+use crate::fixture::{Fixture, Refused, answers};
+
+async fn limited(limits: Limits) -> Fixture {
+    Fixture::with(Config {
+        limits,
+        ..Config::default()
+    })
+    .await
+}
+
+/// A statement whose rows nobody takes yet.
+async fn begin(fixture: &Fixture, query: &str) -> Streaming<v5::SqlQueryResponse> {
+    let params = v5::SqlQueryParams {
+        query: query.to_owned(),
+        params: Vec::new(),
+    };
+    let mut client = fixture.client.clone();
+    client.sql_query(params).await.unwrap().into_inner()
+}
+
+async fn rows(fixture: &Fixture, query: &str) -> Refused<Vec<String>> {
+    let params = v5::SqlQueryParams {
+        query: query.to_owned(),
+        params: Vec::new(),
+    };
+    let mut client = fixture.client.clone();
+    let messages = answers(client.sql_query(params).await).await?;
+    let rows = messages.iter().flat_map(|message| &message.sql_query_row);
+    Ok(rows
+        .map(|row| String::from_utf8(row.to_vec()).unwrap())
+        .collect())
+}
+
+/// A cross join that no machine ends.
+fn endless() -> String {
+    let items = "unnest(string_to_array(repeat('a,', 10000), ','))";
+    let lists: Vec<String> = (0..4).map(|own| format!("{items} t{own}")).collect();
+    format!("select count(*) from {}", lists.join(", "))
+}
+
+#[tokio::test]
+async fn statements_take_no_turns_of_others_and_end_with_their_client() {
+    let fixture = limited(Limits {
+        concurrent_calls: 1,
+        sql_statements: 1,
+        sql_waiting: 1,
+        sql_seconds: 3600,
+        ..Limits::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    let running = begin(&fixture, &endless()).await;
+    let waiting = begin(&fixture, &endless()).await;
+    // Both have come in once there is no room for a third.
+    fixture
+        .until(async || rows(&fixture, "select 1").await == Err(426))
+        .await;
+    stream.insert(&[(1, 2.0)]).await.unwrap();
+    assert_eq!(stream.nearest(0, false).await, Ok((1, 2.0)));
+    // One that waits leaves its place, one that runs its turn.
+    drop(waiting);
+    drop(running);
+    fixture
+        .until(async || rows(&fixture, "select 1 as one").await == Ok(vec![r#"{"one":1}"#.into()]))
+        .await;
+    fixture.server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_statement_that_wants_too_much_memory_is_refused() {
+    let fixture = limited(Limits {
+        sql_statements: 1,
+        sql_memory: 16 << 20,
+        ..Limits::default()
+    })
+    .await;
+    let list: Vec<String> = (0..100)
+        .map(|own| format!("repeat('a', {})", 4_000_000 - own))
+        .collect();
+    let greedy = format!("select {}", list.join(", "));
+    assert_eq!(rows(&fixture, &greedy).await, Err(441));
+    assert_eq!(
+        rows(&fixture, "select 1 as one").await,
+        Ok(vec![r#"{"one":1}"#.into()])
+    );
+}
+
+#[tokio::test]
+async fn a_statement_whose_rows_nobody_takes_gives_up_its_turn() {
+    let fixture = limited(Limits {
+        sql_statements: 1,
+        sql_seconds: 1,
+        ..Limits::default()
+    })
+    .await;
+    // More than the windows of a stream and what is made ahead.
+    let many =
+        "select repeat('a', 1000) as a from unnest(string_to_array(repeat('a,', 60000), ','))";
+    let unread = begin(&fixture, many).await;
+    fixture
+        .until(async || rows(&fixture, "select 1 as one").await.is_ok())
+        .await;
+    // What it gets is the beginning, and why there is no more.
+    assert_eq!(
+        answers(Ok(tonic::Response::new(unread))).await.map(|_| ()),
+        Err(441)
+    );
+}
