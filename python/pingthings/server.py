@@ -165,7 +165,7 @@ class Server:
         self._fault = fault
         self._durability = durability
         self._arrow = arrow
-        if not isinstance(sql_statements, int) or sql_statements < 1:
+        if sql_statements < 1:
             raise BTRDBValueError(f"`sql_statements` is {sql_statements}; give 1 or more")
         self._sql = (sql_statements, as_bytes(sql_memory, "sql_memory"))
         self._core: pyo3_client.Server | None = None

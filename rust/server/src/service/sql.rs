@@ -20,7 +20,7 @@ use tonic::Status;
 
 use super::Shared;
 use super::answers::{Answers, place};
-use crate::status::{Refusal, Refuse};
+use crate::status::Refusal;
 
 /// Messages made ahead of a reader: the statement holds its state of the catalog until its last row
 /// is taken from it, and in memory that keeps writers waiting.

@@ -19,6 +19,7 @@ async fn begin(fixture: &Fixture, query: &str) -> Streaming<v5::SqlQueryResponse
     let params = v5::SqlQueryParams {
         query: query.to_owned(),
         params: Vec::new(),
+        ..v5::SqlQueryParams::default()
     };
     let mut client = fixture.client.clone();
     client.sql_query(params).await.unwrap().into_inner()
@@ -28,6 +29,7 @@ async fn rows(fixture: &Fixture, query: &str) -> Refused<Vec<String>> {
     let params = v5::SqlQueryParams {
         query: query.to_owned(),
         params: Vec::new(),
+        ..v5::SqlQueryParams::default()
     };
     let mut client = fixture.client.clone();
     let messages = answers(client.sql_query(params).await).await?;
