@@ -16,7 +16,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks wheel wheel-test sdist sdist-test workflows ci clean
+.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks mutants wheel wheel-test sdist sdist-test workflows ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,7 +61,22 @@ test-python: build
 test-long: build ## The same with more cases, 10,000 faults, and an hour of soak; takes hours
 	PROPTEST_CASES=2000 STORAGE_LONG=1 $(CARGO) test --workspace --locked --release
 	$(BIN)/pytest -q
+	$(MAKE) mutants
 	$(MAKE) fuzz FUZZ_SECONDS=1500 FUZZ_FEATURES="--features server" FUZZ_TARGETS="$(FUZZ_TARGETS) arrow sql"
+
+MUTANTS_SHARD ?= 0/1
+MUTANTS ?= storage client server sql timeseries cli
+
+target/tools/bin/cargo-mutants: Makefile
+	$(CARGO) install --quiet --locked --version 27.1.0 --root target/tools cargo-mutants
+	touch $@
+
+$(BIN)/mutants-ready: $(BIN)/ready
+	$(BIN)/python -m pip install --quiet --group mutants
+	touch $@
+
+mutants: build $(BIN)/mutants-ready target/tools/bin/cargo-mutants ## Plant small bugs and count what the tests notice; MUTANTS="sql cli" MUTANTS_SHARD=0/20
+	$(BIN)/python tools/mutants.py --shard $(MUTANTS_SHARD) $(MUTANTS)
 
 # The older client pins what it needs; it shares nothing with ours.
 BTRDB := target/venv-btrdb
