@@ -49,6 +49,7 @@ fn known() -> Vec<String> {
     vec![
         doubling(30),
         doubling(12),
+        doubling(11),
         many(100, &|_| "repeat('a', 16000000)".to_owned()),
         many(100, &|own| format!("repeat('a', {})", 4_000_000 - own)),
         many(400, &|own| {
