@@ -255,7 +255,7 @@ impl<const IS_ALL: bool> Fold for Truths<IS_ALL> {
 /// The rows of a group that is kept whole.
 #[derive(Default)]
 struct Rows {
-    rows: VecDeque<Option<String>>,
+    list: VecDeque<Option<String>>,
     /// The length of all texts.
     bytes: usize,
     /// The memory that was taken for them.
@@ -274,12 +274,12 @@ impl Rows {
         keep_memory(bytes + ITEM_BYTES)?;
         self.kept += bytes + ITEM_BYTES;
         self.bytes += bytes;
-        self.rows.push_back(row.map(str::to_owned));
+        self.list.push_back(row.map(str::to_owned));
         Ok(())
     }
 
     fn pop(&mut self) {
-        if let Some(row) = self.rows.pop_front() {
+        if let Some(row) = self.list.pop_front() {
             let bytes = row.map_or(0, |row| row.len());
             self.bytes -= bytes;
             self.kept -= bytes + ITEM_BYTES;
@@ -289,7 +289,7 @@ impl Rows {
 
     /// Takes the memory for a text of all rows, with `beside` more for each of them.
     fn use_for_result(&self, beside: usize) -> Result<(), String> {
-        use_memory((self.bytes + self.rows.len() * beside) * 2)
+        use_memory((self.bytes + self.list.len() * beside) * 2)
     }
 }
 
@@ -315,9 +315,9 @@ impl Fold for Items {
 
     fn result(state: Option<&Self>) -> Result<Value, String> {
         match state {
-            Some(Self(rows)) if !rows.rows.is_empty() => {
+            Some(Self(rows)) if !rows.list.is_empty() => {
                 rows.use_for_result(8)?;
-                super::bounded(encode_all(rows.rows.iter().map(Option::as_deref)))
+                super::bounded(encode_all(rows.list.iter().map(Option::as_deref)))
             }
             _ => Ok(Value::Null),
         }
@@ -340,10 +340,10 @@ impl Fold for Documents {
 
     fn result(state: Option<&Self>) -> Result<Value, String> {
         match state {
-            Some(Self(rows)) if !rows.rows.is_empty() => {
+            Some(Self(rows)) if !rows.list.is_empty() => {
                 rows.use_for_result(16)?;
                 let items: Vec<&str> = rows
-                    .rows
+                    .list
                     .iter()
                     .map(|row| row.as_deref().unwrap_or("null"))
                     .collect();
@@ -381,12 +381,12 @@ impl Fold for Joined {
 
     fn result(state: Option<&Self>) -> Result<Value, String> {
         match state {
-            Some(state) if !state.texts.rows.is_empty() => {
+            Some(state) if !state.texts.list.is_empty() => {
                 state.texts.use_for_result(0)?;
                 state.delimiters.use_for_result(0)?;
                 let mut out = String::new();
-                let texts = state.texts.rows.iter().flatten();
-                let delimiters = state.delimiters.rows.iter().flatten();
+                let texts = state.texts.list.iter().flatten();
+                let delimiters = state.delimiters.list.iter().flatten();
                 for (index, (text, delimiter)) in texts.zip(delimiters).enumerate() {
                     if index > 0 {
                         out.push_str(delimiter);

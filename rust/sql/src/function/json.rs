@@ -156,13 +156,9 @@ fn contains_at_top(own: &Document, wanted: &Document) -> Result<bool, String> {
 
 /// The texts at the top: keys, items, or the value itself.
 fn names(document: &Document) -> HashSet<&str> {
-    let text = |item| match item {
-        &Document::Text(ref text) => Some(text.as_str()),
-        _ => None,
-    };
     match document {
         Document::Object(members) => members.iter().map(|(key, _)| key.as_str()).collect(),
-        Document::Array(items) => items.iter().filter_map(text).collect(),
-        single => text(single).into_iter().collect(),
+        Document::Array(items) => items.iter().filter_map(Document::text).collect(),
+        single => single.text().into_iter().collect(),
     }
 }

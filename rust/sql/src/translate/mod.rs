@@ -35,7 +35,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// The texts of all expressions together, each counted in those around it too.
 const MOST_WRITTEN: usize = 16 << 20;
 /// Tables of a statement once each query of `with` stands wherever it is named: so often does
-/// SQLite read them, and queries that name each other twice would double with each.
+/// `SQLite` read them, and queries that name each other twice would double with each.
 const MOST_TABLES: usize = 10_000;
 /// Nested deeper, an expression is refused.
 const MOST_DEPTH: usize = 150;

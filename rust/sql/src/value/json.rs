@@ -114,6 +114,14 @@ impl Json {
         items.get(usize::try_from(index).ok()?)
     }
 
+    /// The text of a string.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// What `->>` gives: text without quotes, null for a JSON null.
     pub(crate) fn as_text(&self) -> Option<String> {
         match self {
