@@ -236,6 +236,8 @@ async fn an_overloaded_server_refuses_at_once() {
         limits: Limits {
             concurrent_calls: 0,
             waiting_calls: 0,
+            sql_statements: 0,
+            sql_waiting: 0,
             ..Limits::default()
         },
         ..Config::default()
