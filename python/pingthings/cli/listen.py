@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from types import FrameType
@@ -124,7 +124,7 @@ def _address(source: str) -> tuple[str, int, int | None]:
 
 
 @contextmanager
-def _interrupted(stop: threading.Event) -> Iterator[None]:
+def _interrupted(stop: threading.Event) -> Generator[None]:
     """Makes the first interrupt the end of the feed; the second one is as everywhere."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 

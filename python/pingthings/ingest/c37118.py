@@ -331,7 +331,7 @@ def _third_pmu(reader: _Reader) -> Pmu:
     form = reader.number(2)
     phasors, analogs, digitals = reader.number(2), reader.number(2), reader.number(2)
     names = [reader.counted_text() for _ in range(phasors + analogs + _BITS * digitals)]
-    found = []
+    found: list[Phasor] = []
     for name in names[:phasors]:
         kinds, scale, turn = reader.number(4), reader.real(), reader.real()
         # A scale of nothing is none: senders of floating-point numbers leave it out.

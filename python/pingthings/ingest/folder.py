@@ -40,6 +40,8 @@ compute: Any = pc
 csv: Any = pa_csv
 datasets: Any = pa_dataset
 
+Rows = npt.NDArray[np.int64]
+
 BATCH_ROWS = 65_536
 COMMIT_ROWS = 8 * BATCH_ROWS
 
@@ -107,7 +109,7 @@ class _Block:
     """Some rows of a file."""
 
     table: Any
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     """The number of each in its file, counted from one."""
     refused: list[tuple[int, str, str]]
     """Rows that have not as many cells as the first line: number, reason, text."""
@@ -201,7 +203,7 @@ def _typed_blocks(path: Path, form: str, columns: Columns) -> Iterator[_Block]:
     done = 0
     # One batch ahead, so that memory does not grow with the file.
     for batch in fragment.to_batches(columns=wanted, batch_size=BATCH_ROWS, batch_readahead=1):
-        rows = np.arange(done + 1, done + batch.num_rows + 1)
+        rows: Rows = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
         done += batch.num_rows
         yield _Block(arrow.Table.from_batches([batch]), rows, [], done)
 
@@ -228,10 +230,12 @@ def _text_blocks(path: Path, columns: Columns) -> Iterator[_Block]:
     )
     good = told = 0
     for batch in reader:
-        numbers = np.array([one[0] for one in refused], np.int64)
-        before = numbers - np.arange(len(numbers))  # so many good rows and one stand before each
-        places = np.arange(good + 1, good + batch.num_rows + 1)
-        rows = places + np.searchsorted(before, places, side="right")
+        numbers: Rows = np.array([one[0] for one in refused], np.int64)
+        before: Rows = numbers - np.arange(
+            len(numbers)
+        )  # so many good rows and one stand before each
+        places: Rows = np.arange(good + 1, good + batch.num_rows + 1, dtype=np.int64)
+        rows: Rows = places + np.searchsorted(before, places, side="right")
         good += batch.num_rows
         last = int(rows[-1]) if len(rows) else 0
         own = [one for one in refused[told:] if one[0] <= last]

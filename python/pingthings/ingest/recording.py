@@ -173,6 +173,8 @@ def _sections(content: bytes) -> tuple[str, bytes]:
 
 
 def _decoded(content: bytes) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16", "replace")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

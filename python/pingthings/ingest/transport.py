@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -57,7 +57,7 @@ class Link:
 
 
 @contextmanager
-def connected(transport: Transport, host: str, port: int, seconds: float) -> Iterator[Link]:
+def connected(transport: Transport, host: str, port: int, seconds: float) -> Generator[Link]:
     """Connects to a sender, or listens for one, for the time of a block.
 
     Raises:

@@ -12,7 +12,7 @@ from pingthings.timeseries.exceptions import (
     BTRDBValueError,
     InvalidUUIDError,
 )
-from pingthings.timeseries.utils.timez import Duration, _duration_ns, to_nanoseconds
+from pingthings.timeseries.utils.timez import Duration, duration_ns, to_nanoseconds
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -95,7 +95,7 @@ def as_width_ns(value: int | Duration | _PW) -> int:
     if isinstance(value, _PW):
         return value.nanoseconds
     if isinstance(value, Duration):
-        return _duration_ns(value)
+        return duration_ns(value)
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise BTRDBTypeError(
             f"a width is nanoseconds, a timedelta or a PW, not a `{type(value).__name__}`"

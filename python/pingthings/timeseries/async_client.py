@@ -390,8 +390,10 @@ class AsyncClient:
         """
         merge, collection = as_merge(merge), as_text(collection, "collection")
         columns = columns_of(frame, time, names, units)
-        there = await self.streams_in_collection(collection, is_collection_prefix=False)
-        found = [_stream_of(there, collection, column) for column in columns]
+        there: dict[str | None, list[AsyncStream]] = {}
+        for stream in await self.streams_in_collection(collection, is_collection_prefix=False):
+            there.setdefault(stream.name, []).append(stream)
+        found = [_stream_of(there.get(one.name, []), collection, one) for one in columns]
         uuids = [uuid4() if stream is None else stream.uuid for stream in found]
         tables = [(uuid, column.points) for uuid, column in zip(uuids, columns, strict=True)]
         total = sum(len(table) for _, table in tables)
@@ -755,9 +757,8 @@ def _nobody(_done: int, _total: int) -> None:
     """Whom to tell if nobody asks."""
 
 
-def _stream_of(there: AsyncStreamSet, collection: str, column: WideColumn) -> AsyncStream | None:
+def _stream_of(found: list[AsyncStream], collection: str, column: WideColumn) -> AsyncStream | None:
     """The stream of a column's name, if there is one."""
-    found = [stream for stream in there if stream.name == column.name]
     if len(found) > 1:
         raise BTRDBValueError(
             f"{len(found)} streams of `{collection}` are called `{column.name}`; insert what "

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
-from pingthings.timeseries.utils.timez import Duration, _duration_ns
+from pingthings.timeseries.utils.timez import duration_ns
 
 __all__ = ["as_keep_ns", "to_dict"]
 
@@ -27,11 +27,12 @@ def as_keep_ns(value: object) -> int | None:
         raise BTRDBTypeError(
             "`remove_older_than` is a duration: give a `timedelta`, not the `datetime` before which"
         )
-    if not isinstance(value, Duration):
+    try:
+        nanoseconds = duration_ns(value)
+    except BTRDBTypeError:
         raise BTRDBTypeError(
             f"`remove_older_than` is a `timedelta` or None, not a `{type(value).__name__}`"
-        )
-    nanoseconds = _duration_ns(value)
+        ) from None
     if not 0 < nanoseconds <= _MOST_NS:
         raise BTRDBValueError(
             f"`remove_older_than` is {value}; it must be positive and at most {_MOST_NS} ns"

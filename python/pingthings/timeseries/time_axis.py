@@ -177,7 +177,7 @@ def as_column(values: Any) -> Column:
 
 def _table(frame: Any) -> Any:
     try:
-        if isinstance(frame, pa.RecordBatchReader):
+        if hasattr(frame, "read_all"):  # a reader, whose own error comes through
             return frame.read_all()
         if hasattr(frame, "__arrow_c_stream__"):
             return arrow.RecordBatchReader.from_stream(frame).read_all()
@@ -300,10 +300,11 @@ def _instants(part: _Part) -> Column:
 def _each(part: _Part) -> Column:
     """Python's own datetimes, exactly."""
     times: list[int] = []
-    for row, value in enumerate(part.held):
+    values: list[Any] = list(part.held)
+    for row, value in enumerate(values):
         if value is None or value != value:  # noqa: PLR0124 - NaT and NaN do not equal themselves
             raise InvalidTimeRange(f"row {row}: the {part.where} has no time there ({value})")
-        times.append(to_nanoseconds(value))
+        times.append(cast("int", to_nanoseconds(value)))
     return arrow.array(times, arrow.int64()).cast(_INSTANT)
 
 
@@ -343,8 +344,9 @@ def as_instants(times: Column) -> Column:
 
 def _pandas_values(part: _Part) -> Column:
     held = part.held
+    is_numpys = type(held.dtype).__module__.partition(".")[0] == "numpy"
     try:
-        if isinstance(held.dtype, np.dtype) and held.dtype != np.dtype(object):
+        if is_numpys and held.dtype != np.dtype(object):
             numbers = held.to_numpy()
             # Arrow takes no bytes in the order of other machines.
             return arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))

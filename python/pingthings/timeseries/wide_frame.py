@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,8 @@ def columns_of(
         WideColumn(renamed.get(label, label), given.get(label, one_for_all), table)
         for label, table in points.items()
     ]
-    streams = [column.name for column in found]
-    for name in streams:
-        if streams.count(name) > 1:
+    for name, count in Counter(column.name for column in found).items():
+        if count > 1:
             raise BTRDBValueError(f"two columns would go into the stream `{name}`; rename one")
     return found
 

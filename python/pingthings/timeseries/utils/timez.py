@@ -337,8 +337,13 @@ def _timedelta_ns(delta: timedelta) -> int:
     return seconds * _SECOND + delta.microseconds * 1_000 + nanoseconds
 
 
-def _duration_ns(val: Duration) -> int:
-    """A duration in nanoseconds, exactly."""
+def duration_ns(val: object) -> int:
+    """Returns a `Duration` in nanoseconds, exactly.
+
+    Raises:
+        BTRDBTypeError: It is none.
+        BTRDBValueError: Its length is not known, or finer than a nanosecond.
+    """
     match val:
         case timedelta():
             return _timedelta_ns(val)
@@ -352,6 +357,8 @@ def _duration_ns(val: Duration) -> int:
             if count is None:
                 raise BTRDBValueError("a null is no duration")
             return _from_attoseconds(count * _ATTOSECONDS[val.type.unit], val)
+        case _:
+            raise BTRDBTypeError(f"a `{type(val).__name__}` is no duration")
 
 
 def _from_attoseconds(attoseconds: int, val: object) -> int:
