@@ -15,7 +15,7 @@ import pingthings.timeseries as pt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pingthings.cli.cells import Clock
+from pingthings.files.times import Clock
 from pingthings.ingest.folder import COMMIT_ROWS, Columns, Ledger, Rejects, store
 from pingthings.timeseries.exceptions import BTRDBValueError
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pingthings.timeseries as pt
+import pyarrow as pa
 import pytest
 from pingthings.cli.app import app
 from pingthings.server import Server
+from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from typer.testing import CliRunner
 
 START = 1_700_000_000_000_000_000
@@ -54,9 +58,11 @@ def run(server: Server) -> Run:
     """Runs the command with the server's endpoint in the environment."""
     runner = CliRunner()
 
-    def run(*arguments: str, **environ: str) -> Any:
+    def run(*arguments: str, stdin: bytes | None = None, **environ: str) -> Any:
         env = {"BTRDB_ENDPOINTS": server.endpoint, "BTRDB_API_KEY": None, "BTRDB_PROFILE": None}
-        return runner.invoke(app, list(arguments), env=env | environ, prog_name="pingthings")
+        return runner.invoke(
+            app, list(arguments), env=env | environ, input=stdin, prog_name="pingthings"
+        )
 
     return run
 
@@ -65,3 +71,30 @@ def run(server: Server) -> Run:
 def collection() -> str:
     """The name of a collection that no other test uses."""
     return f"tests/{uuid4()}"
+
+
+@pytest.fixture
+def put(run: Run, collection: str) -> Run:
+    """Puts files into the test's own collection, and gives what it says of the first."""
+
+    def put(*arguments: str | Path, **more: Any) -> Any:
+        result = run("put", *map(str, arguments), "--collection", collection, "--json", **more)
+        assert (result.exit_code, result.stderr) == (0, "")
+        return json.loads(result.stdout.splitlines()[0])
+
+    return put
+
+
+@pytest.fixture
+def stored(client: pt.Client, collection: str) -> Callable[..., Any]:
+    """The points of a stream of the test's own collection."""
+
+    def stored(name: str = "value") -> list[tuple[int, float]]:
+        (stream,) = client.streams_in_collection(
+            collection, is_collection_prefix=False, tags={"name": name}
+        )
+        table: Any = stream.raw_values(MINIMUM_TIME, MAXIMUM_TIME)
+        times = table["time"].cast(pa.int64()).to_pylist()
+        return list(zip(times, table["value"].to_pylist(), strict=True))
+
+    return stored

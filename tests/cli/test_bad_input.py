@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +43,11 @@ FILES = {
     "epoch.csv": "time,value\n1700000000,1\n",
     "twice.csv": "time,value,value\n2024-01-01,1,2\n",
     "no-names.csv": "1700000000,1\n1700000001,2\n",
+    "answer.csv": "<!DOCTYPE html><html>404</html>",
+    "thousands.csv": "time;value\n2024-01-01;1.234\n2024-01-02;1.235\n",
+    "twice-an-hour.csv": "time,value\n2024-10-27 02:30,1\n",
+    "days.csv": "time,value\n31.12.2023,1\n",
+    "ragged.csv": "time,value\n2024-01-01,1,2\n2024-01-02,1,2\n",
     "broken.parquet": "PAR1 and no more",
     "broken.cfg": "nothing",
     "broken.dat": "",
@@ -83,6 +89,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "latin.csv").write_bytes("time,temperature °C\n2024-01-01,1\n".encode("latin-1"))
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w") as archive:
+        archive.writestr("a.csv", GOOD)
+        archive.writestr("b.csv", GOOD)
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

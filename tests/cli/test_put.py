@@ -23,49 +23,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from cli.files import ns, write
 from pingthings.server import Server
-from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 
 Run = Callable[..., Any]
 
 START = 1_700_000_000_000_000_000
-
-
-@pytest.fixture
-def put(run: Run, collection: str) -> Run:
-    """Puts files into the test's own collection, and gives what it says of the first."""
-
-    def put(*arguments: str | Path) -> Any:
-        result = run("put", *map(str, arguments), "--collection", collection, "--json")
-        assert (result.exit_code, result.stderr) == (0, "")
-        return json.loads(result.stdout.splitlines()[0])
-
-    return put
-
-
-@pytest.fixture
-def stored(client: pt.Client, collection: str) -> Callable[..., Any]:
-    """The points of a stream of the test's own collection."""
-
-    def stored(name: str = "value") -> list[tuple[int, float]]:
-        (stream,) = client.streams_in_collection(
-            collection, is_collection_prefix=False, tags={"name": name}
-        )
-        table: Any = stream.raw_values(MINIMUM_TIME, MAXIMUM_TIME)
-        times = table["time"].cast(pa.int64()).to_pylist()
-        return list(zip(times, table["value"].to_pylist(), strict=True))
-
-    return stored
-
-
-def write(folder: Path, text: str, name: str = "file.csv") -> Path:
-    file = folder / name
-    file.write_text(text, encoding="utf-8", newline="")
-    return file
-
-
-def ns(text: str) -> int:
-    return pt.utils.to_nanoseconds(text)
 
 
 def test_each_column_of_numbers_becomes_a_stream(put: Run, stored: Any, tmp_path: Path):
@@ -138,6 +101,7 @@ def test_every_bad_row_is_kept_with_its_line_and_reason(
         "2024-01-01T00:00:06Z;7; 8 ",
         "",
     ]
+    rows_by_line = dict(enumerate(lines, 1))
     file, rejected = write(tmp_path, "\r\n".join(lines)), tmp_path / "rejected.csv"
     found = put(file, "--rejected", rejected)
     assert (found["rows"], found["accepted"], found["rejected"]) == (10, 2, 8)
@@ -161,7 +125,7 @@ def test_every_bad_row_is_kept_with_its_line_and_reason(
         strict=True,
     ):
         assert reason in row["reason"]
-        assert row["row"] == lines[int(row["line"]) - 1].partition("\n")[0]
+        assert row["row"] == rows_by_line[int(row["line"])]
     result = run("put", str(file), "--dry-run")
     assert result.exit_code == 1
     assert "8 of 10 rows were rejected" in result.stderr

@@ -76,16 +76,24 @@ class Commands(TyperGroup):
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever reads has enough. Python would complain once more when it flushes at its end.
-            with contextlib.suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # whoever reads has enough
+            _abandon_output()
             return 0
         except (BTrDBError, pa.ArrowException) as error:
             return _complain(str(error), _FAILED)
         except OSError as error:
+            _abandon_output()
             return _complain(_of_system(error), _FAILED)
         return result
+
+
+def _abandon_output() -> None:
+    """Lets standard output go if it cannot be written: Python would complain again at its end."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _wrong_usage(error: Any) -> int:

@@ -69,7 +69,10 @@ def get(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where it goes, in whole or not at all."),
+        typer.Option(
+            metavar="FILE",
+            help="Where it goes, in whole or not at all; `-` is standard output.",
+        ),
     ] = None,
     endpoint: Endpoint = None,
     profile: Profile = None,

@@ -2,137 +2,96 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TextIO
-from uuid import UUID, uuid4
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pingthings.cli import cells
-from pingthings.cli.cells import Bad, Clock
 from pingthings.cli.checkpoint import Checkpoint
-from pingthings.cli.columns import Value, choose_time, choose_values
-from pingthings.cli.source import Block, Source, SourceError
-from pingthings.timeseries.client import Client, Stream, StreamSet
-from pingthings.timeseries.exceptions import BTrDBError
+from pingthings.cli.repeats import Repeats
+from pingthings.cli.targets import Streams, Target
+from pingthings.files.arrays import flags, is_text, one_chunk
+from pingthings.files.columns import (
+    Value,
+    are_numbers,
+    choose_times,
+    choose_values,
+    joined_times,
+)
+from pingthings.files.numbers import Notation, numbers
+from pingthings.files.rejects import Rejected, Rejects
+from pingthings.files.source import Block, Position, Source, SourceError
+from pingthings.files.times import Clock, times
+from pingthings.timeseries.client import StreamSet
+from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME
 
-__all__ = ["Ingestion", "Options", "Rejects", "Target"]
+__all__ = ["Ingestion", "Options"]
 
 arrow: Any = pa  # its stubs lag behind it
-compute: Any = pc
+
+_PREVIEW = 3
+_OF_GET = ["stream", "time"]
+
+Instants = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Options:
     """What holds for every file of a command."""
 
-    time: str | None
+    times: tuple[str, ...]
     values: tuple[str, ...]
     unit: str
     clock: Clock
-    decimal: str
+    notation: Notation
     merge: str
     dry_run: bool
+    name_column: str | None = None
+    start: int | None = None
+    """The time of the first row, where there is no column of times."""
+    step: Fraction | None = None
+    """Nanoseconds from one row to the next."""
+    keep_cells: bool = False
+    """Whether a bad cell rejects itself only, and not its row."""
+    collection: str | None = None
 
 
 @dataclass
-class Target:
-    """A stream to be, and what goes into it."""
+class _Points:
+    """Some rows of a block that go into one stream."""
 
-    value: Value
-    stream: Stream | None
-    points: int = 0
-    first: int | None = None
-    last: int | None = None
-
-    def add(self, times: npt.NDArray[np.int64]) -> None:
-        """Counts points of these times."""
-        if not len(times):
-            return
-        low, high = int(times.min()), int(times.max())
-        self.points += len(times)
-        self.first = low if self.first is None else min(self.first, low)
-        self.last = high if self.last is None else max(self.last, high)
-
-
-class Rejects:
-    """The file of rejected rows: the source, the number of the row, the reason, the row."""
-
-    def __init__(self, path: Path | None) -> None:
-        """Remembers where they go; the file is opened when the first comes, or is resumed."""
-        self.path = path
-        self._file: TextIO | None = None
-        self.samples: list[str] = []
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether there is a file for them."""
-        return self.path is not None
-
-    def holds(self, size: int) -> bool:
-        """Whether so many bytes of before are still there."""
-        try:
-            return self.path is None or self.path.stat().st_size >= size
-        except OSError:
-            return size == 0
-
-    def resume(self, size: int) -> None:
-        """Goes on after so many bytes; what is behind them belongs to rows that come again.
-
-        Raises:
-            BTrDBError: The file cannot be written.
-        """
-        if self.path is None:
-            return
-        try:
-            file = self.path.open("a+" if size else "w+", encoding="utf-8", newline="")
-            if size:
-                file.truncate(size)
-            else:
-                csv.writer(file).writerow(["file", "line", "reason", "row"])
-            file.flush()
-        except OSError as error:
-            raise BTrDBError(f"cannot write `{self.path}`: {error.strerror}") from error
-        self._file = file
-
-    def add(self, source: Path, rows: Sequence[tuple[int, str, str]]) -> int:
-        """Writes rows and returns how large the file is."""
-        shown = 3
-        for line, reason, _text in rows[: max(0, shown - len(self.samples))]:
-            self.samples.append(f"`{source}`, line {line}: {reason}")
-        if self._file is None:
-            return 0
-        csv.writer(self._file).writerows((source, *row) for row in rows)
-        self._file.flush()
-        return self._file.tell()
-
-    def close(self) -> None:
-        """Closes the file."""
-        if self._file is not None:
-            self._file.close()
+    target: Target
+    times: Instants
+    values: Any
+    lines: Instants
 
 
 @dataclass
 class Ingestion:
     """One file on its way into streams."""
 
-    client: Client
     source: Source
     collection: str
     options: Options
     rejects: Rejects
-    known: dict[str, list[Stream]]
-    """The streams of collections, those that were looked up and those that were made."""
-    time: str = field(init=False)
+    streams: Streams
+    endpoint: str
+    times: list[str] = field(init=False)
+    values: list[Value] = field(init=False)
+    names: str | None = field(init=False, default=None)
     notes: list[str] = field(init=False)
-    targets: list[Target] = field(init=False)
+    targets: dict[tuple[str, str], Target] = field(init=False)
     checkpoint: Checkpoint = field(init=False)
+    repeats: Repeats = field(init=False)
+    preview: list[dict[str, Any]] = field(init=False, default_factory=list[dict[str, Any]])
+    comments: int = field(init=False, default=0)
 
     def prepare(self) -> None:
         """Decides columns and streams, and where to begin.
@@ -143,136 +102,347 @@ class Ingestion:
         """
         options, source = self.options, self.source
         sample = source.sample()
-        if not sample.num_rows:
+        if not sample.num_rows and not any(True for _ in self._first_rows()):
             raise SourceError(f"`{source.path}` has no rows")
-        self.time = choose_time(source, sample, options.time, options.clock)
-        values, self.notes = choose_values(
-            source, sample, self.time, options.values, options.unit, options.decimal
+        self._clock = replace(options.clock)
+        self.notes = []
+        if options.step is None:
+            self.times, hints = choose_times(source, sample, options.times, options.clock)
+        else:
+            self.times, hints = [], []
+        self.names = self._name_column(sample)
+        taken = [*self.times, *([self.names] if self.names else [])]
+        self.values, left_out = choose_values(
+            source, sample, taken, options.values, options.unit, options.notation
         )
-        self.targets = [Target(value, self._stream(value)) for value in values]
-        endpoint = self.client.get_async_client()._creds["endpoint"]
-        identity = [endpoint, self.collection, options, self.rejects.path]
+        self.notes = [*source.notes, *left_out, *([] if self.names else hints)]
+        self.targets = {}
+        if self.names is None:
+            for value in self.values:
+                found = self.streams.find(value, self.collection)
+                self.targets["", value.column] = Target(value, self.collection, found)
+        self.repeats = Repeats(options.merge, dry_run=options.dry_run)
+        identity = [self.endpoint, self.collection, options, self.rejects.path]
         start = source.start
-        fresh = Checkpoint.find(source.path, start, identity)
+        fresh = Checkpoint.find(source.path, start, identity, can_resume=source.can_resume)
         if fresh.is_resumed and (options.dry_run or not self._is_there(fresh)):
-            fresh = Checkpoint(fresh.path, fresh.fingerprint, start)
+            fresh = replace(fresh.anew(), position=start)
+        self._clock.last = fresh.last_time
         self.checkpoint = fresh
+
+    def _first_rows(self) -> Iterator[Block]:
+        """A block that has rows, if the file can be looked at twice."""
+        if self.source.can_resume:
+            for block in self.source.blocks(self.source.columns, self.source.start):
+                if len(block.lines) or block.refused:
+                    yield block
+                    return
+
+    def _name_column(self, sample: Any) -> str | None:
+        asked = self.options.name_column
+        if asked is not None:
+            if asked not in self.source.columns:
+                raise SourceError(
+                    f"`{self.source.path}` has no column `{asked}` to take names from"
+                )
+            return asked
+        if self.source.columns[:2] == _OF_GET and is_text(one_chunk(sample["stream"]).type):
+            return "stream"
+        return None
 
     def _is_there(self, kept: Checkpoint) -> bool:
         """Whether what was stored before is still so: the server may have begun anew."""
         if not self.rejects.holds(kept.rejected_bytes):
             return False
-        for target in self.targets:
-            stream = target.stream
-            last = None if stream is None else kept.last.get(str(stream.uuid))
-            if stream is None:
+        for key, last in kept.last.items():
+            stream = self.streams.find_uuid(UUID(key))
+            point = None if stream is None else stream.nearest(last)
+            if point is None or point.time != last:
                 return False
-            if last is not None:
-                point = stream.nearest(last)
-                if point is None or point.time != last:
-                    return False
         return True
 
     def run(self, advance: Callable[[int], None]) -> None:
         """Stores the rest of the file; `advance` hears how far it is."""
         if not self.options.dry_run:
-            self._create()
             self.checkpoint.save()  # so that a first block that is interrupted is known to be
-        # Under `never` a point that comes again stays twice; the first block may come again.
-        merge = self.options.merge
-        if merge == "never" and self.checkpoint.is_resumed:
-            merge = "equal"
-        columns = list(dict.fromkeys([self.time, *(one.value.column for one in self.targets)]))
-        for block in self.source.blocks(columns, self.checkpoint.position):
-            self._take(block, merge)
-            merge = self.options.merge
-            advance(block.after.offset)
-
-    def _stream(self, value: Value) -> Stream | None:
-        if self.collection not in self.known:
-            self.known[self.collection] = list(
-                self.client.streams_in_collection(self.collection, is_collection_prefix=False)
+        # Under `never` a point that comes again stays twice; those of a block that was begun may.
+        begun = self.checkpoint.begun if self.checkpoint.is_resumed else 0
+        columns = list(
+            dict.fromkeys(
+                [
+                    *self.times,
+                    *([self.names] if self.names else []),
+                    *(value.column for value in self.values),
+                ]
             )
-        return _known(self.known[self.collection], value, self.collection)
+        )
+        blocks = self.source.blocks(columns, self.checkpoint.position)
+        for block in _ahead(blocks) if self.source.can_resume else blocks:
+            self._take(block, comes_again=self.checkpoint.position.offset < begun)
+            advance(block.after.offset)
+        self._finish()
 
-    def _create(self) -> None:
-        for target in self.targets:
-            # Looked for again: a file before this one may have made it.
-            target.stream = target.stream or self._stream(target.value)
-            if target.stream is None:
-                tags = {"name": target.value.name, "unit": target.value.unit}
-                target.stream = self.client.create(uuid4(), self.collection, tags)
-                self.known[self.collection].append(target.stream)
+    def _finish(self) -> None:
+        for value in self.values:
+            if value.is_open:
+                self.notes.append(f"column `{value.column}` is left out: it is empty")
+        if self.comments:
+            self.notes.append(f"comments are left out: {self.comments:,}")
+        self.notes.extend(self.repeats.notes())
+        for target in self.targets.values():
+            if target.first is None or target.last is None:
+                continue
+            fed = self.streams.fed.setdefault(target.key, [])
+            for other, first, last in fed:
+                if first < target.last and target.first < last:
+                    self.notes.append(
+                        f"`{target.collection}/{target.name}` is fed from `{other}`, too, over the "
+                        "same time; `--collection 'NAME/{key}'` keeps folders apart, `--value` or "
+                        "`--collection` files"
+                    )
+                    break
+            fed.append((str(self.source.path), target.first, target.last))
 
-    def _take(self, block: Block, merge: str) -> None:
-        times, bad = cells.times(block.table[self.time], self.options.clock)
-        values = [self._numbers(block, target.value, bad) for target in self.targets]
-        nothing = np.ones(len(times), bool)
-        for column in values:
+    # A block.
+
+    def _take(self, block: Block, *, comes_again: bool) -> None:
+        count = block.table.num_rows
+        whens, bad = self._times(block)
+        reasons = {place: (self._time_name, why) for place, why in bad.items()}
+        cells: list[tuple[int, str, str]] = []
+        columns: list[tuple[Value, Any]] = []
+        for value in self._decided(block):
+            found, wrong = numbers(block.table[value.column], value.column, self.options.notation)
+            if self.options.keep_cells and wrong:
+                mask = np.ones(count, bool)
+                mask[list(wrong)] = False
+                found = pa.compute.if_else(arrow.array(mask), found, None)
+                cells.extend((place, value.column, why) for place, why in wrong.items())
+            else:
+                for place, why in wrong.items():
+                    reasons.setdefault(place, (value.column, why))
+            columns.append((value, found))
+        names = self._names(block, reasons)
+        self._nothing(columns, count, reasons)
+        good = np.ones(count, bool)
+        good[list(reasons)] = False
+        parts = self._parts(whens, columns, good, names, block.lines)
+        self._preview(parts, whens, good)
+        self._store(parts, block.after, comes_again=comes_again)
+        self._note(block, reasons, [cell for cell in cells if good[cell[0]]], good, columns)
+        if good.any() and self._clock.ambiguous != "infer":
+            self._clock.last = int(whens[good][-1])
+
+    @property
+    def _time_name(self) -> str:
+        return " and ".join(self.times)
+
+    def _times(self, block: Block) -> tuple[Instants, dict[int, str]]:
+        options = self.options
+        if options.step is None:
+            return times(joined_times([block.table[name] for name in self.times]), self._clock)
+        # In two parts, so that no product leaves 64 bits.
+        whole, rest = divmod(options.step.numerator, options.step.denominator)
+        room = (MAXIMUM_INSERT_TIME - (options.start or 0)) // max(1, whole + 1)
+        rows = np.minimum(block.rows, room)
+        exact: Instants = (rows * rest * 2 + options.step.denominator) // (
+            2 * options.step.denominator
+        )
+        found = (options.start or 0) + rows * whole + exact
+        late = np.flatnonzero(block.rows > room).tolist()
+        return found, dict.fromkeys(late, "its time is outside 1933 to 2079")
+
+    def _decided(self, block: Block) -> list[Value]:
+        """The columns that hold numbers, which some show only after a while."""
+        if any(value.is_open for value in self.values):
+            self.values = [
+                kept for value in self.values if (kept := self._decide(block, value)) is not None
+            ]
+        return [value for value in self.values if not value.is_open]
+
+    def _decide(self, block: Block, value: Value) -> Value | None:
+        if not value.is_open:
+            return value
+        column = one_chunk(block.table[value.column])
+        if column.null_count == len(column):
+            return value
+        if not are_numbers(column, self.options.notation):
+            self.notes.append(f"column `{value.column}` is left out: it holds no numbers")
+            self.targets.pop(("", value.column), None)
+            return None
+        return replace(value, is_open=False)
+
+    def _names(self, block: Block, reasons: dict[int, tuple[str, str]]) -> Any:
+        if self.names is None:
+            return None
+        column = one_chunk(block.table[self.names])
+        texts = column if arrow.types.is_string(column.type) else column.cast(arrow.string())
+        names = pa.compute.utf8_trim_whitespace(texts).dictionary_encode()
+        known = names.dictionary.to_pylist()
+        missing = flags(names.indices.is_null())
+        if "" in known:
+            missing |= flags(pa.compute.equal(names.indices, known.index("")))
+        for place in np.flatnonzero(missing).tolist():
+            reasons.setdefault(place, (self.names, f"no name in column `{self.names}`"))
+        return names
+
+    def _nothing(
+        self,
+        columns: list[tuple[Value, Any]],
+        count: int,
+        reasons: dict[int, tuple[str, str]],
+    ) -> None:
+        if any(not column.null_count for _, column in columns):
+            return
+        nothing = np.ones(count, bool)
+        for _, column in columns:
             nothing &= column.is_null().to_numpy(zero_copy_only=False)
         for place in np.flatnonzero(nothing).tolist():
-            bad.setdefault(place, "no value in any column")
-        good = np.ones(len(times), bool)
-        good[list(bad)] = False
-        self._store(times, values, good, merge)
+            reasons.setdefault(place, ("", "no value in any column"))
 
-        rows = [(int(block.lines[place]), reason) for place, reason in bad.items()]
-        rows = sorted([*rows, *block.refused])
+    def _parts(
+        self,
+        whens: Instants,
+        columns: list[tuple[Value, Any]],
+        good: Flags,
+        names: Any,
+        lines: Instants,
+    ) -> list[_Points]:
+        parts: list[_Points] = []
+        if names is None:
+            for value, column in columns:
+                target = self.targets["", value.column]
+                parts.append(_points(target, whens, column, good, lines))
+            return [part for part in parts if len(part.times)]
+        codes = names.indices.fill_null(0).to_numpy(zero_copy_only=False)
+        known = names.dictionary.to_pylist()
+        rows = np.flatnonzero(good)
+        order = rows[np.argsort(codes[rows], kind="stable")]
+        edges = np.flatnonzero(np.diff(codes[order])) + 1
+        for chosen in np.split(order, edges) if len(order) else []:
+            name = known[int(codes[chosen[0]])]
+            for value, column in columns:
+                target = self._named_target(name, value)
+                some = column.take(arrow.array(chosen))
+                every = np.ones(len(chosen), bool)
+                parts.append(_points(target, whens[chosen], some, every, lines[chosen]))
+        return [part for part in parts if len(part.times)]
+
+    def _named_target(self, name: str, value: Value) -> Target:
+        key = name, value.column
+        if key not in self.targets:
+            several = len([one for one in self.values if not one.is_open]) > 1
+            own = f"{name}/{value.name}" if several else name
+            self.targets[key] = self._new_target(name, replace(value, name=own), several=several)
+        return self.targets[key]
+
+    def _new_target(self, name: str, value: Value, *, several: bool) -> Target:
+        """Where rows of a name go: what `get` wrote goes where it came from."""
+        if self.options.name_column is None and self.options.collection is None and not several:
+            try:
+                uuid = UUID(name)
+            except ValueError:
+                path = self.streams.find_path(name)
+                if path is not None:
+                    return Target(replace(value, name=path[1]), path[0], path[2])
+            else:
+                stream = self.streams.find_uuid(uuid)
+                if stream is not None:
+                    named = replace(value, name=stream.name or name)
+                    return Target(named, stream.collection or "", stream, uuid)
+                return Target(
+                    value, self.collection, self.streams.find(value, self.collection), uuid
+                )
+        return Target(value, self.collection, self.streams.find(value, self.collection))
+
+    def _preview(self, parts: list[_Points], whens: Instants, good: Flags) -> None:
+        wanted = _PREVIEW - len(self.preview)
+        if not self.options.dry_run or wanted <= 0:
+            return
+        del whens, good
+        rows: dict[int, dict[str, Any]] = {}
+        for part in parts:
+            for place in range(min(wanted, len(part.times))):
+                row = rows.setdefault(
+                    int(part.lines[place]), {"time": int(part.times[place]), "values": {}}
+                )
+                row["values"][part.target.name] = part.values[place].as_py()
+        self.preview.extend(rows[line] for line in sorted(rows)[:wanted])
+
+    def _store(self, parts: list[_Points], after: Position, *, comes_again: bool) -> None:
+        if not parts:
+            return
+        merge = self.options.merge
+        if merge == "never" and comes_again:
+            merge = "equal"
         kept = self.checkpoint
-        size = self.rejects.add(
-            self.source.path, [(line, why, block.text(line)) for line, why in rows]
+        if not self.options.dry_run:
+            for part in parts:
+                self.streams.make(part.target)
+        before = self.repeats.before(parts, comes_again=comes_again)
+        if not self.options.dry_run:
+            kept.begun = max(kept.begun, after.offset)
+            kept.save(durably=self.options.merge == "never")
+            data: dict[UUID, Any] = {}
+            for part in parts:
+                if part.target.stream is not None:
+                    data[part.target.stream.uuid] = arrow.table(
+                        [arrow.array(part.times), part.values], ["time", "value"]
+                    )
+                    kept.last[str(part.target.stream.uuid)] = int(part.times[-1])
+            streams = [part.target.stream for part in parts if part.target.stream is not None]
+            StreamSet(streams).insert(data, merge)
+        replaced, ignored = self.repeats.after(parts, before)
+        kept.replaced += replaced
+        kept.ignored += ignored
+        for part in parts:
+            part.target.add(part.times)
+            kept.points += len(part.times)
+
+    def _note(
+        self,
+        block: Block,
+        reasons: dict[int, tuple[str, str]],
+        cells: list[tuple[int, str, str]],
+        good: Flags,
+        columns: list[tuple[Value, Any]],
+    ) -> None:
+        rows = [(int(block.lines[place]), why, column) for place, (column, why) in reasons.items()]
+        rows.extend((line, why, "") for line, why in block.refused)
+        whole = len(rows)
+        rows.extend((int(block.lines[place]), why, column) for place, column, why in cells)
+        rows.sort()
+        kept = self.checkpoint
+        kept.rejected_bytes = self.rejects.add(
+            self.source.path,
+            [Rejected(line, why, block.text(line), column) for line, why, column in rows],
         )
-        kept.rejected_bytes = size
-        kept.accepted += int(good.sum())
-        kept.rejected += len(rows)
+        accepted = int(good.sum())
+        kept.accepted += accepted
+        kept.rejected += whole
+        kept.rejected_cells += len(cells)
+        for _, column in columns:
+            if column.null_count:
+                kept.missing += int((good & flags(column.is_null())).sum())
+        kept.missing -= len(cells)
         kept.position = block.after
+        self.comments += block.comments
+        kept.last_time = self._clock.last
         if not self.options.dry_run:
             kept.save()
 
-    def _numbers(self, block: Block, value: Value, bad: Bad) -> Any:
-        found, wrong = cells.numbers(block.table[value.column], value.column, self.options.decimal)
-        for place, reason in wrong.items():
-            bad.setdefault(place, reason)
-        return found
 
-    def _store(
-        self,
-        times: npt.NDArray[np.int64],
-        values: list[Any],
-        good: npt.NDArray[np.bool_],
-        merge: str,
-    ) -> None:
-        data: dict[UUID, Any] = {}
-        kept = self.checkpoint
-        for target, column in zip(self.targets, values, strict=True):
-            held = column.is_valid().to_numpy(zero_copy_only=False)
-            mask = good & held
-            kept.missing += int((good & ~held).sum())
-            chosen = times[mask]
-            target.add(chosen)
-            kept.points += len(chosen)
-            if target.stream is None or not len(chosen):
-                continue
-            numbers = column if mask.all() else column.filter(arrow.array(mask))
-            data[target.stream.uuid] = arrow.table(
-                [arrow.array(chosen), numbers], ["time", "value"]
-            )
-            kept.last[str(target.stream.uuid)] = int(chosen[-1])
-        if data and not self.options.dry_run:
-            streams = [one.stream for one in self.targets if one.stream is not None]
-            StreamSet(streams).insert(data, merge)
+def _points(target: Target, whens: Instants, column: Any, good: Flags, lines: Instants) -> _Points:
+    if not column.null_count and good.all():
+        return _Points(target, whens, column, lines)
+    mask = good & column.is_valid().to_numpy(zero_copy_only=False)
+    return _Points(target, whens[mask], column.filter(arrow.array(mask)), lines[mask])
 
 
-def _known(streams: list[Stream], value: Value, collection: str) -> Stream | None:
-    """The stream of the collection that a column goes into, if there is one."""
-    found = [stream for stream in streams if stream.name == value.name]
-    if len(found) > 1 and value.unit:
-        found = [stream for stream in found if stream.unit == value.unit]
-    if len(found) > 1:
-        raise BTrDBError(f"`{collection}/{value.name}` is the name of {len(found)} streams")
-    if found and value.unit and found[0].unit != value.unit:
-        raise BTrDBError(
-            f"stream `{collection}/{value.name}` has the unit `{found[0].unit}`, not "
-            f"`{value.unit}`; leave the unit out, or choose another name"
-        )
-    return found[0] if found else None
+def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """The blocks, of which the next is read while one is stored."""
+    with ThreadPoolExecutor(1) as reader:
+        ready = reader.submit(next, blocks, None)
+        while (block := ready.result()) is not None:
+            ready = reader.submit(next, blocks, None)
+            yield block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ import typer
 from pingthings.timeseries.exceptions import BTRDBValueError, InvalidTimeRange
 from pingthings.timeseries.utils.timez import ns_to_datetime, to_nanoseconds
 
-__all__ = ["End", "Start", "as_text", "length", "parse"]
+__all__ = ["End", "Start", "as_text", "length", "parse", "step"]
 
 _INSTANT_HELP = (
     "ISO 8601, as in 2024-01-01T12:30:00.5+01:00 (UTC without a zone), nanoseconds since 1970, "
@@ -37,6 +38,9 @@ _UNITS = {
     "d": 86_400 * _SECOND,
     "w": 604_800 * _SECOND,
 }
+_RATES = {"hz": 1, "khz": 1_000, "mhz": 1_000_000}
+_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KkM]?[Hh]z)")
+_DECIMAL_LENGTH = re.compile(rf"(\d{{1,12}}(?:\.\d{{1,12}})?)({'|'.join(_UNITS)})")
 _LENGTH = re.compile(rf"(\d+)({'|'.join(_UNITS)})")
 
 
@@ -68,3 +72,20 @@ def as_text(time: int) -> str:
 
 def _like() -> str:
     return "30s, 1m, 500ms or 1d; units are " + ", ".join(_UNITS)
+
+
+def step(text: str) -> Fraction:
+    """Returns the nanoseconds from one sample to the next, of a length or a rate such as `50Hz`."""
+    match = _RATE.fullmatch(text)
+    if match is not None:
+        rate = Fraction(match[1]) * _RATES[match[2].lower()]
+        found = _SECOND / rate if rate else Fraction(0)
+    else:
+        match = _DECIMAL_LENGTH.fullmatch(text)
+        found = Fraction(match[1]) * _UNITS[match[2]] if match else Fraction(0)
+    if found < 1:
+        raise typer.BadParameter(
+            f"{text!r} is no step of at least 1 ns; give one like 20ms, 0.5s, 50Hz or 4.8kHz",
+            param_hint="'--time-step'",
+        )
+    return found

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from pingthings.cli import instants
-from pingthings.cli.cells import Ambiguous, Clock, TimeUnit, zone_exists
 from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected
-from pingthings.cli.folder import every_file
-from pingthings.cli.ingestion import Ingestion, Options, Rejects
-from pingthings.cli.output import print_json
+from pingthings.cli.ingestion import Ingestion, Options
 from pingthings.cli.recordings import Handling, parted, put_recordings
-from pingthings.cli.source import Source, open_source
+from pingthings.cli.report import report, summary
+from pingthings.cli.targets import Streams
+from pingthings.files.content import STANDARD_INPUT
+from pingthings.files.encodings import check_encoding
+from pingthings.files.folder import every_file
+from pingthings.files.numbers import Notation
+from pingthings.files.open import open_source
+from pingthings.files.rejects import Rejects
+from pingthings.files.source import Layout, Source
+from pingthings.files.timeformat import TimeFormat
+from pingthings.files.times import Ambiguous, Clock, TimeUnit
+from pingthings.files.zones import zone_exists, zones_are_known
 from pingthings.ingest.recording import Scaling
-from pingthings.timeseries.client import Stream
 from pingthings.timeseries.exceptions import BTrDBError
+from pingthings.timeseries.utils.timez import currently_as_ns
 
 __all__ = ["EXAMPLES", "put"]
 
@@ -33,17 +43,26 @@ Examples:
   pingthings put recording.csv --collection lab --unit volts
   pingthings put scada.csv --time Zeit --time-zone Europe/Vienna --decimal ,
   pingthings put pmu.parquet --value va=L1MAG:volts --value fa=FREQ:hertz
+  pingthings put long.csv --name-column station --value-column reading
+  pingthings put wave.csv --time-start 2024-01-01T12:00Z --time-step 50kHz
   pingthings put 2023-*.csv --collection lab --rejected rejected.csv
   pingthings put archive --collection pmu/{station}     all of archive/station=…/
+  zcat feed.gz | pingthings put - --collection lab
   pingthings put fault.cfg --collection recordings/bay7   a COMTRADE recording
 """
+
+_LAYOUT = "Layout"
+_TIMES = "Times"
+_CELLS = "Values"
 
 
 def put(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE", help="CSV, Parquet, Arrow IPC or COMTRADE, or a folder of such."
+            metavar="FILE",
+            help="CSV, Parquet, Arrow IPC, .xlsx, also compressed, or COMTRADE, or a folder of "
+            "such; `-` is standard input.",
         ),
     ],
     collection: Annotated[
@@ -55,9 +74,12 @@ def put(
         ),
     ] = None,
     time: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            metavar="COLUMN", help="The column of times. Default: the one that holds any."
+            metavar="COLUMN",
+            help="The column of times; twice for one of dates and one of times of day. Default: "
+            "what holds any.",
+            rich_help_panel=_TIMES,
         ),
     ] = None,
     value: Annotated[
@@ -68,6 +90,18 @@ def put(
             "numbers, under its own name.",
         ),
     ] = None,
+    name_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="The column that names the stream of each row, in a table with a row for each "
+            "point.",
+        ),
+    ] = None,
+    value_column: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column of values, with --name-column."),
+    ] = None,
     unit: Annotated[
         str, typer.Option(metavar="UNIT", help="Unit of the streams that are given none.")
     ] = "",
@@ -76,30 +110,147 @@ def put(
         typer.Option(
             metavar="ZONE",
             help="Where times without a zone are from, such as Europe/Vienna. Default: UTC.",
+            rich_help_panel=_TIMES,
         ),
     ] = None,
     ambiguous: Annotated[
         Ambiguous,
-        typer.Option(help="Which instant a time is that comes twice when clocks go back."),
+        typer.Option(
+            help="Which instant a time is that comes twice when clocks go back; `infer` takes the "
+            "order of rows.",
+            rich_help_panel=_TIMES,
+        ),
     ] = "reject",
     time_unit: Annotated[
-        TimeUnit | None, typer.Option(help="What times that are numbers count since 1970.")
+        TimeUnit | None,
+        typer.Option(
+            help="What times that are numbers count since 1970, or since --time-start; `excel` is "
+            "days of a spreadsheet.",
+            rich_help_panel=_TIMES,
+        ),
     ] = None,
     time_format: Annotated[
         str | None,
         typer.Option(
             metavar="FORMAT",
-            help="How times are written if not in ISO 8601, such as '%d.%m.%Y %H:%M:%S'.",
+            help="How times are written if not in ISO 8601, such as '%d.%m.%Y %H:%M:%S.%f'.",
+            rich_help_panel=_TIMES,
+        ),
+    ] = None,
+    time_start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="The time of the first row, or what numbers of --time-unit count from.",
+            rich_help_panel=_TIMES,
+        ),
+    ] = None,
+    time_step: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH",
+            help="From one row to the next, such as 20ms or 50Hz, where no column holds times.",
+            rich_help_panel=_TIMES,
         ),
     ] = None,
     decimal: Annotated[
-        Literal[".", ","], typer.Option(help="What stands before the decimals in a CSV file.")
+        Literal[".", ","],
+        typer.Option(help="What stands before the decimals.", rich_help_panel=_CELLS),
     ] = ".",
+    thousands: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHARACTER",
+            help="What parts thousands, as in 1,234. Default: nothing does.",
+            rich_help_panel=_CELLS,
+        ),
+    ] = None,
+    missing: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            help="What else stands for no value; may be repeated.",
+            rich_help_panel=_CELLS,
+        ),
+    ] = None,
+    bad_cell: Annotated[
+        Literal["row", "cell"],
+        typer.Option(
+            help="What a cell that is no number rejects: its row, or only itself.",
+            rich_help_panel=_CELLS,
+        ),
+    ] = "row",
     delimiter: Annotated[
         str | None,
-        typer.Option(metavar="CHARACTER", help="What separates cells. Default: found in line 1."),
+        typer.Option(
+            metavar="CHARACTER",
+            help="What parts cells. Default: found in the first rows.",
+            rich_help_panel=_LAYOUT,
+        ),
     ] = None,
-    encoding: Annotated[str, typer.Option(help="Encoding of a CSV file.")] = "utf-8",
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Encoding of a text. Default: found in its first bytes.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
+    skip_lines: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="COUNT",
+            help="Lines above the names that are no part of the table. Default: found.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
+    header_line: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="LINE",
+            help="The line of names, the first being 1. Default: found.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
+    no_header: Annotated[
+        bool,
+        typer.Option("--no-header", help="There is no line of names.", rich_help_panel=_LAYOUT),
+    ] = False,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME,…",
+            help="Names of all columns, instead of those in the file.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
+    unit_line: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="LINE",
+            help="The line of units. Default: the one below the names, if it holds units.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
+    comment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="What lines begin with that are comments. Default: # if any does at the top.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
+    sheet: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The sheet of a workbook. Default: the first.",
+            rich_help_panel=_LAYOUT,
+        ),
+    ] = None,
     merge: Annotated[
         Literal["replace", "retain", "equal", "never"],
         typer.Option(
@@ -131,44 +282,71 @@ def put(
     """Store files of measurements: one column of times, and a stream for each column of numbers.
 
     Streams that exist are added to, others are made. Every row is either stored or rejected with a
-    reason; empty cells are neither. Memory stays the same however long the file is.
+    reason; empty cells are neither. Points that take the place of others are counted. Memory stays
+    the same however long the file is.
 
     How far it is stands beside the file: when interrupted, the same command goes on there.
     """
-    if time_zone is not None and not zone_exists(time_zone):
-        raise typer.BadParameter(f"there is no zone `{time_zone}`", param_hint="'--time-zone'")
-    if delimiter is not None and len(delimiter) != 1:
-        raise typer.BadParameter("give one character", param_hint="'--delimiter'")
+    layout = Layout(
+        _delimiter(delimiter),
+        _encoding(encoding),
+        skip_lines,
+        header_line,
+        not no_header,
+        _names(names),
+        unit_line,
+        comment or None,
+        sheet,
+        tuple(missing or ()),
+    )
+    if no_header and header_line is not None:
+        raise typer.BadParameter("--no-header and --header-line are both given; give one of them")
+    if value_column is not None and (name_column is None or value):
+        raise typer.BadParameter(
+            "give it with --name-column and without --value", param_hint="'--value-column'"
+        )
+    options = Options(
+        times=tuple(time or ()),
+        values=(value_column,) if value_column is not None else tuple(value or ()),
+        unit=unit,
+        clock=_clock(time_zone, ambiguous, time_unit, time_format, time_start, time_step),
+        notation=_notation(decimal, thousands, missing or []),
+        merge=merge,
+        dry_run=dry_run,
+        name_column=name_column,
+        keep_cells=bad_cell == "cell",
+        collection=collection,
+    )
+    options = _counted(options, time_start, time_step)
+    if STANDARD_INPUT in files and apikey_file == STANDARD_INPUT:
+        raise typer.BadParameter(
+            "standard input can be read once only", param_hint="'--apikey-file'"
+        )
+    if collection is None and STANDARD_INPUT in files:
+        raise typer.BadParameter(
+            "standard input has no name; say where its streams go", param_hint="'--collection'"
+        )
     recordings, files = parted(files)
+    if recordings and (time is not None or options.values):
+        raise typer.BadParameter(
+            f"`{recordings[0]}` is a recording, which says itself what its channels are",
+            param_hint="'--time' / '--value'",
+        )
+    found = every_file(files)
+    rejects = Rejects(rejected)
+    rejects.check([*recordings, *(file.path for file in found)])
     if recordings:
-        if time is not None or value:
-            raise typer.BadParameter(
-                f"`{recordings[0]}` is a recording, which says itself what its channels are",
-                param_hint="'--time' / '--value'",
-            )
         handling = Handling(collection, time_zone, scaling, merge, dry_run, json)
         with connected(endpoint, profile, apikey, apikey_file) as client:
             put_recordings(client, recordings, handling)
         if not files:
             return
-    options = Options(
-        time,
-        tuple(value or ()),
-        unit,
-        Clock(time_zone, ambiguous, time_unit, time_format),
-        decimal,
-        merge,
-        dry_run,
-    )
-    sources = [
-        (open_source(file.path, delimiter, encoding), file.collection(collection))
-        for file in every_file(files)
-    ]
+    sources = [(open_source(file.path, layout), file.collection(collection)) for file in found]
     with connected(endpoint, profile, apikey, apikey_file) as client:
-        rejects = Rejects(rejected)
-        known: dict[str, list[Stream]] = {}
+        streams = Streams(client)
+        where = str(client.get_async_client()._creds["endpoint"])
         every = [
-            Ingestion(client, source, where, options, rejects, known) for source, where in sources
+            Ingestion(source, place, options, rejects, streams, where) for source, place in sources
         ]
         try:
             _run(every, rejects, as_json=json)
@@ -183,6 +361,105 @@ def put(
     _judge(every, rejects)
 
 
+# Options.
+
+
+def _delimiter(text: str | None) -> str | None:
+    if text is None:
+        return None
+    found = {"\\t": "\t", "tab": "\t", "space": " "}.get(text, text)
+    if len(found) != 1:
+        raise typer.BadParameter("give one character", param_hint="'--delimiter'")
+    if not found.isascii() or found in '"\r\n\0':
+        raise typer.BadParameter(
+            f"{text!r} cannot part cells; give a character of ASCII, such as ;",
+            param_hint="'--delimiter'",
+        )
+    return found
+
+
+def _encoding(name: str | None) -> str | None:
+    if name is None:
+        return None
+    try:
+        return check_encoding(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--encoding'") from error
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return ()
+    found = next(csv.reader([text], skipinitialspace=True), [])
+    if not any(found):
+        raise typer.BadParameter("give names with commas between", param_hint="'--names'")
+    return tuple(found)
+
+
+def _notation(decimal: str, thousands: str | None, missing: list[str]) -> Notation:
+    if thousands is not None and (
+        len(thousands) != 1 or thousands == decimal or thousands.isalnum() or thousands in "+-"
+    ):
+        raise typer.BadParameter(
+            "give one character, which is no digit and not that of --decimal",
+            param_hint="'--thousands'",
+        )
+    return Notation(decimal, thousands, tuple(missing))
+
+
+def _clock(
+    zone: str | None,
+    ambiguous: Ambiguous,
+    unit: TimeUnit | None,
+    form: str | None,
+    start: str | None,
+    step: str | None,
+) -> Clock:
+    if zone is not None and not zone_exists(zone):
+        why = "" if zones_are_known() else "; this machine knows none: pip install tzdata"
+        raise typer.BadParameter(f"there is no zone `{zone}`{why}", param_hint="'--time-zone'")
+    if form is not None:
+        try:
+            TimeFormat(form)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="'--time-format'") from error
+    if form is not None and unit is not None:
+        raise typer.BadParameter("--time-format and --time-unit are both given; give one of them")
+    if start is not None and step is None and unit in {None, "excel"}:
+        raise typer.BadParameter(
+            "give --time-step, or the --time-unit of a column of numbers",
+            param_hint="'--time-start'",
+        )
+    origin = (
+        0
+        if start is None or step is not None
+        else instants.parse(start, currently_as_ns(), "--time-start")
+    )
+    return Clock(zone, ambiguous, unit, form, origin)
+
+
+def _counted(found: Options, start: str | None, step: str | None) -> Options:
+    """The options with times that are counted from the first row, if they are."""
+    if step is None:
+        return found
+    if start is None:
+        raise typer.BadParameter("say when the first row was", param_hint="'--time-start'")
+    if found.times or found.clock.unit is not None or found.clock.form is not None:
+        raise typer.BadParameter(
+            "times are either counted or in a column; leave --time, --time-unit and --time-format "
+            "out",
+            param_hint="'--time-step'",
+        )
+    return replace(
+        found,
+        start=instants.parse(start, currently_as_ns(), "--time-start"),
+        step=instants.step(step),
+    )
+
+
+# Files.
+
+
 def _run(every: list[Ingestion], rejects: Rejects, *, as_json: bool) -> None:
     for one in every:
         one.prepare()
@@ -192,7 +469,9 @@ def _run(every: list[Ingestion], rejects: Rejects, *, as_json: bool) -> None:
             advance(place, one.checkpoint.position.offset)
             one.run(partial(advance, place))
     for one in every:
-        _report(one, as_json=as_json)
+        report(one, as_json=as_json)
+    if len(every) > 1 and not as_json:
+        summary(every)
     for one in every:
         one.checkpoint.forget()
 
@@ -200,6 +479,7 @@ def _run(every: list[Ingestion], rejects: Rejects, *, as_json: bool) -> None:
 def _judge(every: list[Ingestion], rejects: Rejects) -> None:
     """Fails if rows are lost to the user: rejected, and written nowhere."""
     rejected = sum(one.checkpoint.rejected for one in every)
+    cells = sum(one.checkpoint.rejected_cells for one in every)
     accepted = sum(one.checkpoint.accepted for one in every)
     first = rejects.samples[0] if rejects.samples else ""
     if not accepted:
@@ -208,6 +488,10 @@ def _judge(every: list[Ingestion], rejects: Rejects) -> None:
         raise BTrDBError(
             f"{rejected:,} of {accepted + rejected:,} rows were rejected, the first: {first}; "
             "`--rejected FILE` keeps them"
+        )
+    if cells and not rejects.is_kept:
+        raise BTrDBError(
+            f"{cells:,} cells were rejected, the first: {first}; `--rejected FILE` keeps them"
         )
 
 
@@ -226,9 +510,9 @@ def _progress(sources: list[Source]) -> Generator[Callable[[int, int], None]]:
         TimeRemainingColumn,
     )
 
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()
     console = Console(stderr=True)
-    sizes = [source.path.stat().st_size for source in sources]
+    sizes = [source.path.stat().st_size if source.can_resume else 0 for source in sources]
     before = [0, *accumulate(sizes)]
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
         task = progress.add_task("", total=before[-1])
@@ -241,60 +525,3 @@ def _progress(sources: list[Source]) -> Generator[Callable[[int, int], None]]:
             progress.update(task, completed=before[place] + part, description=name)
 
         yield advance
-
-
-def _report(one: Ingestion, *, as_json: bool) -> None:
-    kept = one.checkpoint
-    found: dict[str, Any] = {
-        "file": str(one.source.path),
-        "rows": kept.accepted + kept.rejected,
-        "accepted": kept.accepted,
-        "rejected": kept.rejected,
-        "empty_cells": kept.missing,
-        "points": kept.points,
-        "collection": one.collection,
-        "time": one.time,
-        "dry_run": one.options.dry_run,
-        "resumed": kept.is_resumed,
-        "notes": one.notes,
-        "streams": [
-            {
-                "column": target.value.column,
-                "type": target.value.kind,
-                "name": target.value.name,
-                "unit": target.value.unit or (target.stream and target.stream.unit) or "",
-                "uuid": None if target.stream is None else str(target.stream.uuid),
-                "points": target.points,
-                "first": None if target.first is None else instants.as_text(target.first),
-                "last": None if target.last is None else instants.as_text(target.last),
-            }
-            for target in one.targets
-        ],
-    }
-    if as_json:
-        print_json(found)
-    else:
-        _print(found)
-
-
-def _print(found: dict[str, Any]) -> None:
-    would = "would be " if found["dry_run"] else ""
-    print(
-        f"{found['file']}: {found['rows']:,} rows, {found['accepted']:,} {would}accepted, "
-        f"{found['rejected']:,} rejected, {found['empty_cells']:,} empty cells"
-    )
-    if found["resumed"]:
-        print("  went on where it was interrupted; streams are counted from there")
-    print(f"  times from column `{found['time']}`")
-    for note in found["notes"]:
-        print(f"  {note}")
-    for stream in found["streams"]:
-        unit = f" [{stream['unit']}]" if stream["unit"] else ""
-        where = "would be made" if stream["uuid"] is None else stream["uuid"]
-        # All of a CSV file is text: that says nothing about what is stored.
-        kind = "" if stream["type"] == "text" else f" ({stream['type']})"
-        print(
-            f"  {found['collection']}/{stream['name']}{unit}, {where}: column "
-            f"`{stream['column']}`{kind}, {stream['points']:,} points"
-            + (f", {stream['first']} to {stream['last']}" if stream["first"] else "")
-        )

@@ -31,13 +31,14 @@ _SUFFIXES: dict[str, Format] = {
     ".ipc": "arrow",
     ".txt": "table",
 }
+_STANDARD_OUTPUT = Path("-")
 _TIME_WIDTH = 30
 _NUMBER_WIDTH = 24
 
 
 def format_of(asked: Format | None, output: Path | None) -> Format:
     """Returns the format that was asked for, or that suits where the output goes."""
-    if output is not None:
+    if output is not None and output != _STANDARD_OUTPUT:
         found = asked or _SUFFIXES.get(output.suffix.lower())
         if found is None:
             raise typer.BadParameter(
@@ -72,6 +73,9 @@ class Sink:
         Raises:
             BTrDBError: The file cannot be written.
         """
+        output = None if output == _STANDARD_OUTPUT else output
+        if output is None and getattr(sys.stdout, "name", "") == os.devnull:
+            raise BTrDBError("standard output is closed; give `--output FILE`")
         self._output = output
         self._fresh: Path | None = None
         self._file: IO[bytes] = sys.stdout.buffer

@@ -24,9 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 
-from pingthings.cli import cells
-from pingthings.cli.folder import every_file
-from pingthings.cli.ingestion import Rejects
+from pingthings.files.folder import every_file
+from pingthings.files.numbers import numbers
+from pingthings.files.rejects import Rejected, Rejects
+from pingthings.files.times import Clock, times
 from pingthings.ingest.streams import Wanted, ensure
 from pingthings.ingest.writer import Points, Writer
 from pingthings.timeseries.client import Client
@@ -56,7 +57,7 @@ class Columns:
     name: str = "name"
     value: str = "value"
     unit: str = ""
-    clock: cells.Clock = field(default_factory=cells.Clock)
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass
@@ -163,7 +164,7 @@ def store(
                 if missing:
                     streams |= ensure(client, where, missing)
                 writer.add_all({streams[name]: points for name, points in good.items()})
-                size = rejects.add(file.path, bad)
+                size = rejects.add(file.path, [Rejected(*row) for row in bad])
                 uncommitted += block.after - progress.rows
                 progress.rejected += len(bad)
                 progress.rows = block.after
@@ -253,8 +254,8 @@ def _points(
     table = block.table
     if not table.num_rows:
         return {}, block.refused
-    times, bad = cells.times(table[columns.time], columns.clock)
-    values, wrong = cells.numbers(table[columns.value], columns.value, ".")
+    when, bad = times(table[columns.time], columns.clock)
+    values, wrong = numbers(table[columns.value], columns.value)
     names = table[columns.name].combine_chunks()
     for place, why in wrong.items():
         bad.setdefault(place, why)
@@ -265,12 +266,12 @@ def _points(
     good[list(bad)] = False
     encoded = names.cast(arrow.string()).dictionary_encode()
     codes = compute.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    numbers = values.to_numpy(zero_copy_only=False)
+    doubles = values.to_numpy(zero_copy_only=False)
     found: dict[str, Points] = {}
     for code, name in enumerate(encoded.dictionary.to_pylist()):
         mask = good & (codes == code)
         if mask.any():
-            found[name] = times[mask], numbers[mask]
+            found[name] = when[mask], doubles[mask]
     rejected = [(int(block.rows[place]), why, _text(table, place)) for place, why in bad.items()]
     return found, sorted([*rejected, *block.refused])
 

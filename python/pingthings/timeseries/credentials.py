@@ -60,8 +60,16 @@ class _Partial:
 
 
 def default_path() -> Path:
-    """Returns where the credentials file is: `.predictivegrid/credentials.yaml` at home."""
-    return Path.home() / ".predictivegrid" / "credentials.yaml"
+    """Returns where the credentials file is: `.predictivegrid/credentials.yaml` at home.
+
+    A user that this machine does not know, as in many containers, has no home. The path is then one
+    below `~`, where no file is.
+    """
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("~")
+    return home / ".predictivegrid" / "credentials.yaml"
 
 
 def resolve(

@@ -6,6 +6,7 @@ anything but the core (docs/design/twins.md).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -317,8 +318,18 @@ def _headings(streams: AsyncStreamSet) -> tuple[str, list[str]]:
         names = ["/".join(path) for path in rest]
         if "" in names:
             tail, names = [], ["/".join(path) for path in paths]
+    names = _told_apart(names, streams)
     common = "/".join([*head, *(["…", *tail] if tail else [])])
     return (f"{common}: " if common else "") + f"{len(names)} streams", names
+
+
+def _told_apart(names: list[str], streams: AsyncStreamSet) -> list[str]:
+    """The names, with the beginning of the uuid where streams of one collection share one."""
+    counts = Counter(names)
+    return [
+        f"{name} ({str(stream.uuid)[:8]})" if counts[name] > 1 else name
+        for name, stream in zip(names, streams, strict=True)
+    ]
 
 
 def _common(parts: Sequence[Sequence[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from io import BytesIO
 from typing import Any
@@ -23,6 +24,7 @@ COLOURS = (
 """Of the streams of a panel, one after the other."""
 
 _DPI = 100
+_UNNAMED = re.compile(r"_child\d+")
 _PANEL_HEIGHT, _HEAD_HEIGHT = 2.6, 0.9
 _MOST_LABELS = 10
 _TITLE, _SMALLEST_TITLE = 11, 6
@@ -64,7 +66,7 @@ def draw(plot: Plot, pixels: int, axes: Any) -> Any:
                 "or leave `axes` out"
             )
         _draw_panel(axes, plot.panels[0], plot, is_lowest=True)
-        axes.set_title(plot.title, loc="left", fontsize=10)
+        axes.set_title(plot.title, loc="left", fontsize=10, parse_math=False)
         return axes
     style = extra("matplotlib.style", "plot")
     figures = extra("matplotlib.figure", "plot")
@@ -75,7 +77,9 @@ def draw(plot: Plot, pixels: int, axes: Any) -> Any:
         grid = figure.subplots(len(plot.panels), 1, squeeze=False, sharex=True)
         fitting = pixels / (_TITLE_LETTER * max(len(plot.title), 1))
         size = min(max(fitting, _SMALLEST_TITLE), _TITLE)
-        figure.suptitle(plot.title, x=0.01, ha="left", fontsize=size, fontweight="bold")
+        # Names are shown as they are: a dollar sign in one is no beginning of a formula.
+        title = figure.suptitle(plot.title, x=0.01, ha="left", fontsize=size, fontweight="bold")
+        title.set_parse_math(False)
         for place, (panel, (axis,)) in enumerate(zip(plot.panels, grid, strict=True), 1):
             _draw_panel(axis, panel, plot, is_lowest=place == len(plot.panels))
         figure.supxlabel(plot.caption, x=0.01, ha="left", fontsize=8, color="#5c6770")
@@ -168,15 +172,17 @@ def _label_values(axes: Any, unit: str) -> None:
         axes.yaxis.set_major_formatter(ticker.EngFormatter(unit=unit))
         return
     axes.ticklabel_format(axis="y", useOffset=False)
-    axes.set_ylabel(unit)
+    axes.set_ylabel(unit, parse_math=False)
 
 
 def _add_legend(axes: Any, number: int) -> None:
-    lines, labels = axes.get_legend_handles_labels()
+    # Not by matplotlib's own list: that leaves out what begins with an underscore.
+    lines = [line for line in axes.lines if not _UNNAMED.fullmatch(str(line.get_label()))]
+    labels = [str(line.get_label()) for line in lines]
     rest = number - _MOST_LABELS
     longest = max(len(label) for label in labels[:_MOST_LABELS])
     fitting = axes.get_window_extent().width // (_LINE_BEFORE_A_LABEL + _LETTER * longest)
-    axes.legend(
+    legend = axes.legend(
         lines[:_MOST_LABELS],
         labels[:_MOST_LABELS],
         title=f"and {rest} more" if rest > 0 else None,
@@ -188,3 +194,5 @@ def _add_legend(axes: Any, number: int) -> None:
         fontsize=8,
         title_fontsize=8,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)

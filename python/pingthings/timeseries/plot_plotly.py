@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
     figure.update_xaxes(range=[_instant(plot.start), _instant(plot.end)])
     figure.update_xaxes(title_text="time (UTC)", row=rows, col=1)
     figure.update_layout(
-        title={"text": plot.title, "subtitle": {"text": plot.caption}},
+        title={"text": _verbatim(plot.title), "subtitle": {"text": plot.caption}},
         width=pixels,
         height=_HEAD_HEIGHT + _PANEL_HEIGHT * rows,
         template="plotly_white",
@@ -91,10 +92,15 @@ def _numbered(name: str, row: int) -> str:
     return f"{name}{row if row > 1 else ''}"
 
 
+def _verbatim(text: str) -> str:
+    """Returns text that plotly shows as it is: it takes tags for styles, dollars for formulas."""
+    return html.escape(text, quote=False).replace("$", "&#36;")
+
+
 def _value_axis(unit: str) -> dict[str, Any]:
     if unit in PREFIXED:
         return {"tickformat": "~s", "ticksuffix": unit}
-    return {"title_text": unit}
+    return {"title_text": _verbatim(unit)}
 
 
 def _styles(trace: Trace, colour: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -102,7 +108,7 @@ def _styles(trace: Trace, colour: str) -> tuple[dict[str, Any], dict[str, Any]]:
     band, line = _points(trace)
     band |= {"fill": "toself", "fillcolor": colour, "opacity": 0.3, "mode": "none"}
     band |= {"hoverinfo": "skip", "showlegend": False, "legendgroup": trace.label}
-    line |= {"line": {"color": colour, "width": 1.2}, "name": trace.label}
+    line |= {"line": {"color": colour, "width": 1.2}, "name": _verbatim(trace.label)}
     return band, line | {"legendgroup": trace.label, "connectgaps": False}
 
 

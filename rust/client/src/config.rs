@@ -110,6 +110,7 @@ impl Proxies {
             if !scheme.eq_ignore_ascii_case("http") {
                 return wrong("is of a kind that is not supported");
             }
+            let host = host.split(['/', '?', '#']).next().unwrap_or_default();
             if host.parse::<http::uri::Authority>().is_err() {
                 return wrong("has no valid host");
             }
@@ -148,17 +149,17 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `host:port`, `[v6 address]:port` or an `http://`, `https://` URL of these.
+    /// Reads `host:port`, `[v6 address]:port` or an `http://`, `https://` URL of these, also with a
+    /// slash behind it.
     ///
     /// TLS is on for `https://` and for port 4411 without a scheme, unless `tls` says otherwise.
     pub fn parse(text: &str, tls: Option<bool>) -> Result<Self, Error> {
-        let (scheme_tls, rest) = if let Some(rest) = text.strip_prefix("https://") {
-            (Some(true), rest)
-        } else if let Some(rest) = text.strip_prefix("http://") {
-            (Some(false), rest)
-        } else {
-            (None, text)
+        let (scheme_tls, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some(false), rest),
+            _ => (None, text),
         };
+        let rest = rest.trim_end_matches('/');
         let bad = |why: &str| {
             Error::new(
                 ErrorKind::InvalidArgument,
@@ -258,6 +259,10 @@ mod tests {
         assert!(endpoint("https://grid.example.com:443").is_tls());
         assert!(!endpoint("http://grid.example.com:4411").is_tls());
         assert!(Endpoint::parse("grid:4410", Some(true)).unwrap().is_tls());
+        for text in ["HTTPS://grid:1", "https://grid:1/", "Https://grid:1//"] {
+            assert_eq!(endpoint(text), endpoint("https://grid:1"), "{text}");
+        }
+        assert_eq!(endpoint("HTTP://grid:1"), endpoint("grid:1/"));
         assert_eq!(endpoint("[::1]:4410").uri(), "http://[::1]:4410");
         assert!(endpoint("[::1]:4410").is_loopback());
         assert!(endpoint("127.0.0.1:1").is_loopback());
@@ -276,10 +281,36 @@ mod tests {
             "a/b:1",
             "[x]:1",
             "h:70000",
+            "h:1/path",
+            "ftp://h:1",
+            "/",
         ] {
             let error = Endpoint::parse(text, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
             assert!(error.to_string().contains("localhost:4410"), "{error}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_urls_whose_path_says_nothing() {
+        for text in [
+            "http://proxy:3128",
+            "HTTP://proxy:3128/",
+            "http://user:pass%2Fword@proxy:3128/",
+            "proxy:3128/",
+        ] {
+            let proxies = Proxies {
+                all: text.to_owned(),
+                ..Proxies::default()
+            };
+            assert!(proxies.check().is_ok(), "{text}");
+        }
+        for text in ["socks5://proxy:1080", "http://", "http://pro xy:1/"] {
+            let proxies = Proxies {
+                all: text.to_owned(),
+                ..Proxies::default()
+            };
+            assert!(proxies.check().is_err(), "{text}");
         }
     }
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from pingthings.cli.source import COMPRESSED, SourceError
+from pingthings.files.content import COMPRESSED
+from pingthings.files.source import SourceError
 
 __all__ = ["File", "every_file"]
 
-_ENDINGS = {".csv", ".tsv", ".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc"}
+_ENDINGS = {
+    *(".csv", ".tsv", ".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", ".xlsx"),
+}
 _HIDDEN = (".", "_")
 _KEY = re.compile(r"\{([^{}]*)\}")
 

@@ -1,0 +1,134 @@
+"""Sheets of workbooks (.xlsx) as text, row by row, so that they are read as other text is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from pingthings.files.content import Bytes
+from pingthings.files.encodings import Reader
+from pingthings.files.source import Layout, SourceError
+
+__all__ = ["as_text"]
+
+_PIECE_ROWS = 512
+
+
+def as_text(content: Bytes, layout: Layout) -> Bytes:
+    """Returns a sheet of a workbook as CSV, in which each row is a line.
+
+    Raises:
+        SourceError: It cannot be read, there is no such sheet, or openpyxl is not installed.
+    """
+    workbook = _open(content)
+    try:
+        names = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
+        every = [sheet.title for sheet in workbook.worksheets]
+    finally:
+        workbook.close()
+    asked = layout.sheet
+    if asked is not None and asked not in every:
+        has = ", ".join(f"`{name}`" for name in every)
+        raise SourceError(f"`{content.path}` has no sheet `{asked}`; it has {has}")
+    if not names and asked is None:
+        raise SourceError(f"`{content.path}` has no sheet")
+    chosen = asked if asked is not None else names[0]
+
+    def opener() -> Reader:
+        return _Sheet(_open(content), chosen)
+
+    file = opener()
+    head = file.read(1 << 16)
+    file.close()
+    found = Bytes(content.path, "text", head, opener)
+    found.is_pipe = content.is_pipe
+    others = [name for name in names if name != chosen]
+    found.notes = [f"sheet `{chosen}` is read"]
+    if others:
+        listed = ", ".join(f"`{name}`" for name in others)
+        found.notes = [f"sheet `{chosen}` is read, and not {listed}; `--sheet` says which"]
+    if not head.strip(b",\n"):
+        raise SourceError(f"sheet `{chosen}` of `{content.path}` is empty")
+    return found
+
+
+def _open(content: Bytes) -> Any:
+    try:
+        import openpyxl  # noqa: PLC0415 - only these files need it
+    except ImportError as error:
+        raise SourceError(
+            f"`{content.path}` is a workbook, which needs openpyxl: pip install 'pingthings[excel]'"
+        ) from error
+    file: Any = content.file
+    if hasattr(file, "seek"):
+        file.seek(0)
+    try:
+        return openpyxl.load_workbook(file, read_only=True, data_only=True)
+    except Exception as error:
+        raise SourceError(f"cannot read `{content.path}`: {error}") from error
+
+
+class _Sheet:
+    """The rows of a sheet as bytes."""
+
+    def __init__(self, workbook: Any, name: str) -> None:
+        self._workbook = workbook
+        sheet = workbook[name]
+        sheet.reset_dimensions()  # what a file says of its size may be wrong
+        self._rows: Iterator[Any] = sheet.iter_rows(values_only=True)
+        self._ready = b""
+        self._line = 0
+        self._width = 0
+
+    def read(self, size: int, /) -> bytes:
+        parts = [self._ready]
+        length = len(self._ready)
+        while length < size and (part := self._piece()):
+            parts.append(part)
+            length += len(part)
+        found = b"".join(parts)
+        self._ready = found[size:]
+        return found[:size]
+
+    def _piece(self) -> bytes:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        try:
+            for _ in range(_PIECE_ROWS):
+                row = next(self._rows, None)
+                if row is None:
+                    break
+                self._line += 1
+                cells = [_text(value) for value in row]
+                while cells and not cells[-1]:
+                    cells.pop()
+                # Rows of a sheet end where their last value is: all become as wide as the first.
+                self._width = max(self._width, len(cells))
+                writer.writerow(cells + [""] * (self._width - len(cells)) or [""])
+        except Exception as error:
+            raise SourceError(f"the sheet is damaged after row {self._line}: {error}") from error
+        return text.getvalue().encode("utf-8", "replace")
+
+    def close(self) -> None:
+        self._workbook.close()
+
+
+def _text(value: Any) -> str:  # noqa: PLR0911 - one for each type
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.isoformat(" ", "milliseconds" if value.microsecond else "seconds")
+        case date() | time():
+            return value.isoformat()
+        case timedelta():  # a clock that went past midnight, as spreadsheets count
+            return str(value)
+        case float():
+            return repr(value)
+        case _:
+            return " ".join(str(value).split()) if isinstance(value, str) else str(value)
