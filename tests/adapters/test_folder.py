@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from pingthings.files.times import Clock
 from pingthings.ingest.folder import COMMIT_ROWS, Columns, Ledger, Rejects, store
-from pingthings.timeseries.exceptions import BTRDBValueError
+from pingthings.timeseries.exceptions import BTrDBError
 
 T = 1_700_000_000_000_000_000
 STATIONS = ("oak", "elm")
@@ -105,7 +105,7 @@ def ragged(path: Path, rows: int) -> tuple[list[tuple[int, float]], list[int]]:
         line = f"{T + number},{name},{number}"
         if number % 997 in {0, 1, 2} or number == rows:
             line = f"{T + number},{name}" if number % 2 else f"{line},more"
-            bad.append(number)
+            bad.append(number + 1)  # the line
         else:
             good.append((T + number, float(number)))
         lines.append(line)
@@ -132,9 +132,9 @@ def test_rows_of_another_length_are_rejected_wherever_they_stand(
 def test_a_file_that_cannot_be_read_is_named(client: pt.Client, collection: str, tmp_path: Path):
     folder = tmp_path / "archive"
     folder.mkdir()
-    for content in (b"time,name\n1,a\n", b"time,name,value\n1,a\xff,2\n", b"\n"):
+    for content in (b"time,name\n1,a\n", b"PAR1 and no more", b""):
         (folder / "a.csv").write_bytes(content)
-        with pytest.raises(BTRDBValueError, match=re.escape(str(folder / "a.csv"))):
+        with pytest.raises(BTrDBError, match=re.escape(str(folder / "a.csv"))):
             store(client, folder, collection, Ledger(tmp_path / "ledger"), Rejects(None))
 
 

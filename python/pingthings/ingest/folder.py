@@ -11,22 +11,20 @@ are stored, those that are finished are not looked into.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
-import pyarrow.dataset as pa_dataset
 
 from pingthings.files.folder import every_file
 from pingthings.files.numbers import numbers
+from pingthings.files.open import open_source
 from pingthings.files.rejects import Rejected, Rejects
+from pingthings.files.source import Block, Layout, Position, SourceError
 from pingthings.files.times import Clock, times
 from pingthings.ingest.streams import Wanted, ensure
 from pingthings.ingest.writer import Points, Writer
@@ -38,15 +36,9 @@ __all__ = ["Columns", "Ledger", "Progress", "Rejects", "store"]
 # Their stubs lag behind them.
 arrow: Any = pa
 compute: Any = pc
-csv: Any = pa_csv
-datasets: Any = pa_dataset
 
-Rows = npt.NDArray[np.int64]
-
-BATCH_ROWS = 65_536
-COMMIT_ROWS = 8 * BATCH_ROWS
-
-_FORMS = {".parquet": "parquet", ".pq": "parquet", ".arrow": "ipc", ".feather": "ipc"}
+INSERT_POINTS = 65_536
+COMMIT_ROWS = 8 * INSERT_POINTS
 
 
 @dataclass(frozen=True)
@@ -58,6 +50,8 @@ class Columns:
     value: str = "value"
     unit: str = ""
     clock: Clock = field(default_factory=Clock)
+    layout: Layout = field(default_factory=Layout)
+    """How text files are laid out, where that is not found by itself."""
 
 
 @dataclass
@@ -68,6 +62,8 @@ class Progress:
     changed: int
     rows: int = 0
     rejected: int = 0
+    place: list[int] | None = None
+    """Where it goes on: bytes or rows before, the line, the row."""
     is_finished: bool = False
 
 
@@ -105,19 +101,6 @@ class Ledger:
         fresh.replace(self.path)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """Some rows of a file."""
-
-    table: Any
-    rows: Rows
-    """The number of each in its file, counted from one."""
-    refused: list[tuple[int, str, str]]
-    """Rows that have not as many cells as the first line: number, reason, text."""
-    after: int
-    """How many rows of the file are done after it."""
-
-
 def store(
     client: Client,
     folder: Path,
@@ -130,16 +113,16 @@ def store(
 
     Args:
         client: Connected.
-        folder: CSV or Parquet files, and folders of them such as `station=oak/`.
+        folder: Files, and folders of them such as `station=oak/`; all that `pingthings put` reads.
         collection: Where the streams go; `{station}` is what the path says of `station`.
         ledger: How far it is; it is written as points are stored.
         rejects: Where rows go that cannot be stored, with the reason.
         columns: What the columns are called.
 
     Raises:
-        BTRDBValueError: The rejected rows that the ledger knows of are gone, or a file cannot be
-            read: it lacks a column, or is damaged.
-        SourceError: There is no file, or a path has no key of this name.
+        BTRDBValueError: The rejected rows that the ledger knows of are gone.
+        SourceError: There is no file, or a path has no key of this name; or a file cannot be read:
+            it lacks a column, or is damaged.
         WriterFailed: The points cannot be stored.
     """
     columns = columns or Columns()
@@ -150,24 +133,29 @@ def store(
         )
     rejects.resume(ledger.rejected_bytes)
     known: dict[str, dict[str, UUID]] = {}
-    with Writer(client, insert_points=BATCH_ROWS, most_points=4 * BATCH_ROWS) as writer:
+    with Writer(client, insert_points=INSERT_POINTS, most_points=4 * INSERT_POINTS) as writer:
         for file in every_file([folder]):
             progress = ledger.of(file.path)
             if progress.is_finished:
                 continue
             where = file.collection(collection)
+            source = open_source(file.path, columns.layout)
+            wanted = _present(source.columns, columns, file.path)
+            place = source.start if progress.place is None else Position(*progress.place)
             uncommitted = 0
-            for block in _blocks(file.path, columns, progress.rows):
+            for block in source.blocks(wanted, place):
                 good, bad = _points(block, columns)
                 streams = known.setdefault(where, {})
                 missing = [Wanted(name, columns.unit) for name in good if name not in streams]
                 if missing:
                     streams |= ensure(client, where, missing)
                 writer.add_all({streams[name]: points for name, points in good.items()})
-                size = rejects.add(file.path, [Rejected(*row) for row in bad])
-                uncommitted += block.after - progress.rows
+                size = rejects.add(file.path, bad)
+                done = len(block.lines) + len(block.refused)
+                uncommitted += done
                 progress.rejected += len(bad)
-                progress.rows = block.after
+                progress.rows += done
+                progress.place = [block.after.offset, block.after.line, block.after.row]
                 if uncommitted >= COMMIT_ROWS:
                     _commit(writer, ledger, size)
                     uncommitted = 0
@@ -183,77 +171,21 @@ def _commit(writer: Writer, ledger: Ledger, rejected_bytes: int) -> None:
     ledger.save()
 
 
-def _blocks(path: Path, columns: Columns, skip: int) -> Iterator[_Block]:
-    """Rows of a file, without so many of before."""
-    form = _FORMS.get(path.suffix.lower())
-    try:
-        blocks = _text_blocks(path, columns) if form is None else _typed_blocks(path, form, columns)
-        for block in blocks:
-            fresh = block.rows > skip
-            refused = [one for one in block.refused if one[0] > skip]
-            if refused or fresh.any():
-                kept = block.table.filter(arrow.array(fresh))
-                yield _Block(kept, block.rows[fresh], refused, block.after)
-    except (pa.ArrowException, KeyError) as error:
-        raise BTRDBValueError(f"cannot read `{path}`: {error}") from error
-
-
-def _typed_blocks(path: Path, form: str, columns: Columns) -> Iterator[_Block]:
-    (fragment,) = datasets.dataset(path, format=form).get_fragments()
+def _present(found: list[str], columns: Columns, path: Path) -> list[str]:
     wanted = [columns.time, columns.name, columns.value]
-    done = 0
-    # One batch ahead, so that memory does not grow with the file.
-    for batch in fragment.to_batches(columns=wanted, batch_size=BATCH_ROWS, batch_readahead=1):
-        rows: Rows = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.int64)
-        done += batch.num_rows
-        yield _Block(arrow.Table.from_batches([batch]), rows, [], done)
+    for name in wanted:
+        if name not in found:
+            known = ", ".join(f"`{one}`" for one in found)
+            raise SourceError(f"`{path}` has no column `{name}`; there are {known}")
+    return wanted
 
 
-def _text_blocks(path: Path, columns: Columns) -> Iterator[_Block]:
-    """Cells as text, so that one bad cell spoils no other; a bad row spoils no other, either."""
-    refused: list[tuple[int, str, str]] = []
-
-    def refuse(row: Any) -> str:
-        why = f"{row.actual_columns} cells where the first line has {row.expected_columns}"
-        refused.append((row.number - 1, why, row.text))  # the first line is none of the rows
-        return "skip"
-
-    wanted = [columns.time, columns.name, columns.value]
-    reader = csv.open_csv(
-        path,
-        read_options=csv.ReadOptions(use_threads=False),
-        parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
-        convert_options=csv.ConvertOptions(
-            column_types=dict.fromkeys(wanted, arrow.string()),
-            include_columns=wanted,
-            strings_can_be_null=True,
-        ),
-    )
-    good = told = 0
-    for batch in reader:
-        numbers: Rows = np.array([one[0] for one in refused], np.int64)
-        before: Rows = numbers - np.arange(
-            len(numbers)
-        )  # so many good rows and one stand before each
-        places: Rows = np.arange(good + 1, good + batch.num_rows + 1, dtype=np.int64)
-        rows: Rows = places + np.searchsorted(before, places, side="right")
-        good += batch.num_rows
-        last = int(rows[-1]) if len(rows) else 0
-        own = [one for one in refused[told:] if one[0] <= last]
-        told += len(own)
-        yield _Block(arrow.Table.from_batches([batch]), rows, own, last)
-    if refused[told:]:
-        empty = arrow.table({name: arrow.array([], arrow.string()) for name in wanted})
-        yield _Block(empty, np.empty(0, np.int64), refused[told:], refused[-1][0])
-
-
-def _points(
-    block: _Block, columns: Columns
-) -> tuple[dict[str, Points], list[tuple[int, str, str]]]:
-    """The points of each stream; and the rows that hold none, with their number and the reason."""
+def _points(block: Block, columns: Columns) -> tuple[dict[str, Points], list[Rejected]]:
+    """The points of each stream; and the rows that hold none, with their line and the reason."""
     table = block.table
+    refused = [Rejected(line, why, block.text(line)) for line, why in block.refused]
     if not table.num_rows:
-        return {}, block.refused
+        return {}, refused
     when, bad = times(table[columns.time], columns.clock)
     values, wrong = numbers(table[columns.value], columns.value)
     names = table[columns.name].combine_chunks()
@@ -272,10 +204,7 @@ def _points(
         mask = good & (codes == code)
         if mask.any():
             found[name] = when[mask], doubles[mask]
-    rejected = [(int(block.rows[place]), why, _text(table, place)) for place, why in bad.items()]
-    return found, sorted([*rejected, *block.refused])
-
-
-def _text(table: Any, place: int) -> str:
-    (row,) = table.slice(place, 1).to_pylist()
-    return ",".join("" if cell is None else str(cell) for cell in row.values())
+    lines = ((int(block.lines[place]), why) for place, why in bad.items())
+    return found, sorted(
+        [*(Rejected(line, why, block.text(line)) for line, why in lines), *refused]
+    )
