@@ -199,9 +199,10 @@ class AsyncClient:
     def memory_limit(self) -> int:
         """Most bytes of answers that may be here and not handed over yet.
 
-        Beyond it reads wait for each other: the one that began first goes on, the others ask for
-        the rest of their answers when there is room. One answer alone may be larger. A change takes
-        effect at once; it can be given as text like `2 GiB`, too.
+        Beyond it calls wait for each other: the one that began first goes on, the others ask for
+        the rest of their answers when there is room. One answer that alone would take more raises
+        `MemoryLimitExceeded`; read it in parts, with the methods that end in `_iter`. A change
+        takes effect at once; it can be given as text like `2 GiB`, too.
         """
         return self._core.memory_limit
 

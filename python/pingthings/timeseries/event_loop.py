@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-from pingthings.timeseries.exceptions import InvalidOperation
+from pingthings.timeseries.exceptions import BTrDBError, ClientClosedError, InvalidOperation
 
 __all__ = ["ClientEventLoop"]
 
@@ -20,6 +21,11 @@ class ClientEventLoop:
     any thread, inside a running loop, and in a notebook.
     """
 
+    # At hand when the interpreter ends and modules are emptied, while a `__del__` makes calls.
+    _is_ending: Callable[[], bool] = staticmethod(sys.is_finalizing)
+    _ours = BTrDBError
+    _closed = ClientClosedError
+
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Returns what the coroutine returns.
 
@@ -27,6 +33,7 @@ class ClientEventLoop:
             coroutine: One that awaits only the blocking face of the core.
 
         Raises:
+            ClientClosedError: The interpreter is ending.
             InvalidOperation: The coroutine awaited something else, for example a sleep.
         """
         try:
@@ -34,6 +41,11 @@ class ClientEventLoop:
         except StopIteration as done:
             result: T = done.value
             return result
+        except Exception as error:
+            # What it needs of Python may be gone by then, which says nothing to anybody.
+            if self._is_ending() and not isinstance(error, self._ours):
+                raise self._closed("the interpreter is exiting: no call can be made") from None
+            raise
         coroutine.close()
         raise InvalidOperation(
             "the coroutine awaited something other than the blocking core; run it with asyncio"

@@ -42,6 +42,7 @@ __all__ = [
     "InvalidTagValue",
     "InvalidTimeRange",
     "InvalidUUIDError",
+    "MemoryLimitExceeded",
     "MissingExtraError",
     "NoSuchPoint",
     "NotSupportedError",
@@ -253,6 +254,10 @@ class NoSuchPoint(BTRDBValueError, codes=(401,)):
 
 class MissingExtraError(BTrDBError, ImportError):
     """The call needs a package that is not installed; the message names the extra to install."""
+
+
+class MemoryLimitExceeded(BTrDBError, MemoryError):
+    """One answer would take more than the client's `memory_limit`: raise it, or read in parts."""
 
 
 class InsecureTransportWarning(UserWarning):

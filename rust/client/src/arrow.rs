@@ -1,14 +1,10 @@
-//! Arrow in and out: IPC messages to batches without copying, schemas, casts.
+//! Arrow in and out: schemas, casts, and what is sent.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
-use arrow_buffer::Buffer;
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_ipc::{
-    reader::StreamDecoder,
-    writer::{IpcWriteOptions, StreamWriter},
-};
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow_select::filter::filter_record_batch;
 use bytes::Bytes;
@@ -18,6 +14,7 @@ use uuid::Uuid;
 use crate::{
     budget::Share,
     error::{Error, ErrorKind},
+    expected::{Expected, Times},
 };
 
 /// Rows of an answer, in one batch unless the server's messages differ in their form.
@@ -68,38 +65,6 @@ pub static STAT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
-/// Reads one message: a whole IPC stream. The columns are slices of `bytes`.
-pub(crate) fn decode(
-    what: &'static str,
-    bytes: Bytes,
-) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
-    // Arrow's reader believes what a batch says of its nulls, and panics where that is not so.
-    std::panic::catch_unwind(|| decode_believed(what, bytes)).unwrap_or_else(|_| {
-        let message = "the message is damaged".to_owned();
-        Err(Error::decode(what, ArrowError::IpcError(message)))
-    })
-}
-
-fn decode_believed(
-    what: &'static str,
-    bytes: Bytes,
-) -> Result<(SchemaRef, Vec<RecordBatch>), Error> {
-    let failed = |error: ArrowError| Error::decode(what, error);
-    let mut decoder = StreamDecoder::new();
-    let mut buffer = Buffer::from(bytes);
-    let mut batches = Vec::new();
-    while let Some(batch) = decoder.decode(&mut buffer).map_err(failed)? {
-        batches.push(batch);
-    }
-    decoder.finish().map_err(failed)?;
-    let schema = decoder.schema().ok_or_else(|| {
-        failed(ArrowError::IpcError(
-            "the message holds no schema".to_owned(),
-        ))
-    })?;
-    Ok((schema, batches))
-}
-
 /// One message: a whole IPC stream of these batches.
 pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes, Error> {
     let failed = |error: ArrowError| {
@@ -129,12 +94,10 @@ pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Byte
 #[derive(Clone, Debug)]
 pub struct Wanted {
     schema: SchemaRef,
-    /// For each wanted column, which column of the answer it is made of.
+    /// The schema of answers for which no other was asked.
+    native: SchemaRef,
+    /// For each wanted column, which column of that one it is made of.
     sources: Vec<usize>,
-    /// Whether answers already have this schema.
-    native: bool,
-    /// Whether answers hold windows, of which some may be empty.
-    is_of_windows: bool,
 }
 
 impl Wanted {
@@ -205,9 +168,8 @@ impl Wanted {
     fn native(schema: &SchemaRef) -> Self {
         Self {
             schema: Arc::clone(schema),
+            native: Arc::clone(schema),
             sources: (0..schema.fields().len()).collect(),
-            native: true,
-            is_of_windows: *schema == *STAT_SCHEMA,
         }
     }
 
@@ -229,13 +191,25 @@ impl Wanted {
                 ));
             }
         }
-        let native = schema == *from;
         Ok(Self {
             schema,
+            native: Arc::clone(from),
             sources,
-            native,
-            is_of_windows: *from == *STAT_SCHEMA,
         })
+    }
+
+    /// What answers may hold.
+    pub(crate) fn expected(&self, times: Times) -> Expected {
+        // Only for points can a schema be asked for.
+        let asked =
+            (self.is_asked_for() && self.native == *RAW_SCHEMA).then(|| Arc::clone(&self.schema));
+        Expected::new(asked, Arc::clone(&self.native), times)
+    }
+
+    /// Whether servers are told of the schema.
+    fn is_asked_for(&self) -> bool {
+        let in_nanoseconds = |field: &Arc<Field>| !matches!(field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Nanosecond);
+        self.schema != self.native && self.schema.fields().iter().all(in_nanoseconds)
     }
 
     /// The wanted schema.
@@ -251,7 +225,7 @@ impl Wanted {
     ) -> Result<Table, Error> {
         let batches = batches.into_iter();
         let batches = batches.map(|batch| {
-            let batch = if self.is_of_windows {
+            let batch = if self.native == *STAT_SCHEMA {
                 without_empty(batch).map_err(|error| Error::decode(what, error))?
             } else {
                 batch
@@ -269,13 +243,10 @@ impl Wanted {
     /// The schema as an IPC stream without batches, for servers that cast; empty for the default,
     /// and for times that are not nanoseconds, which servers refuse and this client makes itself.
     pub(crate) fn template(&self) -> Result<Bytes, Error> {
-        let in_nanoseconds = self.schema.fields().iter().all(|field| {
-            !matches!(field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Nanosecond)
-        });
-        if self.native || !in_nanoseconds {
-            Ok(Bytes::new())
-        } else {
+        if self.is_asked_for() {
             encode(&self.schema, &[])
+        } else {
+            Ok(Bytes::new())
         }
     }
 
@@ -292,11 +263,10 @@ impl Wanted {
         let columns = self.sources.iter().zip(self.schema.fields());
         let columns = columns
             .map(|(&source, field)| {
-                let column = batch.columns().get(source).ok_or_else(|| {
+                let name = self.native.field(source).name();
+                let column = batch.column_by_name(name).ok_or_else(|| {
                     failed(ArrowError::SchemaError(format!(
-                        "the answer has {} columns where {} were expected",
-                        batch.num_columns(),
-                        self.sources.len()
+                        "it has no column `{name}`"
                     )))
                 })?;
                 cast_with_options(column, field.data_type(), &options).map_err(failed)
@@ -318,13 +288,11 @@ fn is_castable(from: &DataType, to: &DataType) -> bool {
 /// would dip every plot to zero.
 pub(crate) fn without_empty(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let counts = batch
-        .columns()
-        .get(4)
-        .and_then(|c| c.as_any().downcast_ref::<UInt64Array>());
+        .column_by_name("count")
+        .and_then(|counts| counts.as_any().downcast_ref::<UInt64Array>());
     let Some(counts) = counts else {
-        return Err(ArrowError::SchemaError(
-            "the fifth column of windows is not a uint64".to_owned(),
-        ));
+        let message = "windows without their counts".to_owned();
+        return Err(ArrowError::SchemaError(message));
     };
     if counts.values().iter().all(|&count| count > 0) {
         return Ok(batch);
@@ -348,38 +316,6 @@ mod tests {
         let values = Float64Array::from(vec![1.0, -0.0, f64::MAX]);
         let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(values)];
         RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap()
-    }
-
-    #[test]
-    fn decoded_columns_are_the_bytes_received() {
-        let bytes = encode(&RAW_SCHEMA, &[batch()]).unwrap();
-        // A buffer as the network hands it over may start anywhere; this one is aligned.
-        let aligned = Bytes::from(bytes.to_vec());
-        let range = aligned.as_ptr_range();
-        let (_, batches) = decode("test", aligned.clone()).unwrap();
-        assert_eq!(batches, [batch()]);
-        if range.start.align_offset(8) == 0 {
-            let values = batches[0].column(1).to_data().buffers()[0].as_ptr();
-            assert!(range.contains(&values), "values were copied");
-        }
-    }
-
-    #[test]
-    fn damaged_messages_are_errors() {
-        let bytes = encode(&RAW_SCHEMA, &[batch()]).unwrap();
-        for end in 0..bytes.len() {
-            let _ = decode("test", bytes.slice(..end));
-        }
-        assert_eq!(
-            decode("test", Bytes::new()).unwrap_err().kind(),
-            ErrorKind::Decode
-        );
-        assert_eq!(
-            decode("test", Bytes::from_static(b"not arrow at all"))
-                .unwrap_err()
-                .kind(),
-            ErrorKind::Decode
-        );
     }
 
     #[test]

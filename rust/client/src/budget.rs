@@ -4,16 +4,23 @@
 //! the oldest read goes on: it must end some time, and what it held is free then. The others give
 //! their calls up and ask again, from where they were, when it is their turn. Merely not reading
 //! would not do: unread answers take up the window of a connection, on which the oldest one may be.
+//!
+//! One answer alone takes no more than all of the memory, whoever sends it, and neither do all
+//! messages that are being put together or unpacked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
+    error::Error,
     spare::Spares,
     stats::{Counters, Present},
 };
@@ -24,6 +31,10 @@ const IN_TRANSIT: u64 = 2 << 20;
 #[derive(Debug)]
 pub(crate) struct Budget {
     state: Mutex<State>,
+    /// The most that one answer may take.
+    most: AtomicU64,
+    /// What messages take that are not complete, beyond [`IN_TRANSIT`] of each.
+    incomplete: AtomicU64,
     /// What reads before have left, which gives way to what others need.
     pub(crate) spares: Arc<Spares>,
     counters: Arc<Counters>,
@@ -78,11 +89,13 @@ pub(crate) struct Share {
 }
 
 impl Budget {
-    /// Must be called on the runtime.
-    pub(crate) fn new(limit: u64, counters: Arc<Counters>) -> Self {
+    /// All answers together take about `limit`, and one of them `most`. Must be called on the runtime.
+    pub(crate) fn new(limit: u64, most: u64, counters: Arc<Counters>) -> Self {
         Self {
             spares: Arc::new(Spares::new()),
             counters,
+            most: AtomicU64::new(most),
+            incomplete: AtomicU64::new(0),
             state: Mutex::new(State {
                 limit,
                 used: 0,
@@ -94,7 +107,8 @@ impl Budget {
     }
 
     /// Takes effect at once, also for reads under way.
-    pub(crate) fn resize(&self, limit: u64) {
+    pub(crate) fn resize(&self, limit: u64, most: u64) {
+        self.most.store(most, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.limit = limit;
         state.wake();
@@ -118,9 +132,51 @@ impl Budget {
     }
 }
 
+/// A message that is being put together, or unpacked; given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Incomplete {
+    budget: Arc<Budget>,
+    bytes: u64,
+}
+
+impl Incomplete {
+    pub(crate) const fn new(budget: Arc<Budget>) -> Self {
+        Self { budget, bytes: 0 }
+    }
+
+    /// Says, before that much memory is taken, that it is so large now, or will be.
+    pub(crate) fn resize(&mut self, bytes: u64) -> Result<(), Error> {
+        let beyond = |bytes: u64| bytes.saturating_sub(IN_TRANSIT);
+        let (before, now) = (beyond(self.bytes), beyond(bytes));
+        if now > before {
+            let more = now - before;
+            let most = self.budget.most.load(Ordering::Relaxed);
+            let all = self.budget.incomplete.fetch_add(more, Ordering::Relaxed);
+            if all.saturating_add(more) > most {
+                self.budget.incomplete.fetch_sub(more, Ordering::Relaxed);
+                return Err(Error::too_large(most));
+            }
+        } else if now < before {
+            self.budget
+                .incomplete
+                .fetch_sub(before - now, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Incomplete {
+    fn drop(&mut self) {
+        let beyond = self.bytes.saturating_sub(IN_TRANSIT);
+        self.budget.incomplete.fetch_sub(beyond, Ordering::Relaxed);
+    }
+}
+
 impl Share {
-    /// Says that so many more bytes are here. False if the read is to wait for its turn.
-    pub(crate) fn add(&mut self, bytes: u64) -> bool {
+    /// Says that so many more bytes are here. False if the read is to wait for its turn, an error
+    /// if it alone takes all of the memory.
+    pub(crate) fn add(&mut self, bytes: u64) -> Result<bool, Error> {
         self.held += bytes;
         let counters = &self.budget.counters;
         counters.memory_held.add(bytes);
@@ -135,7 +191,11 @@ impl Share {
         let room = state.limit.saturating_sub(state.used);
         drop(state);
         self.budget.spares.shrink(room);
-        may_go_on
+        let most = self.budget.most.load(Ordering::Relaxed);
+        if self.held > most {
+            return Err(Error::too_large(most));
+        }
+        Ok(may_go_on)
     }
 
     /// Waits until the read may go on.
@@ -208,14 +268,14 @@ mod tests {
 
     #[tokio::test]
     async fn over_the_limit_only_the_oldest_goes_on() {
-        let budget = Arc::new(Budget::new(MANY, Arc::default()));
+        let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
         let (mut old, mut young) = (budget.join(), budget.join());
         assert!(!must_wait(&mut old).await && !must_wait(&mut young).await);
-        assert!(young.add(MANY / 2));
-        assert!(old.add(MANY / 4));
-        assert!(!young.add(MANY / 2));
+        assert!(young.add(MANY / 2).unwrap());
+        assert!(old.add(MANY / 4).unwrap());
+        assert!(!young.add(MANY / 2).unwrap());
         assert!(must_wait(&mut young).await);
-        assert!(old.add(10 * MANY));
+        assert!(old.add(10 * MANY).unwrap());
         old.finish();
         // It is the oldest now, whatever the other still holds.
         assert!(!must_wait(&mut young).await);
@@ -229,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn no_more_reads_begin_than_have_room_for_a_message() {
-        let budget = Arc::new(Budget::new(5 * IN_TRANSIT, Arc::default()));
+        let budget = Arc::new(Budget::new(5 * IN_TRANSIT, MANY, Arc::default()));
         let mut reads: Vec<_> = (0..6).map(|_| budget.join()).collect();
         let mut waiting = Vec::new();
         for read in &mut reads {
@@ -242,9 +302,9 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_waits_is_woken_when_there_is_room() {
-        let budget = Arc::new(Budget::new(MANY, Arc::default()));
+        let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
         let mut first = budget.join();
-        assert!(first.add(2 * MANY));
+        assert!(first.add(2 * MANY).unwrap());
         let woken: Vec<_> = (0..5)
             .map(|_| {
                 let mut share = budget.join();
@@ -262,12 +322,46 @@ mod tests {
 
     #[tokio::test]
     async fn a_larger_limit_counts_at_once() {
-        let budget = Arc::new(Budget::new(MANY, Arc::default()));
+        let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
         let mut old = budget.join();
-        assert!(old.add(2 * MANY));
+        assert!(old.add(2 * MANY).unwrap());
         let mut young = budget.join();
         assert!(must_wait(&mut young).await);
-        budget.resize(4 * MANY);
+        budget.resize(4 * MANY, 5 * MANY);
         assert!(!must_wait(&mut young).await);
+    }
+
+    #[tokio::test]
+    async fn one_answer_takes_no_more_than_there_is() {
+        let budget = Arc::new(Budget::new(MANY, MANY + 10, Arc::default()));
+        let mut share = budget.join();
+        assert!(share.add(MANY + 10).unwrap());
+        let error = share.add(1).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::TooLarge);
+        budget.resize(MANY, MANY + 11);
+        assert!(share.add(0).unwrap());
+        drop(share);
+        assert_eq!(budget.state.lock().used, 0);
+    }
+
+    #[tokio::test]
+    async fn incomplete_messages_together_take_no_more_than_there_is() {
+        let budget = Arc::new(Budget::new(MANY, MANY, Arc::default()));
+        let incomplete = || Incomplete::new(Arc::clone(&budget));
+        let (mut one, mut two) = (incomplete(), incomplete());
+        one.resize(IN_TRANSIT + MANY).unwrap();
+        // Small ones are always taken.
+        two.resize(IN_TRANSIT).unwrap();
+        assert!(two.resize(IN_TRANSIT + 1).is_err());
+        one.resize(IN_TRANSIT + MANY - 1).unwrap();
+        two.resize(IN_TRANSIT + 1).unwrap();
+        assert!(one.resize(u64::MAX).is_err());
+        drop(two);
+        one.resize(IN_TRANSIT + MANY).unwrap();
+        one.resize(0).unwrap();
+        assert_eq!(budget.incomplete.load(Ordering::Relaxed), 0);
+        one.resize(IN_TRANSIT + 5).unwrap();
+        drop(one);
+        assert_eq!(budget.incomplete.load(Ordering::Relaxed), 0);
     }
 }

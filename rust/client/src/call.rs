@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use pingthings_proto::{
     management::{self, management_client::ManagementClient},
     v5api::{self, b_tr_db_client::BTrDbClient},
@@ -13,10 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     Client,
+    budget::{Budget, Share},
     channels::{Lane, Lease},
     connection::Session,
     error::{Error, ErrorKind},
     frames::Frames,
+    guard::Guarded,
     ipc::Received,
     limit::Permit,
     retry::Repeat,
@@ -24,17 +27,17 @@ use crate::{
     stats::{Counters, Kind, Present},
 };
 
-pub(crate) type Rpc = BTrDbClient<Channel>;
-pub(crate) type ManagementRpc = ManagementClient<Channel>;
+pub(crate) type Rpc = BTrDbClient<Guarded>;
+pub(crate) type ManagementRpc = ManagementClient<Guarded>;
 
 /// The calls of a service over a channel.
 pub(crate) trait Stub: Send {
-    fn over(channel: Channel) -> Self;
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self;
 }
 
 impl Stub for Rpc {
-    fn over(channel: Channel) -> Self {
-        Self::new(channel)
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self::new(Guarded::new(channel, budget))
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -43,10 +46,13 @@ impl Stub for Rpc {
 }
 
 impl Stub for ManagementRpc {
-    fn over(channel: Channel) -> Self {
-        Self::new(channel).max_decoding_message_size(usize::MAX)
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self::new(Guarded::new(channel, budget)).max_decoding_message_size(usize::MAX)
     }
 }
+
+/// How long a read that is under way may be silent.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 /// An answer that says in `stat` whether the server refused.
 pub(crate) trait Answer {
@@ -74,6 +80,30 @@ answers! { management:
     GetStreamRetentionResponse SetStreamRetentionResponse GetCollectionResponse
     SetCollectionRetentionResponse GetVersionAtTimeResponse ListRecordsResponse RecordResponse
     DeleteRecordResponse
+}
+
+/// Something of which an answer holds many.
+pub(crate) trait Item {
+    /// What it takes of the machine's memory besides what it is itself.
+    fn heap(&self) -> usize;
+}
+
+impl Item for Bytes {
+    fn heap(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Item for String {
+    fn heap(&self) -> usize {
+        self.capacity()
+    }
+}
+
+impl Item for (i64, i64) {
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 impl Client {
@@ -144,7 +174,7 @@ impl Client {
         if let Some(header) = writing.as_ref().and_then(|writing| writing.header.clone()) {
             request.metadata_mut().insert(WriteOrder::HEADER, header);
         }
-        let rpc = S::over(flight.lease.channel());
+        let rpc = S::over(flight.lease.channel(), &flight.session.budget);
         let answer = flight
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
@@ -166,21 +196,34 @@ impl Client {
         S: Stub,
         Q: Clone + Send + Sync,
         A: Answer + Send,
-        T: Send,
+        T: Item + Send,
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
         let call = self.begin(Kind::of(method));
-        let ask = || async {
-            let mut answers = self
-                .streaming(method, Lane::Repeatable, request.clone(), &send)
-                .await?;
-            let mut items = Vec::new();
-            while let Some(answer) = answers.next().await? {
-                items.extend(take(answer)?);
+        let outcome = async {
+            let mut share = self.connection.session()?.budget.join();
+            let mut backoff = self.backoff();
+            self.turn(method, &mut share).await?;
+            loop {
+                let asked = self.streaming(method, Lane::Repeatable, request.clone(), &send);
+                let items = async { asked.await?.collect(&mut share, &take).await };
+                match items.await {
+                    Ok(Some(items)) => return Ok(items),
+                    Ok(None) => {
+                        share.clear();
+                        self.counters().paused_reads.add(1);
+                        self.turn(method, &mut share).await?;
+                    }
+                    Err(error) if error.is_transient() => {
+                        share.clear();
+                        backoff.wait(method, error).await?;
+                        self.count_retry();
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(items)
         };
-        let outcome = self.repeated(Repeat::Always, method, ask).await;
+        let outcome = outcome.await;
         call.end(&outcome);
         outcome
     }
@@ -202,7 +245,7 @@ impl Client {
     {
         let mut flight = self.take_off(method, lane).await?;
         let request = self.request(request);
-        let rpc = S::over(flight.lease.channel());
+        let rpc = S::over(flight.lease.channel(), &flight.session.budget);
         let messages = flight
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
@@ -214,6 +257,7 @@ impl Client {
             method,
             messages: messages.into_inner(),
             flight,
+            gap: None,
         })
     }
 
@@ -331,18 +375,59 @@ pub(crate) struct Answers<M> {
     method: &'static str,
     messages: M,
     flight: Flight,
+    /// How long the next one may take before the answer counts as cut.
+    gap: Option<Duration>,
 }
 
 impl<M> Answers<M> {
+    /// The answer goes on at once, as long as it goes on at all, and can be asked for again where it
+    /// was cut: what becomes of a part that gets lost on the way must not be waited for for ever.
+    pub(crate) const fn with_short_gaps(mut self) -> Self {
+        self.gap = Some(LONGEST_GAP);
+        self
+    }
+
     /// Whoever reads at leisure has the time of a whole call for each part.
     pub(crate) fn begin_call(&mut self) {
         self.client = self.client.for_call();
     }
 }
 
+async fn in_gap<T>(
+    gap: Option<Duration>,
+    message: impl Future<Output = Result<T, Status>> + Send,
+) -> Result<T, Status> {
+    let Some(gap) = gap else {
+        return message.await;
+    };
+    let message = tokio::time::timeout(gap, message).await;
+    message.unwrap_or_else(|_| {
+        let text = format!("the answer broke off: nothing more came for {gap:?}");
+        Err(Status::unavailable(text))
+    })
+}
+
 impl<A: Answer> Answers<Streaming<A>> {
+    /// Everything, unless the call is to wait for others first.
+    async fn collect<T: Item>(
+        mut self,
+        share: &mut Share,
+        take: impl Fn(A) -> Result<Vec<T>, Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let mut items = Vec::new();
+        while let Some(answer) = self.next().await? {
+            let more = take(answer)?;
+            let weight = |item: &T| (size_of::<T>() + item.heap()) as u64;
+            if !share.add(more.iter().map(weight).sum())? {
+                return Ok(None);
+            }
+            items.extend(more);
+        }
+        Ok(Some(items))
+    }
+
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
-        let message = self.messages.message();
+        let message = in_gap(self.gap, self.messages.message());
         let message = self.flight.wait(&self.client, self.method, message).await?;
         let Some(mut answer) = message else {
             self.flight.is_over = true;
@@ -357,6 +442,7 @@ impl Answers<Frames> {
     /// Adds the rows of the next message; the version they belong to.
     pub(crate) async fn next_into(&mut self, rows: &mut Rows) -> Result<Option<Version>, Error> {
         let message = self.messages.receive(rows, &self.flight.counters);
+        let message = in_gap(self.gap, message);
         let message = self
             .flight
             .wait(&self.client, self.method, message)

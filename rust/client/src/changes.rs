@@ -11,7 +11,7 @@ use crate::{
     Client,
     call::{Answers, ManagementRpc, Rpc},
     channels::Lane,
-    error::Error,
+    error::{Error, ErrorKind},
     metadata::uuid_bytes,
     stats::{Counted, Kind},
 };
@@ -35,26 +35,42 @@ impl Changes {
                 return Ok(Some(self.ranges.drain(..).collect()));
             }
             self.answers.begin_call();
-            let answer = self.answers.next().await;
-            match answer {
-                Ok(Some(answer)) => self.take(answer),
-                end => {
-                    if let Some(call) = self.call.take() {
-                        call.end(&end);
+            let end = match self.answers.next().await {
+                Ok(None) => Ok(()),
+                Ok(Some(answer)) => match ranges(answer) {
+                    Ok(ranges) => {
+                        self.ranges.extend(ranges);
+                        continue;
                     }
-                    return match end {
-                        Ok(_) => Ok(None),
-                        Err(error) => Err(error.on_stream(self.uuid)),
-                    };
-                }
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            if let Some(call) = self.call.take() {
+                call.end(&end);
             }
+            return end
+                .map(|()| None)
+                .map_err(|error| error.on_stream(self.uuid));
         }
     }
+}
 
-    fn take(&mut self, answer: v5api::ChangesResponse) {
-        let ranges = answer.ranges.into_iter();
-        self.ranges
-            .extend(ranges.map(|range| (range.start, range.end)));
+/// What an answer says; an error if it makes no sense.
+fn ranges(answer: v5api::ChangesResponse) -> Result<Vec<(i64, i64)>, Error> {
+    let ranges = answer
+        .ranges
+        .into_iter()
+        .map(|range| (range.start, range.end));
+    let ranges: Vec<_> = ranges.collect();
+    match ranges.iter().find(|(start, end)| start >= end) {
+        None => Ok(ranges),
+        Some((start, end)) => Err(Error::new(
+            ErrorKind::Decode,
+            format!(
+                "the server says that something changed from {start} to {end}, which is no range"
+            ),
+        )),
     }
 }
 
@@ -78,16 +94,13 @@ impl Client {
         resolution: PointWidth,
     ) -> Result<Vec<(i64, i64)>, Error> {
         let request = request(uuid, from, to, resolution);
-        let ranges = self.collected(
+        let found = self.collected(
             "Changes",
             request,
             |mut rpc: Rpc, q| async move { rpc.changes(q).await },
-            |answer: v5api::ChangesResponse| {
-                let ranges = answer.ranges.into_iter();
-                Ok(ranges.map(|range| (range.start, range.end)).collect())
-            },
+            ranges,
         );
-        ranges.await.map_err(|error| error.on_stream(uuid))
+        found.await.map_err(|error| error.on_stream(uuid))
     }
 
     /// The same as they arrive.
@@ -116,7 +129,7 @@ impl Client {
                 call: None,
             };
             if let Some(first) = changes.answers.next().await? {
-                changes.take(first);
+                changes.ranges.extend(ranges(first)?);
             }
             Ok(changes)
         };

@@ -8,13 +8,16 @@ use std::{io, sync::Arc};
 use arrow_array::{RecordBatch, make_array};
 use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_data::ArrayData;
-use arrow_schema::{ArrowError, DataType, SchemaRef, TimeUnit};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use bytes::Bytes;
 
-use crate::spare::{Block, Lent, Spares};
+use crate::{
+    expected::{Kind, Times},
+    spare::{Block, Lent, Spares},
+};
 
-/// What every value takes.
-pub(crate) const VALUE: usize = 8;
+/// What a time takes.
+const TIME: usize = 8;
 
 /// Up to how many bytes a column that grows lies where small things do; then it has pages of its
 /// own, in which it can grow without moving.
@@ -23,12 +26,12 @@ const SMALL: usize = 128 << 10;
 /// From how many bytes on it stays there. Smaller ones move to where they just fit.
 const LARGE: usize = 4 << 20;
 
-/// Whether columns of this type are eight bytes a value.
-pub(crate) const fn is_plain(kind: &DataType) -> bool {
-    matches!(
-        kind,
-        DataType::Timestamp(..) | DataType::Float64 | DataType::Int64 | DataType::UInt64
-    )
+/// How many bytes a value of this type takes.
+pub(crate) const fn width(kind: &DataType) -> usize {
+    match Kind::of(kind) {
+        Kind::Float32 => 4,
+        _ => 8,
+    }
 }
 
 #[derive(Debug)]
@@ -119,26 +122,131 @@ impl Column {
     }
 }
 
-/// Rows of one schema, all in plain columns without nulls.
+/// Whether times rise, found out while they are copied: each of them is looked at once, while it is
+/// near.
+#[derive(Debug)]
+struct Ascent {
+    is_strict: bool,
+    /// What the first one comes after.
+    start: i64,
+    previous: i64,
+    /// Negative once a time came before the one above it.
+    fault: i64,
+    /// Bytes of the column that were looked at.
+    seen: usize,
+}
+
+impl Ascent {
+    /// Before any time that a stream can hold. No difference of two times overflows, as long as
+    /// neither is beyond this or its opposite.
+    const START: i64 = i64::MIN / 2;
+
+    fn new(is_strict: bool, after: Option<i64>) -> Self {
+        let start = after.unwrap_or(Self::START);
+        Self {
+            is_strict,
+            start,
+            previous: start,
+            fault: 0,
+            seen: 0,
+        }
+    }
+
+    /// Begins anew after this column.
+    fn reset(&mut self, column: &[u8]) {
+        let last = column.last_chunk::<TIME>();
+        self.previous = last.map_or(self.start, |last| i64::from_le_bytes(*last));
+        self.fault = 0;
+        self.seen = column.len();
+    }
+
+    /// Looks at the times of the column that are new.
+    fn look(&mut self, column: &[u8]) {
+        let (times, _) = column[self.seen..].as_chunks::<TIME>();
+        for time in times {
+            self.add(i64::from_le_bytes(*time));
+        }
+        self.seen += times.len() * TIME;
+    }
+
+    const fn add(&mut self, time: i64) {
+        self.fault |= late(self.previous, time, self.is_strict as i64);
+        self.previous = time;
+    }
+
+    /// Copies times and looks at them.
+    fn copy(&mut self, to: &mut [u8], from: &[u8]) {
+        if self.is_strict {
+            self.copy_apart::<1>(to, from);
+        } else {
+            self.copy_apart::<0>(to, from);
+        }
+    }
+
+    /// The same, where times are so far apart at least.
+    fn copy_apart<const APART: i64>(&mut self, to: &mut [u8], from: &[u8]) {
+        let (to, _) = to.as_chunks_mut::<TIME>();
+        let (from, _) = from.as_chunks::<TIME>();
+        let (Some((first_to, to)), Some((first, rest))) =
+            (to.split_first_mut(), from.split_first())
+        else {
+            return;
+        };
+        *first_to = *first;
+        self.add(i64::from_le_bytes(*first));
+        let mut fault = 0;
+        // Without branches, so that several times are looked at at once.
+        for ((to, time), before) in to.iter_mut().zip(rest).zip(from) {
+            *to = *time;
+            let (before, time) = (i64::from_le_bytes(*before), i64::from_le_bytes(*time));
+            fault |= late(before, time, APART);
+        }
+        self.fault |= fault;
+        self.previous = from
+            .last()
+            .map_or(self.previous, |time| i64::from_le_bytes(*time));
+        self.seen += from.len() * TIME;
+    }
+}
+
+/// Negative if a time comes less than so much after the one above it, or is none.
+const fn late(before: i64, time: i64, apart: i64) -> i64 {
+    // The topmost bits of a time are equal.
+    time.wrapping_sub(before).wrapping_sub(apart) | (time ^ (time << 1))
+}
+
+/// Rows of one schema, all in plain columns without nulls. The first column holds their times.
 #[derive(Debug)]
 pub(crate) struct Columns {
     schema: SchemaRef,
     values: Vec<Column>,
+    widths: Vec<usize>,
     rows: usize,
+    times: Times,
+    after: Option<i64>,
+    ascent: Ascent,
     spares: Arc<Spares>,
 }
 
 impl Columns {
-    /// None yet. The schema must be plain.
-    pub(crate) fn new(schema: SchemaRef, spares: Arc<Spares>) -> Self {
-        let fields = schema.fields().iter();
-        let values = fields
-            .map(|_| Column::Small(MutableBuffer::new(0)))
-            .collect();
+    /// None yet. The schema must be one that was expected; `after` is the time of the row before.
+    pub(crate) fn new(
+        schema: SchemaRef,
+        times: Times,
+        after: Option<i64>,
+        spares: Arc<Spares>,
+    ) -> Self {
+        let fields = || schema.fields().iter();
         Self {
-            schema,
-            values,
+            values: fields()
+                .map(|_| Column::Small(MutableBuffer::new(0)))
+                .collect(),
+            widths: fields().map(|field| width(field.data_type())).collect(),
             rows: 0,
+            ascent: Ascent::new(times.is_strict, after),
+            after,
+            times,
+            schema,
             spares,
         }
     }
@@ -153,7 +261,7 @@ impl Columns {
 
     /// How large their values are.
     pub(crate) fn bytes(&self) -> usize {
-        self.rows * self.values.len() * VALUE
+        self.rows * self.widths.iter().sum::<usize>()
     }
 
     /// What they take of the machine's memory.
@@ -163,35 +271,73 @@ impl Columns {
 
     /// Makes room for more rows, whose values come next.
     pub(crate) fn reserve(&mut self, rows: usize) -> io::Result<()> {
-        let bytes = rows.saturating_mul(VALUE);
-        let mut columns = self.values.iter_mut();
-        columns.try_for_each(|column| column.reserve(bytes, &self.spares))
+        let mut columns = self.values.iter_mut().zip(&self.widths);
+        columns.try_for_each(|(column, width)| {
+            column.reserve(rows.saturating_mul(*width), &self.spares)
+        })
     }
 
     /// Adds values, or parts of them, to a column that has room for them.
     pub(crate) fn extend(&mut self, column: usize, bytes: &[u8]) {
-        self.values[column].extend(bytes);
+        if column == 0 {
+            self.extend_times(bytes);
+        } else {
+            self.values[column].extend(bytes);
+        }
     }
 
-    /// Says that so many rows more are complete.
-    pub(crate) fn add_rows(&mut self, rows: usize) {
+    fn extend_times(&mut self, bytes: &[u8]) {
+        let (column, ascent) = (&mut self.values[0], &mut self.ascent);
+        // A time may have begun in the piece before, or end in the next.
+        let begun = column.len().next_multiple_of(TIME) - column.len();
+        let (head, rest) = bytes.split_at(begun.min(bytes.len()));
+        let (whole, tail) = rest.split_at(rest.len() / TIME * TIME);
+        column.extend(head);
+        ascent.look(column.bytes());
+        match column {
+            Column::Large(block) => ascent.copy(block.grow(whole.len()), whole),
+            Column::Small(buffer) => {
+                buffer.extend_from_slice(whole);
+                ascent.look(buffer);
+            }
+        }
+        column.extend(tail);
+    }
+
+    /// Says that so many rows more are complete. They are not added unless their times are as they
+    /// must be.
+    pub(crate) fn add_rows(&mut self, rows: usize) -> Result<(), ArrowError> {
+        let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
+        let fresh = &times[self.rows..self.rows + rows];
+        if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
+            if self.ascent.fault < 0 {
+                let before = times[..self.rows].last();
+                let before = before.map(|time| i64::from_le_bytes(*time)).or(self.after);
+                let fresh = fresh.iter().map(|time| i64::from_le_bytes(*time));
+                return Err(self.times.disorder(before, fresh));
+            }
+            self.times
+                .check(i64::from_le_bytes(*first), i64::from_le_bytes(*last))?;
+        }
         self.rows += rows;
+        Ok(())
     }
 
     /// Forgets what belongs to no complete row.
     pub(crate) fn drop_incomplete(&mut self) {
-        let length = self.rows * VALUE;
-        for column in &mut self.values {
-            column.truncate(length);
+        for (column, width) in self.values.iter_mut().zip(&self.widths) {
+            column.truncate(self.rows * width);
         }
+        self.ascent.reset(self.values[0].bytes());
     }
 
     /// Takes rows out from within.
     pub(crate) fn remove(&mut self, start: usize, end: usize) {
-        for column in &mut self.values {
-            column.remove(start * VALUE, end * VALUE);
+        for (column, width) in self.values.iter_mut().zip(&self.widths) {
+            column.remove(start * width, end * width);
         }
         self.rows -= end - start;
+        self.ascent.reset(self.values[0].bytes());
     }
 
     /// Hands out the bytes of each column.
@@ -201,15 +347,10 @@ impl Columns {
         }
     }
 
-    /// The time of the last row, and how many of the last `rows` have it; `None` if the first
-    /// column holds no times in nanoseconds.
+    /// The time of the last row, and how many of the last `rows` have it; `None` without rows.
     pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
-        let (DataType::Timestamp(TimeUnit::Nanosecond, _) | DataType::Int64) =
-            self.schema.fields().first()?.data_type()
-        else {
-            return None;
-        };
-        let (times, _) = self.values.first()?.bytes().as_chunks::<VALUE>();
+        let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
+        let times = &times[..self.rows];
         let last = times.last()?;
         let same = times
             .iter()
@@ -236,8 +377,15 @@ impl Columns {
 mod tests {
     use arrow_array::{cast::AsArray, types::Float64Type};
 
+    use pingthings_types::TimeRange;
+
     use super::*;
     use crate::arrow::RAW_SCHEMA;
+
+    fn empty(spares: &Arc<Spares>) -> Columns {
+        let times = Times::of_points(TimeRange::ALL);
+        Columns::new(Arc::clone(&RAW_SCHEMA), times, None, Arc::clone(spares))
+    }
 
     fn add(columns: &mut Columns, from: u32, rows: u32) {
         columns.reserve(rows as usize).unwrap();
@@ -256,20 +404,20 @@ mod tests {
         values
             .chunks(16_379)
             .for_each(|piece| columns.extend(1, piece));
-        columns.add_rows(rows as usize);
+        columns.add_rows(rows as usize).unwrap();
     }
 
     #[tokio::test]
     async fn columns_hold_what_came_in_one_piece_small_or_large() {
         let spares = Arc::new(Spares::new());
         for (parts, rows) in [(0, 0), (1, 10), (7, 10_000), (3, 300_000), (1, 600_000)] {
-            let mut columns = Columns::new(Arc::clone(&RAW_SCHEMA), Arc::clone(&spares));
+            let mut columns = empty(&spares);
             for turn in 0..parts {
                 add(&mut columns, turn * rows, rows);
             }
             let count = (parts * rows) as usize;
             assert_eq!(columns.rows(), count);
-            assert!(columns.memory() >= 2 * VALUE * count);
+            assert!(columns.memory() >= 2 * TIME * count);
             if let Some(last) = i64::from(parts * rows)
                 .checked_sub(1)
                 .filter(|last| *last >= 0)
@@ -291,7 +439,7 @@ mod tests {
     #[tokio::test]
     async fn equal_times_at_the_end_are_counted_within_the_last_rows() {
         let spares = Arc::new(Spares::new());
-        let mut columns = Columns::new(Arc::clone(&RAW_SCHEMA), spares);
+        let mut columns = empty(&spares);
         assert_eq!(columns.last_time(1), None);
         add(&mut columns, 5, 1);
         add(&mut columns, 5, 1);
@@ -303,7 +451,7 @@ mod tests {
     async fn small_results_do_not_hold_large_memory() {
         let spares = Arc::new(Spares::new());
         let read = |rows| {
-            let mut columns = Columns::new(Arc::clone(&RAW_SCHEMA), Arc::clone(&spares));
+            let mut columns = empty(&spares);
             add(&mut columns, 0, rows);
             columns.into_batch().unwrap()
         };
@@ -311,34 +459,108 @@ mod tests {
         let small = read(600_000);
         // Both blocks are spare again, although the small result is still here.
         let mut block = spares.block(1).unwrap();
-        assert!(block.memory() > 4_000_000 * VALUE, "{}", block.memory());
+        assert!(block.memory() > 4_000_000 * TIME, "{}", block.memory());
         block.extend(&[1; 100]);
-        assert_eq!(
-            small.column(0).to_data().buffers()[0].len(),
-            600_000 * VALUE
-        );
+        assert_eq!(small.column(0).to_data().buffers()[0].len(), 600_000 * TIME);
     }
 
     #[tokio::test]
     async fn rows_are_taken_out_and_incomplete_ones_forgotten() {
         let spares = Arc::new(Spares::new());
         for rows in [10, 700_000] {
-            let mut columns = Columns::new(Arc::clone(&RAW_SCHEMA), Arc::clone(&spares));
+            let mut columns = empty(&spares);
             add(&mut columns, 0, rows);
             columns.reserve(2).unwrap();
             columns.extend(0, &[1; 16]);
             columns.extend(1, &[1; 3]);
             columns.drop_incomplete();
             columns.remove(2, 5);
-            let mut others = Columns::new(Arc::clone(&RAW_SCHEMA), Arc::clone(&spares));
-            add(&mut others, 2, 3);
+            let mut others = empty(&spares);
+            add(&mut others, rows, 3);
             columns.reserve(3).unwrap();
             others.each(|column, bytes| columns.extend(column, bytes));
-            columns.add_rows(3);
+            columns.add_rows(3).unwrap();
             let batch = columns.into_batch().unwrap();
             let values = batch.column(1).as_primitive::<Float64Type>().values();
-            let expected = (0..2).chain(5..rows).chain(2..5).map(f64::from);
+            let expected = (0..2).chain(5..rows).chain(rows..rows + 3).map(f64::from);
             assert!(values.iter().copied().eq(expected));
         }
+    }
+
+    /// Adds times in pieces of so many bytes, a value for each.
+    fn push(columns: &mut Columns, times: &[i64], piece: usize) -> Result<(), ArrowError> {
+        columns.reserve(times.len()).unwrap();
+        let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
+        bytes
+            .chunks(piece)
+            .for_each(|piece| columns.extend(0, piece));
+        columns.extend(1, &vec![0; bytes.len()]);
+        columns.add_rows(times.len())
+    }
+
+    #[tokio::test]
+    async fn times_that_do_not_rise_are_refused_wherever_they_are() {
+        let spares = Arc::new(Spares::new());
+        let far = i64::MAX - 1;
+        for count in [2_usize, 3, 50, 40_000] {
+            for strict in [false, true] {
+                for place in [1, count / 2, count - 1]
+                    .into_iter()
+                    .filter(|place| *place > 0)
+                {
+                    for piece in [1_003, 8, 65_536] {
+                        let range = TimeRange::new(0, 1 << 40).unwrap();
+                        let mut times = Times::of_points(range);
+                        times.is_strict = strict;
+                        let schema = || Arc::clone(&RAW_SCHEMA);
+                        let fresh = || Columns::new(schema(), times, Some(5), Arc::clone(&spares));
+                        let good: Vec<i64> = (10..).take(count).collect();
+                        push(&mut fresh(), &good, piece).unwrap();
+                        for wrong in [good[place - 1] - 1, i64::MIN, far, -1] {
+                            let mut bad = good.clone();
+                            bad[place] = wrong;
+                            let mut columns = fresh();
+                            push(&mut columns, &[6], piece).unwrap();
+                            push(&mut columns, &bad, piece).unwrap_err();
+                            // Nothing of it stays, and what is right may follow.
+                            columns.drop_incomplete();
+                            assert_eq!(columns.last_time(1), Some((6, 1)));
+                            push(&mut columns, &good, piece).unwrap();
+                            assert_eq!(columns.rows(), count + 1);
+                        }
+                        let mut twice = good.clone();
+                        twice[place] = twice[place - 1];
+                        assert_eq!(push(&mut fresh(), &twice, piece).is_err(), strict);
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn times_are_in_the_range_and_after_those_before() {
+        let spares = Arc::new(Spares::new());
+        let times = Times::of_points(TimeRange::new(10, 20).unwrap());
+        let fresh =
+            |after| Columns::new(Arc::clone(&RAW_SCHEMA), times, after, Arc::clone(&spares));
+        for good in [&[10, 19][..], &[12], &[]] {
+            push(&mut fresh(None), good, 8).unwrap();
+        }
+        for bad in [
+            &[9, 12][..],
+            &[12, 20],
+            &[9],
+            &[20],
+            &[i64::MIN, 12],
+            &[11, i64::MAX],
+        ] {
+            push(&mut fresh(None), bad, 8).unwrap_err();
+        }
+        push(&mut fresh(Some(12)), &[12], 8).unwrap();
+        let error = push(&mut fresh(Some(13)), &[12], 8).unwrap_err();
+        assert!(error.to_string().contains("12 follows 13"), "{error}");
+        let mut columns = fresh(None);
+        push(&mut columns, &[11, 15], 8).unwrap();
+        push(&mut columns, &[14], 8).unwrap_err();
     }
 }

@@ -150,7 +150,11 @@ impl Connection {
                 Arc::clone(&alarm),
             )),
             limit: Limit::new(self.concurrency_limit()),
-            budget: Arc::new(Budget::new(for_answers(memory), Arc::clone(&self.counters))),
+            budget: Arc::new(Budget::new(
+                for_answers(memory),
+                memory,
+                Arc::clone(&self.counters),
+            )),
             alarm,
             order: Arc::new(Order::new()),
         }
@@ -190,7 +194,7 @@ impl Connection {
         check_memory(limit)?;
         self.memory_limit.store(limit, Ordering::SeqCst);
         if let Some(session) = self.own_session() {
-            session.budget.resize(for_answers(limit));
+            session.budget.resize(for_answers(limit), limit);
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
 };
 
@@ -36,8 +36,10 @@ use tower_service::Service;
 
 use crate::{
     arrow::{RAW_SCHEMA, encode},
+    budget::Budget,
     call::Stub,
     frames::{PREFIX, prefix},
+    guard::Guarded,
     insert::Owner,
 };
 
@@ -56,11 +58,11 @@ static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| {
 });
 
 /// The call that takes points in Arrow.
-pub(crate) struct InsertRpc(Channel);
+pub(crate) struct InsertRpc(Guarded);
 
 impl Stub for InsertRpc {
-    fn over(channel: Channel) -> Self {
-        Self(channel)
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self(Guarded::new(channel, budget))
     }
 }
 
@@ -84,14 +86,14 @@ impl InsertRpc {
 
 /// A channel that sends a body of ours in place of the one that tonic would make.
 struct Laden {
-    channel: Channel,
+    channel: Guarded,
     body: Option<Body>,
 }
 
 impl Service<http::Request<Body>> for Laden {
-    type Response = <Channel as Service<http::Request<Body>>>::Response;
-    type Error = <Channel as Service<http::Request<Body>>>::Error;
-    type Future = <Channel as Service<http::Request<Body>>>::Future;
+    type Response = <Guarded as Service<http::Request<Body>>>::Response;
+    type Error = <Guarded as Service<http::Request<Body>>>::Error;
+    type Future = <Guarded as Service<http::Request<Body>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.channel.poll_ready(cx)
@@ -216,12 +218,10 @@ fn batch(rows: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::{ArrayRef, Float64Array, TimestampNanosecondArray};
+    use arrow_ipc::reader::StreamReader;
 
     use super::*;
-    use crate::arrow::decode;
 
     #[test]
     fn what_is_put_in_comes_out_as_arrow_reads_it() {
@@ -260,8 +260,10 @@ mod tests {
             let mut found = v5api::ArrowInsertParams::decode(message).unwrap();
             let arrow_bytes = std::mem::take(&mut found.arrow_bytes);
             assert_eq!(found, request);
-            let (schema, batches) = decode("test", arrow_bytes).unwrap();
-            assert_eq!((schema, batches), (Arc::clone(&RAW_SCHEMA), vec![rows]));
+            let reader = StreamReader::try_new(&*arrow_bytes, None).unwrap();
+            assert_eq!(reader.schema(), *RAW_SCHEMA);
+            let batches: Vec<_> = reader.collect::<Result<_, _>>().unwrap();
+            assert_eq!(batches, [rows]);
         }
     }
 }

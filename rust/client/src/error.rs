@@ -56,6 +56,8 @@ pub enum ErrorKind {
     NotSupported,
     /// The server's answer makes no sense.
     Decode,
+    /// The server's answer takes more memory than it may.
+    TooLarge,
     /// The client was closed.
     Closed,
     /// The server failed in a way the protocol has no code for.
@@ -124,6 +126,16 @@ impl Error {
             format!("the server's answer to {what} cannot be read: {source}"),
         )
         .with_source(source)
+    }
+
+    pub(crate) fn too_large(limit: u64) -> Self {
+        Self::new(
+            ErrorKind::TooLarge,
+            format!(
+                "the answer takes more memory than the {limit} bytes of `memory_limit`: raise it, \
+                 ask for less at once, or read in parts"
+            ),
+        )
     }
 
     pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
@@ -248,6 +260,9 @@ impl Error {
 
     fn translated(method: &'static str, endpoint: &str, status: Status) -> Self {
         use tonic::Code as Grpc;
+        if let Some(ours) = causes(&status).find_map(|cause| cause.downcast_ref::<Self>()) {
+            return Self::new(ours.kind, ours.message.clone());
+        }
         let details = status.message().to_owned();
         if let Some((code, rest)) = bracketed_code(&details) {
             return Self::new(ErrorKind::Code(code), rest.to_owned()).with_source(status);

@@ -4,7 +4,7 @@
 //! answer are most of what a client moves, so they are taken from each frame as it comes, and the
 //! frame is free again.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, StatusCode, header};
@@ -15,6 +15,7 @@ use tonic::{Code, Request, Response, Status, body::Body, transport::Channel};
 use tower_service::Service;
 
 use crate::{
+    budget::{Budget, Incomplete},
     call::Stub,
     error::Error,
     ipc::{Intake, Received},
@@ -26,12 +27,21 @@ use crate::{
 /// What stands before each message: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
 
+/// What became of an answer that does not say how it ended.
+pub(crate) const BROKEN_OFF: &str = "the answer ends before its end";
+
 /// Calls whose answers carry rows in Arrow.
-pub(crate) struct ArrowRpc(Channel);
+pub(crate) struct ArrowRpc {
+    channel: Channel,
+    budget: Arc<Budget>,
+}
 
 impl Stub for ArrowRpc {
-    fn over(channel: Channel) -> Self {
-        Self(channel)
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self {
+            channel,
+            budget: Arc::clone(budget),
+        }
     }
 }
 
@@ -57,11 +67,11 @@ impl ArrowRpc {
             headers.insert(name, header::HeaderValue::from_static(value));
         }
         let failed = |error: tonic::transport::Error| Status::from_error(error.into());
-        std::future::poll_fn(|context| self.0.poll_ready(context))
+        std::future::poll_fn(|context| self.channel.poll_ready(context))
             .await
             .map_err(failed)?;
-        let response = self.0.call(request).await.map_err(failed)?;
-        Frames::of(what, response).map(Response::new)
+        let response = self.channel.call(request).await.map_err(failed)?;
+        Frames::of(what, response, &self.budget).map(Response::new)
     }
 }
 
@@ -91,37 +101,42 @@ pub(crate) struct Frames {
     prefix_length: usize,
     /// How much of the message is missing.
     missing: usize,
+    /// What the message takes meanwhile.
+    incomplete: Incomplete,
     intake: Intake,
     /// The message, if such messages are to be unpacked.
     packed: Vec<u8>,
     unpacking: Unpacking,
-    /// Whether the server has said that this is all.
-    is_over: bool,
     /// How the answer ended, of which messages may be left.
     ended: Option<Result<(), Status>>,
 }
 
 impl Frames {
-    fn of(what: &'static str, response: http::Response<Body>) -> Result<Self, Status> {
+    fn of(
+        what: &'static str,
+        response: http::Response<Body>,
+        budget: &Arc<Budget>,
+    ) -> Result<Self, Status> {
         let (head, body) = response.into_parts();
-        let is_over = match Status::from_header_map(&head.headers) {
+        // An answer whose head says how it ended has ended, whether or not the server says so again.
+        let ended = match Status::from_header_map(&head.headers) {
             Some(status) if status.code() != Code::Ok => return Err(status),
-            status => status.is_some(),
+            status => status.map(|_| Ok(())),
         };
         if head.status != StatusCode::OK {
             return Err(of_http(head.status));
         }
         Ok(Self {
             body,
+            incomplete: Incomplete::new(Arc::clone(budget)),
             frame: Bytes::new(),
             prefix: [0; PREFIX],
             prefix_length: 0,
             missing: 0,
             intake: Intake::new(what),
             packed: Vec::new(),
-            unpacking: Unpacking::new(what, encoding(&head.headers)?),
-            is_over,
-            ended: None,
+            unpacking: Unpacking::new(what, encoding(&head.headers)?, Arc::clone(budget)),
+            ended,
         })
     }
 
@@ -144,9 +159,9 @@ impl Frames {
                 }
             }
             if self.unpacking.is_empty()
-                && let Some(ended) = self.ended.take()
+                && let Some(ended) = &self.ended
             {
-                return ended.map(|()| Ok(None));
+                return ended.clone().map(|()| Ok(None));
             }
             let has_no_frame = self.frame.is_empty() && self.ended.is_none();
             tokio::select! {
@@ -164,38 +179,28 @@ impl Frames {
 
     fn arrived(&mut self, frame: Result<Option<Frame<Bytes>>, Status>) {
         let ended = match frame {
-            Ok(None) => self.end(),
+            Ok(None) => Err(Status::unavailable(BROKEN_OFF)),
             Err(status) => Err(status),
             Ok(Some(frame)) => match frame.into_data() {
                 Ok(data) => {
                     self.frame = data;
                     return;
                 }
-                Err(frame) => match frame.into_trailers().map(|t| self.trailers(&t)) {
-                    Ok(Err(status)) => Err(status),
-                    _ => return,
-                },
+                // Nothing comes after these, and nothing is waited for.
+                Err(frame) => frame
+                    .into_trailers()
+                    .map_or(Ok(()), |trailers| self.end(&trailers)),
             },
         };
         self.ended = Some(ended);
     }
 
-    fn trailers(&mut self, trailers: &HeaderMap) -> Result<(), Status> {
+    /// Whether nothing is missing, now that the server says that this is all.
+    fn end(&self, trailers: &HeaderMap) -> Result<(), Status> {
         match Status::from_header_map(trailers) {
             Some(status) if status.code() != Code::Ok => Err(status),
-            status => {
-                self.is_over = status.is_some();
-                Ok(())
-            }
-        }
-    }
-
-    /// Whether nothing is missing, now that nothing more comes.
-    fn end(&self) -> Result<(), Status> {
-        if self.is_over && self.prefix_length == 0 {
-            Ok(())
-        } else {
-            Err(Status::unavailable("the answer ends before its end"))
+            Some(_) if self.prefix_length == 0 => Ok(()),
+            _ => Err(Status::unavailable(BROKEN_OFF)),
         }
     }
 
@@ -223,6 +228,7 @@ impl Frames {
             return Ok(None);
         }
         self.prefix_length = 0;
+        self.incomplete.resize(0)?;
         if is_packed {
             let packed = std::mem::take(&mut self.packed);
             self.unpacking.push(self.prefix[0] == 1, packed);
@@ -250,13 +256,14 @@ impl Frames {
         if self.missing > LONGEST_MESSAGE {
             return Err(unpacking.unreadable(&format!("a message has {length} bytes")));
         }
+        self.incomplete.resize(self.missing as u64)?;
         self.packed.clear();
         self.intake.begin(self.missing);
         Ok(())
     }
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
     match headers
         .get("grpc-encoding")
         .map(header::HeaderValue::as_bytes)
@@ -292,7 +299,7 @@ mod tests {
     use std::io::Write;
 
     use arrow_array::{cast::AsArray, types::Float64Type};
-    use futures_util::{FutureExt, stream};
+    use futures_util::{FutureExt, StreamExt, stream};
     use http_body::Frame;
     use http_body_util::StreamBody;
 
@@ -324,7 +331,11 @@ mod tests {
             let value = header::HeaderValue::from_static(encoding);
             response.headers_mut().insert("grpc-encoding", value);
         }
-        Frames::of("test", response)
+        Frames::of("test", response, &budget())
+    }
+
+    fn budget() -> Arc<Budget> {
+        Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()))
     }
 
     /// The rows of an answer, or the message of its error.
@@ -346,6 +357,11 @@ mod tests {
         message(1, &[batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])])
     }
 
+    /// What may follow it.
+    fn later() -> Vec<u8> {
+        message(1, &[batch(&[(3, 1.0), (4, 2.0), (5, 3.0)])])
+    }
+
     fn gzip(message: &[u8]) -> Vec<u8> {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(message).unwrap();
@@ -354,7 +370,7 @@ mod tests {
 
     #[tokio::test]
     async fn messages_may_lie_anyhow_in_frames() {
-        let messages = [prefixed(0, &plain()), prefixed(0, &plain())].concat();
+        let messages = [prefixed(0, &plain()), prefixed(0, &later())].concat();
         for size in [1, 4, 5, 6, 100, 10_000] {
             assert_eq!(read(answer(None, &messages, size, Some("0"))).await, Ok(6));
         }
@@ -365,7 +381,7 @@ mod tests {
     async fn compressed_messages_are_read_like_others() {
         let zstd = zstd::encode_all(&*plain(), 0).unwrap();
         for (encoding, compressed) in [("gzip", gzip(&plain())), ("zstd", zstd)] {
-            let messages = [prefixed(1, &compressed), prefixed(0, &plain())].concat();
+            let messages = [prefixed(1, &compressed), prefixed(0, &later())].concat();
             for size in [1, 50, 10_000] {
                 let found = read(answer(Some(encoding), &messages, size, Some("0"))).await;
                 assert_eq!(found, Ok(6), "{encoding}");
@@ -378,7 +394,9 @@ mod tests {
         let values = |k: u32| f64::from(k % 7);
         let messages: Vec<_> = (0..40)
             .map(|k| {
-                let rows: Vec<_> = (0..5_000).map(|row| (row, values(k))).collect();
+                let first = i64::from(k) * 5_000;
+                let rows = (first..first + 5_000).map(|row| (row, values(k)));
+                let rows: Vec<_> = rows.collect();
                 let message = message(u64::from(k), &[batch(&rows)]);
                 // Some are sent as they are.
                 if k % 5 == 0 {
@@ -453,12 +471,72 @@ mod tests {
         }
     }
 
-    #[test]
-    fn answers_of_others_are_errors() {
+    #[tokio::test]
+    async fn small_messages_that_stand_for_much_are_refused_in_time() {
+        let much = vec![0; 100 << 20];
+        let zstd = zstd::encode_all(&*much, 0).unwrap();
+        for (encoding, packed) in [("gzip", gzip(&much)), ("zstd", zstd)] {
+            assert!(packed.len() < 1 << 20);
+            let bytes = prefixed(1, &packed);
+            let error = read(answer(Some(encoding), &bytes, 10_000, Some("0"))).await;
+            let error = error.unwrap_err();
+            assert!(error.contains("`memory_limit`"), "{error}");
+        }
+        // Whoever announces more than there is room for need not send it.
+        let bytes = [&[0][..], &(100_u32 << 20).to_be_bytes()].concat();
+        let error = read(answer(None, &bytes, 10_000, None)).await.unwrap_err();
+        assert!(error.contains("`memory_limit`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_where_its_head_or_its_trailers_say_so() {
+        let ends_never = || {
+            Body::new(StreamBody::new(stream::pending::<
+                Result<Frame<Bytes>, Status>,
+            >()))
+        };
+        let mut response = http::Response::new(ends_never());
+        let zero = header::HeaderValue::from_static("0");
+        response.headers_mut().insert("grpc-status", zero.clone());
+        assert_eq!(read(Frames::of("test", response, &budget())).await, Ok(0));
+
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", zero);
+        let frames = [
+            Ok::<_, Status>(Frame::data(Bytes::from(prefixed(0, &plain())))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        let frames = stream::iter(frames).chain(stream::pending());
+        let response = http::Response::new(Body::new(StreamBody::new(frames)));
+        let mut frames = Frames::of("test", response, &budget()).unwrap();
+        let (mut rows, counters) = (no_rows(), Counters::default());
+        assert!(
+            frames
+                .receive(&mut rows, &counters)
+                .await
+                .unwrap()
+                .unwrap()
+                .is_some()
+        );
+        // Whoever asks again is told again.
+        for _ in 0..3 {
+            assert!(
+                frames
+                    .receive(&mut rows, &counters)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .is_none()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_of_others_are_errors() {
         let of = |status: u16| {
             let mut response = http::Response::new(Body::empty());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            Frames::of("test", response).unwrap_err().code()
+            Frames::of("test", response, &budget()).unwrap_err().code()
         };
         assert_eq!(of(503), Code::Unavailable);
         assert_eq!(of(404), Code::Unimplemented);

@@ -1,13 +1,16 @@
 //! Messages in Arrow's IPC format, put into columns while they arrive.
 //!
-//! Messages have one form nearly always: a schema of plain columns, and one batch without nulls and
-//! without compression. What such a message is made of is known from its first bytes; what follows
-//! goes straight to where it stays. Whatever else Arrow allows is kept until the message is whole,
-//! and left to its own reader.
+//! Messages have one form nearly always: a schema of plain columns, and one batch. What such a message
+//! is made of is known from its first bytes; what follows goes straight to where it stays. Several
+//! batches are kept until the message is whole, and then read in the same way. Everything else that
+//! Arrow allows, nulls and compressed buffers among it, no server sends, and is refused.
+//!
+//! Arrow's own reader is not used: it believes what a message says of itself, and panics where that
+//! is not so.
 
 use std::{borrow::Cow, ops::Range};
 
-use arrow_ipc::{MessageHeader, root_as_message};
+use arrow_ipc::{MessageHeader, Precision, TimeUnit, Type, root_as_message};
 use arrow_schema::{ArrowError, SchemaRef};
 use bytes::Bytes;
 use pingthings_proto::v5api;
@@ -15,9 +18,9 @@ use pingthings_types::Version;
 use prost::{DecodeError, Message};
 
 use crate::{
-    arrow::decode,
-    columns::{VALUE, is_plain},
+    columns::width,
     error::Error,
+    expected::{Column, Kind},
     rows::Rows,
 };
 
@@ -111,7 +114,8 @@ impl Intake {
             self.kept.extend_from_slice(bytes);
             Cow::Owned(std::mem::take(&mut self.kept))
         };
-        if let Some(plan) = self.plan(&head) {
+        let plan = self.plan(&head, rows);
+        if let Some(plan) = plan.map_err(|error| Error::decode(self.what, error))? {
             rows.reserve(&plan.schema, plan.rows)
                 .map_err(|error| Error::decode(self.what, error))?;
             self.stage = Stage::Copying {
@@ -137,7 +141,7 @@ impl Intake {
                 let message = "something other than an end follows the rows";
                 return Err(failed(ArrowError::IpcError(message.to_owned())));
             }
-            rows.complete(plan.rows);
+            rows.complete(plan.rows).map_err(failed)?;
             return Ok(Received {
                 stat: None,
                 version: plan.version,
@@ -145,9 +149,8 @@ impl Intake {
         }
         let message = answer(&self.kept).map_err(|error| Error::decode(self.what, error))?;
         if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
-            for batch in decode(self.what, message.arrow_bytes)?.1 {
-                rows.push(&batch).map_err(failed)?;
-            }
+            self.take_whole(&message.arrow_bytes, rows)
+                .map_err(failed)?;
         }
         Ok(Received {
             stat: message.stat,
@@ -188,14 +191,53 @@ impl Intake {
         self.kept.extend_from_slice(&bytes[gap..]);
     }
 
-    /// What the message is made of, if its first bytes say so and it has the usual form.
-    fn plan(&mut self, head: &[u8]) -> Option<Plan> {
+    /// Takes all batches of a message that is here as a whole.
+    fn take_whole(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), ArrowError> {
+        let mut head = Head {
+            head: bytes,
+            position: 0,
+        };
+        let mut schema = None;
+        while let Some(metadata) = head.next_part()? {
+            let message = message(metadata)?;
+            let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
+            let start = head.position;
+            head.take(body)
+                .ok_or_else(|| damaged("it ends too early"))?;
+            match (message.header_type(), &schema) {
+                (MessageHeader::Schema, None) => schema = Some(self.schema(metadata, rows)?),
+                (MessageHeader::RecordBatch, Some(schema)) => {
+                    let batch = message.header_as_record_batch();
+                    let batch = batch.ok_or_else(|| damaged("a batch is none"))?;
+                    let (count, columns) = columns(schema, &batch, start..head.position)?;
+                    rows.reserve(schema, count)?;
+                    for (index, values) in columns.into_iter().enumerate() {
+                        rows.extend(index, &bytes[values]);
+                    }
+                    rows.complete(count)?;
+                }
+                _ => return Err(damaged("its parts are no schema and batches")),
+            }
+        }
+        match schema {
+            Some(_) => Ok(()),
+            None => Err(damaged("it holds no schema")),
+        }
+    }
+
+    /// What the message is made of, if its first bytes say so and it has the usual form. An error
+    /// if it is clear already that it cannot be read.
+    fn plan(&mut self, head: &[u8], rows: &Rows) -> Result<Option<Plan>, ArrowError> {
         let mut head = Head { head, position: 0 };
-        let version = self.arrow_bytes(&mut head)?;
-        let schema = head.part()?;
-        let schema = self.schema(schema)?;
-        let metadata = head.part()?;
-        let message = root_as_message(metadata).ok()?;
+        let Some((version, schema)) = self.arrow_bytes(&mut head).zip(head.part()) else {
+            return Ok(None);
+        };
+        let schema = self.schema(schema, rows)?;
+        Ok(self.batch(version, schema, &mut head))
+    }
+
+    fn batch(&self, version: Version, schema: SchemaRef, head: &mut Head<'_>) -> Option<Plan> {
+        let message = root_as_message(head.part()?).ok()?;
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch()?,
             _ => return None,
@@ -206,8 +248,7 @@ impl Intake {
         if tail > LONGEST_TAIL {
             return None;
         }
-        let rows = usize::try_from(batch.length()).ok()?;
-        let columns = columns(&schema, rows, &batch, head.position..end)?;
+        let (rows, columns) = columns(&schema, &batch, head.position..end).ok()?;
         Some(Plan {
             version,
             schema,
@@ -236,28 +277,69 @@ impl Intake {
         }
     }
 
-    fn schema(&mut self, metadata: &[u8]) -> Option<SchemaRef> {
+    /// The schema under which the columns are kept.
+    fn schema(&mut self, metadata: &[u8], rows: &Rows) -> Result<SchemaRef, ArrowError> {
         if let Some((seen, schema)) = &self.schema
             && seen == metadata
         {
-            return Some(SchemaRef::clone(schema));
+            return Ok(SchemaRef::clone(schema));
         }
-        let message = root_as_message(metadata).ok()?;
-        let header = message.header_as_schema()?;
+        let message = message(metadata)?;
+        let header = message.header_as_schema();
+        let header = header.ok_or_else(|| damaged("it begins with no schema"))?;
         let is_little = header.endianness() == arrow_ipc::Endianness::Little;
         if message.bodyLength() != 0 || !is_little || cfg!(target_endian = "big") {
-            return None;
+            return Err(damaged("its schema has another form"));
         }
-        // Arrow panics at types that it does not know.
-        let schema = std::panic::catch_unwind(|| arrow_ipc::convert::fb_to_schema(header)).ok()?;
-        let schema = SchemaRef::new(schema);
-        let mut kinds = schema.fields().iter().map(|field| field.data_type());
-        if !kinds.all(is_plain) {
-            return None;
-        }
+        let fields = header.fields().into_iter().flatten();
+        let found: Vec<_> = fields.map(column).collect();
+        let schema = rows.accept(&found)?;
         let seen = Bytes::copy_from_slice(metadata);
         self.schema = Some((seen, SchemaRef::clone(&schema)));
-        Some(schema)
+        Ok(schema)
+    }
+}
+
+fn damaged(why: &str) -> ArrowError {
+    ArrowError::IpcError(why.to_owned())
+}
+
+fn message(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
+    root_as_message(metadata).map_err(|error| ArrowError::IpcError(format!("a part: {error}")))
+}
+
+/// A column as a schema describes it.
+fn column(field: arrow_ipc::Field<'_>) -> Column<'_> {
+    let kind = match field.type_type() {
+        Type::Timestamp => field
+            .type_as_timestamp()
+            .filter(|time| time.unit() == TimeUnit::NANOSECOND)
+            .map(|_| Kind::Timestamp),
+        Type::Int => field
+            .type_as_int()
+            .filter(|int| int.bitWidth() == 64)
+            .map(|int| {
+                if int.is_signed() {
+                    Kind::Int64
+                } else {
+                    Kind::UInt64
+                }
+            }),
+        Type::FloatingPoint => {
+            field
+                .type_as_floating_point()
+                .and_then(|float| match float.precision() {
+                    Precision::DOUBLE => Some(Kind::Float64),
+                    Precision::SINGLE => Some(Kind::Float32),
+                    _ => None,
+                })
+        }
+        _ => None,
+    };
+    let kind = kind.filter(|_| field.dictionary().is_none());
+    Column {
+        name: field.name().unwrap_or_default(),
+        kind: kind.unwrap_or(Kind::Other),
     }
 }
 
@@ -273,38 +355,52 @@ fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> 
     })
 }
 
-/// Where the values of each column are in a body that lies at `body`.
+/// How many rows a batch has, and where the values of each column are, if its body lies at `body`.
 fn columns(
     schema: &SchemaRef,
-    rows: usize,
     batch: &arrow_ipc::RecordBatch<'_>,
     body: Range<usize>,
-) -> Option<Vec<Range<usize>>> {
-    let (nodes, buffers) = (batch.nodes()?, batch.buffers()?);
-    let width = schema.fields().len();
-    if batch.compression().is_some() || nodes.len() != width || buffers.len() != 2 * width {
-        return None;
+) -> Result<(usize, Vec<Range<usize>>), ArrowError> {
+    let fields = schema.fields();
+    if batch.compression().is_some() {
+        return Err(damaged("its columns are compressed"));
     }
-    let length = rows.checked_mul(VALUE)?;
-    let mut columns = Vec::with_capacity(width);
+    let parts = batch.nodes().zip(batch.buffers());
+    let parts = parts.filter(|(nodes, buffers)| {
+        nodes.len() == fields.len() && buffers.len() == 2 * fields.len()
+    });
+    let (nodes, buffers) =
+        parts.ok_or_else(|| damaged("a batch has not the columns of its schema"))?;
+    let outside = || damaged("a column is not within its batch");
+    let rows = usize::try_from(batch.length()).map_err(|_| damaged("a batch has no length"))?;
+    let mut columns = Vec::with_capacity(fields.len());
     let mut least = body.start;
-    for (index, node) in nodes.iter().enumerate() {
-        if node.null_count() != 0 || node.length() != batch.length() {
-            return None;
+    for (index, (node, field)) in nodes.iter().zip(fields).enumerate() {
+        if node.null_count() != 0 {
+            let name = field.name();
+            return Err(damaged(&format!(
+                "column `{name}` lacks values, which no point does"
+            )));
         }
+        if node.length() != batch.length() {
+            return Err(damaged("a column is not as long as its batch"));
+        }
+        let length = rows.checked_mul(width(field.data_type()));
         let buffer = buffers.get(2 * index + 1);
-        let start = body
-            .start
-            .checked_add(usize::try_from(buffer.offset()).ok()?)?;
-        let end = start.checked_add(length)?;
-        let is_within = usize::try_from(buffer.length()).ok()? >= length && end <= body.end;
-        if !is_within || start < least {
-            return None;
+        let offset = usize::try_from(buffer.offset()).ok();
+        let start = offset.and_then(|offset| body.start.checked_add(offset));
+        let end = start
+            .zip(length)
+            .and_then(|(start, length)| start.checked_add(length));
+        let ((start, end), length) = start.zip(end).zip(length).ok_or_else(outside)?;
+        let is_whole = usize::try_from(buffer.length()).is_ok_and(|found| found >= length);
+        if !is_whole || start < least || end > body.end {
+            return Err(outside());
         }
         columns.push(start..end);
         least = end;
     }
-    Some(columns)
+    Ok((rows, columns))
 }
 
 /// Whether nothing more follows: the stream just ends, or says that it does.
@@ -347,6 +443,17 @@ impl<'a> Head<'a> {
         let length = u32::from_le_bytes(*length.first_chunk()?);
         self.take(usize::try_from(length).ok().filter(|length| *length > 0)?)
     }
+
+    /// The same of a whole message; `None` at its end.
+    fn next_part(&mut self) -> Result<Option<&'a [u8]>, ArrowError> {
+        let rest = &self.head[self.position..];
+        if is_end(rest) {
+            return Ok(None);
+        }
+        let part = self.part();
+        part.map(Some)
+            .ok_or_else(|| damaged("it ends too early, or something follows its end"))
+    }
 }
 
 #[cfg(test)]
@@ -356,11 +463,27 @@ pub(crate) mod tests {
     use arrow_array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
     use proptest::{collection::vec, prelude::*};
 
+    use pingthings_types::TimeRange;
+
     use super::*;
     use crate::{
-        arrow::{RAW_SCHEMA, encode},
+        arrow::{RAW_SCHEMA, STAT_SCHEMA, Wanted, encode},
+        expected::Times,
         spare::Spares,
     };
+
+    /// What Arrow's own reader makes of a message.
+    fn general(message: &[u8]) -> Option<usize> {
+        let message = v5api::ArrowRawValuesResponse::decode(message).ok()?;
+        let bytes = message.arrow_bytes.to_vec();
+        let read = || {
+            let reader = arrow_ipc::reader::StreamReader::try_new(&*bytes, None).ok()?;
+            let batches: Vec<_> = reader.collect::<Result<_, _>>().ok()?;
+            Some(batches.iter().map(RecordBatch::num_rows).sum())
+        };
+        // It panics where a message is not as it says of itself.
+        std::panic::catch_unwind(read).ok().flatten()
+    }
 
     pub(crate) fn batch(values: &[(i64, f64)]) -> RecordBatch {
         let (times, values): (Vec<i64>, Vec<f64>) = values.iter().copied().unzip();
@@ -381,7 +504,12 @@ pub(crate) mod tests {
 
     /// Whether or not this is on a runtime.
     pub(crate) fn no_rows() -> Rows {
-        let fresh = || Rows::new(Arc::new(Spares::new()));
+        rows_of(&Wanted::raw(None).unwrap())
+    }
+
+    fn rows_of(wanted: &Wanted) -> Rows {
+        let expected = wanted.expected(Times::of_points(TimeRange::ALL));
+        let fresh = || Rows::new(expected.clone(), Arc::new(Spares::new()));
         if tokio::runtime::Handle::try_current().is_ok() {
             return fresh();
         }
@@ -408,49 +536,66 @@ pub(crate) mod tests {
         Ok((received, rows.take().unwrap()))
     }
 
-    fn points() -> impl Strategy<Value = Vec<(i64, f64)>> {
-        vec((any::<i64>(), prop::num::f64::NORMAL), 0..60)
+    fn times() -> impl Strategy<Value = i64> {
+        -(1_i64 << 59)..1 << 61
     }
 
     proptest! {
         #[test]
         fn messages_come_out_as_they_went_in(
-            messages in vec(vec(points(), 0..3), 0..4),
+            points in vec((times(), prop::num::f64::NORMAL), 0..200),
+            cuts in vec((0_usize..60, any::<bool>()), 0..6),
             piece in 1_usize..2_000,
         ) {
+            let mut points = points;
+            points.sort_by_key(|(time, _)| *time);
             let (mut intake, mut rows) = (Intake::new("test"), no_rows());
-            let mut expected = Vec::new();
-            for (major, batches) in (1..).zip(&messages) {
-                let batches: Vec<_> = batches.iter().map(|values| batch(values)).collect();
-                let message = message(major, &batches);
-                let received = take(&mut intake, &message, piece, &mut rows).unwrap();
-                prop_assert_eq!(received.version, Version { major, minor: 0 });
-                expected.extend(batches);
+            let mut left = &points[..];
+            let mut batches = Vec::new();
+            let mut major = 0;
+            for (length, is_last) in cuts.into_iter().chain([(usize::MAX, true)]) {
+                let (now, later) = left.split_at(length.min(left.len()));
+                left = later;
+                batches.push(batch(now));
+                if is_last {
+                    major += 1;
+                    let message = message(major, &std::mem::take(&mut batches));
+                    let received = take(&mut intake, &message, piece, &mut rows).unwrap();
+                    prop_assert_eq!(received.version, Version { major, minor: 0 });
+                }
             }
-            let all = |batches: &[RecordBatch]| {
-                arrow_select::concat::concat_batches(&RAW_SCHEMA, batches).unwrap()
-            };
-            prop_assert_eq!(all(&rows.take().unwrap()), all(&expected));
+            let found = rows.take().unwrap();
+            // All of it is one piece, also what came in several batches.
+            let expected = if points.is_empty() { Vec::new() } else { vec![batch(&points)] };
+            prop_assert_eq!(found, expected);
         }
 
         #[test]
         fn damage_is_an_error_or_read_as_the_general_reader_does(
-            values in vec((any::<i64>(), prop::num::f64::NORMAL), 1..9),
+            values in vec((times(), prop::num::f64::NORMAL), 1..9),
             place in any::<prop::sample::Index>(),
             byte in any::<u8>(),
             piece in 1_usize..2_000,
+            is_cut in any::<bool>(),
         ) {
-            let mut message = message(7, &[batch(&values)]);
+            let mut values = values;
+            values.sort_by_key(|(time, _)| *time);
+            let batches = if is_cut {
+                vec![batch(&values[..1]), batch(&values[1..])]
+            } else {
+                vec![batch(&values)]
+            };
+            let mut message = message(7, &batches);
             let place = place.index(message.len());
             message[place] = byte;
-            let found = read(&message, piece);
-            let general = v5api::ArrowRawValuesResponse::decode(&*message).ok();
-            let general = general.and_then(|general| decode("test", general.arrow_bytes).ok());
-            if let (Ok((_, found)), Some((_, expected))) = (found, general) {
-                let count = |batches: &[RecordBatch]| -> usize {
-                    batches.iter().map(RecordBatch::num_rows).sum()
-                };
-                prop_assert_eq!(count(&found), count(&expected));
+            // It is no panic, and nothing is said of it.
+            if let Ok((_, found)) = read(&message, piece) {
+                let rows: usize = found.iter().map(RecordBatch::num_rows).sum();
+                let hook = std::panic::take_hook();
+                std::panic::set_hook(Box::new(|_| {}));
+                let general = general(&message);
+                std::panic::set_hook(hook);
+                prop_assert!(general.is_none_or(|general| general == rows));
             }
         }
     }
@@ -474,9 +619,10 @@ pub(crate) mod tests {
         intake.begin(whole.len());
         intake.push(&whole[..whole.len() - 20], &mut rows).unwrap();
         rows.drop_incomplete();
-        take(&mut Intake::new("test"), &whole, 500, &mut rows).unwrap();
+        let next = message(7, &[batch(&[(3, 1.0), (4, 2.0)])]);
+        take(&mut Intake::new("test"), &next, 500, &mut rows).unwrap();
         let batches = rows.take().unwrap();
-        assert_eq!(batches, [batch(&[(1, 1.0), (2, 2.0), (1, 1.0), (2, 2.0)])]);
+        assert_eq!(batches, [batch(&[(1, 1.0), (2, 2.0), (3, 1.0), (4, 2.0)])]);
     }
 
     #[test]
@@ -497,13 +643,16 @@ pub(crate) mod tests {
 
     #[test]
     fn joined_values_of_many_streams_end_in_one_piece() {
-        let names: Vec<_> = (0..1_000).map(|k| format!("{k:036}")).collect();
+        let uuids: Vec<_> = (0..1_000).map(uuid::Uuid::from_u128).collect();
+        let wanted = Wanted::joined(uuids.iter().copied());
         let batch = |first: i32| {
-            let column: ArrayRef = Arc::new(Float64Array::from_iter_values(
-                (first..first + 40).map(f64::from),
-            ));
-            let columns = names.iter().map(|name| (name, Arc::clone(&column), false));
-            RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+            let rows = first..first + 40;
+            let times = TimestampNanosecondArray::from_iter_values(rows.clone().map(i64::from));
+            let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
+            let column: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.map(f64::from)));
+            let columns = std::iter::once(times);
+            let columns = columns.chain(uuids.iter().map(|_| Arc::clone(&column)));
+            RecordBatch::try_new(Arc::clone(wanted.schema()), columns.collect()).unwrap()
         };
         let message = |first| {
             let batch = batch(first);
@@ -514,15 +663,184 @@ pub(crate) mod tests {
             .encode_to_vec()
         };
         for piece in [1_000, 64 << 10, 10 << 20] {
-            let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+            let (mut intake, mut rows) = (Intake::new("test"), rows_of(&wanted));
             for first in [0, 40] {
                 take(&mut intake, &message(first), piece, &mut rows).unwrap();
                 assert!(matches!(intake.stage, Stage::Copying { .. }), "{piece}");
             }
             let batches = rows.take().unwrap();
             let expected =
-                arrow_select::concat::concat_batches(&batch(0).schema(), &[batch(0), batch(40)]);
+                arrow_select::concat::concat_batches(wanted.schema(), &[batch(0), batch(40)]);
             assert_eq!(batches, [expected.unwrap()]);
+        }
+    }
+
+    fn of_columns(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
+        );
+        let batch = batch.unwrap();
+        v5api::ArrowRawValuesResponse {
+            stat: None,
+            version_major: 7,
+            version_minor: 0,
+            arrow_bytes: encode(&batch.schema(), &[batch]).unwrap(),
+        }
+        .encode_to_vec()
+    }
+
+    fn read_as(wanted: &Wanted, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
+        let mut rows = rows_of(wanted);
+        take(&mut Intake::new("test"), message, 100, &mut rows)?;
+        Ok(wanted.table("test", rows.take().unwrap())?.batches)
+    }
+
+    fn stamps(zone: Option<&str>) -> ArrayRef {
+        let times = TimestampNanosecondArray::from(vec![1, 2, 3]);
+        Arc::new(times.with_timezone_opt(zone))
+    }
+
+    fn doubles() -> ArrayRef {
+        Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]))
+    }
+
+    #[test]
+    fn points_are_in_columns_of_their_names_and_types() {
+        let raw = Wanted::raw(None).unwrap();
+        let right = [batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])];
+        // The numbers are UTC, whatever the zone.
+        for zone in [None, Some("UTC"), Some("Europe/Berlin"), Some("+05:30")] {
+            let message = of_columns(vec![("time", stamps(zone)), ("value", doubles())]);
+            assert_eq!(read_as(&raw, &message).unwrap(), right, "{zone:?}");
+        }
+        let int: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3]));
+        let single: ArrayRef = Arc::new(arrow_array::Float32Array::from(vec![1.0, 2.0, 3.0]));
+        let text: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["a", "b", "c"]));
+        let coarse: ArrayRef =
+            Arc::new(arrow_array::TimestampMicrosecondArray::from(vec![1, 2, 3]));
+        let null: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None, Some(3.0)]));
+        let no_time: ArrayRef =
+            Arc::new(TimestampNanosecondArray::from(vec![Some(1), None, Some(3)]));
+        let stamps = || stamps(Some("UTC"));
+        for (wrong, why) in [
+            (
+                vec![("value", doubles()), ("time", stamps())],
+                "`value` (Float64)",
+            ),
+            (
+                vec![("time", doubles()), ("value", stamps())],
+                "`time` (Float64)",
+            ),
+            (vec![("time", stamps()), ("other", doubles())], "`other`"),
+            (vec![("time", stamps())], "columns"),
+            (
+                vec![
+                    ("time", stamps()),
+                    ("value", doubles()),
+                    ("more", doubles()),
+                ],
+                "`more`",
+            ),
+            (vec![("time", stamps()), ("value", text)], "Other"),
+            (vec![("time", coarse), ("value", doubles())], "Other"),
+            (
+                vec![("time", Arc::clone(&int)), ("value", doubles())],
+                "Int64",
+            ),
+            (
+                vec![("time", stamps()), ("value", Arc::clone(&int))],
+                "Int64",
+            ),
+            (
+                vec![("time", stamps()), ("value", Arc::clone(&single))],
+                "Float32",
+            ),
+            (
+                vec![("time", stamps()), ("value", null)],
+                "`value` lacks values",
+            ),
+            (
+                vec![("time", no_time), ("value", doubles())],
+                "`time` lacks values",
+            ),
+        ] {
+            let error = read_as(&raw, &of_columns(wrong)).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Decode);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        // Unless they were asked for so.
+        let schema = arrow_schema::Schema::new(vec![
+            arrow_schema::Field::new("t", arrow_schema::DataType::Int64, false),
+            arrow_schema::Field::new("v", arrow_schema::DataType::Float32, true),
+        ]);
+        let asked = Wanted::raw(Some(Arc::new(schema))).unwrap();
+        for message in [
+            of_columns(vec![("t", int), ("v", single)]),
+            of_columns(vec![("time", stamps()), ("value", doubles())]),
+        ] {
+            let found = read_as(&asked, &message).unwrap();
+            assert_eq!(found[0].schema_ref(), asked.schema());
+            assert_eq!(found[0].num_rows(), 3);
+        }
+    }
+
+    #[test]
+    fn statistics_are_known_by_their_names() {
+        let counts: ArrayRef = Arc::new(arrow_array::UInt64Array::from(vec![1, 0, 3]));
+        let column = |first: f64| -> ArrayRef {
+            Arc::new(Float64Array::from(vec![first, first + 1.0, first + 2.0]))
+        };
+        let usual = vec![
+            ("time", stamps(Some("UTC"))),
+            ("min", column(10.0)),
+            ("mean", column(20.0)),
+            ("max", column(30.0)),
+            ("count", counts),
+            ("stddev", column(40.0)),
+        ];
+        let wanted = Wanted::windows(None).unwrap();
+        let right = read_as(&wanted, &of_columns(usual.clone())).unwrap();
+        assert_eq!(right[0].num_rows(), 2);
+        assert_eq!(right[0].schema_ref(), &*STAT_SCHEMA);
+        // As servers had them before 2023.
+        let mut others = usual.clone();
+        others.swap(1, 2);
+        assert_eq!(
+            read_as(&wanted, &of_columns(others.clone())).unwrap(),
+            right
+        );
+        others.swap(4, 5);
+        assert_eq!(read_as(&wanted, &of_columns(others)).unwrap(), right);
+        let mut twice = usual.clone();
+        twice[1].0 = "mean";
+        assert!(read_as(&wanted, &of_columns(twice)).is_err());
+        let raw = Wanted::raw(None).unwrap();
+        assert!(read_as(&raw, &of_columns(usual.clone())).is_err());
+        assert!(read_as(&wanted, &message(7, &[batch(&[(1, 1.0)])])).is_err());
+    }
+
+    #[test]
+    fn times_must_rise_and_be_in_the_range() {
+        let raw = Wanted::raw(None).unwrap();
+        for (times, is_right) in [
+            ([1, 2, 3], true),
+            ([1, 1, 1], true),
+            ([1, 3, 2], false),
+            ([2, 1, 3], false),
+            ([i64::MIN, 2, 3], false),
+            ([1, 2, i64::MAX], false),
+            ([1, i64::MAX, i64::MIN], false),
+        ] {
+            let points = times.map(|time| (time, 0.5));
+            for batches in [
+                vec![batch(&points)],
+                vec![batch(&points[..1]), batch(&points[1..])],
+            ] {
+                let found = read_as(&raw, &message(7, &batches));
+                assert_eq!(found.is_ok(), is_right, "{times:?}");
+            }
         }
     }
 

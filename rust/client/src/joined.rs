@@ -10,6 +10,7 @@ use crate::{
     budget::Share,
     channels::Lane,
     error::{Error, ErrorKind},
+    expected::{Expected, Times},
     frames::ArrowRpc,
     metadata::uuid_bytes,
     rows::Rows,
@@ -45,8 +46,15 @@ impl Client {
             ..v5api::ArrowMultiValuesParams::default()
         };
         let wanted = Wanted::joined(streams.iter().map(|(uuid, _)| *uuid));
+        // Points move by less than a period.
+        let period = period.unwrap_or(0);
+        let times = Times::of_rows(
+            range.start().saturating_sub(period),
+            range.end().saturating_add(period),
+        );
+        let expected = wanted.expected(times);
         let call = self.begin(Kind::JoinedValues);
-        let table = self.joined(&request, &wanted).await;
+        let table = self.joined(&request, &wanted, &expected).await;
         call.end(&table);
         table
     }
@@ -57,12 +65,13 @@ impl Client {
         &self,
         request: &v5api::ArrowMultiValuesParams,
         wanted: &Wanted,
+        expected: &Expected,
     ) -> Result<Table, Error> {
         let mut share = self.connection.session()?.budget.join();
         let mut backoff = self.backoff();
         self.turn(METHOD, &mut share).await?;
         loop {
-            match self.joined_once(request, &mut share).await {
+            match self.joined_once(request, expected, &mut share).await {
                 Ok(Some(mut rows)) => {
                     share.finish();
                     let batches = rows.take().map_err(|error| Error::decode(WHAT, error))?;
@@ -89,11 +98,13 @@ impl Client {
     async fn joined_once(
         &self,
         request: &v5api::ArrowMultiValuesParams,
+        expected: &Expected,
         share: &mut Share,
     ) -> Result<Option<Rows>, Error> {
         let ask = |mut rpc: ArrowRpc, q| async move { rpc.call(PATH, WHAT, q).await };
         let answers = self.streaming(METHOD, Lane::Repeatable, request.clone(), ask);
-        let (mut answers, mut rows) = (answers.await?, self.no_rows()?);
+        let (answers, mut rows) = (answers.await?, self.no_rows(expected)?);
+        let mut answers = answers.with_short_gaps();
         loop {
             let (bytes, memory) = (rows.bytes(), rows.memory());
             if answers.next_into(&mut rows).await?.is_none() {
@@ -101,7 +112,7 @@ impl Client {
             }
             let counters = self.counters();
             counters.table_bytes.add(rows.bytes().saturating_sub(bytes));
-            if !share.add(rows.memory().saturating_sub(memory)) {
+            if !share.add(rows.memory().saturating_sub(memory))? {
                 return Ok(None);
             }
         }

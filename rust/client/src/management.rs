@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::{
     Client,
-    call::ManagementRpc,
+    call::{Item, ManagementRpc},
     error::{Error, ErrorKind},
     metadata::uuid_bytes,
 };
@@ -40,6 +40,12 @@ pub struct Record {
     pub name: String,
     /// All its other fields: a JSON object.
     pub fields: String,
+}
+
+impl Item for Record {
+    fn heap(&self) -> usize {
+        self.name.len() + self.fields.len()
+    }
 }
 
 const fn retention(keep_ns: Option<i64>) -> wire::Retention {

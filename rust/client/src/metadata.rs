@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Client,
-    call::Rpc,
+    call::{Item, Rpc},
     error::{Error, ErrorKind},
 };
 
@@ -106,6 +106,22 @@ impl TryFrom<v5api::StreamDescriptor> for StreamInfo {
     }
 }
 
+impl Item for StreamInfo {
+    fn heap(&self) -> usize {
+        // A map has room for eleven at least.
+        const ENTRY: usize = 2 * size_of::<String>();
+        const MAP: usize = 12 * ENTRY;
+        let tags = self
+            .tags
+            .iter()
+            .map(|(key, value)| key.len() + value.len() + ENTRY);
+        let annotations = self.annotations.iter();
+        let annotations = annotations
+            .map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len) + ENTRY);
+        self.collection.len() + 2 * MAP + tags.chain(annotations).sum::<usize>()
+    }
+}
+
 impl Client {
     /// Changes what a stream is; gives what it is then.
     ///
@@ -183,10 +199,15 @@ impl Client {
         let descriptor = answer.descriptor.ok_or_else(|| {
             Error::new(ErrorKind::Decode, "the server described no stream").on_stream(uuid)
         })?;
-        Ok(StreamInfo {
+        let found = StreamInfo {
             version: Some(version),
             ..descriptor.try_into()?
-        })
+        };
+        if found.uuid != uuid {
+            let message = format!("the server described another stream, `{}`", found.uuid);
+            return Err(Error::new(ErrorKind::Decode, message).on_stream(uuid));
+        }
+        Ok(found)
     }
 
     /// Which version a stream's data have.

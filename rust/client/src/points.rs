@@ -4,6 +4,8 @@
 //! field. Here the few forms in which a point is written are read as a whole; a message that holds
 //! anything else goes to the general decoder.
 
+use std::sync::Arc;
+
 use bytes::{Buf, Bytes};
 use pingthings_proto::v5api;
 use pingthings_types::{Points, RawPoint, Version};
@@ -16,14 +18,18 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::call::{Answer, Stub};
+use crate::{
+    budget::Budget,
+    call::{Answer, Stub},
+    guard::Guarded,
+};
 
 /// The call that answers in points.
-pub(crate) struct PointsRpc(Grpc<Channel>);
+pub(crate) struct PointsRpc(Grpc<Guarded>);
 
 impl Stub for PointsRpc {
-    fn over(channel: Channel) -> Self {
-        let grpc = Grpc::new(channel)
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        let grpc = Grpc::new(Guarded::new(channel, budget))
             .max_decoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);

@@ -87,7 +87,8 @@ impl Client {
             )
             .boxed()
         };
-        self.open_either(WHAT, arrow, points).await
+        let expected = wanted.expected(Question::Raw(range).times());
+        self.open_either(WHAT, &expected, arrow, points).await
     }
 }
 

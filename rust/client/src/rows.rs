@@ -2,33 +2,44 @@
 
 use std::{io, sync::Arc};
 
-use arrow_array::{
-    Array, PrimitiveArray, RecordBatch,
-    cast::AsArray,
-    types::{Int64Type, TimestampNanosecondType},
-};
+use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
 
-use crate::{columns::Columns, spare::Spares};
+use crate::{
+    columns::Columns,
+    expected::{Column, Expected},
+    spare::Spares,
+};
 
-/// Rows in the order in which they came: in columns that grow, as far as these can hold them.
+/// Rows in the order in which they came, in columns that grow; in others where servers differ in
+/// their schemas.
 #[derive(Debug)]
 pub(crate) struct Rows {
+    expected: Expected,
     batches: Vec<RecordBatch>,
     columns: Option<Columns>,
     spares: Arc<Spares>,
+    /// The time of the last one, whoever has it now.
+    last: Option<i64>,
     /// How many of those that come next were here before.
     skip: usize,
 }
 
 impl Rows {
-    pub(crate) const fn new(spares: Arc<Spares>) -> Self {
+    pub(crate) const fn new(expected: Expected, spares: Arc<Spares>) -> Self {
         Self {
+            expected,
             batches: Vec::new(),
             columns: None,
             spares,
+            last: None,
             skip: 0,
         }
+    }
+
+    /// The schema under which columns are kept that a server has sent.
+    pub(crate) fn accept(&self, columns: &[Column<'_>]) -> Result<SchemaRef, ArrowError> {
+        self.expected.accept(columns)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -66,6 +77,7 @@ impl Rows {
     pub(crate) fn clear(&mut self) {
         self.batches.clear();
         self.columns = None;
+        self.last = None;
     }
 
     fn close_columns(&mut self) -> Result<(), ArrowError> {
@@ -77,13 +89,14 @@ impl Rows {
 
     // --- rows that come --------------------------------------------------------------------------
 
-    /// Columns of this plain schema with room for more rows.
+    /// Columns of this schema, which was accepted, with room for more rows.
     pub(crate) fn reserve(&mut self, schema: &SchemaRef, rows: usize) -> Result<(), ArrowError> {
         let others = |columns: &Columns| columns.schema() != schema;
         if self.columns.as_ref().is_some_and(others) {
             self.close_columns()?;
         }
-        let fresh = || Columns::new(Arc::clone(schema), Arc::clone(&self.spares));
+        let (times, last) = (*self.expected.times(), self.last);
+        let fresh = || Columns::new(Arc::clone(schema), times, last, Arc::clone(&self.spares));
         let columns = self.columns.get_or_insert_with(fresh);
         columns.reserve(rows).map_err(no_memory)
     }
@@ -95,17 +108,19 @@ impl Rows {
         }
     }
 
-    /// Says that so many rows are complete.
-    pub(crate) fn complete(&mut self, rows: usize) {
+    /// Says that so many rows are complete. They are not added if their times are wrong.
+    pub(crate) fn complete(&mut self, rows: usize) -> Result<(), ArrowError> {
         if let Some(columns) = &mut self.columns {
             let start = columns.rows();
-            columns.add_rows(rows);
+            columns.add_rows(rows)?;
             let gone = rows.min(self.skip);
             if gone > 0 {
                 columns.remove(start, start + gone);
                 self.skip -= gone;
             }
+            self.last = columns.last_time(1).map(|(time, _)| time).or(self.last);
         }
+        Ok(())
     }
 
     /// Forgets what belongs to no complete row.
@@ -115,7 +130,7 @@ impl Rows {
         }
     }
 
-    /// Adds rows of a plain schema that are in columns of their own.
+    /// Adds rows of a schema that are in columns of their own.
     pub(crate) fn add<const N: usize>(
         &mut self,
         schema: &SchemaRef,
@@ -126,60 +141,27 @@ impl Rows {
         for (index, values) in columns.into_iter().enumerate() {
             self.extend(index, values);
         }
-        self.complete(rows);
-        Ok(())
+        self.complete(rows)
     }
 
-    /// Adds rows as they are.
-    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
-        self.close_columns()?;
-        let gone = batch.num_rows().min(self.skip);
-        self.skip -= gone;
-        if batch.num_rows() > gone {
-            let rest = batch.num_rows() - gone;
-            self.batches.push(batch.slice(gone, rest));
-        }
-        Ok(())
-    }
-
-    /// Adds what another one holds.
-    pub(crate) fn append(&mut self, mut others: Self) -> Result<(), ArrowError> {
-        if self.skip == 0 && self.len() == 0 {
-            *self = others;
+    /// Adds what another one holds, which has received one message.
+    pub(crate) fn append(&mut self, others: Self) -> Result<(), ArrowError> {
+        if self.skip == 0 && self.len() == 0 && self.last.is_none() {
+            (self.batches, self.columns) = (others.batches, others.columns);
+            self.last = others.last;
             return Ok(());
-        }
-        for batch in std::mem::take(&mut others.batches) {
-            self.push(&batch)?;
         }
         let Some(columns) = others.columns else {
             return Ok(());
         };
         self.reserve(columns.schema(), columns.rows())?;
         columns.each(|column, bytes| self.extend(column, bytes));
-        self.complete(columns.rows());
-        Ok(())
+        self.complete(columns.rows())
     }
 
-    /// The time of the last row, and how many of the last `rows` have it; `None` if the server has
-    /// made something else of the times, or there are no rows.
+    /// The time of the last row, and how many of the last `rows` have it; `None` without any.
     pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
-        if let Some(columns) = self.columns.as_ref().filter(|columns| columns.rows() > 0) {
-            return columns.last_time(rows);
-        }
-        let batch = self.batches.last()?;
-        let column = batch.columns().first()?;
-        let timestamps = column.as_primitive_opt::<TimestampNanosecondType>();
-        let integers = || column.as_primitive_opt::<Int64Type>();
-        let times = timestamps
-            .map(PrimitiveArray::values)
-            .or_else(|| integers().map(PrimitiveArray::values))?;
-        let last = *times.last()?;
-        let same = times
-            .iter()
-            .rev()
-            .take(rows)
-            .take_while(|time| **time == last);
-        Some((last, same.count()))
+        self.columns.as_ref()?.last_time(rows)
     }
 }
 

@@ -75,12 +75,17 @@ impl Block {
 
     /// Adds bytes for which there is room.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
-        let end = self.used + bytes.len();
+        self.grow(bytes.len()).copy_from_slice(bytes);
+    }
+
+    /// So many bytes more, for which there is room, to be written.
+    pub(crate) fn grow(&mut self, more: usize) -> &mut [u8] {
+        let (start, end) = (self.used, self.used + more);
         if end > self.taken {
             self.take((end - self.taken).next_multiple_of(STEP));
         }
-        self.pages[self.used..end].copy_from_slice(bytes);
         self.used = end;
+        &mut self.pages[start..end]
     }
 
     /// Asks for so many bytes more. The size of pages is the system's choice: large ones take less

@@ -18,6 +18,7 @@ use crate::{
     call::{Answer, Answers},
     channels::Lane,
     error::Error,
+    expected::{Expected, Times},
     frames::Frames,
     retry::{Backoff, Repeat},
     rows::Rows,
@@ -44,6 +45,18 @@ impl Question {
             Self::Raw(_) => Kind::RawValues,
             Self::Aligned(..) => Kind::AlignedWindows,
             Self::Precise(..) => Kind::PreciseWindows,
+        }
+    }
+
+    /// When its rows are.
+    pub(crate) fn times(self) -> Times {
+        match self {
+            Self::Raw(range) => Times::of_points(range),
+            Self::Aligned(range, width) => {
+                // The first window may begin before the range does.
+                Times::of_rows(width.floor(range.start()), range.end())
+            }
+            Self::Precise(range, _) => Times::of_rows(range.start(), range.end()),
         }
     }
 
@@ -111,7 +124,8 @@ impl Messages {
             });
             Some((read, answers))
         });
-        Self::Points(messages.boxed())
+        // Whoever asks after the end, as of an answer without messages, is told again.
+        Self::Points(messages.fuse().boxed())
     }
 
     /// Adds the rows of the next message; the version they belong to.
@@ -171,27 +185,25 @@ impl Opened {
 #[derive(Clone, Copy, Debug, Default)]
 struct Position {
     version: Version,
-    last: Option<Last>,
+    /// The time of the last row, and how many of the last rows have it.
+    last: Option<(i64, usize)>,
+    /// How many rows there were.
+    rows: u64,
 }
 
-/// What is known of the last row.
-#[derive(Clone, Copy, Debug)]
-enum Last {
-    /// Its time, and how many of the last rows have it.
-    Row { time: i64, count: usize },
-    /// The server has made something else of its time.
-    Unknown,
-}
-
-impl Last {
-    const fn with(self, before: usize) -> Self {
-        match self {
-            Self::Row { time, count } => Self::Row {
-                time,
-                count: count + before,
-            },
-            Self::Unknown => Self::Unknown,
-        }
+impl Position {
+    /// So many rows more have arrived, of which the last have this time.
+    fn advance(&mut self, rows: usize, last: Option<(i64, usize)>) {
+        self.rows += rows as u64;
+        let Some((time, count)) = last.filter(|_| rows > 0) else {
+            return;
+        };
+        // All of them may have the time of rows that came in messages before.
+        let before = match self.last {
+            Some((before, count_before)) if before == time && count == rows => count_before,
+            _ => 0,
+        };
+        self.last = Some((time, before + count));
     }
 }
 
@@ -214,6 +226,8 @@ pub struct Tables {
     /// What it holds of the memory that all reads may take; none at leisure, where little is here.
     share: Option<Share>,
     position: Position,
+    /// The most rows that there ever were.
+    furthest: u64,
     backoff: Backoff,
     /// At leisure, until it has ended.
     call: Option<Counted>,
@@ -290,10 +304,11 @@ impl Client {
             wanted: wanted.clone(),
             asked: version,
             opened,
-            rows: self.no_rows()?,
+            rows: self.no_rows(&wanted.expected(question.times()))?,
             lane,
             share: None,
             position: Position::default(),
+            furthest: 0,
             backoff: self.backoff(),
             call: None,
         })
@@ -313,11 +328,11 @@ impl Client {
                     .await
             }
             Question::Aligned(range, width) => {
-                self.open_aligned_windows(uuid, range, width, version, lane)
+                self.open_aligned_windows(uuid, range, width, version, wanted, lane)
                     .await
             }
             Question::Precise(range, width) => {
-                self.open_precise_windows(uuid, range, width, version, lane)
+                self.open_precise_windows(uuid, range, width, version, wanted, lane)
                     .await
             }
         }
@@ -329,27 +344,30 @@ impl Client {
     pub(crate) async fn open_either<'a, A: PointsAnswer>(
         &'a self,
         what: &'static str,
+        expected: &Expected,
         arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<Frames>, Error>> + Send,
         points: impl FnOnce() -> BoxFuture<'a, Result<Answers<Streaming<A>>, Error>> + Send,
     ) -> Result<Opened, Error> {
         if self.server.has_arrow() {
             let opened = async {
-                let answers = Box::new(arrow().await?);
-                Opened::of(Messages::Arrow(answers), self.no_rows()?, self.counters()).await
+                let answers = Box::new(arrow().await?.with_short_gaps());
+                let rows = self.no_rows(expected)?;
+                Opened::of(Messages::Arrow(answers), rows, self.counters()).await
             };
             match opened.await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
                 done => return done,
             }
         }
-        let messages = Messages::of_points(points().await?, what);
-        Opened::of(messages, self.no_rows()?, self.counters()).await
+        let messages = Messages::of_points(points().await?.with_short_gaps(), what);
+        Opened::of(messages, self.no_rows(expected)?, self.counters()).await
     }
 
     /// Where the rows of an answer go.
-    pub(crate) fn no_rows(&self) -> Result<Rows, Error> {
+    pub(crate) fn no_rows(&self, expected: &Expected) -> Result<Rows, Error> {
         let session = self.connection.session()?;
-        Ok(Rows::new(Arc::clone(&session.budget.spares)))
+        let spares = Arc::clone(&session.budget.spares);
+        Ok(Rows::new(expected.clone(), spares))
     }
 
     /// Waits until a read may go on, or the client is closed.
@@ -382,6 +400,8 @@ impl Tables {
                     if let Some(call) = self.call.take() {
                         call.end(&end);
                     }
+                    // Nothing follows an error, either.
+                    self.opened = Opened::none();
                     return end.map(|_| None);
                 }
             }
@@ -418,13 +438,12 @@ impl Tables {
         let done = match self.receive().await {
             Ok(None) => return Ok(false),
             Ok(Some(version)) => {
-                self.backoff.reset();
                 self.note(version, self.rows.len() - rows, self.rows.bytes() - size);
                 let more = self.rows.memory().saturating_sub(memory);
-                if self.share.as_mut().is_none_or(|share| share.add(more)) {
-                    Ok(true)
-                } else {
-                    self.pause().await
+                match self.share.as_mut().map(|share| share.add(more)) {
+                    None | Some(Ok(true)) => Ok(true),
+                    Some(Ok(false)) => self.pause().await,
+                    Some(Err(error)) => Err(error),
                 }
             }
             Err(error) => {
@@ -458,22 +477,13 @@ impl Tables {
         counter.add(rows as u64);
         counters.table_bytes.add(bytes);
         self.position.version = version;
-        if rows == 0 {
-            return;
+        self.position.advance(rows, self.rows.last_time(rows));
+        // What came before is no progress: a server that always fails in the same place would be
+        // asked for ever.
+        if self.position.rows > self.furthest {
+            self.furthest = self.position.rows;
+            self.backoff.reset();
         }
-        let last = self.rows.last_time(rows);
-        let last = last.map_or(Last::Unknown, |(time, count)| Last::Row { time, count });
-        let before = match (self.position.last, last) {
-            (
-                Some(Last::Row {
-                    time,
-                    count: before,
-                }),
-                Last::Row { time: now, count },
-            ) if time == now && count == rows => before,
-            _ => 0,
-        };
-        self.position.last = Some(last.with(before));
     }
 
     /// Asks again after a failure for what has not arrived.
@@ -518,7 +528,7 @@ impl Tables {
     /// Asks for what has not arrived; for everything if that cannot be told.
     async fn reopen(&mut self) -> Result<(), Error> {
         let (question, version, skip) = match self.position.last {
-            Some(Last::Row { time, count }) if self.is_fixed() => {
+            Some((time, count)) if self.is_fixed() => {
                 let Some(rest) = self.question.after(time) else {
                     self.opened = Opened::none();
                     return Ok(());
@@ -544,5 +554,51 @@ impl Tables {
             .open(question, self.uuid, version, &self.wanted, self.lane)
             .await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_time_are_counted_through_messages() {
+        let mut position = Position::default();
+        position.advance(0, None);
+        assert_eq!(position.last, None);
+        position.advance(5, Some((10, 2)));
+        assert_eq!(position.last, Some((10, 2)));
+        // A message of nothing else, twice; then one without rows.
+        position.advance(3, Some((10, 3)));
+        position.advance(1, Some((10, 1)));
+        position.advance(0, Some((10, 1)));
+        assert_eq!(position.last, Some((10, 6)));
+        // Rows of another time come before: only those after it count.
+        position.advance(4, Some((11, 3)));
+        assert_eq!(position.last, Some((11, 3)));
+        position.advance(2, Some((12, 2)));
+        assert_eq!(position.last, Some((12, 2)));
+        assert_eq!(position.rows, 15);
+    }
+
+    #[test]
+    fn the_rest_begins_where_the_rows_end() {
+        let range = TimeRange::new(-10, 100).unwrap();
+        let width = PointWidth::new(3).unwrap();
+        let rest = |question: Question, time| match question.after(time)? {
+            Question::Raw(rest) | Question::Aligned(rest, _) | Question::Precise(rest, _) => {
+                Some((rest.start(), rest.end()))
+            }
+        };
+        assert_eq!(rest(Question::Raw(range), 7), Some((7, 100)));
+        assert_eq!(rest(Question::Raw(range), 99), Some((99, 100)));
+        assert_eq!(rest(Question::Aligned(range, width), 8), Some((16, 100)));
+        assert_eq!(rest(Question::Aligned(range, width), 92), None);
+        assert_eq!(rest(Question::Precise(range, 11), 1), Some((12, 100)));
+        assert_eq!(rest(Question::Precise(range, 11), 88), Some((99, 100)));
+        assert_eq!(rest(Question::Precise(range, 11), 89), None);
+        let times = Question::Aligned(range, width).times();
+        assert!(times.check(-16, 99).is_ok() && times.check(-17, 0).is_err());
+        assert!(times.check(0, 100).is_err());
     }
 }

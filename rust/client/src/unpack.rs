@@ -1,10 +1,11 @@
 //! Compressed messages, of which several are unpacked at the same time.
 
-use std::{collections::VecDeque, io::Read, time::Instant};
+use std::{collections::VecDeque, io::Read, sync::Arc, time::Instant};
 
 use tokio::task::JoinHandle;
 
 use crate::{
+    budget::{Budget, Incomplete},
     error::{Error, ErrorKind},
     stats::Counters,
 };
@@ -19,6 +20,12 @@ const AT_ONCE: usize = 4;
 /// many that come of them.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
+/// What a compressed message may refer back to, as a power of two: what every reader of zstd allows.
+const LARGEST_WINDOW: u32 = 23;
+
+/// By how much the memory of a message grows while it is unpacked.
+const STEP: usize = 256 << 10;
+
 /// How messages are compressed that say they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -31,6 +38,7 @@ pub(crate) enum Encoding {
 #[derive(Debug)]
 pub(crate) struct Unpacking {
     what: &'static str,
+    budget: Arc<Budget>,
     encoding: Encoding,
     running: VecDeque<Running>,
     bytes: usize,
@@ -46,14 +54,15 @@ struct Running {
 
 #[derive(Debug)]
 struct Unpacked {
-    message: std::io::Result<Vec<u8>>,
+    message: Result<Vec<u8>, Error>,
     took_ns: u64,
 }
 
 impl Unpacking {
-    pub(crate) const fn new(what: &'static str, encoding: Encoding) -> Self {
+    pub(crate) const fn new(what: &'static str, encoding: Encoding, budget: Arc<Budget>) -> Self {
         Self {
             what,
+            budget,
             encoding,
             running: VecDeque::new(),
             bytes: 0,
@@ -81,12 +90,16 @@ impl Unpacking {
             Encoding::Identity
         };
         let memory = self.spare.pop().unwrap_or_default();
+        let (what, mut incomplete) = (self.what, Incomplete::new(Arc::clone(&self.budget)));
         self.bytes += packed.len();
         self.running.push_back(Running {
             packed: packed.len(),
             message: tokio::spawn(async move {
                 let begun = Instant::now();
-                let message = unpack(encoding, packed, memory);
+                let message = match encoding {
+                    Encoding::Identity => Ok(packed),
+                    _ => unpack(what, encoding, &packed, memory, &mut incomplete),
+                };
                 let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 Unpacked { message, took_ns }
             }),
@@ -103,13 +116,7 @@ impl Unpacking {
         self.running.pop_front();
         let unpacked = unpacked.map_err(|error| self.unreadable(&error.to_string()))?;
         counters.decode_ns.add(unpacked.took_ns);
-        let message = unpacked
-            .message
-            .map_err(|error| Error::decode(self.what, error))?;
-        if message.len() >= LONGEST_MESSAGE {
-            return Err(self.unreadable("a message does not end"));
-        }
-        Ok(message)
+        unpacked.message
     }
 
     /// Takes the memory of a message back, for another one.
@@ -124,17 +131,59 @@ impl Unpacking {
     }
 }
 
-fn unpack(encoding: Encoding, packed: Vec<u8>, mut message: Vec<u8>) -> std::io::Result<Vec<u8>> {
-    let limit = LONGEST_MESSAGE as u64;
-    message.clear();
+/// A message as it was before it was packed. What it takes is asked for step by step, so that a small
+/// one that was packed well, or on purpose, cannot take all memory.
+pub(crate) fn unpack(
+    what: &'static str,
+    encoding: Encoding,
+    packed: &[u8],
+    mut message: Vec<u8>,
+    incomplete: &mut Incomplete,
+) -> Result<Vec<u8>, Error> {
+    let unreadable = |error| Error::decode(what, error);
     match encoding {
-        Encoding::Identity => return Ok(packed),
-        Encoding::Gzip => flate2::read::GzDecoder::new(&*packed)
-            .take(limit)
-            .read_to_end(&mut message)?,
-        Encoding::Zstd => zstd::stream::read::Decoder::new(&*packed)?
-            .take(limit)
-            .read_to_end(&mut message)?,
-    };
+        Encoding::Identity => message.extend_from_slice(packed),
+        Encoding::Gzip => {
+            let mut reader = flate2::read::GzDecoder::new(packed);
+            inflate(what, &mut reader, &mut message, incomplete)?;
+        }
+        Encoding::Zstd => {
+            let mut reader = zstd::stream::read::Decoder::new(packed).map_err(unreadable)?;
+            // What a frame refers back to is kept while it is read.
+            reader.window_log_max(LARGEST_WINDOW).map_err(unreadable)?;
+            inflate(what, &mut reader, &mut message, incomplete)?;
+        }
+    }
     Ok(message)
+}
+
+fn inflate(
+    what: &'static str,
+    reader: &mut impl Read,
+    message: &mut Vec<u8>,
+    incomplete: &mut Incomplete,
+) -> Result<(), Error> {
+    // Memory of a message before is written again.
+    incomplete.resize(message.capacity() as u64)?;
+    message.resize(message.capacity(), 0);
+    let mut length = 0;
+    loop {
+        if length == message.len() {
+            let room = (2 * length).max(STEP).min(LONGEST_MESSAGE + 1);
+            incomplete.resize(room as u64)?;
+            message.resize(room, 0);
+        }
+        let read = reader.read(&mut message[length..]);
+        let read = read.map_err(|error| Error::decode(what, error))?;
+        if read == 0 {
+            message.truncate(length);
+            return Ok(());
+        }
+        length += read;
+        if length > LONGEST_MESSAGE {
+            let message =
+                format!("the server's answer to {what} cannot be read: a message does not end");
+            return Err(Error::new(ErrorKind::Decode, message));
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::{
     call::Rpc,
     channels::Lane,
     error::Error,
+    expected::Expected,
     frames::ArrowRpc,
     metadata::uuid_bytes,
     rows::Rows,
@@ -83,8 +84,9 @@ impl Client {
 
     /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
     /// for a stream that exists.
-    async fn no_windows(&self, uuid: Uuid) -> Result<Opened, Error> {
-        Ok(Opened::empty(self.version(uuid).await?, self.no_rows()?))
+    async fn no_windows(&self, uuid: Uuid, expected: &Expected) -> Result<Opened, Error> {
+        let version = self.version(uuid).await?;
+        Ok(Opened::empty(version, self.no_rows(expected)?))
     }
 
     pub(crate) async fn open_aligned_windows(
@@ -93,10 +95,12 @@ impl Client {
         range: TimeRange,
         width: PointWidth,
         version: u64,
+        wanted: &Wanted,
         lane: Lane,
     ) -> Result<Opened, Error> {
+        let expected = wanted.expected(Question::Aligned(range, width).times());
         if AlignedWindows::new(range, width).is_none() {
-            return self.no_windows(uuid).await;
+            return self.no_windows(uuid, &expected).await;
         }
         let request = v5api::AlignedWindowsParams {
             uuid: uuid_bytes(uuid),
@@ -126,7 +130,7 @@ impl Client {
             )
             .boxed()
         };
-        self.open_either(WHAT, arrow, points).await
+        self.open_either(WHAT, &expected, arrow, points).await
     }
 
     pub(crate) async fn open_precise_windows(
@@ -135,10 +139,12 @@ impl Client {
         range: TimeRange,
         width_ns: u64,
         version: u64,
+        wanted: &Wanted,
         lane: Lane,
     ) -> Result<Opened, Error> {
+        let expected = wanted.expected(Question::Precise(range, width_ns).times());
         if PreciseWindows::new(range, width_ns)?.is_none() {
-            return self.no_windows(uuid).await;
+            return self.no_windows(uuid, &expected).await;
         }
         let request = v5api::WindowsParams {
             uuid: uuid_bytes(uuid),
@@ -166,7 +172,7 @@ impl Client {
             })
             .boxed()
         };
-        self.open_either(WHAT, arrow, points).await
+        self.open_either(WHAT, &expected, arrow, points).await
     }
 }
 

@@ -14,7 +14,7 @@ use pyo3::{
 use crate::{
     arrow::Outcomes,
     call::{Mode, call},
-    error::to_exception,
+    error::{self, to_exception},
     exit::{Entered, First},
 };
 
@@ -62,6 +62,7 @@ pub(crate) fn connect<'py>(
         value: endpoints,
         inside,
     } = endpoints;
+    error::prepare(py)?;
     let config = || {
         let endpoints = endpoints.iter();
         let (https, http, all, no) = proxies;

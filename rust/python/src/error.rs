@@ -3,9 +3,44 @@
 use std::error::Error as _;
 
 use pingthings_client::{Error, ErrorKind};
-use pyo3::{prelude::*, types::PyModule};
+use pyo3::{
+    prelude::*,
+    sync::PyOnceLock,
+    types::{PyDict, PyModule},
+};
 
 const EXCEPTIONS: &str = "pingthings.timeseries.exceptions";
+
+/// The classes, which must be at hand when the interpreter ends: nothing is imported then, and
+/// modules are emptied, while objects may still make calls in their `__del__`.
+struct Classes {
+    root: Py<PyAny>,
+    of_codes: Py<PyDict>,
+    of_names: Py<PyDict>,
+}
+
+static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
+
+impl Classes {
+    fn get(py: Python<'_>) -> PyResult<&Self> {
+        CLASSES.get_or_try_init(py, || {
+            let exceptions = PyModule::import(py, EXCEPTIONS)?;
+            Ok(Self {
+                root: exceptions.getattr("BTrDBError")?.unbind(),
+                of_codes: exceptions
+                    .getattr("_CLASS_OF_CODE")?
+                    .cast_into::<PyDict>()?
+                    .unbind(),
+                of_names: exceptions.dict().copy()?.unbind(),
+            })
+        })
+    }
+}
+
+/// Makes sure that errors can be told of whatever happens later.
+pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
+    Classes::get(py).map(drop)
+}
 
 /// The exception for an error: by code where it has one, else by class; the cause chain becomes a
 /// note.
@@ -15,11 +50,19 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
 
 /// The same as an object, for results that hold errors.
 pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
-    let exceptions = PyModule::import(py, EXCEPTIONS)?;
+    let classes = Classes::get(py)?;
     let message = error.to_string();
     let exception = match class_name(error.kind()) {
-        Class::Code(code) => exceptions.call_method1("from_code", (code, message))?,
-        Class::Name(name) => exceptions.getattr(name)?.call1((message,))?,
+        Class::Code(code) => {
+            let class = classes.of_codes.bind(py).get_item(code)?;
+            let class = class.unwrap_or_else(|| classes.root.bind(py).clone());
+            class.call1((message, code))?
+        }
+        Class::Name(name) => {
+            let class = classes.of_names.bind(py).get_item(name)?;
+            let class = class.unwrap_or_else(|| classes.root.bind(py).clone());
+            class.call1((message,))?
+        }
     };
     if let Some(uuid) = error.stream() {
         exception.setattr("uuid", uuid)?;
@@ -57,6 +100,7 @@ fn class_name(kind: ErrorKind) -> Class {
         ErrorKind::InvalidArgument => Class::Name("BTRDBValueError"),
         ErrorKind::NotSupported => Class::Name("NotSupportedError"),
         ErrorKind::Closed => Class::Name("ClientClosedError"),
+        ErrorKind::TooLarge => Class::Name("MemoryLimitExceeded"),
         _ => Class::Name("BTRDBServerError"),
     }
 }

@@ -1,0 +1,203 @@
+//! What an answer may hold: which columns, and which times.
+//!
+//! Servers are not believed. A column is the one it is called, of the type it must have, and a time
+//! lies in the range that was asked for and not before the one above it; anything else is an error
+//! and not a wrong number.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit};
+use pingthings_types::TimeRange;
+
+/// Columns and times of an answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Expected {
+    /// The schema that was asked for, where one was.
+    asked: Option<SchemaRef>,
+    /// The schema of a server that was not asked, or makes nothing of it.
+    native: SchemaRef,
+    times: Times,
+}
+
+/// Times of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// The first that there may be.
+    first: i64,
+    /// The one after the last.
+    end: i64,
+    /// Whether no two rows have the same.
+    pub(crate) is_strict: bool,
+}
+
+/// The type of a column, as far as there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nanoseconds as a timestamp, whatever its zone: the numbers are UTC with all of them.
+    Timestamp,
+    Int64,
+    UInt64,
+    Float64,
+    Float32,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    pub(crate) const fn of(kind: &DataType) -> Self {
+        match kind {
+            DataType::Timestamp(TimeUnit::Nanosecond, _) => Self::Timestamp,
+            DataType::Int64 => Self::Int64,
+            DataType::UInt64 => Self::UInt64,
+            DataType::Float64 => Self::Float64,
+            DataType::Float32 => Self::Float32,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A column of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Column<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) kind: Kind,
+}
+
+impl Times {
+    /// Points of a range: several may have the same time.
+    pub(crate) const fn of_points(range: TimeRange) -> Self {
+        Self {
+            first: range.start(),
+            end: range.end(),
+            is_strict: false,
+        }
+    }
+
+    /// Windows, or rows of several streams, from `first` on, to before `end`.
+    pub(crate) const fn of_rows(first: i64, end: i64) -> Self {
+        Self {
+            first,
+            end,
+            is_strict: true,
+        }
+    }
+
+    /// Whether rows whose times rise from the first of them to the last are in the range.
+    pub(crate) fn check(&self, first: i64, last: i64) -> Result<(), ArrowError> {
+        for time in [first, last] {
+            if time < self.first || time >= self.end {
+                return Err(ArrowError::IpcError(format!(
+                    "the time {time} is not in the range [{}, {}) that was asked for",
+                    self.first, self.end
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with times that do not rise; the first of them follows `before`.
+    pub(crate) fn disorder(
+        &self,
+        before: Option<i64>,
+        times: impl Iterator<Item = i64>,
+    ) -> ArrowError {
+        let mut before = before;
+        for time in times {
+            let is_late =
+                before.is_some_and(|before| time < before || (self.is_strict && time == before));
+            if is_late {
+                let before = before.unwrap_or_default();
+                return ArrowError::IpcError(format!(
+                    "the times are not in order: {time} follows {before}"
+                ));
+            }
+            if let Err(error) = self.check(time, time) {
+                return error;
+            }
+            before = Some(time);
+        }
+        ArrowError::IpcError("the times are not in order".to_owned())
+    }
+}
+
+impl Expected {
+    pub(crate) const fn new(asked: Option<SchemaRef>, native: SchemaRef, times: Times) -> Self {
+        Self {
+            asked,
+            native,
+            times,
+        }
+    }
+
+    pub(crate) const fn times(&self) -> &Times {
+        &self.times
+    }
+
+    /// The schema under which columns are kept that a server has sent.
+    pub(crate) fn accept(&self, found: &[Column<'_>]) -> Result<SchemaRef, ArrowError> {
+        let schemas = self.asked.iter().chain([&self.native]);
+        for schema in schemas {
+            if is_the_same(schema, found) {
+                return Ok(Arc::clone(schema));
+            }
+        }
+        self.reordered(found).ok_or_else(|| self.unlike(found))
+    }
+
+    /// Times come first; the other columns are known by their names, wherever they are.
+    fn reordered(&self, found: &[Column<'_>]) -> Option<SchemaRef> {
+        let fields = self.native.fields();
+        if found.len() != fields.len() || !is_field(&fields[0], found.first()?) {
+            return None;
+        }
+        let mut left: HashMap<_, _> = fields
+            .iter()
+            .map(|field| (field.name().as_str(), field))
+            .collect();
+        let ordered = found.iter().map(|column| {
+            let field = left.remove(column.name)?;
+            is_field(field, column).then(|| Arc::clone(field))
+        });
+        let ordered: Vec<_> = ordered.collect::<Option<_>>()?;
+        Some(Arc::new(Schema::new(ordered)))
+    }
+
+    fn unlike(&self, found: &[Column<'_>]) -> ArrowError {
+        const SHOWN: usize = 8;
+        let mut names: Vec<_> = found
+            .iter()
+            .take(SHOWN)
+            .map(|column| format!("`{}` ({:?})", column.name.escape_debug(), column.kind))
+            .collect();
+        if found.len() > SHOWN {
+            names.push(format!("{} more", found.len() - SHOWN));
+        }
+        let fields = self.asked.as_ref().unwrap_or(&self.native).fields();
+        let mut wanted: Vec<_> = fields
+            .iter()
+            .take(SHOWN)
+            .map(|field| format!("`{}` ({:?})", field.name(), Kind::of(field.data_type())))
+            .collect();
+        if fields.len() > SHOWN {
+            wanted.push(format!("{} more", fields.len() - SHOWN));
+        }
+        ArrowError::SchemaError(format!(
+            "it has the columns {} where {} were asked for",
+            names.join(", "),
+            wanted.join(", ")
+        ))
+    }
+}
+
+fn is_field(field: &arrow_schema::Field, column: &Column<'_>) -> bool {
+    field.name() == column.name && Kind::of(field.data_type()) == column.kind
+}
+
+fn is_the_same(schema: &Schema, found: &[Column<'_>]) -> bool {
+    let fields = schema.fields();
+    fields.len() == found.len()
+        && fields
+            .iter()
+            .zip(found)
+            .all(|(field, column)| is_field(field, column))
+}
