@@ -593,7 +593,7 @@ mod tests {
         assert_eq!(rest(Question::Raw(range), 7), Some((7, 100)));
         assert_eq!(rest(Question::Raw(range), 99), Some((99, 100)));
         assert_eq!(rest(Question::Aligned(range, width), 8), Some((16, 100)));
-        assert_eq!(rest(Question::Aligned(range, width), 92), None);
+        assert_eq!(rest(Question::Aligned(range, width), 96), None);
         assert_eq!(rest(Question::Precise(range, 11), 1), Some((12, 100)));
         assert_eq!(rest(Question::Precise(range, 11), 88), Some((99, 100)));
         assert_eq!(rest(Question::Precise(range, 11), 89), None);
