@@ -52,7 +52,7 @@ impl Stub for ManagementRpc {
 }
 
 /// How long a read that is under way may be silent.
-const LONGEST_GAP: Duration = Duration::from_secs(60);
+const LONGEST_GAP: Duration = Duration::from_mins(1);
 
 /// An answer that says in `stat` whether the server refused.
 pub(crate) trait Answer {

@@ -169,7 +169,7 @@ fn inflate(
     let mut length = 0;
     loop {
         if length == message.len() {
-            let room = (2 * length).max(STEP).min(LONGEST_MESSAGE + 1);
+            let room = (2 * length).clamp(STEP, LONGEST_MESSAGE + 1);
             incomplete.resize(room as u64)?;
             message.resize(room, 0);
         }
