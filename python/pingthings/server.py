@@ -113,6 +113,7 @@ class Server:
         metrics: str | None = None,
         fault: Fault | None = None,
         durability: str = "synced",
+        salvage: bool = False,
         arrow: bool = True,
         sql_statements: int = 4,
         sql_memory: int | str = "64 MiB",
@@ -138,6 +139,8 @@ class Server:
             fault: Something to do wrong, for tests of clients.
             durability: `synced` answers an insert when it is on disk; `relaxed` when it is in the
                 log, so a crash of the machine, but not of the process, may lose the last moments.
+            salvage: Whether to open what is whole of a directory of which something is missing or
+                damaged, and which is refused otherwise; `missing` says what.
             arrow: Whether to answer in Arrow; False acts like a server of before that, for tests of
                 clients.
             sql_statements: SQL statements that run at the same time; more wait for their turn.
@@ -164,6 +167,7 @@ class Server:
         self._metrics = metrics
         self._fault = fault
         self._durability = durability
+        self._salvage = salvage
         self._arrow = arrow
         if sql_statements < 1:
             raise BTRDBValueError(f"`sql_statements` is {sql_statements}; give 1 or more")
@@ -187,6 +191,7 @@ class Server:
                 anonymous=self._anonymous,
                 tls=self._tls,
                 relaxed=self._durability == "relaxed",
+                salvage=self._salvage,
                 arrow=self._arrow,
                 metrics=self._metrics,
                 fault=None if self._fault is None else self._fault._parts(),
@@ -218,6 +223,11 @@ class Server:
     def metrics_endpoint(self) -> str | None:
         """Where Prometheus is answered, as `host:port`, or None if it is not."""
         return None if self._core is None else self._core.metrics
+
+    @property
+    def missing(self) -> list[str]:
+        """What was missing from a directory opened with `salvage`, a sentence each."""
+        return [] if self._core is None else self._core.missing
 
     @property
     def fault(self) -> Fault | None:

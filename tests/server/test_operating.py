@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,3 +195,33 @@ def test_faults_are_set_and_taken_away(until: Until):
         until(is_back)
         server.go_away()
         until(is_back)
+
+
+def test_a_damaged_directory_is_refused_and_salvaged(serve: Serve, run: Run, tmp_path: Path):
+    served = serve(str(tmp_path))
+    with pt.connect(endpoint=served.endpoint) as client:
+        stream = client.create(uuid4(), "kept", {"name": "x"})
+        for number in range(100):
+            stream.insert([(number, 0.5)])
+    served.process.kill()
+    served.process.communicate()
+    (journal,) = (tmp_path / "journal").iterdir()
+    os.truncate(journal, journal.stat().st_size // 2)
+    refused = run("serve", str(tmp_path), "--port", "0")
+    assert refused.returncode == 1
+    assert "journal/00000001" in refused.stderr
+    assert "--salvage" in refused.stderr
+    copy = tmp_path.with_name("copy")
+    shutil.copytree(tmp_path, copy)
+    with Server(copy, salvage=True) as server:
+        assert any("journal/00000001" in problem for problem in server.missing)
+    served = serve(str(tmp_path), "--salvage")
+    with pt.connect(endpoint=served.endpoint) as client:
+        (stream,) = client.streams_in_collection("kept")
+        found = stream.count()
+        assert 30 < found < 100
+    assert served.stop() == 0
+    with Server(tmp_path) as server, pt.connect(endpoint=server.endpoint) as client:
+        assert server.missing == []
+        (stream,) = client.streams_in_collection("kept")
+        assert stream.count() == found

@@ -49,6 +49,13 @@ def serve(
         Literal["synced", "relaxed"],
         typer.Option(help="When an insert is answered: on disk, or in the log."),
     ] = "synced",
+    salvage: Annotated[
+        bool,
+        typer.Option(
+            "--salvage",
+            help="Open what is whole of a directory that is not, and say what is missing.",
+        ),
+    ] = False,
     no_arrow: Annotated[
         bool, typer.Option("--no-arrow", help="Answer in points only, like old servers.")
     ] = False,
@@ -109,6 +116,7 @@ def serve(
         tls_key=tls_key,
         metrics=metrics,
         durability=durability,
+        salvage=salvage,
         arrow=not no_arrow,
         sql_statements=sql_statements,
         sql_memory=sql_memory,

@@ -247,6 +247,7 @@ class Server:
         anonymous: str | None,
         tls: tuple[str, str] | None,
         relaxed: bool,
+        salvage: bool,
         arrow: bool,
         metrics: str | None,
         fault: tuple[str, float, Sequence[str], int | None] | None,
@@ -258,6 +259,8 @@ class Server:
     def port(self) -> int: ...
     @property
     def metrics(self) -> str | None: ...
+    @property
+    def missing(self) -> list[str]: ...
     @property
     def is_running(self) -> bool: ...
     def reload(self) -> None: ...

@@ -23,6 +23,7 @@ pub(crate) struct Server {
     running: Mutex<Option<Running>>,
     address: SocketAddr,
     metrics: Option<SocketAddr>,
+    missing: Vec<String>,
     /// The process that started it; a fork of that is another one.
     process: u32,
 }
@@ -44,7 +45,7 @@ impl Server {
     )]
     #[staticmethod]
     #[pyo3(signature = (*, directory, host, port, api_keys, key_file, anonymous, tls, relaxed,
-                        arrow, metrics, fault, sql))]
+                        salvage, arrow, metrics, fault, sql))]
     fn start(
         py: Python<'_>,
         directory: First<Option<PathBuf>>,
@@ -55,6 +56,7 @@ impl Server {
         anonymous: Option<&str>,
         tls: Option<(PathBuf, PathBuf)>,
         relaxed: bool,
+        salvage: bool,
         arrow: bool,
         metrics: Option<&str>,
         fault: Option<FaultParts>,
@@ -76,6 +78,7 @@ impl Server {
             } else {
                 Durability::Synced
             },
+            salvage,
             api_keys,
             key_file,
             anonymous: anonymous.is_some(),
@@ -108,6 +111,7 @@ impl Server {
         Ok(Self {
             address: running.server.addr(),
             metrics: running.server.metrics_addr(),
+            missing: running.server.missing().to_vec(),
             running: Mutex::new(Some(running)),
             process: std::process::id(),
         })
@@ -129,6 +133,12 @@ impl Server {
     #[getter]
     fn metrics(&self) -> Option<String> {
         self.metrics.map(|metrics| metrics.to_string())
+    }
+
+    /// What was missing from a directory opened in salvage, a sentence each.
+    #[getter]
+    fn missing(&self) -> Vec<String> {
+        self.missing.clone()
     }
 
     /// Whether it has not been stopped.

@@ -19,6 +19,9 @@ pub struct Config {
     pub storage: Storage,
     /// When an insert is answered.
     pub durability: Durability,
+    /// Whether to open what is whole of a directory of which something is missing or damaged, and
+    /// which is refused otherwise; [`Server::missing`](crate::Server::missing) says what.
+    pub salvage: bool,
     /// Keys that may do everything. They are kept hashed once the server runs.
     pub api_keys: Vec<String>,
     /// A file of hashed keys with a role each, as `pingthings key` writes it. It is looked at every
@@ -131,6 +134,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             storage: Storage::Memory,
             durability: Durability::Synced,
+            salvage: false,
             api_keys: Vec::new(),
             key_file: None,
             anonymous: false,
@@ -176,6 +180,7 @@ impl fmt::Debug for Config {
             .field("listen", &self.listen)
             .field("storage", &self.storage)
             .field("durability", &self.durability)
+            .field("salvage", &self.salvage)
             .field("api_keys", &format_args!("{} keys", self.api_keys.len()))
             .field("key_file", &self.key_file)
             .field("anonymous", &self.anonymous)

@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) points_inserted: AtomicU64,
     pub(crate) subscriptions: AtomicI64,
     pub(crate) background_failed: AtomicI64,
+    pub(crate) retention_behind: AtomicI64,
 }
 
 impl Default for Metrics {
@@ -56,6 +57,7 @@ impl Default for Metrics {
             points_inserted: AtomicU64::default(),
             subscriptions: AtomicI64::default(),
             background_failed: AtomicI64::default(),
+            retention_behind: AtomicI64::default(),
         }
     }
 }
@@ -126,6 +128,11 @@ impl Metrics {
                 "pingthings_background_failed",
                 "1 if the storage engine failed in the background the last time.",
                 &self.background_failed,
+            ),
+            (
+                "pingthings_retention_behind_seconds",
+                "How far retention is behind the clock, which went further than time has passed.",
+                &self.retention_behind,
             ),
         ];
         for (name, help, gauge) in gauges {

@@ -36,6 +36,7 @@ pub struct Server {
     serving: JoinHandle<Result<(), Error>>,
     faults: Arc<Faults>,
     wake: Arc<Notify>,
+    missing: Vec<String>,
 }
 
 impl Server {
@@ -52,6 +53,7 @@ impl Server {
         let identity = config.tls.clone().map(Identity::new).transpose()?;
         let identity = identity.map(Arc::new);
         let engine = Arc::new(open(&config).await?);
+        let missing = missing(&engine);
         let listener = bind(config.listen).await?;
         let addr = listener
             .local_addr()
@@ -141,6 +143,7 @@ impl Server {
             serving,
             faults,
             wake,
+            missing,
         })
     }
 
@@ -152,6 +155,12 @@ impl Server {
     /// Where Prometheus is answered, if it is.
     pub const fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics_addr
+    }
+
+    /// What was missing from the directory, a sentence each, if it was opened with
+    /// [`Config::salvage`]; nothing otherwise.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
     }
 
     /// Looks at the key file and the certificate now, and not only within a second.
@@ -226,6 +235,7 @@ async fn open(config: &Config) -> Result<Engine, Error> {
     let clock = Arc::clone(&config.clock);
     let options = Options {
         durability: config.durability,
+        salvage: config.salvage,
         ..Options::default()
     };
     let engine = spawn_blocking(move || match storage {
@@ -233,6 +243,15 @@ async fn open(config: &Config) -> Result<Engine, Error> {
         Storage::Directory(path) => Engine::open_directory(&path, clock, options),
     });
     Ok(engine.await??)
+}
+
+/// What salvage could not bring back; it is logged as well.
+fn missing(engine: &Engine) -> Vec<String> {
+    let missing: Vec<String> = engine.missing().iter().map(ToString::to_string).collect();
+    for problem in &missing {
+        tracing::error!(problem, "salvaged");
+    }
+    missing
 }
 
 /// Closes the storage once nobody works with it any more, and gives up its directory.

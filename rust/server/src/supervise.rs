@@ -18,6 +18,9 @@ use crate::tls::Identity;
 /// How often files are looked at: a key that was revoked is good for this long.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// Retention may be behind the clock by this without a word: it catches up in a moment.
+const BEHIND: Duration = Duration::from_mins(10);
+
 /// What is looked after.
 pub(crate) struct Supervised {
     pub(crate) engine: Arc<Engine>,
@@ -39,6 +42,7 @@ pub(crate) async fn supervise(supervised: Supervised) {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = [const { String::new() }; 3];
+    let mut was_behind = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -54,6 +58,17 @@ pub(crate) async fn supervise(supervised: Supervised) {
             tell(&mut told[0], "API keys", keys);
             tell(&mut told[1], "certificate", certificate);
         }
+        let behind = engine.retention_behind();
+        let seconds = i64::try_from(behind.as_secs()).unwrap_or(i64::MAX);
+        metrics.retention_behind.store(seconds, Ordering::Relaxed);
+        if behind > BEHIND && !was_behind {
+            tracing::warn!(
+                seconds,
+                "the clock went further than time has passed; retention follows slowly: if the \
+                 clock is wrong, correct it"
+            );
+        }
+        was_behind = behind > BEHIND;
         let failed = engine.background_error();
         metrics
             .background_failed
