@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from pingthings.timeseries.exceptions import BTRDBServerError
 
@@ -32,7 +32,7 @@ def as_object(text: bytes | str, what: str) -> dict[str, Any]:
         raise _unreadable(what, f"it is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise _unreadable(what, f"it is no object but a `{type(found).__name__}`")
-    return found
+    return cast("dict[str, Any]", found)
 
 
 def _refuse(name: str) -> NoReturn:
