@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
@@ -55,120 +55,141 @@ async fn stream(client: &Client, points: i64) -> Uuid {
     uuid
 }
 
+/// What waits for ever fails, and says so.
+async fn in_time(test: impl Future<Output = ()>) {
+    let test = tokio::time::timeout(Duration::from_mins(5), test);
+    test.await.unwrap();
+}
+
 fn all() -> TimeRange {
     TimeRange::new(0, 1 << 40).unwrap()
 }
 
 #[tokio::test]
 async fn calls_turn_to_another_server_when_one_is_gone() {
-    let (first, second) = (server().await, server().await);
-    let only_second = Client::connect(config(&[&second])).await.unwrap();
-    let there = stream(&only_second, 10).await;
-    let client = Client::connect(config(&[&first, &second])).await.unwrap();
-    let here = stream(&client, 10).await;
-    assert!(only_second.version(here).await.is_err());
-    first.stop().await.unwrap();
-    assert!(client.version(there).await.is_ok());
-    // Nothing was sent to the first one, so creating is safe, too.
-    stream(&client, 1).await;
+    in_time(async {
+        let (first, second) = (server().await, server().await);
+        let only_second = Client::connect(config(&[&second])).await.unwrap();
+        let there = stream(&only_second, 10).await;
+        let client = Client::connect(config(&[&first, &second])).await.unwrap();
+        let here = stream(&client, 10).await;
+        assert!(only_second.version(here).await.is_err());
+        first.stop().await.unwrap();
+        assert!(client.version(there).await.is_ok());
+        // Nothing was sent to the first one, so creating is safe, too.
+        stream(&client, 1).await;
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn connecting_tries_every_server_once() {
-    let (gone, there) = (server().await, server().await);
-    let both = config(&[&gone, &there]);
-    gone.stop().await.unwrap();
-    let client = Client::connect(both).await.unwrap();
-    client.info().await.unwrap();
-    let nobody = config(&[&there]);
-    there.stop().await.unwrap();
-    let error = Client::connect(nobody).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    in_time(async {
+        let (gone, there) = (server().await, server().await);
+        let both = config(&[&gone, &there]);
+        gone.stop().await.unwrap();
+        let client = Client::connect(both).await.unwrap();
+        client.info().await.unwrap();
+        let nobody = config(&[&there]);
+        there.stop().await.unwrap();
+        let error = Client::connect(nobody).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn answers_that_nobody_reads_keep_nobody_waiting() {
-    let server = server().await;
-    let client = Client::connect(config(&[&server])).await.unwrap();
-    // More than the window of a stream, for more streams than fit into the windows of connections.
-    let uuid = stream(&client, 800_000).await;
-    let wanted = Wanted::raw(None).unwrap();
-    let mut unread: Vec<Tables> = Vec::new();
-    for _ in 0..48 {
-        let tables = client.raw_values_iter(uuid, all(), 0, &wanted).await;
-        unread.push(tables.unwrap());
-    }
-    let one_more = client.raw_values(uuid, all(), 0, &wanted).await.unwrap();
-    assert_eq!(one_more.num_rows(), 800_000);
-    let mut last = unread.pop().unwrap();
-    let mut rows = 0;
-    while let Some(table) = last.next().await.unwrap() {
-        rows += table.num_rows();
-    }
-    assert_eq!(rows, 800_000);
+    in_time(async {
+        let server = server().await;
+        let client = Client::connect(config(&[&server])).await.unwrap();
+        // More than the window of a stream, for more streams than fit into the windows of connections.
+        let uuid = stream(&client, 800_000).await;
+        let wanted = Wanted::raw(None).unwrap();
+        let mut unread: Vec<Tables> = Vec::new();
+        for _ in 0..48 {
+            let tables = client.raw_values_iter(uuid, all(), 0, &wanted).await;
+            unread.push(tables.unwrap());
+        }
+        let one_more = client.raw_values(uuid, all(), 0, &wanted).await.unwrap();
+        assert_eq!(one_more.num_rows(), 800_000);
+        let mut last = unread.pop().unwrap();
+        let mut rows = 0;
+        while let Some(table) = last.next().await.unwrap() {
+            rows += table.num_rows();
+        }
+        assert_eq!(rows, 800_000);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
-    let server = server().await;
-    let config = Config {
-        memory_limit: 16 << 20,
-        concurrency_limit: 64,
-        ..config(&[&server])
-    };
-    let client = Client::connect(config).await.unwrap();
-    let fixed = stream(&client, 300_000).await;
-    // Points that belong to no version are asked for again from the beginning.
-    let buffered = stream(&client, 300_000).await;
-    let more = RecordBatch::try_from_iter([
-        (
-            "time",
-            Arc::new(Int64Array::from(vec![1 << 30])) as ArrayRef,
-        ),
-        (
-            "value",
-            Arc::new(Float64Array::from(vec![-1.0])) as ArrayRef,
-        ),
-    ]);
-    let insert = Insert::new(buffered, &[more.unwrap()]).unwrap();
-    client.insert(insert, MergePolicy::Never).await.unwrap();
+    in_time(async {
+        let server = server().await;
+        let config = Config {
+            memory_limit: 16 << 20,
+            concurrency_limit: 64,
+            ..config(&[&server])
+        };
+        let client = Client::connect(config).await.unwrap();
+        let fixed = stream(&client, 300_000).await;
+        // Points that belong to no version are asked for again from the beginning.
+        let buffered = stream(&client, 300_000).await;
+        let more = RecordBatch::try_from_iter([
+            (
+                "time",
+                Arc::new(Int64Array::from(vec![1 << 30])) as ArrayRef,
+            ),
+            (
+                "value",
+                Arc::new(Float64Array::from(vec![-1.0])) as ArrayRef,
+            ),
+        ]);
+        let insert = Insert::new(buffered, &[more.unwrap()]).unwrap();
+        client.insert(insert, MergePolicy::Never).await.unwrap();
 
-    let uuids: Vec<_> = (0..32).flat_map(|_| [fixed, buffered]).collect();
-    let wanted = Wanted::raw(None).unwrap();
-    let read = move |client: Client, uuid| {
-        let wanted = wanted.clone();
-        async move { client.raw_values(uuid, all(), 0, &wanted).await }
-    };
-    let tables = client.for_each(uuids.clone(), OnError::Raise, read).await;
-    for (uuid, table) in uuids.iter().zip(tables.unwrap()) {
-        let rows = table.unwrap().num_rows();
-        assert_eq!(rows, 300_000 + usize::from(*uuid == buffered));
-    }
+        let uuids: Vec<_> = (0..32).flat_map(|_| [fixed, buffered]).collect();
+        let wanted = Wanted::raw(None).unwrap();
+        let read = move |client: Client, uuid| {
+            let wanted = wanted.clone();
+            async move { client.raw_values(uuid, all(), 0, &wanted).await }
+        };
+        let tables = client.for_each(uuids.clone(), OnError::Raise, read).await;
+        for (uuid, table) in uuids.iter().zip(tables.unwrap()) {
+            let rows = table.unwrap().num_rows();
+            assert_eq!(rows, 300_000 + usize::from(*uuid == buffered));
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_deadline_ends_a_call_with_all_that_is_repeated() {
-    let server = server().await;
-    let client = Client::connect(config(&[&server])).await.unwrap();
-    let uuid = stream(&client, 10).await;
-    let fault = |kind| Fault {
-        kind,
-        calls: Vec::new(),
-        times: None,
-    };
-    let hasty = client.with_own_time_limits();
-    hasty.set_deadline(Some(Duration::from_millis(300)));
-    for kind in [FaultKind::Hang, FaultKind::Busy] {
-        server.set_fault(Some(fault(kind))).unwrap();
-        let error = hasty.for_call().version(uuid).await.unwrap_err();
-        let is_expected = match kind {
-            FaultKind::Hang => error.kind() == ErrorKind::Timeout,
-            // The last attempt may be one that was still under way.
-            _ => matches!(error.kind(), ErrorKind::Code(426) | ErrorKind::Timeout),
+    in_time(async {
+        let server = server().await;
+        let client = Client::connect(config(&[&server])).await.unwrap();
+        let uuid = stream(&client, 10).await;
+        let fault = |kind| Fault {
+            kind,
+            calls: Vec::new(),
+            times: None,
         };
-        assert!(is_expected, "{error}");
-    }
-    server.set_fault(None).unwrap();
-    assert_eq!(client.deadline(), None);
-    client.for_call().version(uuid).await.unwrap();
+        let hasty = client.with_own_time_limits();
+        hasty.set_deadline(Some(Duration::from_millis(300)));
+        for kind in [FaultKind::Hang, FaultKind::Busy] {
+            server.set_fault(Some(fault(kind))).unwrap();
+            let error = hasty.for_call().version(uuid).await.unwrap_err();
+            let is_expected = match kind {
+                FaultKind::Hang => error.kind() == ErrorKind::Timeout,
+                // The last attempt may be one that was still under way.
+                _ => matches!(error.kind(), ErrorKind::Code(426) | ErrorKind::Timeout),
+            };
+            assert!(is_expected, "{error}");
+        }
+        server.set_fault(None).unwrap();
+        assert_eq!(client.deadline(), None);
+        client.for_call().version(uuid).await.unwrap();
+    })
+    .await;
 }
