@@ -112,13 +112,19 @@ def _text_times(array: Any, clock: Clock, bad: Bad) -> Instants:
         return _counted(array, clock, bad)
     if clock.form is not None:
         return _formed(array, clock, bad)
-    for kind in (_UTC, _NAIVE):  # all with a zone, or all without
-        try:
-            found = _filled(array.cast(kind).cast(arrow.int64()))
-        except arrow.ArrowInvalid:
-            continue
-        return found if kind is _UTC else _localised(found, array, clock, bad)
-    return _mixed_times(array, clock, bad)
+    # As the first one is written, so are most often all; a failure of Arrow costs much.
+    kind = _UTC if compute.match_substring_regex(_first(array), _WITH_ZONE).as_py() else _NAIVE
+    try:
+        found = _filled(array.cast(kind).cast(arrow.int64()))
+    except arrow.ArrowInvalid:
+        return _mixed_times(array, clock, bad)
+    return found if kind is _UTC else _localised(found, array, clock, bad)
+
+
+def _first(array: Any) -> Any:
+    """The first cell that holds something."""
+    place = compute.index(compute.is_valid(array), arrow.scalar(True)).as_py()  # noqa: FBT003
+    return arrow.scalar("", arrow.string()) if place < 0 else array[place]
 
 
 def _mixed_times(shown_as: Any, clock: Clock, bad: Bad) -> Instants:
