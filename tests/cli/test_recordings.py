@@ -38,12 +38,32 @@ def test_put_stores_a_recording(
     assert set(streams.count().values()) == {480}
 
 
+@pytest.mark.parametrize(
+    ("merge", "stored", "replaced", "ignored"),
+    [
+        ("replace", 0, 1_920, 0),
+        ("retain", 0, 0, 1_920),
+        ("equal", 0, 0, 1_920),
+        ("never", 1_920, 0, 0),
+    ],
+)
+def test_what_was_there_already_is_said(
+    run: Run, collection: str, fault: Path, merge: str, stored: int, replaced: int, ignored: int
+):
+    arguments = ("put", str(fault), "--collection", collection, "--merge", merge, "--json")
+    first, second = (json.loads(run(*arguments).stdout) for _ in range(2))
+    for found, wanted in ((first, (1_920, 0, 0)), (second, (stored, replaced, ignored))):
+        assert (found["stored"], found["replaced"], found["ignored"]) == wanted
+    text = run(*arguments[:-1]).stdout
+    assert ("in place of others" in text, "left out" in text) == (bool(replaced), bool(ignored))
+
+
 def test_a_dry_run_stores_nothing_and_says_what_there_is(
     client: pt.Client, run: Run, collection: str, fault: Path
 ):
     done = run("put", str(fault), "--collection", collection, "--dry-run")
     assert done.exit_code == 0
-    assert "1,920 points would be stored" in done.stdout
+    assert "1,920 points, 1,920 would be stored" in done.stdout
     assert f"{collection}/VA [V], 480 points" in done.stdout
     assert client.list_collections(collection) == []
 

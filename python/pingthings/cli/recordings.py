@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pingthings.cli import instants
 from pingthings.cli.output import print_json, shown
 from pingthings.ingest.recording import Recording, Scaling, read, store
-from pingthings.timeseries.client import Client
+from pingthings.timeseries.client import Client, StreamSet
 
 __all__ = ["Handling", "parted", "put_recordings"]
 
@@ -79,18 +79,34 @@ def put_recordings(client: Client, files: Iterable[Path], handling: Handling) ->
         collection = pattern.replace("{station}", recording.station).replace(
             "{device}", recording.device
         )
-        points = sum(len(channel.times) for channel in recording.channels)
-        if not handling.dry_run:
-            points = store(client, collection, recording, merge=handling.merge)
-        found = _facts(path, collection, recording, points)
+        found = _facts(path, collection, recording)
         found["dry_run"] = handling.dry_run
+        if not handling.dry_run:
+            before = _count(client, collection, recording)
+            points = store(client, collection, recording, merge=handling.merge)
+            met = before + points - _count(client, collection, recording)
+            found["stored"] = points - met
+            found["replaced" if handling.merge == "replace" else "ignored"] = met
         if handling.as_json:
             print_json(found)
         else:
             _print(found)
 
 
-def _facts(path: Path, collection: str, recording: Recording, points: int) -> dict[str, Any]:
+def _count(client: Client, collection: str, recording: Recording) -> int:
+    """How many points the streams of a recording have in its time."""
+    names = {channel.name for channel in recording.channels}
+    whole = [channel.times for channel in recording.channels if len(channel.times)]
+    there = client.streams_in_collection(collection, is_collection_prefix=False)
+    streams = StreamSet([stream for stream in there if stream.name in names])
+    if not whole or not len(streams):
+        return 0
+    first, last = min(int(times[0]) for times in whole), max(int(times[-1]) for times in whole)
+    return sum(streams.count(first, last + 1).values())
+
+
+def _facts(path: Path, collection: str, recording: Recording) -> dict[str, Any]:
+    points = sum(len(channel.times) for channel in recording.channels)
     return {
         "file": str(path),
         "recording": True,
@@ -101,6 +117,9 @@ def _facts(path: Path, collection: str, recording: Recording, points: int) -> di
         "samples": recording.samples,
         "declared": recording.declared,
         "points": points,
+        "stored": points,
+        "replaced": 0,
+        "ignored": 0,
         "collection": collection,
         "streams": [
             {"name": channel.name, "unit": channel.unit, "points": len(channel.times)}
@@ -110,12 +129,16 @@ def _facts(path: Path, collection: str, recording: Recording, points: int) -> di
 
 
 def _print(found: dict[str, Any]) -> None:
-    would = "would be stored" if found["dry_run"] else "stored"
-    where = f"{found['file']}: a recording of {found['station']}"
-    lines = [
-        f"{where}, {found['samples']:,} samples from {found['start']}, {found['points']:,} points "
-        + would
-    ]
+    would = "would be " if found["dry_run"] else ""
+    first = (
+        f"{found['file']}: a recording of {found['station']}, {found['samples']:,} samples from "
+        f"{found['start']}; {found['points']:,} points, {found['stored']:,} {would}stored"
+    )
+    if found["replaced"]:
+        first += f", {found['replaced']:,} in place of others at the same time"
+    if found["ignored"]:
+        first += f", {found['ignored']:,} left out as there are others at the same time"
+    lines = [first]
     if found["samples"] < found["declared"]:
         lines.append(f"  it ends after {found['samples']:,} of {found['declared']:,} samples")
     if found["samples"] > found["declared"] > 0:
