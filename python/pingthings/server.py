@@ -17,6 +17,7 @@ from pingthings.timeseries.memory import as_bytes
 __all__ = ["Fault", "Server"]
 
 _PORT_MAXIMUM = 65_535
+_LEAST_MEMORY = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Server:
         tls_certificate: str | os.PathLike[str] | None = None,
         tls_key: str | os.PathLike[str] | None = None,
         metrics: str | None = None,
+        memory_limit: int | None = None,
         fault: Fault | None = None,
         durability: str = "synced",
         salvage: bool = False,
@@ -136,6 +138,9 @@ class Server:
             tls_key: File with the private key of the certificate, PEM.
             metrics: `host:port` where Prometheus is answered by plain HTTP; port 0 takes a free
                 one, which `metrics_endpoint` tells.
+            memory_limit: Most bytes that requests on their way in and answers that were not taken
+                may take; beyond it callers are told to try again later. One key, or one connection
+                without a key, gets three quarters of it. None is 512 MiB.
             fault: Something to do wrong, for tests of clients.
             durability: `synced` answers an insert when it is on disk; `relaxed` when it is in the
                 log, so a crash of the machine, but not of the process, may lose the last moments.
@@ -155,6 +160,8 @@ class Server:
             raise BTRDBTypeError("`api_keys` is a sequence of keys; put a single one in a list")
         if (tls_certificate is None) != (tls_key is None):
             raise BTRDBValueError("`tls_certificate` and `tls_key` go together; give both")
+        if memory_limit is not None and memory_limit < _LEAST_MEMORY:
+            raise BTRDBValueError(f"a memory limit of {memory_limit} bytes; give 1 MiB at least")
         self._directory = None if directory is None else Path(directory)
         self._host = host
         self._port = port
@@ -165,6 +172,7 @@ class Server:
         if tls_certificate is not None and tls_key is not None:
             self._tls = (os.fspath(tls_certificate), os.fspath(tls_key))
         self._metrics = metrics
+        self._memory_limit = memory_limit
         self._fault = fault
         self._durability = durability
         self._salvage = salvage
@@ -194,6 +202,7 @@ class Server:
                 salvage=self._salvage,
                 arrow=self._arrow,
                 metrics=self._metrics,
+                memory_limit=self._memory_limit,
                 fault=None if self._fault is None else self._fault._parts(),
                 sql=self._sql,
             )

@@ -8,8 +8,11 @@ import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-DATA, HEADERS, SETTINGS, WINDOW_UPDATE = 0, 1, 4, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 7, 8
 END_STREAM, END_HEADERS = 1, 4
+INITIAL_WINDOW_SIZE = 4
+CANCEL, ENHANCE_YOUR_CALM = 8, 11
+HEAD = 9
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -34,6 +37,31 @@ def call(stream: int, path: str, *headers: tuple[str, str]) -> bytes:
     ]
     block = b"".join(literal(name, value) for name, value in [*always, *headers])
     return frame(HEADERS, END_HEADERS, stream, block)
+
+
+def reset(stream: int) -> bytes:
+    """Gives a call up."""
+    return frame(RST_STREAM, 0, stream, struct.pack(">I", CANCEL))
+
+
+def drained(connection: socket.socket, seconds: float) -> bytes:
+    """What comes until nothing has come for so long, or the connection has ended."""
+    connection.settimeout(seconds)
+    found = b""
+    with contextlib.suppress(OSError):
+        while received := connection.recv(1 << 16):
+            found += received
+    return found
+
+
+def kinds(received: bytes) -> list[tuple[int, bytes]]:
+    """The frames in what was received, by kind and payload."""
+    found = []
+    while len(received) >= HEAD:
+        length = int.from_bytes(received[:3], "big")
+        found.append((received[3], received[HEAD : HEAD + length]))
+        received = received[HEAD + length :]
+    return found
 
 
 def opened(endpoint: str) -> socket.socket:

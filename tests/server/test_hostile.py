@@ -168,18 +168,19 @@ def test_answers_that_nobody_reads(victim: Victim):
     held = []
     for _ in range(20):
         connection = frames.opened(victim.endpoint)
-        for stream in range(1, 400, 2):
-            opening = frames.call(stream, "/v5api.BTrDB/RawValues")
-            connection.sendall(
-                opening + frames.frame(frames.DATA, frames.END_STREAM, stream, message)
-            )
+        # A connection of which nobody reads anything may have to give way to others.
+        with contextlib.suppress(OSError):
+            for stream in range(1, 400, 2):
+                opening = frames.call(stream, "/v5api.BTrDB/RawValues")
+                connection.sendall(
+                    opening + frames.frame(frames.DATA, frames.END_STREAM, stream, message)
+                )
         held.append(connection)
     # 4000 were asked for. Those beyond the limit are refused; the others hold what is made ahead.
-    with pt.connect(endpoint=victim.endpoint) as client:
-        kept = client.stream_from_uuid(victim.stream.uuid)
-        assert kept.nearest(1, backward=False) == (1, 1.0)
-        kept.insert([(1 << 50, 1.0)])
-    assert victim.memory() - before < 3_000 * MEBIBYTE
+    assert victim.stream.nearest(1, backward=False) == (1, 1.0)
+    victim.stream.insert([(1 << 50, 1.0)])
+    # The limit of what is held for callers, and what else it takes.
+    assert victim.memory() - before < (512 + 200) * MEBIBYTE
     for connection in held:
         connection.close()
     assert len(victim.stream.raw_values(0, 1 << 40)) == 500_001

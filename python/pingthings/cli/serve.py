@@ -93,6 +93,14 @@ def serve(
     sql_memory: Annotated[
         str, typer.Option(metavar="SIZE", help="Memory that each SQL statement may take.")
     ] = "64 MiB",
+    memory_limit: Annotated[
+        int | None,
+        typer.Option(
+            metavar="MIB",
+            min=1,
+            help="Most MiB of requests that arrive and answers that are not taken (default: 512).",
+        ),
+    ] = None,
     log_level: Annotated[
         Literal["error", "warn", "info", "debug", "trace"],
         typer.Option(help="What is written to standard error."),
@@ -115,6 +123,7 @@ def serve(
         tls_certificate=tls_certificate,
         tls_key=tls_key,
         metrics=metrics,
+        memory_limit=None if memory_limit is None else memory_limit << 20,
         durability=durability,
         salvage=salvage,
         arrow=not no_arrow,

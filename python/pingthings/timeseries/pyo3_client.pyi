@@ -250,6 +250,7 @@ class Server:
         salvage: bool,
         arrow: bool,
         metrics: str | None,
+        memory_limit: int | None,
         fault: tuple[str, float, Sequence[str], int | None] | None,
         sql: tuple[int, int],
     ) -> Server: ...

@@ -45,7 +45,7 @@ impl Server {
     )]
     #[staticmethod]
     #[pyo3(signature = (*, directory, host, port, api_keys, key_file, anonymous, tls, relaxed,
-                        salvage, arrow, metrics, fault, sql))]
+                        salvage, arrow, metrics, memory_limit, fault, sql))]
     fn start(
         py: Python<'_>,
         directory: First<Option<PathBuf>>,
@@ -59,6 +59,7 @@ impl Server {
         salvage: bool,
         arrow: bool,
         metrics: Option<&str>,
+        memory_limit: Option<usize>,
         fault: Option<FaultParts>,
         sql: (usize, usize),
     ) -> PyResult<Self> {
@@ -70,6 +71,7 @@ impl Server {
             let message = format!("cannot listen on `{host}`: give an IP address");
             failed(py, ErrorKind::InvalidArgument, message)
         })?;
+        let limits = Limits::default();
         let config = Config {
             listen: SocketAddr::new(listen, port),
             storage: directory.map_or(Storage::Memory, Storage::Directory),
@@ -90,7 +92,8 @@ impl Server {
             limits: Limits {
                 sql_statements: sql.0,
                 sql_memory: sql.1,
-                ..Limits::default()
+                memory_bytes: memory_limit.unwrap_or(limits.memory_bytes),
+                ..limits
             },
             ..Config::default()
         };

@@ -42,10 +42,13 @@ impl Role {
     }
 }
 
+/// What a key is known by.
+pub(crate) type KeyHash = [u8; 32];
+
 /// What is kept of a key.
 #[derive(Clone)]
 struct Key {
-    hash: [u8; 32],
+    hash: KeyHash,
     role: Role,
 }
 
@@ -107,14 +110,15 @@ impl Auth {
         Ok(true)
     }
 
-    /// What the caller may do who sent these headers.
-    pub(crate) fn role(&self, headers: &HeaderMap) -> Result<Role, Status> {
+    /// What the caller may do who sent these headers, and by which key.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(Role, Option<KeyHash>), Status> {
         // With no key configured any key is as good as none: clients are often set up with one.
         let is_open = self.own.is_empty() && self.path.is_none();
         let Some(header) = headers.get(AUTHORIZATION).filter(|_| !is_open) else {
-            return self.stranger.ok_or_else(|| {
+            let role = self.stranger.ok_or_else(|| {
                 Status::unauthenticated("missing api key: send it as `authorization: Bearer <key>`")
-            });
+            })?;
+            return Ok((role, None));
         };
         let sent = hash(bearer(header.as_bytes()).unwrap_or_default());
         let file = self.file.load();
@@ -132,6 +136,7 @@ impl Auth {
                 });
         let role = Role::ALL.get(usize::from(role)).copied();
         role.filter(|_| known.into())
+            .map(|role| (role, Some(sent)))
             .ok_or_else(|| Status::unauthenticated("invalid api key"))
     }
 }
@@ -170,7 +175,7 @@ fn parse(text: &str) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-fn unhex(digits: &str) -> Option<[u8; 32]> {
+fn unhex(digits: &str) -> Option<KeyHash> {
     let mut bytes = [0; 32];
     if digits.len() != 64 || !digits.is_ascii() {
         return None;
@@ -181,7 +186,7 @@ fn unhex(digits: &str) -> Option<[u8; 32]> {
     Some(bytes)
 }
 
-fn hash(key: &[u8]) -> [u8; 32] {
+fn hash(key: &[u8]) -> KeyHash {
     Sha256::digest(key).into()
 }
 
@@ -211,7 +216,8 @@ mod tests {
         if let Some(header) = header {
             headers.insert(AUTHORIZATION, header.parse().unwrap());
         }
-        auth.role(&headers)
+        auth.check(&headers)
+            .map(|(role, _)| role)
             .map_err(|status| status.message().to_owned())
     }
 

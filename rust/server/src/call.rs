@@ -5,6 +5,12 @@ use crate::auth::Role::{self, Admin, Read, Write};
 /// A call: its path and the role it needs; without one, no key either.
 pub(crate) type Call = (&'static str, Option<Role>);
 
+/// Calls whose requests are large.
+pub(crate) const INSERTS: [&str; 2] = ["Insert", "ArrowInsert"];
+
+/// Calls of which each request is many messages.
+pub(crate) const STREAMED_REQUESTS: [&str; 2] = ["Subscribe", "ServerReflectionInfo"];
+
 /// What does not stand here needs the highest role. A test walks all services by reflection and
 /// compares.
 pub(crate) const CALLS: [Call; 45] = [

@@ -98,6 +98,10 @@ impl fmt::Debug for Tls {
 pub struct Limits {
     /// Largest request in bytes, after decompression; beyond it gRPC answers `OUT_OF_RANGE`.
     pub message_bytes: usize,
+    /// Most bytes of requests that are arriving or waiting and of answers that were made and not
+    /// taken, of all callers together; one key, or one connection without a key, has three quarters
+    /// of them at most. Beyond them status 426, for whoever holds the most for the longest.
+    pub memory_bytes: usize,
     /// Most points in one insert; beyond them status 414.
     pub points_per_insert: usize,
     /// Calls that work in the engine at the same time. A call whose client is slow to read does
@@ -154,6 +158,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes: 256 << 20,
+            memory_bytes: 512 << 20,
             points_per_insert: 1_000_000,
             // Many more than there are cores: inserts mostly wait for the same sync.
             concurrent_calls: 128,

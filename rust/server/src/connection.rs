@@ -1,4 +1,4 @@
-//! Connections: how many there may be, how they are secured, and how they end.
+//! Connections: how they are secured, and how they end.
 //!
 //! The transport waits for a connection until its peer is done with it. A peer that holds an
 //! answer without reading it would never be, so each connection also ends when the server says so.
@@ -7,20 +7,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use crate::metrics::Metrics;
+use crate::entrance::Place;
+use crate::goaway::{CALM_DOWN, Position};
+use crate::peer::{End, Peer, SLOW_TICK, UNLIMITED};
 use crate::tls::Identity;
 
 /// How long a peer has to send what every HTTP/2 connection begins with, and TLS before it.
@@ -29,42 +28,11 @@ const GREETING: Duration = Duration::from_secs(10);
 const GREETING_BYTES: u64 = 24;
 /// How long a peer has to end a connection as well, after the server.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Connections that are ready and not taken by the transport yet.
-const READY: usize = 16;
-/// Stands for no limit.
-const UNLIMITED: u64 = u64::MAX;
-/// How often a reader that is slow on purpose reads.
-const SLOW_TICK: Duration = Duration::from_millis(50);
-
-/// What can be done to a connection from outside.
-#[derive(Debug)]
-pub(crate) struct Control {
-    /// Bytes that are still sent before it breaks.
-    sendable: AtomicU64,
-    /// Bytes that are read from it in each [`SLOW_TICK`].
-    readable: AtomicU64,
-}
-
-impl Control {
-    /// Breaks the connection after so many more bytes.
-    pub(crate) fn cut_after(&self, bytes: u64) {
-        self.sendable.store(bytes, Ordering::Relaxed);
-    }
-
-    /// Reads no faster from now on.
-    pub(crate) fn slow_down(&self, bytes_per_second: u64) {
-        let ticks = Duration::from_secs(1).as_millis() / SLOW_TICK.as_millis();
-        let bytes = bytes_per_second / u64::try_from(ticks).unwrap_or(1);
-        self.readable.store(bytes.max(1), Ordering::Relaxed);
-    }
-}
-
-/// Who called, and by which connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) addr: SocketAddr,
-    pub(crate) control: Arc<Control>,
-}
+/// How much of what a peer sends is taken before the calls in it are begun. The transport reads for
+/// as long as there is something, and what it reads may be calls that were given up already.
+const BYTES_AT_ONCE: usize = 64 << 10;
+/// The same of a stranger, and of who gives up most calls that he makes.
+const BYTES_OF_SUSPECT: usize = 1 << 10;
 
 enum Io {
     Plain(TcpStream),
@@ -79,121 +47,34 @@ pub(crate) struct Connection {
     /// Until when the peer must have greeted.
     greeting: Option<Pin<Box<Sleep>>>,
     received: u64,
+    /// Bytes that were taken since calls were begun.
+    taken: usize,
     /// While a reader that is slow on purpose does not read.
     pause: Option<Pin<Box<Sleep>>>,
     /// Until when the peer must have ended it, once the server has.
     farewell: Option<Pin<Box<Sleep>>>,
+    sent: Position,
+    /// Once the peer is told to calm down.
+    calming: Option<Calming>,
     _place: Place,
 }
 
-/// One of the connections there may be.
-struct Place {
-    metrics: Arc<Metrics>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.metrics.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Where connections come from.
-#[derive(Clone)]
-pub(crate) struct Entrance {
-    pub(crate) tls: Option<Arc<Identity>>,
-    pub(crate) places: Arc<Semaphore>,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
-impl Entrance {
-    /// The connections that arrive at `listener`; all are cut when `cut` turns true or its sender
-    /// goes. Listening ends, and the task with it, when the stream is dropped.
-    pub(crate) fn open(
-        self,
-        listener: Arc<TcpListener>,
-        cut: watch::Receiver<bool>,
-    ) -> (ReceiverStream<io::Result<Connection>>, JoinHandle<()>) {
-        let (ready, connections) = mpsc::channel(READY);
-        let task = tokio::spawn(self.listen(listener, cut, ready));
-        (ReceiverStream::new(connections), task)
-    }
-
-    async fn listen(
-        self,
-        listener: Arc<TcpListener>,
-        cut: watch::Receiver<bool>,
-        ready: mpsc::Sender<io::Result<Connection>>,
-    ) {
-        loop {
-            let (io, addr) = tokio::select! {
-                () = ready.closed() => return,
-                accepted = accept(&listener) => accepted,
-            };
-            let Some(place) = self.place() else {
-                tracing::debug!(%addr, "too many connections");
-                continue;
-            };
-            let (tls, cut) = (self.tls.clone(), cut.clone());
-            let opened = async move { Connection::open(io, addr, tls, cut, place).await };
-            if self.tls.is_none() {
-                // Nothing to wait for but room.
-                if let Some(connection) = opened.await
-                    && ready.send(Ok(connection)).await.is_err()
-                {
-                    return;
-                }
-                continue;
-            }
-            // A handshake takes as long as its peer likes.
-            let ready = ready.clone();
-            tokio::spawn(async move {
-                tokio::select! {
-                    () = ready.closed() => {}
-                    opened = opened => if let Some(connection) = opened {
-                        // If this fails, the server stops.
-                        let _ = ready.send(Ok(connection)).await;
-                    }
-                }
-            });
-        }
-    }
-
-    fn place(&self) -> Option<Place> {
-        let metrics = &self.metrics;
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
-            metrics.connections_refused.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
-        metrics.connections.fetch_add(1, Ordering::Relaxed);
-        Some(Place {
-            metrics: Arc::clone(metrics),
-            _permit: permit,
-        })
-    }
-}
-
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok(accepted) => return accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                // Most likely no file descriptor is free; trying at once would only burn time.
-                sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+/// How far telling a peer to calm down has come.
+struct Calming {
+    told: usize,
+    is_ended: bool,
+    until: Pin<Box<Sleep>>,
 }
 
 impl Connection {
-    async fn open(
+    pub(crate) async fn open(
         io: TcpStream,
         addr: SocketAddr,
         tls: Option<Arc<Identity>>,
         mut cut: watch::Receiver<bool>,
         place: Place,
     ) -> Option<Self> {
+        let control = Arc::clone(&place.control);
         // Answers are small and waited for; a socket that refuses the option still works.
         if let Err(error) = io.set_nodelay(true) {
             tracing::debug!(%error, "cannot switch off the delay of a connection");
@@ -202,7 +83,12 @@ impl Connection {
             None => Io::Plain(io),
             Some(identity) => {
                 let acceptor = TlsAcceptor::from(identity.config());
-                match timeout(GREETING, acceptor.accept(io)).await {
+                let shaken = timeout(GREETING, acceptor.accept(io));
+                let ended = std::future::poll_fn(|cx| match control.poll_end(cx) {
+                    End::Open => Poll::Pending,
+                    _ => Poll::Ready(()),
+                });
+                match tokio::select! { shaken = shaken => shaken, () = ended => return None } {
                     Ok(Ok(io)) => Io::Tls(Box::new(io)),
                     Ok(Err(error)) => {
                         tracing::debug!(%addr, %error, "a TLS handshake failed");
@@ -212,23 +98,19 @@ impl Connection {
                 }
             }
         };
-        let control = Control {
-            sendable: AtomicU64::new(UNLIMITED),
-            readable: AtomicU64::new(UNLIMITED),
-        };
         Some(Self {
             io,
-            peer: Peer {
-                addr,
-                control: Arc::new(control),
-            },
+            peer: Peer { addr, control },
             cut: Box::pin(async move {
                 let _ = cut.wait_for(|cut| *cut).await;
             }),
             greeting: Some(Box::pin(sleep(GREETING))),
             received: 0,
+            taken: 0,
             pause: None,
             farewell: None,
+            sent: Position::default(),
+            calming: None,
             _place: place,
         })
     }
@@ -246,7 +128,69 @@ impl Connection {
             self.greeting = None;
             return Err(broken("the peer did not greet in time"));
         }
+        match self.peer.control.poll_end(cx) {
+            End::Open => Ok(()),
+            End::Calm => self.calm(cx),
+            End::Cut => Err(broken("it gave way")),
+        }
+    }
+
+    /// Tells the peer to calm down, as soon as what is being sent lets it, and fails once it was
+    /// told and has ended the connection, or had the time for it. Nothing is read for the transport
+    /// any more.
+    fn calm(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut calming = self.calming.take().unwrap_or_else(|| {
+            tracing::debug!(addr = %self.peer.addr, "too many calls in vain");
+            Calming {
+                told: 0,
+                is_ended: false,
+                until: Box::pin(sleep(FAREWELL)),
+            }
+        });
+        if calming.until.as_mut().poll(cx).is_ready() {
+            return Err(broken("too many calls in vain"));
+        }
+        if calming.told == 0 && !self.sent.is_between_frames() {
+            self.calming = Some(calming);
+            return Ok(());
+        }
+        while calming.told < CALM_DOWN.len() {
+            let rest = [io::IoSlice::new(&CALM_DOWN[calming.told..])];
+            match self.write(cx, &rest) {
+                Poll::Ready(count) => calming.told += count?,
+                Poll::Pending => break,
+            }
+        }
+        if calming.told == CALM_DOWN.len() {
+            calming.is_ended = calming.is_ended || self.end(cx)?.is_ready();
+            if calming.is_ended && self.discard(cx).is_ready() {
+                return Err(broken("too many calls in vain"));
+            }
+        }
+        self.calming = Some(calming);
         Ok(())
+    }
+
+    /// Whether the peer is being told, so that nothing else is to be sent or read.
+    fn is_calming(&self) -> bool {
+        self.calming
+            .as_ref()
+            .is_some_and(|calming| calming.told > 0)
+    }
+
+    /// Reads what nobody wants, until the peer ends the connection.
+    ///
+    /// To close a socket while something that came is unread breaks the connection: the system drops
+    /// what it has not sent yet, and the last answers with it. Clients send until they see the end.
+    fn discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut unwanted = [0; 4096];
+        loop {
+            let mut buffer = ReadBuf::new(&mut unwanted);
+            match ready!(self.read(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(()),
+            }
+        }
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -256,10 +200,14 @@ impl Connection {
         }
     }
 
-    fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
+    fn end(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        let ended = match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_shutdown(cx),
             Io::Tls(io) => Pin::new(io.as_mut()).poll_shutdown(cx),
+        };
+        match ended {
+            Poll::Ready(ended) => ended.map(Poll::Ready),
+            Poll::Pending => Ok(Poll::Pending),
         }
     }
 
@@ -287,23 +235,40 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
+        if this.calming.is_some() || !this.peer.control.has_room() {
+            // The task is woken once there is room.
+            return Poll::Pending;
+        }
         if let Some(pause) = &mut this.pause {
             ready!(pause.as_mut().poll(cx));
             this.pause = None;
         }
-        let most = this.peer.control.readable.load(Ordering::Relaxed);
+        let at_once = if this.peer.control.is_trusted() {
+            BYTES_AT_ONCE
+        } else {
+            BYTES_OF_SUSPECT
+        };
+        if this.taken >= at_once {
+            this.taken = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let slow = this.peer.control.readable();
+        let most = usize::try_from(slow).unwrap_or(usize::MAX);
+        let room = (at_once - this.taken).min(most).min(buffer.remaining());
         let before = buffer.filled().len();
-        if most == UNLIMITED {
+        if room == buffer.remaining() {
             ready!(this.read(cx, buffer))?;
         } else {
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let room = buffer.remaining().min(most);
             let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
             ready!(this.read(cx, &mut part))?;
             let count = part.filled().len();
             buffer.advance(count);
+        }
+        if slow != UNLIMITED {
             this.pause = Some(Box::pin(sleep(SLOW_TICK)));
         }
+        this.taken += buffer.filled().len() - before;
         this.received += (buffer.filled().len() - before) as u64;
         if this.received >= GREETING_BYTES {
             this.greeting = None;
@@ -328,9 +293,19 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.check(cx)?;
-        let left = this.peer.control.sendable.load(Ordering::Relaxed);
+        if this.is_calming() {
+            return Poll::Pending;
+        }
+        let left = this.peer.control.sendable();
         if left == UNLIMITED {
-            return this.write(cx, slices);
+            let written = ready!(this.write(cx, slices))?;
+            let mut rest = written;
+            for slice in slices {
+                let part = rest.min(slice.len());
+                this.sent.advance(&slice[..part]);
+                rest -= part;
+            }
+            return Poll::Ready(Ok(written));
         }
         let most = usize::try_from(left).unwrap_or(usize::MAX);
         let first = slices.iter().find(|slice| !slice.is_empty());
@@ -339,10 +314,8 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Err(broken("cut on purpose")));
         }
         let written = ready!(this.write(cx, &[io::IoSlice::new(part)]))?;
-        let control = &this.peer.control;
-        control
-            .sendable
-            .store(left - written as u64, Ordering::Relaxed);
+        this.sent.advance(&part[..written]);
+        this.peer.control.cut_after(left - written as u64);
         Poll::Ready(Ok(written))
     }
 
@@ -362,28 +335,17 @@ impl AsyncWrite for Connection {
     }
 
     /// Ends the connection once the peer has ended it too, or had the time for it.
-    ///
-    /// To close a socket while something that came is unread breaks the connection: the system drops
-    /// what it has not sent yet, and the last answers with it. Clients send until they see the end.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
         if this.farewell.is_none() {
-            ready!(this.end(cx))?;
+            ready!(this.end(cx)?);
         }
         let mut farewell = this.farewell.take();
         let until = farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
-        let mut unwanted = [0; 4096];
-        while until.as_mut().poll(cx).is_pending() {
-            let mut buffer = ReadBuf::new(&mut unwanted);
-            let read = this.read(cx, &mut buffer);
-            if read.is_pending() {
-                this.farewell = farewell;
-                return Poll::Pending;
-            }
-            if matches!(read, Poll::Ready(Err(_))) || buffer.filled().is_empty() {
-                break;
-            }
+        if until.as_mut().poll(cx).is_pending() && this.discard(cx).is_pending() {
+            this.farewell = farewell;
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
@@ -400,9 +362,12 @@ impl Connected for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
     use tokio_stream::StreamExt;
 
     use super::*;
+    use crate::config::Limits;
+    use crate::entrance::{Entrance, Places};
 
     /// A connection, and the socket of its peer.
     async fn connected() -> (Connection, TcpStream, watch::Sender<bool>) {
@@ -410,8 +375,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let entrance = Entrance {
             tls: None,
-            places: Arc::new(Semaphore::new(1)),
-            metrics: Arc::default(),
+            places: Places::new(Limits::default(), Arc::default()),
         };
         let (cut, is_cut) = watch::channel(false);
         let (mut connections, _listening) = entrance.open(Arc::new(listener), is_cut);

@@ -1,30 +1,34 @@
-//! What every call passes on its way in and out: the key, the fault that is set, the counters.
+//! What every call passes on its way in and out: the key, what it may hold, the fault that is set.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use pingthings_proto::v5api::CreateResponse;
 use pingthings_types::Code;
 use prost::Message as _;
+use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::auth::{Auth, Role};
+use crate::budget::{Budget, Kind};
 use crate::call::{self, CALLS};
-use crate::connection::Peer;
+use crate::caller::Caller;
+use crate::config::Limits;
 use crate::fault::{Command, FaultKind, Faults};
-use crate::metrics::{CANCELLED, Metrics};
+use crate::intake::Intake;
+use crate::metrics::Metrics;
+use crate::ongoing::Ongoing;
+use crate::owner::{Owner, Owners};
 use crate::status::{Refusal, Refuse};
+use crate::unpack::{Packing, Unpacker};
 
 /// What stands at the door.
 #[derive(Clone, Debug)]
@@ -32,6 +36,10 @@ pub(crate) struct Door {
     pub(crate) auth: Arc<Auth>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) owners: Arc<Owners>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) unpacker: Unpacker,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl<S> Layer<S> for Door {
@@ -73,18 +81,36 @@ where
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
         let door = self.door.clone();
-        Box::pin(async move {
-            let ongoing = Ongoing::begin(&door.metrics, &request);
-            if let Err(status) = door.check(request.uri().path(), request.headers()) {
-                return Ok(ongoing.follow(status.into_http()));
+        let mut ongoing = Ongoing::begin(&door.metrics, &request);
+        // Whoever may not call costs nothing more than this.
+        let (request, mut refused) = match door.admit(request, &mut ongoing) {
+            Ok(admitted) => admitted,
+            Err(status) => {
+                return Box::pin(std::future::ready(Ok(ongoing.follow(status.into_http()))));
             }
-            let answer = match door.fault(&ongoing).await {
+        };
+        Box::pin(async move {
+            let mut answer = match door.fault(&ongoing).await {
                 Some(answer) => answer,
                 None => inner.call(request).await?,
             };
+            if let Ok(refusal) = refused.try_recv() {
+                door.metrics.refused(refusal.code);
+                answer = self::refused(refusal);
+            }
             Ok(ongoing.follow(answer))
         })
     }
+}
+
+/// Why a call is let in.
+enum Admitted {
+    /// Anybody may make it.
+    Anybody,
+    /// Its caller needs no key.
+    WithoutKey,
+    /// Its caller has this key.
+    WithKey(Arc<Owner>),
 }
 
 impl Door {
@@ -99,8 +125,7 @@ impl Door {
             FaultKind::Busy => {
                 let refusal = Refusal::new(Code::ResourceDepleted, "overloaded on purpose");
                 self.metrics.refused(refusal.code);
-                // In every answer `stat` is at the same place.
-                return Some(whole(&CreateResponse::refuse(refusal)));
+                return Some(refused(refusal));
             }
             FaultKind::Cut { after } => {
                 if let Some(control) = control {
@@ -122,16 +147,71 @@ impl Door {
         None
     }
 
+    /// Lets a call in whose caller may make it; from then on its bytes are counted. What it gives
+    /// besides learns of it if the request is refused on its way in.
+    fn admit(
+        &self,
+        request: Request<Body>,
+        ongoing: &mut Ongoing,
+    ) -> Result<(Request<Body>, oneshot::Receiver<Refusal>), Status> {
+        let control = ongoing.peer.as_ref().map(|peer| Arc::clone(&peer.control));
+        let checked = self.check(request.uri().path(), request.headers());
+        let admitted = checked.inspect_err(|_| {
+            if let Some(control) = &control {
+                control.count_vain_call(None);
+            }
+        })?;
+        let may_call = !matches!(admitted, Admitted::Anybody);
+        if let Some(control) = control.as_ref().filter(|_| may_call) {
+            control.recognize();
+        }
+        let of_connection = || match &control {
+            Some(control) => Arc::clone(&control.owner),
+            None => Owner::new(&self.limits),
+        };
+        let owner = match admitted {
+            Admitted::WithKey(owner) => owner,
+            Admitted::Anybody | Admitted::WithoutKey => of_connection(),
+        };
+        ongoing.owner = may_call.then(|| Arc::clone(&owner));
+        let hold = |kind| self.budget.hold(kind, Arc::clone(&owner), control.clone());
+        let caller = Caller {
+            owner: Arc::clone(&owner),
+            request: hold(Kind::Request),
+            answer: hold(Kind::Answer),
+        };
+        ongoing.answer = Some(Arc::clone(&caller.answer));
+
+        let (tell, refused) = oneshot::channel();
+        let (mut head, body) = request.into_parts();
+        let packing = Packing::of(&head.headers);
+        if packing.is_some() {
+            // Nobody behind the door is to unpack it again.
+            head.headers.remove("grpc-encoding");
+        }
+        let intake = Intake::new(
+            body,
+            head.uri.path(),
+            &self.limits,
+            packing,
+            self.unpacker.clone(),
+            Arc::clone(&caller.request),
+            tell,
+        );
+        head.extensions.insert(caller);
+        Ok((Request::from_parts(head, Body::new(intake)), refused))
+    }
+
     /// Checks that the caller may make the call.
-    fn check(&self, path: &str, headers: &HeaderMap) -> Result<(), Status> {
+    fn check(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Status> {
         let needed = match call::position(path).and_then(|at| CALLS.get(at)) {
-            Some((_, None)) => return Ok(()),
+            Some((_, None)) => return Ok(Admitted::Anybody),
             Some((_, Some(role))) => *role,
             // A call that does not exist is said not to, to whoever has a key.
             None if path_is_unknown(path) => Role::Read,
             None => Role::Admin,
         };
-        let role = self.auth.role(headers)?;
+        let (role, key) = self.auth.check(headers)?;
         if role < needed {
             return Err(Status::permission_denied(format!(
                 "this api key has the role `{}`, but `{}` needs `{}`",
@@ -140,7 +220,9 @@ impl Door {
                 needed.name()
             )));
         }
-        Ok(())
+        Ok(key.map_or(Admitted::WithoutKey, |key| {
+            Admitted::WithKey(self.owners.with_key(key))
+        }))
     }
 }
 
@@ -151,8 +233,10 @@ fn path_is_unknown(path: &str) -> bool {
     !CALLS.iter().any(|(known, _)| service(known) == asked)
 }
 
-/// An answer of one message.
-fn whole(message: &CreateResponse) -> Response<Body> {
+/// An answer that says nothing but why there is none.
+pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
+    // In every answer `stat` is at the same place.
+    let message = CreateResponse::refuse(refusal);
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);
     bytes.put_u32(u32::try_from(message.encoded_len()).unwrap_or(u32::MAX));
@@ -167,109 +251,4 @@ fn whole(message: &CreateResponse) -> Response<Body> {
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, kind);
     answer
-}
-
-/// A call under way; counted when it ends.
-struct Ongoing {
-    metrics: Arc<Metrics>,
-    call: Option<usize>,
-    path: String,
-    peer: Option<Peer>,
-    /// Of which trace of the caller it is a part, where that is logged.
-    trace: Option<HeaderValue>,
-    since: Instant,
-    status: usize,
-}
-
-impl Ongoing {
-    fn begin(metrics: &Arc<Metrics>, request: &Request<Body>) -> Self {
-        metrics.in_flight.fetch_add(1, Ordering::Relaxed);
-        let path = request.uri().path();
-        Self {
-            metrics: Arc::clone(metrics),
-            call: call::position(path),
-            path: path.to_owned(),
-            peer: request.extensions().get::<Peer>().cloned(),
-            trace: traceparent(request.headers()),
-            since: Instant::now(),
-            status: CANCELLED,
-        }
-    }
-
-    /// Takes the status from headers or trailers, if it is there.
-    fn note(&mut self, headers: &HeaderMap) {
-        let status = headers
-            .get("grpc-status")
-            .and_then(|value| value.to_str().ok());
-        if let Some(status) = status.and_then(|status| status.parse().ok()) {
-            self.status = status;
-        }
-    }
-
-    fn follow(mut self, answer: Response<Body>) -> Response<Body> {
-        self.note(answer.headers());
-        answer.map(|inner| {
-            Body::new(Followed {
-                inner,
-                ongoing: self,
-            })
-        })
-    }
-}
-
-impl Drop for Ongoing {
-    fn drop(&mut self) {
-        self.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
-        let after = self.since.elapsed();
-        if let Some(call) = self.call {
-            self.metrics.ended(call, self.status, after);
-        }
-        let peer = self.peer.as_ref().map(|peer| peer.addr);
-        let (path, status) = (&self.path, self.status);
-        let trace = self.trace.as_ref().and_then(|trace| trace.to_str().ok());
-        tracing::debug!(path, ?peer, status, ?after, trace, "call");
-    }
-}
-
-/// What a caller that is traced says of its trace, if somebody may read it.
-fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
-    /// Later versions of it may say more.
-    const LONGEST: usize = 128;
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return None;
-    }
-    let trace = headers.get("traceparent")?;
-    (trace.len() <= LONGEST).then(|| trace.clone())
-}
-
-/// The body of an answer, followed until its end.
-struct Followed {
-    inner: Body,
-    ongoing: Ongoing,
-}
-
-impl http_body::Body for Followed {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.ongoing.note(trailers);
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
-    }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pingthings_types::Code;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
+use crate::owner::{Owner, share};
 use crate::status::Refusal;
 
 /// Admits calls to the engine.
@@ -17,7 +18,11 @@ pub(crate) struct Gate {
 }
 
 /// The right to work in the engine, until it is dropped.
-pub(crate) type Turn = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _of_all: OwnedSemaphorePermit,
+    _of_owner: OwnedSemaphorePermit,
+}
 
 impl Gate {
     pub(crate) fn new(running: usize, most_waiting: usize) -> Self {
@@ -29,39 +34,44 @@ impl Gate {
     }
 
     /// Waits for a turn, unless too many wait already: then status 426.
-    pub(crate) async fn enter(&self) -> Result<Turn, Refusal> {
-        if let Ok(turn) = Arc::clone(&self.running).try_acquire_owned() {
-            return Ok(turn);
+    pub(crate) async fn enter(&self, owner: &Owner) -> Result<Turn, Refusal> {
+        if let Ok(of_owner) = Arc::clone(&owner.turns).try_acquire_owned()
+            && let Ok(of_all) = Arc::clone(&self.running).try_acquire_owned()
+        {
+            return Ok(Turn {
+                _of_all: of_all,
+                _of_owner: of_owner,
+            });
         }
-        let _place = self.queue()?;
-        self.turn().await
+        let _place = queue(&self.waiting, self.most_waiting, "calls")?;
+        let most = share(self.most_waiting);
+        let _own_place = queue(&owner.waiting, most, "calls of yours")?;
+        self.reenter(owner).await
     }
 
     /// Waits for a turn in a call that was admitted before.
-    pub(crate) async fn reenter(&self) -> Result<Turn, Refusal> {
-        self.turn().await
+    pub(crate) async fn reenter(&self, owner: &Owner) -> Result<Turn, Refusal> {
+        let stopping = |_: AcquireError| Refusal::new(Code::GenericError, "the server is stopping");
+        // Whoever has all of its own turns does not wait in front of others.
+        let of_owner = Arc::clone(&owner.turns).acquire_owned().await;
+        let of_owner = of_owner.map_err(stopping)?;
+        let of_all = Arc::clone(&self.running).acquire_owned().await;
+        Ok(Turn {
+            _of_all: of_all.map_err(stopping)?,
+            _of_owner: of_owner,
+        })
     }
+}
 
-    async fn turn(&self) -> Result<Turn, Refusal> {
-        Arc::clone(&self.running)
-            .acquire_owned()
-            .await
-            .map_err(|_| Refusal::new(Code::GenericError, "the server is stopping"))
-    }
-
-    fn queue(&self) -> Result<Place<'_>, Refusal> {
-        let place = Place(&self.waiting);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.most_waiting {
-            Ok(place)
-        } else {
-            Err(Refusal::new(
-                Code::ResourceDepleted,
-                format!(
-                    "the server is overloaded, {} calls wait already: try again later",
-                    self.most_waiting
-                ),
-            ))
-        }
+fn queue<'a>(waiting: &'a AtomicUsize, most: usize, who: &str) -> Result<Place<'a>, Refusal> {
+    let place = Place(waiting);
+    if waiting.fetch_add(1, Ordering::Relaxed) < most {
+        Ok(place)
+    } else {
+        Err(Refusal::new(
+            Code::ResourceDepleted,
+            format!("the server is overloaded, {most} {who} wait already: try again later"),
+        ))
     }
 }
 
@@ -76,33 +86,65 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use futures_util::{FutureExt, future};
+
+    use super::*;
+    use crate::config::Limits;
+
+    fn owner(turns: usize) -> Arc<Owner> {
+        Owner::new(&Limits {
+            concurrent_calls: turns,
+            ..Limits::default()
+        })
+    }
 
     #[tokio::test]
     async fn calls_beyond_the_queue_are_refused_and_places_come_back() {
-        let gate = Gate::new(1, 1);
-        let turn = gate.enter().await.unwrap();
+        let (gate, owner) = (Gate::new(1, 1), owner(8));
+        let turn = gate.enter(&owner).await.unwrap();
 
-        let mut waiting = Box::pin(gate.enter());
+        let mut waiting = Box::pin(gate.enter(&owner));
         assert!(waiting.as_mut().now_or_never().is_none());
-        let refusal = gate.enter().await.unwrap_err();
+        let refusal = gate.enter(&owner).await.unwrap_err();
         assert_eq!(refusal.code, Code::ResourceDepleted);
 
         // A client that goes away makes room for the next one.
         drop(waiting);
-        let waiting = gate.enter();
+        let waiting = gate.enter(&owner);
         let (turn, ()) = future::join(waiting, async { drop(turn) }).await;
         assert!(turn.is_ok());
         assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(owner.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn a_call_that_was_admitted_is_never_refused() {
-        let gate = Gate::new(1, 0);
-        let turn = gate.enter().await.unwrap();
-        assert!(gate.enter().await.is_err());
-        let (again, ()) = future::join(gate.reenter(), async { drop(turn) }).await;
+        let (gate, owner) = (Gate::new(1, 0), owner(8));
+        let turn = gate.enter(&owner).await.unwrap();
+        assert!(gate.enter(&owner).await.is_err());
+        let (again, ()) = future::join(gate.reenter(&owner), async { drop(turn) }).await;
         assert!(again.is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_owner_takes_neither_all_turns_nor_all_places_to_wait() {
+        let (gate, greedy, other) = (Gate::new(4, 4), owner(4), owner(4));
+        let mut turns = Vec::new();
+        let mut waiting = Vec::new();
+        for _ in 0..3 {
+            turns.push(gate.enter(&greedy).await.unwrap());
+        }
+        for _ in 0..3 {
+            waiting.push(Box::pin(gate.enter(&greedy)));
+            assert!(waiting.last_mut().unwrap().now_or_never().is_none());
+        }
+        let refusal = gate.enter(&greedy).await.unwrap_err();
+        assert!(refusal.message.contains("of yours"), "{}", refusal.message);
+        // The other has a turn at once, and then a place to wait.
+        let turn = gate.enter(&other).now_or_never().unwrap().unwrap();
+        let mut next = Box::pin(gate.enter(&other));
+        assert!(next.as_mut().now_or_never().is_none());
+        drop(turn);
+        assert!(next.await.is_ok());
     }
 }

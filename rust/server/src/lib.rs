@@ -9,15 +9,21 @@
 
 mod arrow;
 mod auth;
+mod budget;
 mod call;
+mod caller;
 mod config;
 mod connection;
 mod door;
+mod entrance;
 mod error;
 mod fault;
+mod fields;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;
+mod goaway;
+mod intake;
 mod ipc;
 mod join;
 mod listen;
@@ -25,12 +31,17 @@ mod log;
 mod message;
 mod metrics;
 mod observe;
+mod ongoing;
 mod order;
+mod owner;
+mod patience;
+mod peer;
 mod server;
 mod service;
 mod status;
 mod supervise;
 mod tls;
+mod unpack;
 mod upkeep;
 
 pub use auth::Role;

@@ -11,8 +11,8 @@ use tonic::service::Routes;
 use tonic::transport::server::Server as Transport;
 
 use crate::Error;
-use crate::connection::Entrance;
 use crate::door::Door;
+use crate::entrance::Entrance;
 use crate::fault::Command;
 
 /// Bytes a client may send ahead in one call: an insert should never wait for a window update.
@@ -21,8 +21,6 @@ const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// How much a client may send in one piece: four times what is usual, for fewer calls of the system.
 const FRAME: u32 = 64 << 10;
-/// Calls a client may have open on one connection, unread answers included.
-const CALLS_PER_CONNECTION: u32 = 256;
 /// Calls that a client may have cancelled before the server came to look at them; one more costs
 /// the connection. The transport allows 20, but here one cancelled query is many calls.
 const RESETS_PER_CONNECTION: usize = 4_096;
@@ -39,6 +37,7 @@ pub(crate) struct Listening {
     pub(crate) entrance: Entrance,
     pub(crate) addr: SocketAddr,
     pub(crate) grace: Duration,
+    pub(crate) calls_per_connection: usize,
 }
 
 /// A transport with its connections. There is more than one only while old connections go away.
@@ -110,7 +109,7 @@ impl Listening {
         let (cut, is_cut) = watch::channel(false);
         let (stop, stopped) = oneshot::channel();
         let (connections, listens) = self.entrance.clone().open(Arc::clone(listener), is_cut);
-        let transport = transport()
+        let transport = transport(self.calls_per_connection)
             .layer(self.door.clone())
             .add_routes(self.routes.clone());
         serving.spawn(async move {
@@ -162,12 +161,12 @@ fn result(ended: Result<Result<(), Error>, JoinError>) -> Result<(), Error> {
     ended?
 }
 
-fn transport() -> Transport {
+fn transport(calls: usize) -> Transport {
     Transport::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
-        .max_concurrent_streams(CALLS_PER_CONNECTION)
+        .max_concurrent_streams(u32::try_from(calls).unwrap_or(u32::MAX))
         .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION))
         .http2_keepalive_interval(Some(KEEPALIVE))
 }

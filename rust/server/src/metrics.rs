@@ -40,6 +40,11 @@ pub(crate) struct Metrics {
     pub(crate) in_flight: AtomicI64,
     pub(crate) connections: AtomicI64,
     pub(crate) connections_refused: AtomicU64,
+    pub(crate) connections_evicted: AtomicU64,
+    pub(crate) held_bytes: AtomicI64,
+    pub(crate) held_bytes_limit: AtomicI64,
+    pub(crate) revoked: AtomicU64,
+    pub(crate) calmed: AtomicU64,
     pub(crate) points_inserted: AtomicU64,
     pub(crate) subscriptions: AtomicI64,
     pub(crate) background_failed: AtomicI64,
@@ -54,6 +59,11 @@ impl Default for Metrics {
             in_flight: AtomicI64::default(),
             connections: AtomicI64::default(),
             connections_refused: AtomicU64::default(),
+            connections_evicted: AtomicU64::default(),
+            held_bytes: AtomicI64::default(),
+            held_bytes_limit: AtomicI64::default(),
+            revoked: AtomicU64::default(),
+            calmed: AtomicU64::default(),
             points_inserted: AtomicU64::default(),
             subscriptions: AtomicI64::default(),
             background_failed: AtomicI64::default(),
@@ -125,6 +135,16 @@ impl Metrics {
                 &self.subscriptions,
             ),
             (
+                "pingthings_held_bytes",
+                "Bytes of requests and answers that are held for callers.",
+                &self.held_bytes,
+            ),
+            (
+                "pingthings_held_bytes_limit",
+                "Most bytes that are held for callers.",
+                &self.held_bytes_limit,
+            ),
+            (
                 "pingthings_background_failed",
                 "1 if the storage engine failed in the background the last time.",
                 &self.background_failed,
@@ -149,6 +169,21 @@ impl Metrics {
                 "pingthings_connections_refused_total",
                 "Connections closed at once because there were too many.",
                 &self.connections_refused,
+            ),
+            (
+                "pingthings_connections_evicted_total",
+                "Connections closed because others needed their place and nobody had called by them.",
+                &self.connections_evicted,
+            ),
+            (
+                "pingthings_connections_calmed_total",
+                "Connections closed because too many calls were given up or refused on them.",
+                &self.calmed,
+            ),
+            (
+                "pingthings_memory_revocations_total",
+                "Requests refused and answers cut off because others needed their memory.",
+                &self.revoked,
             ),
         ];
         for (name, help, counter) in counters {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pingthings_storage::{Engine, Options};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tonic::service::Routes;
 use tonic_health::ServingStatus;
@@ -15,15 +15,18 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::auth::Auth;
-use crate::connection::Entrance;
+use crate::budget::Budget;
 use crate::door::Door;
+use crate::entrance::{Entrance, Places, calls_per_connection};
 use crate::fault::{Command, Faults};
 use crate::listen::Listening;
 use crate::metrics::Metrics;
 use crate::observe::observe;
+use crate::owner::Owners;
 use crate::service::{Service, Shared};
 use crate::supervise::{Supervised, supervise};
 use crate::tls::Identity;
+use crate::unpack::Unpacker;
 use crate::{Config, Error, Fault, Storage};
 
 /// A running server. Dropping it stops it in the background; [`Server::stop`] also waits.
@@ -85,6 +88,10 @@ impl Server {
             auth: Arc::clone(&auth),
             faults: Arc::clone(&faults),
             metrics: Arc::clone(&metrics),
+            owners: Arc::new(Owners::new(config.limits.clone())),
+            budget: Budget::new(config.limits.memory_bytes, Arc::clone(&metrics)),
+            unpacker: Unpacker::new(),
+            limits: Arc::new(config.limits.clone()),
         };
         let mut health = HealthReporter::new();
         let listening = Listening {
@@ -92,13 +99,11 @@ impl Server {
             door,
             entrance: Entrance {
                 tls: identity.clone(),
-                places: Arc::new(Semaphore::new(
-                    config.limits.connections.min(Semaphore::MAX_PERMITS),
-                )),
-                metrics: Arc::clone(&metrics),
+                places: Places::new(config.limits.clone(), Arc::clone(&metrics)),
             },
             addr,
             grace: config.grace,
+            calls_per_connection: calls_per_connection(&config.limits),
         };
         let supervised = Supervised {
             engine: Arc::clone(&engine),

@@ -16,25 +16,35 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Shared;
+use crate::budget::Hold;
+use crate::caller::Caller;
 use crate::gate::Turn;
 use crate::message::checked;
+use crate::ongoing::COUNTED;
+use crate::owner::share;
 use crate::status::{Refusal, Refuse};
 
 /// The answers of a streaming call.
 pub(crate) struct Answers<M> {
-    answers: ReceiverStream<Result<M, Status>>,
-    /// One of the answers that may be open; given back once all of it is taken.
-    _place: Option<OwnedSemaphorePermit>,
+    made: ReceiverStream<Result<M, Status>>,
+    /// What those that wait were counted by.
+    hold: Option<Arc<Hold>>,
+    /// Given back once all of it is taken.
+    _place: Option<Place>,
+}
+
+/// One of the answers that may be open, of all and of one owner.
+pub(super) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_owner: OwnedSemaphorePermit,
 }
 
 impl<M> Answers<M> {
     /// Those that come out of a channel; `place` is given back with the last.
-    pub(super) fn new(
-        answers: mpsc::Receiver<Result<M, Status>>,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> Self {
+    pub(super) fn new(answers: mpsc::Receiver<Result<M, Status>>, place: Option<Place>) -> Self {
         Self {
-            answers: ReceiverStream::new(answers),
+            made: ReceiverStream::new(answers),
+            hold: None,
             _place: place,
         }
     }
@@ -51,28 +61,44 @@ impl<M> Answers<M> {
     }
 }
 
-impl<M> Stream for Answers<M> {
+impl<M: Refuse> Stream for Answers<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        Pin::new(&mut self.answers).poll_next(cx)
+        let answer = Pin::new(&mut self.made).poll_next(cx);
+        if let (Poll::Ready(Some(Ok(message))), Some(hold)) = (&answer, &self.hold)
+            && let Some(bytes) = counted(message)
+        {
+            hold.give(bytes);
+        }
+        answer
     }
+}
+
+/// How much of what may be held a message is that waits.
+fn counted<M: Refuse>(message: &M) -> Option<usize> {
+    Some(message.encoded_len()).filter(|bytes| *bytes >= COUNTED)
 }
 
 /// Takes one of the places for open answers: an unread one holds what was made ahead.
 ///
 /// If there is none, gives the answer that says so.
-pub(super) fn place<M: Refuse>(shared: &Shared) -> Result<OwnedSemaphorePermit, Answers<M>> {
-    Arc::clone(&shared.places).try_acquire_owned().map_err(|_| {
+pub(super) fn place<M: Refuse>(shared: &Shared, caller: &Caller) -> Result<Place, Answers<M>> {
+    let refused = |most: usize, whose: &str| {
         let refusal = Refusal::new(
             Code::ResourceDepleted,
-            format!(
-                "{} answers are open already: read those, or try again later",
-                shared.limits.open_answers
-            ),
+            format!("{most} answers {whose} are open already: read those, or try again later"),
         );
         shared.metrics.refused(refusal.code);
         Answers::refused(refusal)
+    };
+    let most = shared.limits.open_answers;
+    let of_owner = Arc::clone(&caller.owner.answers).try_acquire_owned();
+    let of_owner = of_owner.map_err(|_| refused(share(most), "of yours"))?;
+    let of_all = Arc::clone(&shared.places).try_acquire_owned();
+    Ok(Place {
+        _of_all: of_all.map_err(|_| refused(most, "of all callers"))?,
+        _of_owner: of_owner,
     })
 }
 
@@ -85,15 +111,21 @@ const AHEAD: usize = 2;
 /// Works on a blocking thread, in its turn, and answers.
 pub(super) async fn unary<M: Refuse>(
     shared: &Arc<Shared>,
+    caller: &Caller,
     work: impl FnOnce(&Shared) -> Result<M, Refusal> + Send + 'static,
 ) -> M {
     let answer = async {
-        let turn = shared.gate.enter().await?;
+        let turn = tokio::select! {
+            turn = shared.gate.enter(&caller.owner) => turn?,
+            refusal = caller.request.revoked() => return Err(refusal),
+        };
+        let request = Arc::clone(&caller.request);
+        request.fix();
         let shared = Arc::clone(shared);
         // The turn ends with the work, not with the call: a client that goes away frees nothing.
         spawn_blocking(move || {
             let answer = work(&shared).and_then(checked);
-            drop(turn);
+            drop((turn, request));
             answer
         })
         .await?
@@ -109,31 +141,53 @@ pub(super) async fn unary<M: Refuse>(
 /// goes away ends the work after the batch at hand.
 pub(super) fn stream<M: Refuse>(
     shared: Arc<Shared>,
+    caller: Caller,
     open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
 ) -> Answers<M> {
-    let place = match place(&shared) {
+    let place = match place(&shared, &caller) {
         Ok(place) => place,
         Err(refused) => return refused,
     };
     let (answers, reader) = mpsc::channel(AHEAD);
+    let hold = Some(Arc::clone(&caller.answer));
     tokio::spawn(async move {
-        if let Err(refusal) = pump(&shared, open, &answers).await {
+        if let Err(refusal) = pump(&shared, caller, open, &answers).await {
             // If this fails, nobody is left to tell.
             let _ = answers.send(Ok(shared.refuse(refusal))).await;
         }
     });
-    Answers::new(reader, Some(place))
+    Answers {
+        hold,
+        ..Answers::new(reader, Some(place))
+    }
 }
 
 async fn pump<M: Refuse>(
     shared: &Arc<Shared>,
+    caller: Caller,
     open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
     answers: &mpsc::Sender<Result<M, Status>>,
 ) -> Result<(), Refusal> {
-    let turn = shared.gate.enter().await?;
+    let Caller {
+        owner,
+        request,
+        answer,
+    } = caller;
+    // A call that was given up leaves the queue at once.
+    let turn = tokio::select! {
+        turn = shared.gate.enter(&owner) => turn?,
+        () = answers.closed() => return Ok(()),
+        refusal = request.revoked() => return Err(refusal),
+    };
+    request.fix();
     let opening = {
         let (shared, answers) = (Arc::clone(shared), answers.clone());
-        move || fill(turn, open(&shared)?, &answers)
+        let answer = Arc::clone(&answer);
+        move || {
+            let messages = open(&shared)?;
+            drop(request);
+            fill(turn, messages, &answers, &answer)
+        }
     };
     let mut state = spawn_blocking(opening).await??;
     while let ControlFlow::Continue((message, messages)) = state {
@@ -141,9 +195,12 @@ async fn pump<M: Refuse>(
             return Ok(());
         };
         room.send(Ok(message));
-        let turn = shared.gate.reenter().await?;
-        let answers = answers.clone();
-        state = spawn_blocking(move || fill(turn, messages, &answers)).await??;
+        let turn = tokio::select! {
+            turn = shared.gate.reenter(&owner) => turn?,
+            () = answers.closed() => return Ok(()),
+        };
+        let (answers, answer) = (answers.clone(), Arc::clone(&answer));
+        state = spawn_blocking(move || fill(turn, messages, &answers, &answer)).await??;
     }
     Ok(())
 }
@@ -154,10 +211,14 @@ fn fill<M: Refuse>(
     turn: Turn,
     mut messages: Messages<M>,
     answers: &mpsc::Sender<Result<M, Status>>,
+    hold: &Hold,
 ) -> Result<ControlFlow<(), (M, Messages<M>)>, Refusal> {
     let _turn = turn;
     while let Some(message) = messages.next() {
         let message = checked(message?)?;
+        if let Some(bytes) = counted(&message) {
+            hold.take(bytes)?;
+        }
         match answers.try_send(Ok(message)) {
             Ok(()) => {}
             Err(TrySendError::Full(Ok(message))) => {
@@ -223,10 +284,10 @@ mod tests {
             .take(count)
             .chain(std::iter::once_with(last))
             .chain(more);
+        let open = |_: &Shared| Ok(Box::new(messages) as Messages<_>);
+        let caller = Caller::of_nobody(&shared.limits);
         let answers: Vec<Result<RawValuesResponse, _>> =
-            stream(Arc::new(shared), |_| Ok(Box::new(messages) as Messages<_>))
-                .collect()
-                .await;
+            stream(Arc::new(shared), caller, open).collect().await;
         answers
             .into_iter()
             .map(|answer| answer.unwrap().stat.map_or(0, |stat| stat.code))

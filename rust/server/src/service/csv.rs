@@ -15,6 +15,8 @@ use crate::status::Refusal;
 
 /// Points or windows of all streams together that are read ahead.
 const AHEAD: usize = 1 << 16;
+/// Most streams in one table: each holds what is read ahead of it.
+const STREAMS: usize = 4_096;
 const STATISTICS: [&str; 4] = ["Min", "Mean", "Max", "Count"];
 
 /// The cells of one stream at one time.
@@ -52,6 +54,12 @@ pub(super) fn generate_csv(
             params.query_type
         ))
     })?;
+    if params.streams.len() > STREAMS {
+        return Err(Refusal::parameter(format!(
+            "a table of {} streams: ask for {STREAMS} at a time",
+            params.streams.len()
+        )));
+    }
     let most = (AHEAD / params.streams.len().max(1)).clamp(16, shared.limits.rows_per_message);
     let mut header = vec![
         "Timestamp (ns)".to_owned(),

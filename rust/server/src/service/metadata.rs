@@ -13,6 +13,9 @@ use super::request::{pairs, uuid};
 use crate::message::fill;
 use crate::status::Refusal;
 
+/// Tags and annotations that one lookup may ask for: each makes the question to the catalog longer.
+const PAIRS: usize = 256;
+
 pub(super) fn stream_info(
     shared: &Shared,
     params: &v5::StreamInfoParams,
@@ -115,6 +118,12 @@ pub(super) fn lookup_streams(
     shared: &Shared,
     params: &v5::LookupStreamsParams,
 ) -> Result<Messages<v5::LookupStreamsResponse>, Refusal> {
+    let pairs_asked = params.tags.len() + params.annotations.len();
+    if pairs_asked > PAIRS {
+        return Err(Refusal::parameter(format!(
+            "a lookup by {pairs_asked} tags and annotations: give {PAIRS} at most"
+        )));
+    }
     let query = StreamQuery {
         collection: params.collection.clone(),
         is_prefix: params.is_collection_prefix,

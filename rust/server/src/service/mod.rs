@@ -29,6 +29,7 @@ use tonic::codec::CompressionEncoding;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::answers::{Answers, Messages, unary};
+use crate::caller::Caller;
 use crate::config::Limits;
 use crate::gate::Gate;
 use crate::message::MOST_BYTES;
@@ -140,10 +141,10 @@ impl Service {
         P: Send + 'static,
         M: Refuse,
     {
+        let caller = Caller::of(request.extensions())?;
         let params = request.into_inner();
-        Ok(Response::new(
-            unary(&self.0, move |shared| work(shared, &params)).await,
-        ))
+        let work = move |shared: &Shared| work(shared, &params);
+        Ok(Response::new(unary(&self.0, &caller, work).await))
     }
 
     /// The same for a change of a stream's points, which may have been given up meanwhile.
@@ -156,6 +157,7 @@ impl Service {
         P: Send + 'static,
         M: Refuse,
     {
+        let caller = Caller::of(request.extensions())?;
         let header = request.metadata().get(WriteOrder::HEADER);
         let order = header.map(|header| header.to_str().ok().and_then(WriteOrder::parse));
         let params = request.into_inner();
@@ -167,14 +169,10 @@ impl Service {
             None => work(shared, &params, None),
             Some(order) => work(shared, &params, order),
         };
-        Ok(Response::new(unary(&self.0, work).await))
+        Ok(Response::new(unary(&self.0, &caller, work).await))
     }
 
     /// A stream of answers to one request.
-    #[allow(
-        clippy::unnecessary_wraps,
-        reason = "the calls below return what this returns"
-    )]
     fn many<P, M>(
         &self,
         request: Request<P>,
@@ -184,11 +182,11 @@ impl Service {
         P: Send + 'static,
         M: Refuse,
     {
+        let caller = Caller::of(request.extensions())?;
         let params = request.into_inner();
-        Ok(Response::new(answers::stream(
-            Arc::clone(&self.0),
-            move |shared| open(shared, &params),
-        )))
+        let open = move |shared: &Shared| open(shared, &params);
+        let answers = answers::stream(Arc::clone(&self.0), caller, open);
+        Ok(Response::new(answers))
     }
 
     /// A stream of Arrow answers, unless the server passes for one that has none.
@@ -376,7 +374,8 @@ impl BTrDb for Service {
     }
 
     async fn sql_query(&self, request: Request<v5::SqlQueryParams>) -> Reply<Self::SQLQueryStream> {
-        let answers = sql::sql_query(Arc::clone(&self.0), request.into_inner());
+        let caller = Caller::of(request.extensions())?;
+        let answers = sql::sql_query(Arc::clone(&self.0), &caller, request.into_inner());
         Ok(Response::new(answers))
     }
 
@@ -386,8 +385,9 @@ impl BTrDb for Service {
     ) -> Reply<Self::SubscribeStream> {
         self.check_arrow()?;
         let wishes = subscribe::Wishes::of(request.metadata());
+        let caller = Caller::of(request.extensions())?;
         let updates = request.into_inner();
-        let answers = subscribe::subscribe(Arc::clone(&self.0), wishes, updates);
+        let answers = subscribe::subscribe(Arc::clone(&self.0), caller, wishes, updates);
         Ok(Response::new(answers))
     }
 }

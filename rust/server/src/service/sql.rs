@@ -20,6 +20,8 @@ use tonic::Status;
 
 use super::Shared;
 use super::answers::{Answers, place};
+use crate::caller::Caller;
+use crate::owner::Owner;
 use crate::status::Refusal;
 
 /// Messages made ahead of a reader: the statement holds its state of the catalog until its last row
@@ -37,9 +39,10 @@ type Reply = Result<v5::SqlQueryResponse, Status>;
 /// who goes away ends it.
 pub(super) fn sql_query(
     shared: Arc<Shared>,
+    caller: &Caller,
     params: v5::SqlQueryParams,
 ) -> Answers<v5::SqlQueryResponse> {
-    let place = match place(&shared) {
+    let place = match place(&shared, caller) {
         Ok(place) => place,
         Err(refused) => return refused,
     };
@@ -59,8 +62,10 @@ async fn answer(
     answers: &Sender<Reply>,
 ) -> Result<(), Refusal> {
     check_size(&params.query, &params.params)?;
+    // Statements have turns of their own, of which there are too few to share them out by caller.
+    let alone = Owner::new(&shared.limits);
     let turn = tokio::select! {
-        turn = shared.statements.enter() => turn?,
+        turn = shared.statements.enter(&alone) => turn?,
         () = answers.closed() => return Ok(()),
     };
     let time = Duration::from_secs(shared.limits.sql_seconds);

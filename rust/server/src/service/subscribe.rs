@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdate, SubscriptionUpdateOp as Op};
 use pingthings_storage::Watcher;
-use pingthings_types::{Code, Points};
+use pingthings_types::{Code, Points, RawPoint};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tonic::metadata::MetadataMap;
@@ -19,6 +19,9 @@ use super::answers::{Answers, place};
 use super::half_close::{Asked, HalfClose};
 use super::request::uuid;
 use crate::arrow::{Layout, encode_points};
+use crate::budget::Hold;
+use crate::caller::Caller;
+use crate::owner::Owner;
 use crate::status::Refusal;
 
 type Answer = Result<v5::SubscriptionResp, Status>;
@@ -65,6 +68,7 @@ impl Wishes {
 /// What waits for a subscriber.
 struct Queue {
     inserts: mpsc::UnboundedSender<(Uuid, Arc<Points>)>,
+    hold: Arc<Hold>,
     /// Points that wait, inserts included.
     waiting: AtomicUsize,
     most: usize,
@@ -75,6 +79,11 @@ fn weight(points: &Points) -> usize {
     points.len() + PER_INSERT
 }
 
+/// What so many points take in memory.
+fn bytes(weight: usize) -> usize {
+    weight * size_of::<RawPoint>()
+}
+
 impl Watcher for Queue {
     fn inserted(&self, uuid: Uuid, points: &Arc<Points>) {
         if self.has_lagged.load(Ordering::Relaxed) {
@@ -83,7 +92,7 @@ impl Watcher for Queue {
         let weight = weight(points);
         let before = self.waiting.fetch_add(weight, Ordering::Relaxed);
         // A single insert is never too much: nothing waits before it.
-        if before > 0 && before + weight > self.most {
+        if before > 0 && before + weight > self.most || self.hold.take(bytes(weight)).is_err() {
             self.has_lagged.store(true, Ordering::Relaxed);
         }
         // What is sent last wakes a reader that has caught up meanwhile and finds it lagged.
@@ -94,6 +103,7 @@ impl Watcher for Queue {
 /// The streams a subscriber hears of; it hears of none once this is dropped.
 struct Heard {
     shared: Arc<Shared>,
+    owner: Arc<Owner>,
     queue: Arc<Queue>,
     streams: HashMap<Uuid, u64>,
 }
@@ -101,7 +111,7 @@ struct Heard {
 impl Heard {
     /// Adds or removes streams, on a thread that may wait for the catalog; gives those added.
     async fn update(mut self, update: SubscriptionUpdate) -> Result<(Self, Vec<Uuid>), Refusal> {
-        let turn = self.shared.gate.enter().await?;
+        let turn = self.shared.gate.enter(&self.owner).await?;
         spawn_blocking(move || {
             let _turn = turn;
             let op = Op::try_from(update.op).map_err(|_| {
@@ -145,10 +155,11 @@ impl Drop for Heard {
 /// left and will add no more.
 pub(super) fn subscribe(
     shared: Arc<Shared>,
+    caller: Caller,
     wishes: Result<Wishes, Refusal>,
     updates: Streaming<SubscriptionUpdate>,
 ) -> Answers<v5::SubscriptionResp> {
-    let place = match place(&shared) {
+    let place = match place(&shared, &caller) {
         Ok(place) => place,
         Err(refused) => return refused,
     };
@@ -158,12 +169,14 @@ pub(super) fn subscribe(
         let (inserts, waiting) = mpsc::unbounded_channel();
         let queue = Arc::new(Queue {
             inserts,
+            hold: caller.answer,
             waiting: AtomicUsize::new(0),
             most: shared.limits.points_per_subscriber,
             has_lagged: AtomicBool::new(false),
         });
         let heard = Heard {
             shared: Arc::clone(&shared),
+            owner: caller.owner,
             queue,
             streams: HashMap::new(),
         };
@@ -252,8 +265,9 @@ async fn pass_on(
     {
         return Ok(None);
     }
-    let waiting = &heard.queue.waiting;
-    waiting.fetch_sub(weight(&points), Ordering::Relaxed);
+    let weight = weight(&points);
+    heard.queue.waiting.fetch_sub(weight, Ordering::Relaxed);
+    heard.queue.hold.give(bytes(weight));
     Ok(Some(()))
 }
 

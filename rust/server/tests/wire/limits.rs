@@ -21,13 +21,16 @@ async fn limited(limits: Limits) -> Fixture {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed_at_once() {
+async fn a_connection_too_many_is_closed_at_once_if_all_others_are_of_callers() {
     let fixture = limited(Limits {
         connections: 2,
         ..Limits::default()
     })
     .await;
-    let second = connect(&fixture.server).await;
+    let mut second = connect(&fixture.server).await;
+    for client in [&mut second, &mut fixture.client.clone()] {
+        client.info(v5::InfoParams {}).await.unwrap();
+    }
     let mut third = TcpStream::connect(fixture.server.addr()).await.unwrap();
     assert_eq!(third.read(&mut [0]).await.unwrap(), 0);
     // A place that is given back is taken again.
@@ -38,6 +41,42 @@ async fn a_connection_too_many_is_closed_at_once() {
             next.read(&mut [0]).await.unwrap() > 0
         })
         .await;
+}
+
+#[tokio::test]
+async fn connections_without_a_good_key_give_way_to_newcomers() {
+    for is_keyed in [false, true] {
+        let fixture = Fixture::with(Config {
+            api_keys: is_keyed.then(|| "key".to_owned()).into_iter().collect(),
+            limits: Limits {
+                connections: 20,
+                ..Limits::default()
+            },
+            ..Config::default()
+        })
+        .await;
+        let asked = || {
+            let mut request = tonic::Request::new(v5::InfoParams {});
+            let key = "Bearer key".parse().unwrap();
+            request.metadata_mut().insert("authorization", key);
+            request
+        };
+        let mut early = fixture.client.clone();
+        early.info(asked()).await.unwrap();
+        let mut idle = Vec::new();
+        for count in 0..100 {
+            idle.push(TcpStream::connect(fixture.server.addr()).await.unwrap());
+            if count % 25 == 0 {
+                // One that greets and is refused stays a stranger.
+                let mut stranger = connect(&fixture.server).await;
+                let refused = stranger.info(v5::InfoParams {}).await;
+                assert_eq!(refused.is_err(), is_keyed);
+            }
+        }
+        let mut late = connect(&fixture.server).await;
+        late.info(asked()).await.unwrap();
+        early.info(asked()).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
 mod access;
 mod answer;
 mod arrow;
+mod budget;
 mod changes;
 mod csv;
 mod faults;

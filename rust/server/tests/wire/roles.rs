@@ -159,7 +159,9 @@ async fn keys_come_and_go_without_a_restart() {
     let revoked = call(&channel, INFO, Some("first")).await.unwrap_err();
     assert_eq!(revoked.message(), "invalid api key");
     // A file that is broken or gone changes nothing.
-    std::fs::write(&keys, "nonsense").unwrap();
+    let broken = folder.path().join("broken");
+    std::fs::write(&broken, "nonsense").unwrap();
+    std::fs::rename(&broken, &keys).unwrap();
     fixture.server.reload();
     call(&channel, INFO, Some("second")).await.unwrap();
     // It is looked at by itself, too.

@@ -5,6 +5,8 @@ use arrow_array::types::{Float64Type, TimestampNanosecondType};
 use bytes::Bytes;
 use pingthings_proto::v5api::{self as v5, SubscriptionUpdateOp as Op};
 use pingthings_server::{Config, Limits};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
@@ -347,6 +349,76 @@ async fn a_subscriber_learns_within_an_insert_that_it_lags() {
     };
     assert_eq!(code, 426);
     assert!(heard < 1_000_000, "{heard}");
+}
+
+/// How many subscriptions are open, as the server tells Prometheus.
+async fn open_subscriptions(fixture: &Fixture) -> Option<u32> {
+    let mut page = TcpStream::connect(fixture.server.metrics_addr().unwrap())
+        .await
+        .unwrap();
+    let question = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    page.write_all(question).await.unwrap();
+    let mut text = String::new();
+    page.read_to_string(&mut text).await.unwrap();
+    let mut counts = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("pingthings_subscriptions "));
+    counts.next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn subscriptions_are_counted_until_they_end_in_whatever_way() {
+    let fixture = Fixture::with(Config {
+        metrics: Some("127.0.0.1:0".parse().unwrap()),
+        limits: Limits {
+            open_answers: 4,
+            ..Limits::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    // More than may be open at once: a place that is not given back would be missed.
+    for _ in 0..3 {
+        let mut dropped = Subscription::open(&fixture).await;
+        dropped.add(&stream).await;
+        let mut emptied = Subscription::open(&fixture).await;
+        emptied.add(&stream).await;
+        let mut wrong = Subscription::open(&fixture).await;
+        wrong.update(Op::AddUuids, vec![bytes(Uuid::nil())]).await;
+        assert_eq!(wrong.next().await, Err(404));
+        fixture
+            .until(async || open_subscriptions(&fixture).await == Some(2))
+            .await;
+        drop(dropped);
+        emptied.update(Op::RemoveUuids, vec![stream.id()]).await;
+        drop(emptied.updates);
+        assert!(emptied.answers.message().await.unwrap().is_none());
+        fixture
+            .until(async || open_subscriptions(&fixture).await == Some(0))
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn one_insert_larger_than_all_that_may_wait_reaches_who_has_nothing_waiting() {
+    let fixture = Fixture::with(Config {
+        limits: Limits {
+            points_per_subscriber: 1_000,
+            ..Limits::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let stream = fixture.stream().await;
+    let mut subscription = Subscription::open(&fixture).await;
+    subscription.add(&stream).await;
+    // What is read does not wait any more, however often.
+    for part in 0..5 {
+        let points = ramp(part * 2_000, 1, 2_000);
+        stream.insert(&points).await.unwrap();
+        assert_eq!(subscription.next().await, Ok((stream.uuid, points)));
+    }
 }
 
 #[tokio::test]
