@@ -12,6 +12,7 @@ from uuid import UUID
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pingthings.cli.checkpoint import Checkpoint
 from pingthings.cli.repeats import Repeats
@@ -34,6 +35,7 @@ from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME
 __all__ = ["Ingestion", "Options"]
 
 arrow: Any = pa  # its stubs lag behind it
+compute: Any = pc
 
 _PREVIEW = 3
 _OF_GET = ["stream", "time"]
@@ -167,15 +169,9 @@ class Ingestion:
             self.checkpoint.save()  # so that a first block that is interrupted is known to be
         # Under `never` a point that comes again stays twice; those of a block that was begun may.
         begun = self.checkpoint.begun if self.checkpoint.is_resumed else 0
-        columns = list(
-            dict.fromkeys(
-                [
-                    *self.times,
-                    *([self.names] if self.names else []),
-                    *(value.column for value in self.values),
-                ]
-            )
-        )
+        names = [self.names] if self.names else []
+        read = [*self.times, *names, *(value.column for value in self.values)]
+        columns: list[str] = list(dict.fromkeys(read))
         blocks = self.source.blocks(columns, self.checkpoint.position)
         for block in _ahead(blocks) if self.source.can_resume else blocks:
             self._take(block, comes_again=self.checkpoint.position.offset < begun)
@@ -216,7 +212,7 @@ class Ingestion:
             if self.options.keep_cells and wrong:
                 mask = np.ones(count, bool)
                 mask[list(wrong)] = False
-                found = pa.compute.if_else(arrow.array(mask), found, None)
+                found = compute.if_else(arrow.array(mask), found, None)
                 cells.extend((place, value.column, why) for place, why in wrong.items())
             else:
                 for place, why in wrong.items():
@@ -227,7 +223,7 @@ class Ingestion:
         good = np.ones(count, bool)
         good[list(reasons)] = False
         parts = self._parts(whens, columns, good, names, block.lines)
-        self._preview(parts, whens, good)
+        self._show(parts)
         self._store(parts, block.after, comes_again=comes_again)
         self._note(block, reasons, [cell for cell in cells if good[cell[0]]], good, columns)
         if good.any() and self._clock.ambiguous != "infer":
@@ -277,11 +273,11 @@ class Ingestion:
             return None
         column = one_chunk(block.table[self.names])
         texts = column if arrow.types.is_string(column.type) else column.cast(arrow.string())
-        names = pa.compute.utf8_trim_whitespace(texts).dictionary_encode()
-        known = names.dictionary.to_pylist()
+        names: Any = compute.utf8_trim_whitespace(texts).dictionary_encode()
+        known: list[str | None] = names.dictionary.to_pylist()
         missing = flags(names.indices.is_null())
         if "" in known:
-            missing |= flags(pa.compute.equal(names.indices, known.index("")))
+            missing |= flags(compute.equal(names.indices, known.index("")))
         for place in np.flatnonzero(missing).tolist():
             reasons.setdefault(place, (self.names, f"no name in column `{self.names}`"))
         return names
@@ -355,11 +351,11 @@ class Ingestion:
                 )
         return Target(value, self.collection, self.streams.find(value, self.collection))
 
-    def _preview(self, parts: list[_Points], whens: Instants, good: Flags) -> None:
+    def _show(self, parts: list[_Points]) -> None:
+        """Keeps the first rows as they would be stored."""
         wanted = _PREVIEW - len(self.preview)
         if not self.options.dry_run or wanted <= 0:
             return
-        del whens, good
         rows: dict[int, dict[str, Any]] = {}
         for part in parts:
             for place in range(min(wanted, len(part.times))):

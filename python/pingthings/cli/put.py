@@ -390,7 +390,8 @@ def _encoding(name: str | None) -> str | None:
 def _names(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    found = next(csv.reader([text], skipinitialspace=True), [])
+    nothing: list[str] = []
+    found = next(csv.reader([text], skipinitialspace=True), nothing)
     if not any(found):
         raise typer.BadParameter("give names with commas between", param_hint="'--names'")
     return tuple(found)

@@ -367,7 +367,8 @@ class _Finder:
 def _cells(text: str, delimiter: str) -> list[str]:
     try:
         lines = [f"{line}\n" for line in text.split("\n")]
-        cells = next(csv.reader(lines, delimiter=delimiter), [])
+        nothing: list[str] = []
+        cells = next(csv.reader(lines, delimiter=delimiter), nothing)
     except csv.Error:
         cells = text.split(delimiter)
     return [_stripped(cell) for cell in cells]

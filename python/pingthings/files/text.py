@@ -103,7 +103,8 @@ class Text:
         file: Any = self._open()
         if self.total is not None and not self._is_old:
             file.seek(offset + self._encoding.mark)
-            return file  # type: ignore[no-any-return] # a file that can be read
+            found: Reader = file
+            return found
         return _skipped(file, offset)
 
     # Blocks of rows.

@@ -53,11 +53,11 @@ class _Typed:
                 f"{len(schema.names)} columns"
             )
         self.columns = distinct_names(layout.names or schema.names, self.notes)
-        self.units = {
-            name: unit.decode(errors="replace")
-            for name, field in zip(self.columns, schema, strict=True)
-            if (unit := (field.metadata or {}).get(b"unit"))
-        }
+        self.units: dict[str, str] = {}
+        for name, field in zip(self.columns, schema, strict=True):
+            metadata: dict[bytes, bytes] = field.metadata or {}
+            if metadata.get(b"unit"):
+                self.units[name] = metadata[b"unit"].decode(errors="replace")
         self._missing = list(layout.missing)
         self._schema = schema
         self._block_rows = max(1_024, min(_BLOCK_ROWS, _BLOCK_CELLS // max(1, len(schema.names))))
