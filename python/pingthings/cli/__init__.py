@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 __all__ = ["main"]
 
@@ -28,6 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+class _Closed(io.TextIOBase):
+    """A standard output that was closed: what is printed is lost, and that is said."""
+
+    name = os.devnull
+
+    def write(self, _text: str, /) -> int:
+        raise OSError(errno.EBADF, "standard output is closed")
+
+
 def _open_standard_streams() -> None:
     """Opens those that were closed before the program began.
 
@@ -40,6 +52,7 @@ def _open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
     # Python has no object for a stream that was closed, and `print` takes the other one then.
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+        closed: Any = _Closed()
+        sys.stdout = closed
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115

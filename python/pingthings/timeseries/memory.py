@@ -56,7 +56,7 @@ def available() -> int:
     limits = [_installed()]
     for path in _CGROUP_LIMITS:
         try:
-            limits.append(int(path.read_text(encoding="ascii")))
+            limits.append(int(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             continue
     return min(limits)
