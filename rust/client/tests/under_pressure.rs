@@ -100,7 +100,7 @@ async fn connecting_tries_every_server_once() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads_keep_nobody_waiting() {
-    in_time(async {
+    in_time(Box::pin(async {
         let server = server().await;
         let client = Client::connect(config(&[&server])).await.unwrap();
         // More than the window of a stream, for more streams than fit into the windows of connections.
@@ -119,13 +119,13 @@ async fn answers_that_nobody_reads_keep_nobody_waiting() {
             rows += table.num_rows();
         }
         assert_eq!(rows, 800_000);
-    })
+    }))
     .await;
 }
 
 #[tokio::test]
 async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
-    in_time(async {
+    in_time(Box::pin(async {
         let server = server().await;
         let config = Config {
             memory_limit: 16 << 20,
@@ -160,7 +160,7 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
             let rows = table.unwrap().num_rows();
             assert_eq!(rows, 300_000 + usize::from(*uuid == buffered));
         }
-    })
+    }))
     .await;
 }
 
