@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pingthings.timeseries as pt
+import pyarrow as pa
 from pingthings.timeseries.constants import _PW
 
 SYNC = (pt.Client, pt.Stream, pt.StreamSet)
@@ -49,6 +50,9 @@ ASKING: dict[str, Call] = {
     "Client.create": lambda s: s.client.create(uuid4(), f"calls/{uuid4()}"),
     "Client.create_device": lambda s: s.client.create_device({"name": str(uuid4())}),
     "Client.create_unit": lambda s: s.client.create_unit({"name": str(uuid4())}),
+    "Client.create_streams": lambda s: s.client.create_streams(
+        pa.table({"time": [1], "x": [1.0]}), f"calls/{uuid4()}"
+    ),
     "Client.delete_device": lambda s: s.client.delete_device(1),
     "Client.delete_unit": lambda s: s.client.delete_unit(1),
     "Client.get_collection_properties": lambda s: s.client.get_collection_properties("calls"),

@@ -256,7 +256,7 @@ class MissingExtraError(BTrDBError, ImportError):
     """The call needs a package that is not installed; the message names the extra to install."""
 
 
-class MemoryLimitExceeded(BTrDBError, MemoryError):
+class MemoryLimitExceeded(BTrDBError):
     """One answer would take more than the client's `memory_limit`: raise it, or read in parts."""
 
 

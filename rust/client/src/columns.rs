@@ -185,19 +185,15 @@ impl Ascent {
 
     /// The same, where times are so far apart at least.
     fn copy_apart<const APART: i64>(&mut self, to: &mut [u8], from: &[u8]) {
-        let (to, _) = to.as_chunks_mut::<TIME>();
+        to.copy_from_slice(from);
         let (from, _) = from.as_chunks::<TIME>();
-        let (Some((first_to, to)), Some((first, rest))) =
-            (to.split_first_mut(), from.split_first())
-        else {
+        let Some((first, rest)) = from.split_first() else {
             return;
         };
-        *first_to = *first;
         self.add(i64::from_le_bytes(*first));
         let mut fault = 0;
-        // Without branches, so that several times are looked at at once.
-        for ((to, time), before) in to.iter_mut().zip(rest).zip(from) {
-            *to = *time;
+        // Without branches and without writing, so that several times are looked at at once.
+        for (time, before) in rest.iter().zip(from) {
             let (before, time) = (i64::from_le_bytes(*before), i64::from_le_bytes(*time));
             fault |= late(before, time, APART);
         }
@@ -211,8 +207,8 @@ impl Ascent {
 
 /// Negative if a time comes less than so much after the one above it, or is none.
 const fn late(before: i64, time: i64, apart: i64) -> i64 {
-    // The topmost bits of a time are equal.
-    time.wrapping_sub(before).wrapping_sub(apart) | (time ^ (time << 1))
+    // A time lies within 2^62 around zero, so that no difference of two times overflows.
+    time.wrapping_sub(before).wrapping_sub(apart) | time.wrapping_add(1 << 62)
 }
 
 /// Rows of one schema, all in plain columns without nulls. The first column holds their times.

@@ -145,6 +145,17 @@ const SMALL: u64 = 1 << 20;
 fn weight(mut message: &[u8], field: u64, nested: u64, depth: u8) -> u64 {
     let mut total: u64 = 0;
     while !message.is_empty() {
+        // Most answers are short fields of one kind: their key and their length take a byte each.
+        while depth == 1
+            && let [key, length @ ..=127, ..] = message
+            && key & 0x87 == 2
+        {
+            total = total.saturating_add(field);
+            message = message.get(2 + usize::from(*length)..).unwrap_or_default();
+        }
+        if message.is_empty() {
+            break;
+        }
         total = total.saturating_add(field);
         let Ok(key) = prost::encoding::decode_varint(&mut message) else {
             break;
