@@ -21,6 +21,9 @@ use crate::owner::{Owner, share};
 use crate::peer::{Control, End};
 use crate::status::Refusal;
 
+/// The part of the limit by which what comes may be beyond it while what gives way for it leaves.
+const OVERLAP: usize = 8;
+
 /// Everything that is held.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -141,7 +144,8 @@ impl State {
         loop {
             let is_own = owner.held() + bytes > share(limit);
             if !is_own && self.used - self.leaving + bytes <= limit {
-                return true;
+                // What was told to leave is there until it has left.
+                return self.used + bytes <= limit + limit / OVERLAP;
             }
             let own = self
                 .holds
@@ -183,7 +187,8 @@ impl Holder {
         if self.kind == Kind::Answer
             && let Some(control) = &self.control
         {
-            control.end(End::Calm);
+            // Who does not read is not told first: what it holds would be there all the while.
+            control.end(End::Cut);
         }
     }
 }
@@ -358,14 +363,17 @@ mod tests {
         young.take(400).unwrap();
         age(&young, 1);
         let next = case.request();
-        next.take(400).unwrap();
+        next.take(200).unwrap();
         assert!(is_revoked(&old));
         assert!(!is_revoked(&young) && !is_revoked(&next));
         // What had to give way takes no more, and its bytes count until they are given back.
         assert_eq!(old.take(1).unwrap_err().code, Code::ResourceDepleted);
-        assert_eq!(case.used(), 1_300);
+        assert_eq!(case.used(), 1_100);
+        // Nor is there room for much more before that.
+        assert!(next.take(26).is_err());
+        next.take(25).unwrap();
         drop(old);
-        assert_eq!(case.used(), 800);
+        assert_eq!(case.used(), 625);
         assert_eq!(case.budget.state.lock().leaving, 0);
         assert_eq!(case.budget.metrics.revoked.load(Ordering::Relaxed), 1);
     }
