@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pingthings.timeseries as pt
 import pytest
@@ -271,3 +272,38 @@ def test_a_file_rewritten_at_equal_size_is_another(
     assert not found["resumed"]
     assert found["accepted"] == 200
     assert {T + second * SECOND for second in range(400, 600)} <= {t for t, _ in stored("a")}
+
+
+def test_one_column_may_become_two_streams(put: Run, stored: Stored, tmp_path: Path):
+    said = put(
+        *(file_of(tmp_path, [0, 1]), "--time-unit", "ns"), *("--value", "a=x", "--value", "a=y")
+    )
+    assert (said["points"], said["stored"]) == (4, 4)
+    assert stored("x") == stored("y") == [(T, 0.0), (T + SECOND, 1.0)]
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow"])
+def test_names_come_back_as_they_are(run: Run, client: pt.Client, tmp_path: Path, ending: str):
+    collection = f"odd/{tmp_path.name}"
+    names = [" s p ", "a,b", 'q"x', "n\nl", "NaN", "null", "1.5", "e\u0301", "\u00e9"]
+    for place, name in enumerate(names):
+        stream = client.create(uuid4(), collection, {"name": name, "unit": "V"})
+        stream.insert([(T, place)])
+    file = tmp_path / f"all.{ending}"
+    assert run("get", *(f"{collection}/{n}" for n in names), "--output", str(file)).exit_code == 0
+    assert run("put", str(file)).exit_code == 0
+    assert sorted(str(s.name) for s in client.streams_in_collection(collection)) == sorted(names)
+    assert all(s.count() == 1 for s in client.streams_in_collection(collection))
+
+
+def test_only_points_that_are_left_out_are_said_to_be(put: Run, tmp_path: Path):
+    text = "time,a\n2024-01-01,1\n2024-01-01,1\n2024-01-01,2\n"
+    said = put(write(tmp_path, text), "--merge", "equal")
+    assert (said["points"], said["stored"]) == (3, 2)
+    assert "line 4" not in " ".join(said["notes"])
+
+
+def test_rejected_rows_do_not_go_to_a_file_called_minus(run: Run, tmp_path: Path):
+    result = run("put", str(file_of(tmp_path, [0])), "--rejected", "-")
+    assert result.exit_code == 1
+    assert "into a file" in result.stderr

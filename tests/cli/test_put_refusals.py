@@ -129,7 +129,7 @@ def test_no_type_of_a_column_is_a_crash(run: Run, tmp_path: Path, kind: Any, rol
         ),
         ("time,a\n13.10.2021,2\n14.10.2021,3\n", (), "may be `--time-format '%d.%m.%Y'`"),
         ("when,a\n13/10/2021 5:30,2\n", (), "'%d/%m/%Y %H:%M'"),
-        ("when,a\n3/10/2021,2\n", (), "'%d/%m/%Y or %m/%d/%Y'"),
+        ("when,a\n3/10/2021,2\n", (), "'%d/%m/%Y'` or `--time-format '%m/%d/%Y'`"),
         (
             "time,a\n2024-01-01,1\n2024-01-02,x\n2024-01-03,1\n",
             (),
@@ -178,3 +178,35 @@ def test_a_damaged_file_among_others_is_named(run: Run, tmp_path: Path):
     result = run("put", str(good), str(damaged), "--time-unit", "ns")
     assert result.exit_code == 1
     assert "damaged.parquet" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("day", "clock", "options", "form"),
+    [
+        ("2024-01-05", "10:15:00 PM", (), "%Y-%m-%d %I:%M:%S %p"),
+        ("05.01.2024", "10:15", (), "%d.%m.%Y %H:%M"),
+        ("31.01.2024", "10:15:00", ("--time-format", "%d.%m.%Y"), "%d.%m.%Y %H:%M:%S"),
+    ],
+)
+def test_days_are_no_times_where_a_clock_stands_beside_them(
+    run: Run, tmp_path: Path, day: str, clock: str, options: tuple[str, ...], form: str
+):
+    file = str(write(tmp_path, f"date,time,a\n{day},{clock},1\n"))
+    result = run("put", file, "--dry-run", *options)
+    assert result.exit_code == 1
+    assert f"`--time 'date' --time 'time'` with `--time-format '{form}'`" in result.stderr
+    advised = ("--time", "date", "--time", "time", "--time-format", form)
+    assert run("put", file, "--dry-run", *advised).exit_code == 0
+
+
+@pytest.mark.parametrize("text", ["20240105101500", "202401051015", "20240105"])
+def test_days_written_as_digits_are_advised_as_days(run: Run, tmp_path: Path, text: str):
+    result = run("put", str(write(tmp_path, f"time,a\n{text},1\n")), "--dry-run")
+    assert "`--time-format '%Y%m%d" in result.stderr
+
+
+def test_a_zone_in_the_name_of_a_column_is_noticed(run: Run, tmp_path: Path):
+    file = str(write(tmp_path, "Time (CET),a\n2024-01-01 00:00,1\n"))
+    assert "names `CET`" in run("put", file, "--dry-run").stdout
+    told = run("put", file, "--dry-run", "--time-zone", "Europe/Vienna")
+    assert "names `CET`" not in told.stdout

@@ -137,3 +137,31 @@ def test_however_a_column_is_stored_its_numbers_are_read():
     assert read(pa.array(np.array([1, 2], "f2"))) == [1.0, 2.0]
     assert read(pa.array([True, False, None])) == [1.0, 0.0, None]
     assert read(pa.nulls(2)) == [None, None]
+
+
+@given(st.integers(1 << 53, 1 << 70), st.integers(0, 12), st.booleans())
+def test_an_exponent_hides_no_digit_that_a_double_does_not_count(
+    number: int, shift: int, is_large: bool
+):
+    (found,) = read([f"{number * 10**shift}e-{shift}"])
+    if int(float(number)) == number:
+        assert found == number
+    elif len(str(number)) < 17:
+        assert "too large for float64" in str(found)
+    (again,) = read([f"{float(number):.16e}" if is_large else f"{float(number):.15e}"])
+    assert isinstance(again, float) or not is_large
+
+
+@given(st.floats(1e16, 1e300), st.sampled_from(["repr", ".16e", ".20e", ".3e"]))
+def test_doubles_that_programs_write_with_an_exponent_are_read(number: float, form: str):
+    text = repr(number) if form == "repr" else format(number, form)
+    if "e" in text:
+        assert read([text]) == [float(text)]
+
+
+@pytest.mark.parametrize("digits", [17, 400, 5_000, 100_000])
+def test_a_number_of_many_digits_is_refused_and_no_crash(digits: int):
+    found = read(["1", "9" * digits, "0" * digits + "2", "9" * digits + "e-2"])
+    assert (found[0], found[2]) == (1.0, 2.0)
+    assert "too large for float64" in str(found[1])
+    assert "column `v`" in str(found[3]) or isinstance(found[3], float)

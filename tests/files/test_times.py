@@ -280,3 +280,84 @@ def test_times_of_typed_columns_beyond_nanoseconds_are_refused(unit: str):
     found = read.times(array, Clock())
     assert found[0][0] == 0
     assert set(found[1]) == {1, 2}
+
+
+@given(
+    st.integers(-(10**9), 3 * 10**9), st.integers(0, 999_999), st.sampled_from(["s", "ms", "us"])
+)
+def test_times_as_doubles_are_what_their_text_says(second: int, micros: int, unit: str):
+    exact = second * 10**9 + micros * 1_000
+    number = exact // 1_000 / 10**6 if unit == "s" else exact // 1_000 / (NS[unit] // 1_000)
+    assert times([number], unit=unit) == [exact]
+    assert times([f"{number:.18e}"], unit=unit) == [exact]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-5.000E-03", -5_000_000),
+        ("1,5e-3", 1_500_000),
+        ("1.704067200E+09", START),
+        ("0e5", 0),
+        ("1.70407E+09", None),
+        ("1e400", None),
+        ("1e-30", None),
+    ],
+)
+def test_an_exponent_is_read_where_the_digits_go_down_to_the_unit(text: str, expected: int | None):
+    (found,) = times([text], unit="s")
+    if expected is None:
+        assert "no number of s" in str(found)
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("%Y-%m-%d %z", "2024-01-01 +24:00"),
+        ("%Y-%m-%d %z", "2024-01-01 +05:60"),
+        ("%Y-%m-%d %z", "2024-01-01 -9999"),
+        ("%A %d %B %Y", "Monday 05 January 2024"),
+        ("%a %d/%m/%Y", "fri 01/05/2024"),
+    ],
+)
+def test_offsets_and_weekdays_that_do_not_exist_are_refused(form: str, text: str):
+    (found,) = times([text], form=form)
+    assert "does not exist" in str(found)
+
+
+@given(st.dates(date(1970, 1, 1), date(2078, 12, 31)), st.sampled_from(["%a", "%A"]))
+def test_weekdays_that_are_right_are_read(day: date, name: str):
+    form = f"{name} %d.%m.%Y"
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    assert times([f"{midnight:{form}}"], form=form) == [pt.utils.to_nanoseconds(midnight)]
+
+
+@given(
+    st.integers(0, 5 * 60),
+    st.integers(1, 6 * 60),
+    st.sampled_from([5, 10, 15, 30, 60]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_the_order_of_rows_gives_the_right_instant_or_none(
+    begin: int, length: int, step: int, is_falling: bool, has_pairs: bool
+):
+    first = pt.utils.to_nanoseconds("2024-10-26T22:00:00Z")
+    right = [first + (begin + k) * 60 * 10**9 for k in range(0, length, step)]
+    right = [time for time in right for _ in range(1 + has_pairs)]
+    if is_falling:
+        right.reverse()
+    vienna = ZoneInfo("Europe/Vienna")
+    texts = [f"{pt.utils.ns_to_datetime(time).astimezone(vienna):%Y-%m-%d %H:%M}" for time in right]
+    found = times(texts, zone="Europe/Vienna", ambiguous="infer")
+    assert all(isinstance(one, str) or one == time for one, time in zip(found, right, strict=True))
+
+
+def test_a_file_that_begins_within_the_hour_that_comes_twice_says_nothing():
+    for rows in (["02:30"], ["02:00", "02:30"], ["02:30", "02:00", "02:30", "02:00"]):
+        found = times(
+            [f"2024-10-27 {row}" for row in rows], zone="Europe/Vienna", ambiguous="infer"
+        )
+        assert all("order of rows" in str(one) for one in found)

@@ -122,7 +122,7 @@ class Ingestion:
         if self.names is None:
             for value in self.values:
                 found = self.streams.find(value, self.collection)
-                self.targets["", value.column] = Target(value, self.collection, found)
+                self.targets["", value.name] = Target(value, self.collection, found)
         self.repeats = Repeats(options.merge, dry_run=options.dry_run)
         identity = [self.endpoint, self.collection, options, self.rejects.path]
         start = source.start
@@ -264,7 +264,7 @@ class Ingestion:
             return value
         if not are_numbers(column, self.options.notation):
             self.notes.append(f"column `{value.column}` is left out: it holds no numbers")
-            self.targets.pop(("", value.column), None)
+            self.targets.pop(("", value.name), None)
             return None
         return replace(value, is_open=False)
 
@@ -273,7 +273,9 @@ class Ingestion:
             return None
         column = one_chunk(block.table[self.names])
         texts = column if arrow.types.is_string(column.type) else column.cast(arrow.string())
-        names: Any = compute.utf8_trim_whitespace(texts).dictionary_encode()
+        if self.options.name_column is not None:  # what `get` wrote is what was meant
+            texts = compute.utf8_trim_whitespace(texts)
+        names: Any = texts.dictionary_encode()
         known: list[str | None] = names.dictionary.to_pylist()
         missing = flags(names.indices.is_null())
         if "" in known:
@@ -307,7 +309,7 @@ class Ingestion:
         parts: list[_Points] = []
         if names is None:
             for value, column in columns:
-                target = self.targets["", value.column]
+                target = self.targets["", value.name]
                 parts.append(_points(target, whens, column, good, lines))
             return [part for part in parts if len(part.times)]
         codes = names.indices.fill_null(0).to_numpy(zero_copy_only=False)
@@ -325,7 +327,7 @@ class Ingestion:
         return [part for part in parts if len(part.times)]
 
     def _named_target(self, name: str, value: Value) -> Target:
-        key = name, value.column
+        key = name, value.name
         if key not in self.targets:
             several = len([one for one in self.values if not one.is_open]) > 1
             own = f"{name}/{value.name}" if several else name

@@ -120,8 +120,9 @@ class Repeats:
     def _look_within(self, part: _Points) -> None:
         if len(self._samples) >= _SHOWN or _is_rising(part.times):
             return
-        order = np.argsort(part.times, kind="stable")
-        same = np.flatnonzero(np.diff(part.times[order]) == 0)
+        own = self._identity(part.times, part.values)
+        order = np.argsort(own, kind="stable")
+        same = np.flatnonzero(own[order][1:] == own[order][:-1])
         for place in same[: _SHOWN - len(self._samples)].tolist():
             first, second = (int(part.lines[order[place + k]]) for k in (0, 1))
             time = instants.as_text(int(part.times[order[place]]))

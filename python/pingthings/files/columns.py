@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,11 @@ _EPOCH_UNITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"), (10**20, "ns"))
 _DATE_ONLY = r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\.?\s*$|^\s*\d{8}\s*$"
 _TIME_OF_DAY = (
     r"^\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
+)
+_ZONE = re.compile(
+    r"(?<![A-Za-z])(?:CES?T|MES?Z|[ECMP][SD]T|BST|IST|JST|A[ECW][SD]T|NZ[SD]T|MSK|local|lokal|"
+    r"(?:UTC|GMT) ?[+-] ?\d{1,2}(?::?\d{2})?)(?![A-Za-z])",
+    re.IGNORECASE,
 )
 _MANY = 20
 _JUDGED = 1_000
@@ -70,13 +76,13 @@ def choose_times(
         if pair is not None:
             return pair, []
     if alone is not None:
-        return [alone], _long_table(source, sample, alone)
+        return [alone], [*_zone_in(alone, clock), *_long_table(source, sample, alone)]
     for name in source.columns:
         if TIME_NAME.fullmatch(name) and not _is_odd(sample[name].type):
             _check_times(source, sample[name], name, clock)
     advice = next(
         (
-            f"`{name}` looks as if written like `--time-format '{form}'`. "
+            f"`{name}` looks as if written like {form}. "
             for name in source.columns
             if (form := _likely_format(sample[name]))
         ),
@@ -165,7 +171,24 @@ def _pair(source: Source, sample: Any, day: str, clock: Clock) -> list[str] | No
     for name in clocks:
         if name != day and _are_times(joined_times([sample[day], sample[name]]), clock):
             return [day, name]
+    form = _likely_format(joined_times([sample[day], sample[clocks[0]]])) if clocks else None
+    if clocks and (form or _are_times(sample[day], clock)):
+        # The days alone would put all of a day at midnight.
+        raise SourceError(
+            f"columns `{day}` and `{clocks[0]}` of `{source.path}` seem to be times together; say "
+            f"`--time '{day}' --time '{clocks[0]}'` with {form or '`--time-format`'}, or "
+            f"`--time '{day}'` alone if its days are meant"
+        )
     return None
+
+
+def _zone_in(name: str, clock: Clock) -> list[str]:
+    """What to say of a name such as `Time (CET)` if no zone was told."""
+    found = _ZONE.search(name)
+    if found is None or clock.zone is not None or "%z" in (clock.form or "").lower():
+        return []
+    told = f"column `{name}` names `{found[0]}`, which is not followed"
+    return [f"{told}: times without a zone are taken for UTC; `--time-zone` says otherwise"]
 
 
 def _long_table(source: Source, sample: Any, time: str) -> list[str]:
@@ -204,6 +227,11 @@ def _check_times(source: Source, column: Any, name: str, clock: Clock) -> None:
             return
         first = held[0].as_py() if len(held) else None
         likely = _likely_unit(str(first)) or "ns"
+        if is_text(kind) and (form := _likely_format(held)):
+            raise SourceError(
+                f"column `{name}` of `{source.path}` holds numbers such as {first}; it may be "
+                f"{form}, or say what they count since 1970 with `--time-unit`"
+            )
         raise SourceError(
             f"column `{name}` of `{source.path}` holds numbers such as {first}; say what they "
             f"count since 1970 with `--time-unit`, which may be {likely}"
@@ -224,7 +252,7 @@ def _check_times(source: Source, column: Any, name: str, clock: Clock) -> None:
             reason += f" if it counts {clock.unit}" + (f"; is it {other}?" if other else "")
         raise SourceError(f"column `{name}` of `{source.path}` holds no times: {reason}")
     form = _likely_format(held)
-    advice = f"; it may be `--time-format '{form}'`" if form else ""
+    advice = f"; it may be {form}" if form else ""
     raise SourceError(
         f"column `{name}` of `{source.path}` holds no times: `{shown(held, place)}` is not "
         f"understood. Times are ISO 8601, or as `--time-format` or `--time-unit` says{advice}"
@@ -239,7 +267,7 @@ def _likely_unit(text: str) -> str | None:
 
 
 def _likely_format(column: Any) -> str | None:
-    """How the texts of a column are written, if that can be but one way."""
+    """Options for how the texts of a column are written, of which all can be read."""
     array = one_chunk(column.slice(0, 10_000)).drop_null()
     if not arrow.types.is_string(array.type) or not len(array):
         return None
@@ -252,7 +280,7 @@ def _likely_format(column: Any) -> str | None:
         reading = TimeFormat(form).read(trimmed)
         if (reading.is_like & reading.is_real).all():
             found.append(form)
-    return found[0] if len(found) == 1 else (" or ".join(found[:2]) if found else None)
+    return " or ".join(f"`--time-format '{form}'`" for form in found[:2]) or None
 
 
 def are_numbers(column: Any, notation: Notation | None = None) -> bool:

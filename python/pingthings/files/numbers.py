@@ -6,7 +6,9 @@ A number is stored as the double nearest to it. What a double cannot count, a wh
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ NO_NUMBER, TOO_LARGE = "is no number", "is too large for float64"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?$"
 _NAN = r"(?i)^([+-]?nan(\(.*\))?|[+-]?1\.#(QNAN|IND|SNAN|NAN).*|n/a|na|null|none|nil|<na>|nat)$"
 _WHOLE = r"^[+-]?\d+(\.0*)?$"
+_MANY_DIGITS = r"^\s*[+-]?[0.]*[1-9](\.?\d){15,}\.?[eE]"  # with fewer a double shows them all
 _LARGEST_WHOLE = 1 << 53
 _SPACES = "\"' \t\u00a0\u202f\u2009\r\n"
 
@@ -162,13 +165,26 @@ def _checked(texts: Any, found: Any, name: str, bad: Bad) -> Any:
         large = np.flatnonzero(~(np.abs(values) < _LARGEST_WHOLE)).tolist()
     if not large:
         return found
+    chosen = texts.take(arrow.array(large, arrow.int64()))
     if np.isnan(values).any():
         found = compute.if_else(compute.is_nan(found), None, found)
-    is_whole = flags(
-        compute.match_substring_regex(texts.take(arrow.array(large, arrow.int64())), _WHOLE)
-    )
-    for place in (place for place, whole in zip(large, is_whole, strict=True) if whole):
-        text = texts[place].as_py()
-        if abs(int(text.partition(".")[0])) > _LARGEST_WHOLE:
-            bad.setdefault(place, _too_large(texts, place, name))
+    for pattern, is_wrong in ((_WHOLE, _is_beyond), (_MANY_DIGITS, _is_rounded)):
+        for k in places(compute.match_substring_regex(chosen, pattern)):
+            if is_wrong(chosen[k].as_py(), float(values[large[k]])):
+                bad.setdefault(large[k], _too_large(texts, large[k], name))
     return found
+
+
+def _is_beyond(text: str, _: float) -> bool:
+    digits = text.strip().lstrip("+-0").partition(".")[0]
+    # Not all at once: Python does not turn thousands of digits into a number.
+    return len(digits) > len(str(_LARGEST_WHOLE)) or int(digits or "0") > _LARGEST_WHOLE
+
+
+def _is_rounded(text: str, value: float) -> bool:
+    """Whether a whole number with an exponent has digits that its double does not show."""
+    digits = re.sub(r"[^\d]", "", re.split("[eE]", text)[0]).lstrip("0")
+    number = Decimal(text.strip())
+    if number != number.to_integral_value() or not np.isfinite(value):
+        return False
+    return Decimal(f"{value:.{len(digits) - 1}e}") != number

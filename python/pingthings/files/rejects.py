@@ -48,6 +48,8 @@ class Rejects:
         """
         if self.path is None:
             return
+        if self.path == Path("-"):
+            raise BTrDBError("rejected rows go into a file, and not to standard output; name one")
         for path in inputs:
             if same_file(path, self.path):
                 raise BTrDBError(f"`{self.path}` is read, so rejected rows cannot go there")

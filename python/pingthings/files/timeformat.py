@@ -22,6 +22,8 @@ Flags = npt.NDArray[np.bool_]
 _MONTHS = "january february march april may june july august september october november december"
 _DAYS = "monday tuesday wednesday thursday friday saturday sunday"
 _SHORT_MONTHS = [name[:3] for name in _MONTHS.split()]
+_SHORT_DAYS = [name[:3] for name in _DAYS.split()]
+_FIRST_WEEKDAY = 3  # of 1970, a Thursday
 _FIELDS = {
     "Y": r"\d{4}",
     "y": r"\d{2}",
@@ -64,6 +66,7 @@ COMMON = [
         "%m/%d/%Y",
         "%d-%m-%Y",
         "%m-%d-%Y",
+        "%Y-%m-%d",
         "%Y/%m/%d",
         "%Y.%m.%d",
         "%Y%m%d",
@@ -86,7 +89,7 @@ COMMON = [
         " %H:%M:%S %z",
         " %H:%M:%S %Z",
     )
-] + ["%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H%M%S%f", "%Y%m%dT%H%M%S", "%Y-%m-%d %I:%M:%S %p"]
+] + ["%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H%M%S%f", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z"]
 """What is tried to say how times may be written; none is taken unasked."""
 
 
@@ -173,6 +176,10 @@ class TimeFormat:
             field: _whole(found[field]) for field in self.fields if field in _NUMBERS - {"f"}
         }
         seconds, is_real = self._seconds(numbers, found, len(texts))
+        offsets = None
+        if "z" in found:
+            offsets, exist = _offsets(found["z"])
+            is_real &= exist
         nanoseconds = np.zeros(len(texts), np.int64)
         if "f" in found:
             nanoseconds = _whole(compute.utf8_rpad(compute.fill_null(found["f"], ""), 9, "0"))
@@ -181,7 +188,7 @@ class TimeFormat:
             nanoseconds,
             is_like,
             is_real,
-            _offsets(found["z"]) if "z" in found else None,
+            offsets,
             found["Z"].to_pylist() if "Z" in found else None,
         )
 
@@ -209,6 +216,9 @@ class TimeFormat:
         else:
             days = first + (day_of_year - 1)
             is_real &= days.astype("datetime64[Y]") == months.astype("datetime64[Y]")
+        named = found.get("a", found.get("A"))
+        if named is not None:
+            is_real &= _weekdays(named) == (days.astype(np.int64) + _FIRST_WEEKDAY) % 7
         hour = numbers.get("H", nothing)
         if "I" in numbers:
             is_real &= (numbers["I"] >= 1) & (numbers["I"] <= 12)  # noqa: PLR2004 - of a clock
@@ -236,23 +246,36 @@ def _whole(texts: Any) -> Numbers:
 
 
 def _months(texts: Any) -> Numbers:
+    return _place_of(texts, _SHORT_MONTHS) + 1
+
+
+def _weekdays(texts: Any) -> Numbers:
+    return _place_of(texts, _SHORT_DAYS)
+
+
+def _place_of(texts: Any, short_names: list[str]) -> Numbers:
     short = compute.utf8_lower(compute.utf8_slice_codeunits(texts, 0, 3))
-    found = compute.index_in(short, arrow.array(_SHORT_MONTHS))
-    months: Numbers = compute.fill_null(found, -1).cast(arrow.int64()).to_numpy() + 1
-    return months
+    found = compute.index_in(short, arrow.array(short_names))
+    places: Numbers = compute.fill_null(found, -1).cast(arrow.int64()).to_numpy()
+    return places
 
 
-def _offsets(texts: Any) -> Numbers:
+def _offsets(texts: Any) -> tuple[Numbers, Flags]:
+    """Seconds east of UTC, and where there is such an offset."""
     distinct = texts.dictionary_encode()
-    known = np.array([_offset(text) for text in distinct.dictionary.to_pylist()] or [0], np.int64)
+    every = [_offset(text) for text in distinct.dictionary.to_pylist()] or [0]
     places = compute.fill_null(distinct.indices, 0).to_numpy(zero_copy_only=False)
-    found: Numbers = known[places]
-    return found
+    known = np.array([offset or 0 for offset in every], np.int64)
+    exist = np.array([offset is not None for offset in every], bool)
+    return known[places], exist[places]
 
 
-def _offset(text: str) -> int:
+def _offset(text: str) -> int | None:
     if text in {"Z", "z"}:
         return 0
     digits = text[1:].replace(":", "").ljust(6, "0")
-    seconds = int(digits[:2]) * 3_600 + int(digits[2:4]) * 60 + int(digits[4:])
+    hours, minutes, rest = int(digits[:2]), int(digits[2:4]), int(digits[4:])
+    if hours > 23 or minutes > 59 or rest > 59:  # noqa: PLR2004 - of a clock
+        return None
+    seconds = hours * 3_600 + minutes * 60 + rest
     return -seconds if text[0] == "-" else seconds

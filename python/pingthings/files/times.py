@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -47,6 +48,8 @@ _UTC_NAMED = r"^(\d{4}-.*:\d{2}(?:[.,]\d+)?)\s*(?:UTC|GMT|utc|gmt)$"
 _NAIVE = arrow.timestamp("ns")
 _UTC = arrow.timestamp("ns", tz="UTC")
 _UNIVERSAL = {"UTC", "GMT", "Z", "UT"}
+_WITH_EXPONENT = r"^[\s\"']*[+-]?(\d{1,25}([.,]\d{0,25})?|[.,]\d{1,25})[eE][+-]?\d{1,3}[\s\"']*$"
+_EXPONENTS = 40
 _OUTSIDE = "is outside 1933 to 2079"
 _LEAST, _MOST = MINIMUM_TIME, MAXIMUM_INSERT_TIME
 
@@ -264,32 +267,34 @@ def _infer(early: Instants, late: Instants, twice: Flags, good: Flags, clock: Cl
         if len(rows):
             clock.last = int(early[rows[-1]])
         return unclear
-    steps = np.diff(early[rows])
-    once = ~twice[rows]
-    falls = (steps < 0) & once[1:] & once[:-1]
-    rises = (steps > 0) & once[1:] & once[:-1]
-    if falls.sum() > rises.sum():  # the newest row comes first
+    steps = np.diff(early[rows[~twice[rows]]])
+    if (steps < 0).sum() > (steps > 0).sum():  # the newest row comes first
         unclear[twice] = True
         return unclear
-    repeats = bool(((steps == 0) & once[1:] & once[:-1]).any())
+    repeats = bool((steps == 0).any())
     before = clock.last
     run: list[int] = []
-    went_back = False
+    went_back = is_odd = False
+    comes_from = before
     for row in rows.tolist():
         time = int(early[row])
         if twice[row]:
+            comes_from = comes_from if run else before
             if before is not None and (time < before or (time == before and not repeats)):
                 time = int(late[row])
                 went_back = True
+                is_odd = is_odd or time < before  # it went back twice
             run.append(row)
             early[row] = time
         elif run:
-            unclear[run] = not went_back
-            run, went_back = [], False
+            unclear[run] = not went_back or is_odd
+            run, went_back, is_odd = [], False, False
         before = time
-    if run:  # the block ends here: what comes may go back
-        unclear[run] = False
     clock.last = before
+    if run:  # the block ends here: what comes may go back, if it is known where it came from
+        unclear[run] = is_odd or (not went_back and comes_from is None)
+        if unclear[run].any():
+            clock.last = comes_from
     return unclear
 
 
@@ -346,9 +351,30 @@ def _floats(values: npt.NDArray[np.float64], array: Any, clock: Clock, bad: Bad)
     values = np.where(wrong, 0.0, values)
     whole: npt.NDArray[np.float64] = np.floor(values)
     # In two parts, each exact: a float of today's nanoseconds would be off by up to 128.
-    rest: npt.NDArray[np.float64] = np.rint((values - whole) * factor)
+    rest = _fewest_decimals(values, whole, _DIGITS[unit])
     _outside(array, wrong, bad)
-    return _from_origin(whole.astype(np.int64) * factor + rest.astype(np.int64), array, clock, bad)
+    return _from_origin(whole.astype(np.int64) * factor + rest, array, clock, bad)
+
+
+def _fewest_decimals(
+    values: npt.NDArray[np.float64], whole: npt.NDArray[np.float64], digits: int
+) -> Instants:
+    """The decimals of numbers as so many digits: the shortest that are the same double.
+
+    1704067200.123 is a double that is 93 ns less; what was meant is what a text would say.
+    """
+    rest = values - whole
+    found: Instants = np.rint(rest * 10**digits).astype(np.int64)
+    is_open = np.flatnonzero(rest != 0)
+    for count in range(1, digits):
+        if not len(is_open):
+            break
+        rounded = np.rint(rest[is_open] * 10**count)
+        is_same = whole[is_open] + rounded / 10**count == values[is_open]
+        same = is_open[is_same]
+        found[same] = rounded[is_same].astype(np.int64) * 10 ** (digits - count)
+        is_open = is_open[~is_same]
+    return found
 
 
 def _excel(values: npt.NDArray[np.float64], array: Any, clock: Clock, bad: Bad) -> Instants:
@@ -382,20 +408,49 @@ def _counted(array: Any, clock: Clock, bad: Bad) -> Instants:
         return _number_times(array.cast(arrow.int64()), clock, bad)
     except arrow.ArrowInvalid:
         pass
+    array, shown_as = _without_exponents(array, unit, bad), array
     pattern = (
         r"^[\s\"']*(?P<sign>[+-]?)(?P<whole>\d{1,19})"
         rf"(?:[.,](?P<fraction>\d{{0,{digits}}})0*)?[\s\"']*$"
     )
     parts = compute.extract_regex(array, pattern)
     for place in places(compute.is_null(parts)):
-        bad.setdefault(place, f"time `{shown(array, place)}` is no number of {unit}")
+        bad.setdefault(place, f"time `{shown(shown_as, place)}` is no number of {unit}")
     whole, beyond = cast_each(compute.struct_field(parts, "whole"), arrow.int64())
     scaled, fits = _multiplied(_filled(whole), 10**digits)
     fits[beyond] = False
-    _outside(array, ~fits, bad)
+    _outside(shown_as, ~fits, bad)
     fraction = _fractions(compute.struct_field(parts, "fraction"), digits)
     negative = flags(compute.equal(compute.struct_field(parts, "sign"), "-"))
-    return _from_origin(np.where(negative, -1, 1) * (scaled + fraction), array, clock, bad)
+    return _from_origin(np.where(negative, -1, 1) * (scaled + fraction), shown_as, clock, bad)
+
+
+def _without_exponents(array: Any, unit: str, bad: Bad) -> Any:
+    """Numbers such as -5.000E-03 written out, if their digits go down to the unit."""
+    with_one = places(compute.match_substring_regex(array, _WITH_EXPONENT))
+    if not with_one:
+        return array
+    texts: list[str | None] = array.to_pylist()
+    for place in with_one:
+        number = Decimal((texts[place] or "").strip("\"' \t\r\n\u00a0").replace(",", "."))
+        texts[place] = "0"
+        if not number:
+            continue
+        exponent = number.as_tuple().exponent
+        if (isinstance(exponent, int) and exponent > 0) or abs(number.adjusted()) > _EXPONENTS:
+            why = f"is no number of {unit}, or has too few digits for one"
+            bad.setdefault(place, f"time `{shown(array, place)}` {why}")
+            continue
+        texts[place] = f"{_as_meant(number):f}"
+    return arrow.array(texts, arrow.string())
+
+
+def _as_meant(number: Decimal) -> Decimal:
+    """What 1.000000000000000056e-01 was before a program wrote all digits of its double."""
+    digits = number.as_tuple().digits
+    if len(digits) < 17 or Decimal(f"{float(number):.{len(digits) - 1}e}") != number:  # noqa: PLR2004
+        return number
+    return Decimal(repr(float(number)))
 
 
 def _excel_texts(array: Any, clock: Clock, bad: Bad) -> Instants:
