@@ -93,7 +93,7 @@ def test_what_is_no_group_of_three_is_refused(text: str):
 
 def test_words_that_are_said_to_be_missing_are():
     assert read(["n/v", " n/v", "-999", "-999.0"], missing=("n/v", "-999")) == [
-        *(None, None, None, -999.0)
+        *(None, None, None, None)
     ]
 
 
@@ -165,3 +165,27 @@ def test_a_number_of_many_digits_is_refused_and_no_crash(digits: int):
     assert (found[0], found[2]) == (1.0, 2.0)
     assert "too large for float64" in str(found[1])
     assert "column `v`" in str(found[3]) or isinstance(found[3], float)
+
+
+COLUMNS: list[tuple[Any, list[Any]]] = [
+    (pa.float64(), [-999.0, 1.0]),
+    (pa.float32(), [-999.0, 1.0]),
+    (pa.int16(), [-999, 1]),
+    (pa.int64(), [-999, 1]),
+    (pa.decimal128(10, 2), [Decimal(-999), Decimal(1)]),
+    (pa.string(), ["-999", "1"]),
+    (pa.string(), ["-999.00", "1"]),
+    (pa.string(), ["-9.99E+02", "1"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "column"), COLUMNS, ids=str)
+def test_a_number_that_is_said_to_be_missing_is_so_in_every_type(kind: Any, column: list[Any]):
+    assert read(pa.array(column, kind), missing=("-999",)) == [None, 1.0]
+    assert read(pa.array(column, kind), missing=("x", "-999.0")) == [None, 1.0]
+
+
+def test_a_missing_number_may_be_one_that_no_double_counts():
+    largest = pa.array([(1 << 64) - 1, 1], pa.uint64())
+    assert read(largest, missing=("1.8446744073709552e19",)) == [None, 1.0]
+    assert read(["-999,0", "1"], decimal=",", missing=("-999",)) == [None, 1.0]

@@ -205,6 +205,10 @@ def _long_table(source: Source, sample: Any, time: str) -> list[str]:
         if pairs.num_rows == count and looks_like(partial(numbers, name=name), column) is False:
             told = f"times come more than once, and `{name}` tells the rows apart: if it names"
             return [f"{told} what was measured, say `--name-column '{name}'`"]
+    if _holds(sample[time], _DATE_ONLY):
+        return [
+            f"column `{time}` holds days, which are times at midnight, and has some more than once"
+        ]
     return []
 
 
@@ -277,6 +281,8 @@ def _likely_format(column: Any) -> str | None:
         first = TimeFormat(form).read(trimmed.slice(0, 50))
         if not (first.is_like & first.is_real).all():
             continue
+        if "%Z" in form and any("%p" in other for other in found):
+            continue  # PM is no zone
         reading = TimeFormat(form).read(trimmed)
         if (reading.is_like & reading.is_real).all():
             found.append(form)

@@ -7,7 +7,7 @@ A number is stored as the double nearest to it. What a double cannot count, a wh
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -46,7 +46,15 @@ class Notation:
     thousands: str | None = None
     """What parts groups of three digits; None allows nothing to."""
     missing: tuple[str, ...] = ()
-    """What else stands for no value."""
+    """What else stands for no value; a number does so however it is written."""
+
+    def missing_numbers(self) -> list[float]:
+        """Returns the numbers that stand for no value."""
+        found = [
+            _of_texts(arrow.array([word]), "", replace(self, missing=()), {})[0].as_py()
+            for word in self.missing
+        ]
+        return [number for number in found if number is not None]
 
 
 def numbers(column: Any, name: str, notation: Notation | str = ".") -> tuple[Any, Bad]:
@@ -63,7 +71,8 @@ def numbers(column: Any, name: str, notation: Notation | str = ".") -> tuple[Any
     if is_text(array.type):
         found = _of_texts(array, name, notation, bad)
     elif types.is_decimal(array.type):
-        found = _of_texts(array.cast(arrow.string()), name, Notation(), bad)
+        written = replace(Notation(), missing=notation.missing)
+        found = _of_texts(array.cast(arrow.string()), name, written, bad)
     elif types.is_null(array.type):
         return arrow.nulls(len(array), arrow.float64()), bad
     elif (
@@ -78,9 +87,19 @@ def numbers(column: Any, name: str, notation: Notation | str = ".") -> tuple[Any
         found = compute.if_else(compute.is_nan(found), None, found)
     else:
         raise BTRDBValueError(f"column `{name}` is {array.type}, not numbers")
+    found = _without_missing(found, notation, bad)
     for place in places(compute.is_inf(found)):
         bad.setdefault(place, f"`{shown(array, place)}` in column `{name}` is not finite")
     return found, bad
+
+
+def _without_missing(found: Any, notation: Notation, bad: Bad) -> Any:
+    for number in notation.missing_numbers():
+        is_missing = compute.fill_null(compute.equal(found, number), fill_value=False)
+        found = compute.if_else(is_missing, None, found)
+        for place in places(is_missing):
+            bad.pop(place, None)
+    return found
 
 
 def _too_large(array: Any, place: int, name: str) -> str:
