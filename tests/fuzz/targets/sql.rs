@@ -37,7 +37,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
     };
     let parameters = ["fuzz".to_owned(), "1".to_owned()];
     for given in [&parameters[..], &[]] {
-        let _ = database.query(text, given, &limits, &Cancel::default(), |_| ControlFlow::Continue(()));
+        let _ = database.query(text, given, &limits, &Cancel::default(), |_| {
+            ControlFlow::Continue(())
+        });
     }
     assert_eq!(
         catalog.descriptor(STREAM).expect("the stream").collection,
