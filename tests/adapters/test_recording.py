@@ -358,3 +358,90 @@ def test_stored_twice_it_is_there_once(client: pt.Client, collection: str, tmp_p
     assert found["VB"].raw_values(START, START + 10**9)["value"].to_numpy().max() == pytest.approx(
         225_000, rel=1e-3
     )
+
+
+ROWS = "1,0,10,0\n2,1000,11,1\n3,2000,12,0\n4,3000,13,1\n"
+
+
+def described(
+    *,
+    revision: str = "2013",
+    analog: str = "1,VA,A,,V,0.5,1,0,-32767,32767,1,1,P",
+    rate: str = "1000,4",
+    start: str = "15/03/2024,12:30:00.123456789",
+    tail: str = "1\n0,0\n0,0",
+) -> str:
+    head = f"ST,DEV,{revision}\n2,1A,1D\n{analog}\n1,52A,,,0\n60\n1\n{rate}\n"
+    return f"{head}{start}\n{start}\nASCII\n{tail}\n"
+
+
+def read_text(folder: Path, description: str, data: str = ROWS) -> Recording:
+    (folder / "r.cfg").write_text(description, "utf-8")
+    (folder / "r.dat").write_text(data)
+    return read(folder / "r.cfg")
+
+
+NUMBERS: list[tuple[dict[str, str], str, str]] = [
+    ({"rate": "0,4"}, ROWS.replace("2000", "1e999999999"), "sample 3 .* the time `1e999999999`"),
+    ({"rate": "0,4"}, ROWS.replace("2000", "2e-99999999"), "sample 3 .* the time `2e-99999999`"),
+    ({"rate": "0,4"}, ROWS.replace("2000", "1/3"), "sample 3 .* the time `1/3`"),
+    ({"rate": "0,4"}, ROWS.replace("3000", "1e30"), "does not fit in nanoseconds"),
+    ({"rate": "1e-30,4"}, ROWS, "does not fit in nanoseconds"),
+    ({"rate": "1e-99999999,4"}, ROWS, "line 7 .* is no number, or too large"),
+    ({"rate": "1/3,4"}, ROWS, "line 7 .* is no number, or too large"),
+    ({"rate": "3e9,4"}, ROWS, "the sampling rate is beyond one in a nanosecond"),
+    ({"tail": "1e-99999999\n0,0"}, ROWS, "is no number, or too large"),
+    ({"start": "15/03/1600,12:30:00.1"}, ROWS, "does not fit in nanoseconds"),
+    ({"start": "15/03/9999,12:30:00.1"}, ROWS, "does not fit in nanoseconds"),
+    ({"revision": "1991"}, ROWS, "in revision 1991, by the first line, the month comes first"),
+    ({"analog": "1,VA,A,,V,1e308,1"}, ROWS, "`VA` has values that are no finite .* sample 1"),
+    ({"analog": "1,VA,A,,V,1e300,0,0,0,0,1e300,1e-300,S"}, ROWS, "`VA` .* ratio 1e.300 to 1e-300"),
+    ({"analog": "1,VA,A,,V,1,1,1e25"}, ROWS, "`VA` has a skew"),
+    ({"analog": "1,VA,A,,V,1_0,1"}, ROWS, "line 3 .*`1_0` is no number"),
+    ({"analog": "1,VA,A,,V,0,5,1,0,-32767,32767,1,1,P"}, ROWS, "numbers have no comma"),
+    ({}, ROWS.replace(",10,", ",1_0,"), "sample 1 .* holds `1_0`"),
+    ({}, ROWS.replace("4,3", "1_0,3"), "sample 4 .* the number `1_0`"),
+    *(
+        ({"tail": f"1\n{code},0\n0,0"}, ROWS, f"`{code}` does not say how far the clock")
+        for code in ("hello", "5.5", "99", "-15", "5h60")
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "data", "why"), NUMBERS)
+def test_what_cannot_be_meant_is_refused_at_once(
+    tmp_path: Path, changes: dict[str, str], data: str, why: str
+):
+    with pytest.raises(RecordingError, match=f"r.cfg` is no recording: .*{why.replace('+', '.')}"):
+        read_text(tmp_path, described(**changes), data)
+
+
+@pytest.mark.parametrize(
+    ("code", "ahead"),
+    [("x", 0), ("", 0), ("0", 0), ("-4", -240), ("+5h30", 330), ("+5:30", 330), ("-0h30", -30)],
+)
+def test_the_time_code_of_2013(tmp_path: Path, code: str, ahead: int):
+    recording = read_text(tmp_path, described(tail=f"1\n{code},{code}\n0,0"))
+    assert recording.start == START - ahead * 60 * 10**9
+
+
+def test_a_last_row_that_is_cut_off_is_left_out(tmp_path: Path):
+    recording = read_text(tmp_path, described(), ROWS[:-4])
+    assert (recording.samples, recording.declared) == (3, 4)
+    with pytest.raises(RecordingError, match="line 4 of the data has 2 cells"):
+        read_text(tmp_path, described(), ROWS[:-6] + "\n")
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x85", "\u2028"])
+def test_a_name_breaks_no_line(tmp_path: Path, sign: str):
+    analog = f"1,V{sign}A,A,,V,0.5,1,0,-32767,32767,1,1,P"
+    assert read_text(tmp_path, described(analog=analog)).channels[0].name == "VA"
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16"])
+def test_one_file_of_any_encoding_with_a_section_after_the_data(tmp_path: Path, codec: str):
+    path = tmp_path / "r.cff"
+    sections = {"CFG": described(), "DAT ASCII": ROWS, "INF": "nothing\n"}
+    text = "".join(f"--- file type: {kind} ---\n{held}" for kind, held in sections.items())
+    path.write_bytes(text.encode(codec))
+    assert times(read(path)) == [START + k * 10**6 for k in range(4)]

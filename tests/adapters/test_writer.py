@@ -15,7 +15,14 @@ import pytest
 from pingthings.ingest.streams import Wanted, ensure
 from pingthings.ingest.writer import Counts, Writer, WriterFailed
 from pingthings.server import Fault, Server
-from pingthings.timeseries.exceptions import BTrDBError, StreamNotFoundError
+from pingthings.timeseries.exceptions import (
+    BadValue,
+    BTrDBError,
+    BTRDBTypeError,
+    BTRDBValueError,
+    InvalidTimeRange,
+    StreamNotFoundError,
+)
 
 T = 1_700_000_000_000_000_000
 
@@ -224,3 +231,33 @@ def test_streams_are_found_again_or_made(client: pt.Client, collection: str):
         ensure(client, collection, [Wanted("a", "hertz")])
     with pytest.raises(ValueError, match="two streams"):
         ensure(client, collection, [Wanted("c", "volts"), Wanted("c", "volts")])
+
+
+REFUSED: dict[str, tuple[Any, Any, type[BTrDBError], str]] = {
+    "a far time": (np.array(["3000"], "M8[s]"), 1.0, InvalidTimeRange, "row 0: the time `3000"),
+    "a missing time": (np.array(["NaT"], "M8[s]"), 1.0, InvalidTimeRange, "NaT"),
+    "no unit": (np.array([5]).astype("M8"), 1.0, BTRDBTypeError, "without a unit"),
+    "a large uint64": (np.array([2**63], np.uint64), 1.0, InvalidTimeRange, "does not fit"),
+    "a large whole number": (1, 2**53 + 1, BadValue, "9007199254740993 is no float64"),
+    "a large one of numpy": ([1, 2], np.array([0, 2**60 + 1]), BadValue, "row 1: the whole"),
+    "text": (1, "x", BTRDBTypeError, "give numbers"),
+    "a complex number": (1, 1j, BTRDBTypeError, "give numbers"),
+    "a duration": (1, np.timedelta64(1, "s"), BTRDBTypeError, "give numbers"),
+    "None": (1, None, BadValue, "row 0 holds a null"),
+    "a masked value": ([1], np.ma.array([1.0], mask=[True]), BadValue, "row 0 holds a null"),
+    "two dimensions": (np.array([[1]]), np.array([[1.0]]), BTRDBValueError, "times for"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_stored_as_it_is_is_refused_and_the_rest_goes_on(
+    client: pt.Client, collection: str, name: str
+):
+    times, values, error, why = REFUSED[name]
+    stream = client.create(uuid4(), collection, {"name": "a", "unit": ""})
+    with Writer(client) as writer:
+        with pytest.raises(error, match=why):
+            writer.add(stream.uuid, times, values)
+        assert writer.add(stream.uuid, 5, 2**60)  # a float64, though large
+    assert writer.counts.stored == 1
+    assert stream.raw_values(0, 10).column(1).to_pylist() == [2.0**60]

@@ -235,7 +235,11 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     ),
     "Arrow NaN": (lambda: arrow(values=[1.0, NAN, 2.0]), BadValue, "row 1 holds NaN"),
     "Arrow null": (lambda: arrow(values=[1.0, None, 2.0]), BadValue, "row 1 holds a null"),
-    "Arrow null time": (lambda: arrow([T, T, None]), BadValue, "row 2 holds a null"),
+    "Arrow null time": (
+        lambda: arrow([T, T, None]),
+        InvalidTimeRange,
+        "row 2: the column `a` has no time there",
+    ),
     "NaN in the last batch": (lambda: batches(NAN), BadValue, "NaN"),
     "Arrow columns exchanged": (lambda: arrow(VALUES, TIMES), BTRDBTypeError, "times of type"),
     "Arrow text": (lambda: arrow(values=list("abc")), BTRDBTypeError, "values of type `string`"),

@@ -273,3 +273,14 @@ async def test_sets_from_uuids(client: pt.AsyncClient, stream: pt.AsyncStream):
 async def test_sets_from_what_is_no_list_are_refused(client: pt.AsyncClient, wrong: Any):
     with pytest.raises(BTRDBTypeError, match="`uuids` is a list"):
         await client.streamset_from_uuids(wrong)
+
+
+async def test_an_annotation_that_is_nested_too_deeply_is_refused_by_name(
+    stream: pt.AsyncStream,
+):
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(BTRDBValueError, match=r"annotation `kv` .* nested too deeply"):
+        await stream.update(annotations={"kv": value})
+    assert "kv" not in await stream.annotations(refresh=True)

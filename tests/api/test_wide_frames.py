@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -316,3 +317,143 @@ async def test_an_error_of_a_set_says_whose_points_it_is(client: pt.AsyncClient,
     made = await client.create_streams(wide(), collection)
     with pytest.raises(BTRDBTypeError, match=str(made[1].uuid)):
         await made.insert({made[0].uuid: [(T, 1.0)], made[1].uuid: pd.DataFrame({"a": [True]})})
+
+
+NOON = pd.DatetimeIndex(np.array([T, T + 10**9], "M8[ns]"))
+ONE_TWO = np.array([1.0, 2.0])
+
+
+def zoned_polars() -> Any:
+    naive = pl.Series("time", [T, T + 10**9]).cast(pl.Datetime("ns"))
+    return naive.dt.replace_time_zone("UTC")
+
+
+class Labelled:
+    """An array with its coordinates, as xarray has them."""
+
+    ndim = 1
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return ONE_TWO
+
+
+TAKEN: dict[str, Callable[[], tuple[Any, str | None]]] = {
+    "polars in a zone, whose elements are of microseconds": lambda: (
+        (zoned_polars(), pl.Series(ONE_TWO)),
+        None,
+    ),
+    "bytes in the order of other machines": lambda: (
+        pd.DataFrame({"t": np.array([T, T + 10**9], ">i8"), "v": ONE_TWO}),
+        "t",
+    ),
+    "another library's array": lambda: ((NOON.to_numpy(), Labelled()), None),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_columns_of_other_libraries_keep_nanoseconds(name: str):
+    data, time = TAKEN[name]()
+    table = to_arrow(data, time)
+    times = table.column(0).cast(pa.int64()).to_pylist()
+    assert (times, table.column(1).to_pylist()) == ([T, T + 10**9], [1.0, 2.0])
+
+
+def test_large_whole_numbers_among_objects():
+    table = to_arrow((np.array([T, T + 1]), np.array([2**70, Decimal("1.5")], object)))
+    assert table.column(1).to_pylist() == [2.0**70, 1.5]
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "periods are no instants": (
+        lambda: (pd.period_range("2024", periods=2, freq="D"), ONE_TWO),
+        r"type `period\[D\]`",
+    ),
+    "numbers without a unit": (
+        lambda: (np.array([T, T + 1]).astype("M8"), ONE_TWO),
+        "`datetime64` without a unit",
+    ),
+    "NaT in an array": (lambda: (np.array(["2024", "NaT"], "M8[s]"), ONE_TWO), r"row 1 .*NaT"),
+    "far times in an array": (
+        lambda: (np.array(["2024", "3000"], "M8[s]"), ONE_TWO),
+        "row 1: the time `3000-01-01T00:00:00`",
+    ),
+    "a list of two columns": (
+        lambda: [np.array([T - T % 10**9, T - T % 10**9 + 10**9]), ONE_TWO],
+        "row 0 is a `ndarray`, so a column",
+    ),
+    "a pair of arrays of Python": (
+        lambda: (array("q", [1, 2]), array("d", [1.0, 2.0])),
+        "row 0 is a `array`, so a column",
+    ),
+    "a list and a tuple": (lambda: ([T, T + 1], (1.0, 2.0)), "two lists may be two columns"),
+    "a null among times of an array": (
+        lambda: (pd.Series([T, None], dtype="Int64"), ONE_TWO),
+        "row 1 of a `Series` of type `int64` holds a null",
+    ),
+    "a null among values of an array": (
+        lambda: (NOON, pl.Series([2**53 + 1, None])),
+        "row 1 of a `Series` of type `int64` holds a null",
+    ),
+    "a null among times of a table": (
+        lambda: pa.table({"time": [T, None], "v": [1.0, 2.0]}),
+        "row 1: the column `time` has no time there",
+    ),
+    "a null among times of a frame": (
+        lambda: pd.DataFrame({"time": pd.array([T, None], dtype="Int64"), "v": ONE_TWO}),
+        "row 1: the column `time` has no time there",
+    ),
+    "NA among datetimes": (
+        lambda: pd.DataFrame({"time": pd.Series([NOON[0], pd.NA], dtype=object), "v": ONE_TWO}),
+        "row 1: the column `time` has no time there",
+    ),
+    "a sparse column of times": (
+        lambda: pd.DataFrame({"time": arrays.arrays.SparseArray([T, T]), "v": ONE_TWO}),
+        "of type `Sparse",
+    ),
+    "large whole numbers among objects": (
+        lambda: (np.array([T, T + 1]), np.array([2**53 + 1, 1.5], object)),
+        "row 0: the whole number 9007199254740993 is no float64",
+    ),
+    "decimal numbers that Arrow would round": (
+        lambda: [(T, Decimal(2**53 + 1))],
+        "row 0: the whole number 9007199254740993 is no float64",
+    ),
+    "decimal numbers beyond floats": (
+        lambda: [(T, Decimal("1e999"))],
+        r"row 0: the value `1E\+999` is beyond what a float64 holds",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_says_which(name: str):
+    make, why = REFUSED[name]
+    with pytest.raises(BTrDBError, match=why):
+        to_arrow(make())
+
+
+CALLED_LIKE_TIMES: list[tuple[str, Callable[[], Any], str]] = [
+    ("time", lambda: pd.period_range("2024", periods=2, freq="D"), r"to_timestamp\(\)"),
+    ("time", lambda: pd.to_timedelta([1, 2]), "add it to the instant"),
+    ("time", lambda: pd.Categorical(NOON), "astype"),
+    ("time", lambda: ["2024-01-01", "2024-01-02"], "pandas.to_datetime"),
+    ("Time", lambda: [1.7e9, 1.8e9], "`unit=`"),
+    ("time", lambda: [True, False], "give timestamps"),
+    ("ts", lambda: [T, T + 1], "say `time='ts'`"),
+]
+
+
+@pytest.mark.parametrize(("name", "make", "advice"), CALLED_LIKE_TIMES)
+def test_a_column_that_is_called_like_times_is_named(
+    name: str, make: Callable[[], Any], advice: str
+):
+    frame = pd.DataFrame({name: make(), "v": ONE_TWO})
+    for read in to_arrow, lambda it: points_of(it, None):
+        with pytest.raises(BTRDBTypeError, match=f"column `{name}` is of type .*{advice}"):
+            read(frame)
+
+
+def test_a_column_whose_name_is_none_has_no_name():
+    for label in None, math.nan:
+        with pytest.raises(BTRDBValueError, match="a column has no name"):
+            points_of(pd.DataFrame([[1.0, 2.0]], index=NOON[:1], columns=[label, "x"]), None)

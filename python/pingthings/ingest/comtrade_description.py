@@ -10,9 +10,10 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pingthings.ingest.streams import clean
+from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import BTRDBValueError
 
-__all__ = ["Analog", "Description", "Digital", "RecordingError", "describe"]
+__all__ = ["Analog", "Description", "Digital", "RecordingError", "describe", "exactly"]
 
 FORMS = ("ASCII", "BINARY", "BINARY32", "FLOAT32")
 _SECOND = 1_000_000_000
@@ -23,7 +24,10 @@ _NO_COUNTS = "it must say how many channels there are, up to a million, as in `3
 _STAMP = re.compile(
     r"\s*(\d{1,2})[/-](\d{1,2})[/-](\d{2,4})\s*,\s*(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?\s*"
 )
-_OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:h(\d{2}))?", re.IGNORECASE)
+_OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:[h:](\d{2}))?", re.IGNORECASE)
+_FARTHEST = 14 * 3_600
+"""So many seconds clocks on the wall are ahead of UTC, or behind it, at most."""
+_DECIMAL = re.compile(r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:e[+-]?\d{1,2})?", re.IGNORECASE)
 _COUNT = re.compile(r"\s*(\d+)\s*([AD]?)\s*", re.IGNORECASE)
 
 
@@ -107,7 +111,7 @@ def describe(text: str, zone: str = "UTC") -> Description:
     if form not in FORMS:
         raise lines.error(f"data of type `{form}` are not known; there are {', '.join(FORMS)}")
     factor = _multiplier(lines, revision)
-    offset = _offset(lines.next()) if revision == 2013 else None  # noqa: PLR2004 - the revision
+    offset = _offset(lines) if revision == 2013 else None  # noqa: PLR2004 - the revision
     start, digits = _instant(first, revision, offset, zone)
     trigger, more = _instant(last if last.strip(" ,") else first, revision, offset, zone)
     step = 1 if max(digits, more) > 6 else 1_000  # noqa: PLR2004 - digits of microseconds
@@ -122,7 +126,8 @@ class _Lines:
     """The lines one after another, and the place for messages."""
 
     def __init__(self, text: str) -> None:
-        self._lines = text.replace("\x1a", "").lstrip("\r\n \t").splitlines()
+        # Names hold signs at which `splitlines` would cut them, such as the ellipsis of Windows.
+        self._lines = re.split(r"\r\n|\r|\n", text.replace("\x1a", "").lstrip("\r\n \t"))
         self._place = 0
 
     def next(self) -> str:
@@ -172,6 +177,10 @@ def _analog(lines: _Lines) -> Analog:
         cells.pop()
     if len(cells) > _ANALOG_CELLS:  # a name with commas; what follows it is counted from the end
         extra = len(cells) - _ANALOG_CELLS
+        if _DECIMAL.fullmatch(cells[4 + extra]) and not _DECIMAL.fullmatch(cells[4]):
+            raise lines.error(
+                f"it has {len(cells)} cells where {_ANALOG_CELLS} are wanted; numbers have no comma"
+            )
         cells[1 : extra + 2] = [",".join(cells[1 : extra + 2])]
     if len(cells) < _FEWEST_CELLS or not cells[5]:
         raise lines.error("an analog channel has no factor")
@@ -234,16 +243,30 @@ def _number(lines: _Lines, text: str) -> float:
         number = float(text)
     except ValueError:
         raise lines.error(f"`{text}` is no number") from None
-    if not math.isfinite(number):
+    if not math.isfinite(number) or "_" in text:  # Python's own
         raise lines.error(f"`{text}` is no number")
     return number
 
 
-def _fraction(lines: _Lines, text: str) -> Fraction:
-    _number(lines, text)
-    if len(text) > 40 or abs(_number(lines, text)) > 1e30:  # noqa: PLR2004 - far beyond any
-        raise lines.error(f"`{text}` is too large")
+def exactly(text: str) -> Fraction:
+    """Returns what a text says as a decimal number, without rounding it.
+
+    Raises:
+        ValueError: It is none, or one of so many digits that no recorder can mean it.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(text)
     return Fraction(text)
+
+
+def _fraction(lines: _Lines, text: str) -> Fraction:
+    try:
+        number = exactly(text)
+    except ValueError:
+        raise lines.error(f"`{text}` is no number, or too large") from None
+    if abs(number) > 10**30:  # far beyond any
+        raise lines.error(f"`{text}` is too large")
+    return number
 
 
 def _whole(lines: _Lines, text: str) -> int:
@@ -252,12 +275,17 @@ def _whole(lines: _Lines, text: str) -> int:
     return int(text.partition(".")[0])
 
 
-def _offset(line: str) -> int | None:
+def _offset(lines: _Lines) -> int | None:
     """Seconds of the file's clock ahead of UTC; None if the file does not say."""
-    match = _OFFSET.fullmatch(line.split(",", maxsplit=1)[0].strip())
-    if match is None:
+    text = lines.next().split(",", maxsplit=1)[0].strip()
+    if text.casefold() in {"", "x"}:
         return None
-    seconds = int(match[2]) * 3_600 + int(match[3] or 0) * 60
+    match = _OFFSET.fullmatch(text)
+    seconds = 0 if match is None else int(match[2]) * 3_600 + int(match[3] or 0) * 60
+    if match is None or seconds > _FARTHEST or int(match[3] or 0) > 59:  # noqa: PLR2004 - minutes
+        raise lines.error(
+            f"`{text}` does not say how far the clock is ahead of UTC, as `-4`, `+5h30` or `x` do"
+        )
     return -seconds if match[1] == "-" else seconds
 
 
@@ -267,6 +295,7 @@ def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[i
     if match is None:
         raise RecordingError(f"a line of the description is no time: `{line.strip()}`")
     first, second, year, hour, minute, rest = (int(part) for part in match.groups()[:6])
+    order = "month comes first" if revision == 1991 else "day comes first"  # noqa: PLR2004
     day, month = (second, first) if revision == 1991 else (first, second)  # noqa: PLR2004
     if year < 100:  # noqa: PLR2004 - before 1999 years had two digits
         year += 1900 if year >= 70 else 2000  # noqa: PLR2004
@@ -279,11 +308,17 @@ def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[i
         ahead = _ahead(clock, zone) if offset is None else offset
     except ValueError as error:
         raise RecordingError(
-            f"a line of the description is no time: `{line.strip()}`: {error}"
+            f"a line of the description is no time: `{line.strip()}`: {error}; in revision "
+            f"{revision}, by the first line, the {order}"
         ) from error
     # A leap second is the first one of the next minute, as everywhere in this database.
     seconds = days * 86_400 + hour * 3_600 + minute * 60 + rest - ahead
-    return seconds * _SECOND + int(fraction.ljust(9, "0")), len(fraction)
+    time = seconds * _SECOND + int(fraction.ljust(9, "0"))
+    if not MINIMUM_TIME <= time < MAXIMUM_TIME:
+        raise RecordingError(
+            f"a time of the description, `{line.strip()}`, does not fit in nanoseconds"
+        )
+    return time, len(fraction)
 
 
 def _ahead(time: datetime, zone: str) -> int:

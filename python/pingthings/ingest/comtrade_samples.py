@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pingthings.ingest.comtrade_description import Description, RecordingError
+from pingthings.ingest.comtrade_description import Description, RecordingError, exactly
 
 __all__ = ["Samples", "read_samples"]
 
@@ -18,7 +18,9 @@ Integers = npt.NDArray[np.int64]
 
 _TYPES = {"BINARY": "<i2", "BINARY32": "<i4", "FLOAT32": "<f4"}
 _MISSING_STAMP = 0xFFFFFFFF
+_ENDS = "\r", "\n"
 _MISSING_TEXT = "99999"
+_LONGEST_NUMBER = 20
 _MISSING_FLOAT32 = float(np.finfo(np.float32).min)
 
 
@@ -62,12 +64,15 @@ def _of_text(data: bytes, about: Description) -> Samples:
     width = 2 + len(about.analog) + len(about.digital)
     rows: list[list[str]] = []
     text = data.decode("ascii", "replace").replace("\x1a", "")
-    for number, line in enumerate(text.splitlines(), 1):
+    lines = text.splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         cells = [cell.strip() for cell in line.split(",")]
         while len(cells) > width and not cells[-1]:
             cells.pop()
+        if len(cells) < width and rows and number == len(lines) and not line.endswith(_ENDS):
+            break  # the file was cut off
         if len(cells) != width:
             raise RecordingError(
                 f"line {number} of the data has {len(cells)} cells where the description wants "
@@ -86,10 +91,7 @@ def _of_text(data: bytes, about: Description) -> Samples:
 
 
 def _whole(cell: str, row: int) -> int:
-    try:
-        number = int(cell)
-    except ValueError:
-        number = -1
+    number = int(cell) if cell.isdecimal() and len(cell) <= _LONGEST_NUMBER else -1
     if not 0 <= number < 1 << 32:
         raise RecordingError(f"sample {row} of the data has the number `{cell}`")
     return number
@@ -99,23 +101,25 @@ def _stamp(cell: str, row: int) -> Fraction | None:
     if not cell:
         return None
     try:
-        if len(cell) > 40:  # noqa: PLR2004 - far beyond any
-            raise ValueError(cell)  # noqa: TRY301
-        return Fraction(cell)
-    except (ValueError, ZeroDivisionError):
+        return exactly(cell)
+    except ValueError:
         raise RecordingError(f"sample {row} of the data has the time `{cell}`") from None
 
 
 def _analog(cells: tuple[str, ...]) -> Floats:
     kept = ["nan" if cell in {"", _MISSING_TEXT} else cell for cell in cells]
     try:
+        if any("_" in cell for cell in kept):  # Python's own
+            raise ValueError("_")  # noqa: TRY301
         return np.array(kept, np.float64)
     except ValueError:
         for row, cell in enumerate(kept, 1):
             try:
-                float(cell)
+                float(cell.replace("_", "?"))
             except ValueError:
-                raise RecordingError(f"sample {row} of the data holds `{cell}`") from None
+                raise RecordingError(
+                    f"sample {row} of the data holds `{cell}`, which is no number"
+                ) from None
         raise
 
 
@@ -138,7 +142,8 @@ def _of_bytes(data: bytes, about: Description) -> Samples:
     ]
     row = np.dtype(fields)
     rows = np.frombuffer(data, row, len(data) // row.itemsize)
-    values = rows["analog"].astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a missing sample like another
+        values = rows["analog"].astype(np.float64)
     values[rows["analog"] == _missing(about)] = np.nan
     values[~np.isfinite(values)] = np.nan
     stamps = [None if stamp == _MISSING_STAMP else stamp for stamp in rows["stamp"].tolist()]

@@ -7,6 +7,8 @@ rows with too few cells, stamps that stand still, channels without a factor.
 
 from __future__ import annotations
 
+import codecs
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -29,6 +31,7 @@ Scaling = Literal["primary", "secondary", "recorded"]
 Instants = npt.NDArray[np.int64]
 
 _SECOND = 1_000_000_000
+_UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 _SECTION = re.compile(
     rb"^--- *file type: *(\w+)(?: +(\w+))?(?: *: *(\d+))? *---[ \t]*\r?\n",
     re.IGNORECASE | re.MULTILINE,
@@ -157,13 +160,20 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _sections(content: bytes) -> tuple[str, bytes]:
     """The same of a file that has both in it."""
+    if content.startswith(_UTF_16):
+        content = _decoded(content).encode()
+    content = content.removeprefix(codecs.BOM_UTF8)
     text = None
     place = 0
     while (match := _SECTION.search(content, place)) is not None:
         place = match.end()
         kind = match[1].upper()
         if kind == b"DAT":
-            end = place + int(match[3]) if match[3] else len(content)
+            after = None if match[3] else _SECTION.search(content, place)
+            is_text = (match[2] or b"ASCII").upper() == b"ASCII"
+            end = after.start() if after is not None and is_text else len(content)
+            if match[3]:
+                end = place + int(match[3])
             if text is not None:
                 return text, content[place:end]
         following = _SECTION.search(content, place)
@@ -173,7 +183,7 @@ def _sections(content: bytes) -> tuple[str, bytes]:
 
 
 def _decoded(content: bytes) -> str:
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if content.startswith(_UTF_16):
         return content.decode("utf-16", "replace")
     try:
         return content.decode("utf-8-sig")
@@ -183,19 +193,37 @@ def _decoded(content: bytes) -> str:
 
 def _times(samples: Samples, about: Description) -> Instants:
     """When each sample was taken; they ascend."""
-    if about.rates:
-        times = about.start + _by_rates(samples.numbers.tolist(), about.rates)
-    else:
-        times = about.start + _by_stamps(samples.stamps, about.multiplier)
+    try:
+        if about.rates:
+            after = _by_rates(samples.numbers.tolist(), about.rates)
+        else:
+            after = _by_stamps(samples.stamps, about.multiplier)
+        times = _moved(after, about.start)
+    except OverflowError:
+        raise RecordingError(
+            "a sample has a time that does not fit in nanoseconds (1677 to 2262), by its sampling "
+            "rate or stamp"
+        ) from None
     still = np.flatnonzero(np.diff(times) <= 0)
     if len(still):
         place = int(still[0])
+        why = (
+            "the sampling rate is beyond one in a nanosecond"
+            if about.rates
+            else f"the multiplier of the stamps is {float(about.multiplier)} ns"
+        )
         raise RecordingError(
             f"samples {place + 1} and {place + 2} have the times {times[place]} and "
-            f"{times[place + 1]} ns, which do not ascend; the multiplier of the stamps is "
-            f"{float(about.multiplier)} ns"
+            f"{times[place + 1]} ns, which do not ascend; {why}"
         )
     return times
+
+
+def _moved(times: Instants, by: int) -> Instants:
+    """The times so many nanoseconds later; numpy itself lets an overflow pass."""
+    if len(times) and not all(abs(int(end) + by) < 1 << 63 for end in (times.min(), times.max())):
+        raise OverflowError
+    return times + by
 
 
 def _rounded(numbers: Iterable[Any]) -> Instants:
@@ -246,20 +274,34 @@ def _analog(
             raise RecordingError(
                 f"channel `{one.name}` has a factor of zero, which makes one value of all samples"
             )
-        values = one.factor * recorded[is_there] + one.offset
+        with np.errstate(over="ignore", invalid="ignore"):  # what becomes of it is looked at below
+            values = one.factor * recorded[is_there] + one.offset
         side = {"P": "primary", "S": "secondary"}.get(one.side, "recorded")
         if scaling != "recorded" and one.primary and one.secondary:
-            if (side, scaling) == ("secondary", "primary"):
-                values, side = values * one.primary / one.secondary, scaling
-            elif (side, scaling) == ("primary", "secondary"):
-                values, side = values * one.secondary / one.primary, scaling
-        skew = _rounded([one.skew])[0]
+            with np.errstate(over="ignore", invalid="ignore"):
+                if (side, scaling) == ("secondary", "primary"):
+                    values, side = values * one.primary / one.secondary, scaling
+                elif (side, scaling) == ("primary", "secondary"):
+                    values, side = values * one.secondary / one.primary, scaling
+        large = np.flatnonzero(~np.isfinite(values))
+        if len(large):
+            raise RecordingError(
+                f"channel `{one.name}` has values that are no finite number, the first at sample "
+                f"{np.flatnonzero(is_there)[large[0]] + 1}: its factor is {one.factor!r}, its "
+                f"offset {one.offset!r}, its ratio {one.primary!r} to {one.secondary!r}"
+            )
+        try:
+            late = _moved(times[is_there], math.floor(one.skew + Fraction(1, 2)))
+        except OverflowError:
+            raise RecordingError(
+                f"channel `{one.name}` has a skew that moves its times out of 1677 to 2262"
+            ) from None
         notes = {"phase": one.phase, "component": one.component, "side": side}
         ratio = {"primary": one.primary, "secondary": one.secondary}
         yield Channel(
             one.name or f"A{one.number}",
             one.unit,
-            times[is_there] + skew,
+            late,
             values,
             {"station": about.station, **notes, **ratio},
         )

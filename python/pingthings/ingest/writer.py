@@ -18,28 +18,34 @@ from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pingthings.timeseries.client import Client
 from pingthings.timeseries.exceptions import (
     AuthenticationError,
+    BadValue,
     BTrDBError,
     BTRDBServerError,
-    BTRDBTypeError,
     BTRDBValueError,
     ConnectionError,  # noqa: A004 - the library's own
     DeadlineExceededError,
+    InvalidTimeRange,
     NotSupportedError,
 )
+from pingthings.timeseries.insert_data import to_arrow
 
 __all__ = ["Counts", "Points", "Writer", "WriterFailed"]
 
 Points = tuple[Any, Any]
 """Times in nanoseconds and values, each a number or as many as the other has."""
 
-_Pieces = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]
+_Piece = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+_Pieces = list[_Piece]
 _PASSING = ConnectionError, DeadlineExceededError, BTRDBServerError
 _LASTING = AuthenticationError, NotSupportedError
 _LONGEST_PAUSE = 10.0
+_LARGE = 2.0**53
+"""Beyond it not every whole number is a float64."""
 
 log = logging.getLogger(__name__)
 
@@ -156,8 +162,10 @@ class Writer:
             data: Times in whole nanoseconds and values of each stream. They are copied.
 
         Raises:
-            BTRDBTypeError: Times are no integers.
+            BTRDBTypeError: Times are no integers, or values no numbers.
             BTRDBValueError: There are not as many values as times.
+            BadValue: A value is missing, or a whole number that is no float64.
+            InvalidTimeRange: A time does not fit in nanoseconds.
             WriterFailed: An earlier insert failed for good, or the writer was stopped.
         """
         every = {uuid: _piece(*points) for uuid, points in data.items()}
@@ -279,18 +287,50 @@ class Writer:
                 return
 
 
-def _piece(times: Any, values: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    instants = np.atleast_1d(np.asarray(times))
-    numbers = np.array(values, np.float64, ndmin=1)
-    if instants.dtype.kind not in "iuM" and len(instants):
-        raise BTRDBTypeError(f"times of type `{instants.dtype}`; give whole nanoseconds")
-    if instants.shape != numbers.shape:
-        raise BTRDBValueError(f"{instants.shape} times for {numbers.shape} values")
-    if instants.dtype.kind == "M":
-        instants = instants.astype("datetime64[ns]")
-    return instants.astype(np.int64), numbers
+def _piece(times: Any, values: Any) -> _Piece:
+    instants, numbers = (_atleast_1d(one) for one in (times, values))
+    is_plain = instants.dtype == np.int64 and numbers.dtype == np.float64
+    if is_plain and not np.ma.isMaskedArray(numbers):
+        # `array` copies: the caller may go on with its own.
+        found = np.array(instants), np.array(numbers)
+    elif not len(instants) and not len(numbers):
+        found = np.zeros(0, np.int64), np.zeros(0)
+    else:
+        found = _converted(instants, numbers)
+    if found[0].ndim != 1 or found[0].shape != found[1].shape:
+        raise BTRDBValueError(f"{found[0].shape} times for {found[1].shape} values")
+    return found
 
 
-def _joined(pieces: _Pieces) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _atleast_1d(given: Any) -> npt.NDArray[Any]:
+    return np.atleast_1d(np.asanyarray(given))
+
+
+def _converted(times: npt.NDArray[Any], values: npt.NDArray[Any]) -> _Piece:
+    """Columns of other types, as an insert takes them: each value as it is, or not at all."""
+    if times.shape != values.shape:
+        raise BTRDBValueError(f"{times.shape} times for {values.shape} values")
+    table: Any = to_arrow((times, values))
+    held = table.column(1)
+    if held.null_count:
+        row = held.is_null().combine_chunks().index(True).as_py()
+        raise BadValue(f"row {row} holds a null: leave points without a value out")
+    try:
+        instants = np.array(table.column(0).cast("int64").to_numpy())
+    except pa.ArrowInvalid as error:
+        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
+    given = held.to_numpy()
+    numbers = given.astype(np.float64)
+    if given.dtype.kind in "iu":
+        for row in np.flatnonzero(np.abs(numbers) >= _LARGE).tolist():
+            if int(numbers[row]) != int(given[row]):
+                raise BadValue(
+                    f"row {row}: the whole number {given[row]} is no float64, which is what "
+                    "streams hold: round it first"
+                )
+    return instants, numbers
+
+
+def _joined(pieces: _Pieces) -> _Piece:
     times, values = zip(*pieces, strict=True)
     return np.concatenate(times), np.concatenate(values)

@@ -39,6 +39,10 @@ def to_text(
         raise BTRDBTypeError(f"annotation `{key}` cannot be kept as JSON: {error}") from None
     except ValueError as error:
         raise BTRDBValueError(f"annotation `{key}` cannot be kept as JSON: {error}") from None
+    except RecursionError:
+        raise BTRDBValueError(
+            f"annotation `{key}` cannot be kept as JSON: it is nested too deeply"
+        ) from None
     # What an encoder makes text of is kept like other text.
     return json.loads(text) if text.startswith('"') else text
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
@@ -23,6 +24,7 @@ from pingthings.timeseries.time_axis import (
     as_column,
     holds_times,
     is_arrow,
+    is_of_pandas,
     is_pandas,
     take_apart,
 )
@@ -59,6 +61,7 @@ InsertData: TypeAlias = (
 """
 
 _PAIR = 2
+_PLAIN = {float, int, np.float64, type(None)}
 _NO_NUMBERS = np.complexfloating | np.timedelta64
 _ONE_COLUMN = (
     "give times and values, or one column with a time index; `frames.split` takes wider ones"
@@ -139,7 +142,7 @@ def _frame(frame: Any, time: str | None) -> pa.Table:
 def _table(data: Any) -> pa.Table:
     if _is(data, tuple) and len(data) == _PAIR and any(map(_is_array, data)):
         return _columns(_plain(data[0]), _plain(data[1]))
-    if _is(data, tuple) and len(data) == _PAIR and all(_is(part, list) for part in data):
+    if _is(data, tuple) and len(data) == _PAIR and any(_is(part, list) for part in data):
         raise BTRDBTypeError(
             "two lists may be two columns or two points; give numpy arrays of times and values, or "
             "a list of pairs (time, value)"
@@ -166,7 +169,16 @@ def _plain(values: Any) -> np.ndarray[Any, Any]:
     if _is(values, np.ndarray | list | tuple):
         return np.asanyarray(values)
     try:
-        return np.asarray(as_column(values).to_numpy(zero_copy_only=False))
+        if not (is_of_pandas(values) or is_arrow(values) or _is(values, pa.ChunkedArray)):
+            return np.asarray(values)  # of xarray and such, which have it as one
+        column = as_column(values)
+        if column.null_count:
+            row = column.is_null().index(True).as_py()
+            raise BadValue(  # numpy would make NaN of it, and floats of all
+                f"row {row} of a `{type(values).__name__}` of type `{column.type}` holds a null: "
+                "leave points without a time or value out"
+            )
+        return np.asarray(column.to_numpy(zero_copy_only=False))
     except (pa.ArrowException, TypeError, ValueError) as error:
         if isinstance(error, BTrDBError):
             raise
@@ -193,15 +205,28 @@ def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Ta
             f"times of type `{times.dtype}`; give int64 nanoseconds or datetime64, since floats "
             "cannot hold them"
         )
+    if times.dtype == np.dtype("M8"):
+        raise BTRDBTypeError(
+            "times of type `datetime64` without a unit; give them one, as in `datetime64[ns]`"
+        )
     if times.dtype.kind == "M":
+        missing = np.flatnonzero(np.isnat(times))
+        if len(missing):
+            raise InvalidTimeRange(f"row {missing[0]} has no time (NaT); leave such rows out")
         exact = times.astype("datetime64[ns]")
         # numpy lets an overflow pass in silence; going back shows it.
-        if not np.array_equal(exact.astype(times.dtype), times):
-            raise InvalidTimeRange("a time does not fit in nanoseconds, or is missing (NaT)")
+        wrong = np.flatnonzero(exact.astype(times.dtype) != times)
+        if len(wrong):
+            raise InvalidTimeRange(
+                f"row {wrong[0]}: the time `{times[wrong[0]]}` does not fit in nanoseconds, or has "
+                "parts of one"
+            )
         times = exact
     elif times.dtype != np.uint64:
         times = times.astype(np.int64)
     try:
+        if values.dtype == np.dtype(object) and not np.ma.isMaskedArray(values):
+            return _named(pa.array(_native(times)), _numbers(values.tolist()))
         return _named(pa.array(_native(times)), pa.array(_native(values)))
     except pa.ArrowException as error:
         raise BTRDBTypeError(f"values of type `{values.dtype}`; give numbers") from error
@@ -219,6 +244,13 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _pairs(pairs: Iterable[Any]) -> pa.Table:
     rows = pairs if isinstance(pairs, list) else list(pairs)
+    for row, pair in enumerate(rows[:_PAIR]):
+        if _is_array(pair) or _is(pair, array | memoryview | range):
+            # Two columns of two rows would be taken for two points, one of them in 1970.
+            raise BTRDBTypeError(
+                f"row {row} is a `{type(pair).__name__}`, so a column; give columns as a pair of "
+                "numpy arrays, `(times, values)`, and points as pairs (time, value)"
+            )
     # There may be millions, and two comprehensions take less than a loop that fills both lists.
     try:
         times = [time for time, _ in rows]
@@ -233,11 +265,16 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
         raise InvalidTimeRange(
             "a time does not fit 64 bits of nanoseconds (1677 to 2262)"
         ) from error
+    return _named(instants, _numbers(values))
+
+
+def _numbers(values: list[Any]) -> pa.Array[Any]:
+    if set(map(type, values)) - _PLAIN:  # Arrow rounds decimal numbers
+        return pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
     try:
-        numbers = pa.array(values, pa.float64(), from_pandas=False)
+        return pa.array(values, pa.float64(), from_pandas=False)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        numbers = pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
-    return _named(instants, numbers)
+        return pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
 
 
 def _value(value: Any, row: int) -> float | None:
@@ -250,6 +287,8 @@ def _value(value: Any, row: int) -> float | None:
         number = float(value)
     except (OverflowError, ValueError) as error:  # a signalling NaN is one, too
         raise BadValue(f"row {row}: a value is no number that a stream holds: {error}") from error
+    if math.isinf(number) and _is(value, Decimal) and not value.is_infinite():
+        raise BadValue(f"row {row}: the value `{value}` is beyond what a float64 holds")
     is_whole = math.isfinite(number) and value == int(value)
     if is_whole and int(number) != int(value):
         raise BadValue(

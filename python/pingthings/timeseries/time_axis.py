@@ -23,6 +23,7 @@ __all__ = [
     "as_instants",
     "holds_times",
     "is_arrow",
+    "is_of_pandas",
     "is_pandas",
     "take_apart",
 ]
@@ -36,6 +37,16 @@ _INSTANT = arrow.timestamp("ns", tz="UTC")
 _NAMES = frozenset(
     {"time", "times", "timestamp", "timestamps", "datetime", "date_time", "time_ns", "timestamp_ns"}
 )
+_MAYBE = frozenset({"ts", "date", "time (utc)", "datetime (utc)", "utc", "t"})
+"""Names that are not enough, but let a message speak of the column that is meant."""
+_CURES: dict[str | tuple[str, ...], str] = {
+    "period": "`.dt.to_timestamp()` gives the instants at which the periods begin",
+    ("timedelta", "duration"): "a duration is no instant; add it to the instant it counts from",
+    "category": "`.astype('datetime64[ns, UTC]')` gives what the categories stand for",
+    ("float", "double"): "`pandas.to_datetime` makes times of it where `unit=` says what it counts",
+    ("str", "object", "date"): "make timestamps of it with `pandas.to_datetime`",
+}
+"""By how the name of a type begins: what makes times of such a column."""
 _LEAST_NS = 10**17
 """In 1973. Seconds, milliseconds and microseconds of our days are smaller numbers."""
 
@@ -56,6 +67,11 @@ class TimedFrame:
 def is_pandas(data: object) -> bool:
     """Whether it is a series or a frame of pandas, without importing that."""
     return _is_of(data, "pandas") and hasattr(data, "iloc")
+
+
+def is_of_pandas(data: object) -> bool:
+    """Whether it is any column of pandas: a series, an index, an array."""
+    return _is_of(data, "pandas")
 
 
 def is_arrow(data: object) -> bool:
@@ -124,12 +140,15 @@ def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
             "columns of them, and then the rows of one stream can be chosen"
         )
     place, times = _find(what, index, [] if is_series else columns, time)
+    source = index if place is None else columns[place]
+    _check_no_null(times, source.where if source else "index")
     rest = [(part.name, _pandas_values(part)) for k, part in enumerate(columns) if k != place]
     return TimedFrame(what, times, rest, nan_is_missing=True)
 
 
 def _pandas_part(label: object, held: Any) -> _Part:
-    name = "" if label is None else str(label)
+    # pandas makes NaN of a name that is None.
+    name = "" if label is None or _is_missing(label) else str(label)
     where, kind = f"column `{name}`", held.dtype
     stored = getattr(kind, "pyarrow_dtype", None)
     if stored is not None:
@@ -144,6 +163,13 @@ def _pandas_part(label: object, held: Any) -> _Part:
     else:
         is_instant, is_whole = kind.kind == "M", kind.kind in "iu"
     return _Part(name, where, is_instant, is_whole, held)
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether it stands for no value; of those of pandas one cannot even be compared."""
+    if _is_of(value, "pandas"):
+        return type(value).__name__ in {"NAType", "NaTType"}
+    return isinstance(value, float | np.datetime64) and value != value  # noqa: PLR0124 - NaN, NaT
 
 
 def _of_arrow(frame: Any, time: str | None) -> TimedFrame:
@@ -165,8 +191,18 @@ def _of_arrow(frame: Any, time: str | None) -> TimedFrame:
     else:
         found = _find(what, None, columns, time)
     place, times = found
+    if place is not None:
+        _check_no_null(times, columns[place].where)
     rest = [(part.name, part.held) for k, part in enumerate(columns) if k != place]
     return TimedFrame(what, times, rest, nan_is_missing=False)
+
+
+def _check_no_null(times: Column, where: str) -> None:
+    if times.null_count and holds_times(times.type):
+        row = times.is_null().index(True).as_py()
+        raise InvalidTimeRange(
+            f"row {row}: the {where} has no time there (null or NaT); leave such rows out"
+        )
 
 
 def as_column(values: Any) -> Column:
@@ -274,10 +310,25 @@ def _no_times(what: str, index: _Part | None, columns: list[_Part]) -> str:
             "give a `DatetimeIndex` or a column of datetimes, or name what holds nanoseconds since "
             "1970 in `time=`"
         )
+        named = [part for part in columns if part.name.strip().casefold() in _NAMES | _MAYBE]
+        if named:
+            kind = _type_name(named[0].held)
+            advice = f"{named[0].where} is of type `{kind}`, which is no time: {_cure(named[0])}"
     return (
         f"the `{what}` has no times: neither its index, of type `{held}`, nor a column holds times "
         f"of points; {advice}"
     )
+
+
+def _cure(part: _Part) -> str:
+    """What makes times of a column that is called like one."""
+    kind = _type_name(part.held).casefold()
+    if part.is_whole:
+        return f"make timestamps of it, or say `time={part.name!r}` if it counts nanoseconds"
+    for begins, cure in _CURES.items():
+        if kind.startswith(begins):
+            return cure
+    return "give timestamps"
 
 
 def _type_name(values: Any) -> str:
@@ -290,11 +341,7 @@ def _instants(part: _Part) -> Column:
         return part.held
     if part.held.dtype == np.dtype(object):
         return _each(part)
-    array = _array(part.held)
-    if array.null_count:
-        row = array.is_null().index(True).as_py()
-        raise InvalidTimeRange(f"row {row}: the {part.where} has no time there (NaT)")
-    return as_instants(array)
+    return as_instants(_array(part.held))
 
 
 def _each(part: _Part) -> Column:
@@ -302,7 +349,7 @@ def _each(part: _Part) -> Column:
     times: list[int] = []
     values: list[Any] = list(part.held)
     for row, value in enumerate(values):
-        if value is None or value != value:  # noqa: PLR0124 - NaT and NaN do not equal themselves
+        if value is None or _is_missing(value):
             raise InvalidTimeRange(f"row {row}: the {part.where} has no time there ({value})")
         times.append(cast("int", to_nanoseconds(value)))
     return arrow.array(times, arrow.int64()).cast(_INSTANT)
@@ -322,7 +369,22 @@ def _numbers(part: _Part) -> Column:
 
 def _array(values: Any) -> Column:
     """What Arrow makes of an index or a column, in one piece."""
-    array = arrow.array(values) if not isinstance(values, arrow.ChunkedArray) else values
+    dtype = getattr(values, "dtype", None)
+    if isinstance(values, arrow.ChunkedArray):
+        array = values
+    elif _is_of(values, "polars"):  # whose elements, one by one, are of microseconds
+        array = arrow.chunked_array(values)
+    elif _is_of(values, "pandas") and isinstance(dtype, np.dtype) and dtype.kind in "iuf":
+        # Arrow takes no bytes in the order of other machines.
+        numbers = values.to_numpy()
+        array = arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
+    elif type(dtype).__name__ in {
+        "PeriodDtype",
+        "SparseDtype",
+    }:  # of which it takes what lies below
+        raise BTRDBTypeError(f"a column of type `{dtype}` is no column of Arrow; cast it first")
+    else:
+        array = arrow.array(values)
     if isinstance(array, arrow.ChunkedArray):
         array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
     return array
