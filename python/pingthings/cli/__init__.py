@@ -12,16 +12,23 @@ from typing import Any
 
 __all__ = ["main"]
 
+_WIDEST = 10_000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     _open_standard_streams()
+    _bound_width()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given == ["--version"]:  # without what the other commands need
         from pingthings.timeseries import __version__  # noqa: PLC0415
 
-        print(__version__)
-        return 0
+        try:
+            print(__version__, flush=True)
+        except OSError:
+            pass  # said below, as by any other command
+        else:
+            return 0
     from pingthings.cli.app import app  # noqa: PLC0415
 
     try:
@@ -29,6 +36,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     return 0
+
+
+def _bound_width() -> None:
+    """Takes a width that no terminal has for none: each line of the help is filled up to it."""
+    try:
+        is_sane = 0 < int(os.environ.get("COLUMNS", "80")) <= _WIDEST
+    except ValueError:
+        is_sane = False
+    if not is_sane:
+        del os.environ["COLUMNS"]
 
 
 class _Closed(io.TextIOBase):

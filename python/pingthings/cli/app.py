@@ -41,6 +41,7 @@ from pingthings.timeseries.exceptions import BTrDBError
 __all__ = ["app"]
 
 _FAILED = 1
+_WRONG = 2
 # What is raised for wrong usage has no public name of its own, but this one's base is it.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -69,6 +70,9 @@ class Commands(TyperGroup):
                 code = super().main(*args, **kwargs)
         except _UsageError as error:
             code = _wrong_usage(error)
+        except OSError as error:  # the version could not be printed
+            _abandon_output()
+            code = _complain(_of_system(error), _FAILED)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
@@ -84,6 +88,15 @@ class Commands(TyperGroup):
         except OSError as error:
             _abandon_output()
             return _complain(_of_system(error), _FAILED)
+        except UnicodeEncodeError as error:
+            if not any("\udc80" <= sign <= "\udcff" for sign in str(error.object)):
+                raise
+            # An argument or a variable as bytes that are no text. It may be a key: it is not shown.
+            return _complain(
+                "an argument, or a variable of the environment, is not in UTF-8, where a text is "
+                "needed",
+                _WRONG,
+            )
         return result
 
 

@@ -247,7 +247,7 @@ def put(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The sheet of a workbook. Default: the first.",
+            help="The sheet of a workbook. Default: the first with a table.",
             rich_help_panel=_LAYOUT,
         ),
     ] = None,

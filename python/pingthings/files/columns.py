@@ -24,8 +24,13 @@ __all__ = ["Value", "are_numbers", "choose_times", "choose_values", "joined_time
 arrow: Any = pa  # its stubs lag behind it
 compute: Any = pc
 
+_EXCEL_DAYS = 25_569, 73_050
+"""What spreadsheets have for 1970 to 2099."""
 _EPOCH_UNITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"), (10**20, "ns"))
-_DATE_ONLY = r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\.?\s*$|^\s*\d{8}\s*$"
+_DATE_ONLY = (
+    r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\.?\s*$|^\s*\d{8}\s*$|"
+    r"^\s*\d{4}-\d{2}-\d{2}[ T]00:00(:00([.,]0+)?)?\s*$"  # as spreadsheets and pandas write days
+)
 _TIME_OF_DAY = (
     r"^\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(\s*[AaPp]\.?[Mm]\.?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
 )
@@ -34,6 +39,7 @@ _ZONE = re.compile(
     r"(?:UTC|GMT) ?[+-] ?\d{1,2}(?::?\d{2})?)(?![A-Za-z])",
     re.IGNORECASE,
 )
+_MIDNIGHT = r"[ T]00:00(:00([.,]0+)?)?\s*$"
 _MANY = 20
 _JUDGED = 1_000
 _WRITTEN_AS_TIMES = "outside", "does not exist", "is not `"
@@ -88,6 +94,12 @@ def choose_times(
         ),
         "",
     )
+    if len(source.columns) == 1:
+        raise SourceError(
+            f"`{source.path}` has but one column, `{source.columns[0]}`, and it holds no times. If "
+            "something parts its cells, say what with `--delimiter`; if times are counted, say "
+            "`--time-start` and `--time-step`"
+        )
     raise SourceError(
         f"no column of `{source.path}` holds times; name one with `--time`, and how it is "
         f"written with `--time-format`. {advice}It has {_listed(source)}"
@@ -110,7 +122,8 @@ def _as_text(array: Any) -> Any:
     if arrow.types.is_timestamp(array.type):  # midnight of a day
         return compute.utf8_slice_codeunits(array.cast(arrow.string()), 0, 10)
     text = array if arrow.types.is_string(array.type) else array.cast(arrow.string())
-    return compute.utf8_trim(text, "\"' \t\u00a0")
+    trimmed = compute.utf8_trim(text, "\"' \t\u00a0")
+    return compute.replace_substring_regex(trimmed, _MIDNIGHT, "")
 
 
 def _alone(source: Source, sample: Any, clock: Clock) -> str | None:
@@ -155,10 +168,18 @@ def _holds(column: Any, pattern: str) -> bool:
         return pattern == _DATE_ONLY
     if arrow.types.is_time(array.type):
         return pattern == _TIME_OF_DAY
+    if arrow.types.is_timestamp(array.type) and array.type.tz is None:
+        return pattern == _DATE_ONLY and len(array) > 0 and _are_midnights(array)
     if not arrow.types.is_string(array.type) or not len(array):
         return False
     found = compute.sum(compute.match_substring_regex(array, pattern)).as_py() or 0
     return bool(found * 2 > len(array))
+
+
+def _are_midnights(array: Any) -> bool:
+    return bool(
+        compute.all(compute.equal(compute.floor_temporal(array, unit="day"), array)).as_py()
+    )
 
 
 def _pair(source: Source, sample: Any, day: str, clock: Clock) -> list[str] | None:
@@ -236,6 +257,8 @@ def _check_times(source: Source, column: Any, name: str, clock: Clock) -> None:
                 f"column `{name}` of `{source.path}` holds numbers such as {first}; it may be "
                 f"{form}, or say what they count since 1970 with `--time-unit`"
             )
+        if likely == "s" and _EXCEL_DAYS[0] < float(str(first)) < _EXCEL_DAYS[1]:
+            likely = "excel"
         raise SourceError(
             f"column `{name}` of `{source.path}` holds numbers such as {first}; say what they "
             f"count since 1970 with `--time-unit`, which may be {likely}"

@@ -75,6 +75,7 @@ _OTHERS = {
 _BINARY = bytes(range(9))
 _TAR = slice(257, 262)
 _HIDDEN = (".", "_")
+_TABLES = {".csv", ".tsv", ".parquet", ".pq", ".arrow", ".arrows", ".feather", ".ipc", ".dat"}
 
 
 class Bytes:
@@ -248,6 +249,9 @@ def _of_zip(path: Path, file: Any) -> Bytes:
             for name in names
             if not any(part.startswith((*_HIDDEN, "__MACOSX")) for part in Path(name).parts)
         ]
+        if len(names) > 1:  # a table, and what is said about it
+            tables = [name for name in names if Path(name).suffix.lower() in _TABLES]
+            names = tables if len(tables) == 1 else names
         if len(names) != 1:
             has = ", ".join(f"`{name}`" for name in names[:3]) or "none"
             raise SourceError(
@@ -317,7 +321,7 @@ def _other(head: bytes) -> str | None:
     first = b"" if b"\0" in head[:64] else head.lstrip(b"\xef\xbb\xbf \t\r\n")[:15].lower()
     if first.startswith((b"<?xml", b"<html", b"<!doctype")):
         return "a document of tags (HTML or XML), maybe an answer that says what went wrong"
-    if first.startswith((b"{", b"[{")):
+    if first.startswith(b"{") or re.match(rb"\[\s*\{", first):
         return "JSON; write it as CSV or Parquet"
     return None
 

@@ -12,11 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from pingthings.files.numbers import MISSING
 from pingthings.files.quotes import find_rows
 from pingthings.files.source import Layout, Position, SourceError, distinct_names
+from pingthings.files.spaces import single_spaces
 
 __all__ = ["TIME_NAME", "Dialect", "find_dialect"]
 
@@ -30,6 +32,8 @@ TIME_NAME = re.compile(
 
 _DELIMITERS = ",;\t|"
 _ROWS = 1_000
+_SPACED = 0.4
+"""How sure it must be that spaces part cells: they stand in any text."""
 _NUMBER_LIKE = re.compile(r"[+\-\u2212]?(\d[\d.,'\u00a0\u202f ]*|[.,]\d+)([eE][+-]?\d+)?%?")
 _TIME_LIKE = re.compile(
     r"[+-]?\d[\d.\-/:, TZ+]*\d[Z]?|\d+[./\- ][A-Za-z]{3,9}[./\- ,]+\d.*|[A-Za-z]{3,9} \d+.*|"
@@ -38,9 +42,10 @@ _TIME_LIKE = re.compile(
 _ODD_NUMBER = re.compile(r"[+-]?(?:nan.*|inf|infinity|1\.#.*)|<na>|n/?a|null|none", re.IGNORECASE)
 _UNIT = re.compile(
     r"[\[(<{].*[\])>}]|%|-|[°º]\s?[CFKcfk]?|[munµkMGT]?(?:V|A|W|VA|Var|var|VAr|VAR|Hz|Wh|VAh|varh|"
-    r"Ah|s|m|g|Pa|bar|Ohm|ohm|Ω|J|N|K|S|F|H|T|L|l|B|mol|rad|deg|h|min|d)"
-    r"(?:[²³23]|\^-?\d)?(?:[/·*. ][a-zA-Zµ²³°0-9^-]+)*|p\.?u\.?|deg|degrees?|hertz|volts?|amperes?|"
-    r"amps?|watts?|celsius|kelvin|percent|seconds?|minutes?|hours?|rpm|ppm|dB|count|bool|"
+    r"Ah|s|m|g|Pa|bar|Ohm|ohm|Ω|J|N|K|S|F|H|T|L|l|B|mol|rad|deg|h|min|d|1(?=/))"
+    r"(?:[²³23]|\^-?\d)?(?:[/·*. ][a-zA-Zµ²³°0-9^-]+)*|p\.?u\.?|(?i:deg(?:rees?)? ?[cfk]?|hertz|"
+    r"volts?|amperes?|amps?|watts?|celsius|kelvin|percent|seconds?|minutes?|hours?|rpm|ppm|"
+    r"ts|rn)|dB|count|bool|"
     r"UTC|GMT|CET|ISO ?8601|[yYmMdDhHsS.:/ \-]{6,}|date|time|datetime|timestamp|unix|epoch",
 )
 
@@ -87,7 +92,7 @@ def find_dialect(head: bytes, path: Path, layout: Layout, *, is_whole: bool) -> 
 
 class _Finder:
     def __init__(self, head: bytes, path: Path, layout: Layout, *, is_whole: bool) -> None:
-        self._head = head
+        self._head = single_spaces(head) if layout.delimiter == " " else head
         self._path = path
         self._layout = layout
         self._is_whole = is_whole
@@ -100,6 +105,8 @@ class _Finder:
         rows = self._rows(delimiter)
         comment = layout.comment or ("#" if any(self._is_comment(row) for row in rows) else None)
         body = [row for row in rows if not row.is_blank and not self._is_comment(row)]
+        if not body and not self._is_whole:
+            raise SourceError(f"`{self._path}` has no rows in its first {len(self._head):,} bytes")
         if not body:
             raise SourceError(f"`{self._path}` has no rows, and no names either")
         width = self._width(body)
@@ -109,6 +116,7 @@ class _Finder:
         last = max(
             (row for row in (names_row, unit_row) if row), key=lambda r: r.line, default=None
         )
+        last = self._below_units(body, last) if last and last is unit_row else last
         start = self._start(rows, last)
         if delimiter != ",":
             self._notes.insert(0, f"{_called(delimiter)} parts its cells")
@@ -123,12 +131,17 @@ class _Finder:
         if not len(found.starts) and self._head:
             found = find_rows(self._head, delimiter.encode(), is_last=True)
         rows: list[_Row] = []
-        count = min(len(found.starts), _ROWS + (self._layout.skip_lines or 0))
-        for place in range(count):
+        layout = self._layout
+        told = max(layout.skip_lines or 0, layout.header_line or 0, layout.unit_line or 0)
+        held = 0
+        for place in range(len(found.starts)):
+            if held >= _ROWS and place >= _ROWS + told:
+                break
             start, end = int(found.starts[place]), int(found.ends[place])
             text = self._head[start:end].decode("utf-8", "replace").rstrip("\r")
             after = int(found.starts[place + 1]) if place + 1 < len(found.starts) else found.end
             rows.append(_Row(int(found.lines[place]) + 1, after, text, _cells(text, delimiter)))
+            held += not (rows[-1].is_blank or self._is_comment(rows[-1]))
         skip = self._layout.skip_lines or 0
         return [row for row in rows if row.line > skip]
 
@@ -148,7 +161,25 @@ class _Finder:
             found = self._evidence(rows)
             if found > most:
                 best, most = delimiter, found
+        if not most[1] and b" " in self._head.strip():
+            whole, self._head = self._head, single_spaces(self._head)
+            if self._are_spaced():
+                return " "
+            self._head = whole
         return best
+
+    def _are_spaced(self) -> bool:
+        """Whether spaces part cells: they do in names, too, and not in a column of dates alone."""
+        every = [row for row in self._rows(" ") if not row.is_blank]
+        body = [row for row in every if not self._is_comment(row)]
+        evidence, width = self._evidence(body)
+        if evidence < _SPACED:
+            return False
+        if not self._layout.has_header or self._layout.names or len(body) < len(every):
+            return True
+        return any(
+            row.width == width and not any(map(self._is_like_data, row.cells)) for row in body
+        )
 
     def _evidence(self, rows: list[_Row]) -> tuple[float, int]:
         if not rows:
@@ -201,6 +232,17 @@ class _Finder:
         data = [row for row in after if row is not units]
         return names, units, data[0] if data else None
 
+    def _below_units(self, body: list[_Row], last: _Row) -> _Row:
+        """The last of the rows that say more of the columns, such as `Avg`, as loggers write it."""
+        for row in (row for row in body if row.line > last.line):
+            if any(self._is_like_data(cell) for cell in row.cells if cell):
+                return last
+            if row is body[-1]:  # no row has data: these are bad ones
+                return last
+            last = row
+            self._notes.append(f"line {row.line} says more of the columns, and is left out")
+        return last
+
     def _told(self, rows: list[_Row], line: int | None, option: str) -> _Row | None:
         if line is None:
             return None
@@ -247,6 +289,10 @@ class _Finder:
         """The row of names among rows that look like one; units come after it."""
         if len(named) > 1 and self._are_units(named[-1], []):
             named = named[:-1]
+        for row, below in pairwise(named):
+            # Names, units, and perhaps how a logger made the values, which is no name.
+            if self._are_units(below, []) and not self._are_units(row, []):
+                return row
         with_time = [
             row for row in named if any(TIME_NAME.fullmatch(cell) for cell in row.cells if cell)
         ]
@@ -304,6 +350,8 @@ class _Finder:
         ]
         for row in reversed(above):
             cells = [cell.lstrip("#").strip() for cell in row.cells]
+            if len(cells) == width + 1 and not cells[0]:  # `# time a b`, parted by spaces
+                del cells[0]
             if len(cells) == width > 1 and not any(self._is_like_data(cell) for cell in cells):
                 self._notes.append(f"names are taken from the comment in line {row.line}")
                 return _Row(row.line, row.end, row.text, cells)

@@ -72,6 +72,8 @@ def find_encoding(head: bytes, asked: str | None) -> Encoding | None:  # noqa: P
             return Encoding(marked, len(mark))
         if asked in {"utf-16", "utf-32"}:  # without a mark
             asked = _wide(head) or f"{asked}-le"
+        if asked.startswith(("utf-16", "utf-32")) and b"\0" not in head:
+            return None  # any bytes are signs of UTF-16, but a line break has a zero
         return Encoding(asked) if _is_in(head, asked) else None
     if marked:
         return Encoding(marked, len(mark), None if marked == "utf-8" else f"it is in {marked}")
@@ -94,10 +96,14 @@ def _is_in(head: bytes, name: str) -> bool:
 
 
 def _wide(head: bytes) -> str | None:
-    """Text without a mark whose characters have a zero byte before or after each."""
+    """Text without a mark whose characters have a zero byte, or three, before or after each."""
     even, odd = head[0::2], head[1::2]
     if len(odd) < 2:  # noqa: PLR2004 - one pair says nothing
         return None
+    for name in ("utf-32-le", "utf-32-be"):
+        # Hardly any other bytes, by fours, are below the last character, and none of them zero.
+        if len(head) > 7 and _is_in(head, name) and "\0" not in head.decode(name, "ignore"):  # noqa: PLR2004 - two
+            return name
     for name, zeros, others in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         if zeros.count(0) * 2 > len(zeros) and others.count(0) * 8 < len(others):
             return name

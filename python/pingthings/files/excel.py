@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import weakref
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any
 
 from pingthings.files.content import Bytes
@@ -15,6 +17,7 @@ from pingthings.files.source import Layout, SourceError
 __all__ = ["as_text"]
 
 _PIECE_ROWS = 512
+_LOOKED_AT = 100
 
 
 def as_text(content: Bytes, layout: Layout) -> Bytes:
@@ -27,6 +30,7 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
     try:
         names = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
         every = [sheet.title for sheet in workbook.worksheets]
+        tables = [name for name in names if len(names) > 1 and _holds_table(workbook[name])]
     finally:
         workbook.close()
     asked = layout.sheet
@@ -35,7 +39,7 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
         raise SourceError(f"`{content.path}` has no sheet `{asked}`; it has {has}")
     if not names and asked is None:
         raise SourceError(f"`{content.path}` has no sheet")
-    chosen = asked if asked is not None else names[0]
+    chosen = asked if asked is not None else (tables or names)[0]
 
     def opener() -> Reader:
         return _Sheet(_open(content), chosen)
@@ -55,6 +59,12 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
     return found
 
 
+def _holds_table(sheet: Any) -> bool:
+    """Whether a sheet has two rows of two cells; a title page has not."""
+    rows = sheet.iter_rows(max_row=_LOOKED_AT, values_only=True)
+    return sum(sum(cell is not None for cell in row) > 1 for row in rows) > 1
+
+
 def _open(content: Bytes) -> Any:
     try:
         import openpyxl  # noqa: PLC0415 - only these files need it
@@ -66,9 +76,14 @@ def _open(content: Bytes) -> Any:
     if hasattr(file, "seek"):
         file.seek(0)
     try:
-        return openpyxl.load_workbook(file, read_only=True, data_only=True)
+        # Given a name, it would go by how that ends.
+        opened: Any = file.open("rb") if isinstance(file, Path) else file
+        book = openpyxl.load_workbook(opened, read_only=True, data_only=True)
     except Exception as error:
         raise SourceError(f"cannot read `{content.path}`: {error}") from error
+    if opened is not file:
+        weakref.finalize(book, opened.close)
+    return book
 
 
 class _Sheet:

@@ -7,6 +7,7 @@ A number is stored as the double nearest to it. What a double cannot count, a wh
 from __future__ import annotations
 
 import re
+import string
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -174,7 +175,7 @@ def _plain(texts: Any, notation: Notation) -> tuple[Any, str]:
 
 
 def _quoted(letter: str) -> str:
-    return "\\" + letter if letter in ".'" and letter != "'" else letter
+    return "\\" + letter if letter.isascii() and letter in string.punctuation else letter
 
 
 def _checked(texts: Any, found: Any, name: str, bad: Bad) -> Any:

@@ -17,6 +17,7 @@ from pingthings.files.encodings import Encoding, Reader, Transcoded, find_encodi
 from pingthings.files.numbers import MISSING
 from pingthings.files.quotes import Rows, find_rows
 from pingthings.files.source import Block, Layout, Position, SourceError
+from pingthings.files.spaces import Spaced, single_spaces
 
 __all__ = ["Text"]
 
@@ -43,15 +44,21 @@ class Text:
         """
         self.path = content.path
         self._content = content
-        self._stream: _Head | None = None
+        self._stream: _Head | Spaced | None = None
+        self._is_spaced = False
         self._encoding = self._found_encoding(content.head, layout)
         self.can_resume = not content.is_pipe
         self.total = content.size if self._encoding.is_utf8 else None
         self._is_old = b"\n" not in content.head and b"\r" in content.head
         head = self._head()
         self._sample = head
-        is_whole = len(head) < _SAMPLE_BYTES
+        self._is_whole = is_whole = len(head) < _SAMPLE_BYTES
         self._dialect: Dialect = find_dialect(head, self.path, layout, is_whole=is_whole)
+        self._is_spaced = self._dialect.delimiter == " "
+        if self._is_spaced:
+            self._sample = single_spaces(head)
+            self.total = None  # places in the file are not those in what is read
+            self._stream = Spaced(self._stream) if self._stream is not None else None
         self.columns = self._dialect.names
         self.units = self._dialect.units
         self.start = self._dialect.start
@@ -85,12 +92,13 @@ class Text:
             file = Transcoded(file, self._encoding)
         elif self._encoding.mark:
             file.read(self._encoding.mark)
-        return _OldLines(file) if self._is_old else file
+        file = _OldLines(file) if self._is_old else file
+        return Spaced(file) if self._is_spaced else file
 
     def _head(self) -> bytes:
         if self._content.is_once:
-            self._stream = _Head(self._open(), _SAMPLE_BYTES)
-            return _with_breaks(self._stream.head)
+            stream = self._stream = _Head(self._open(), _SAMPLE_BYTES)
+            return _with_breaks(stream.head)
         file = self._open()
         try:
             return _with_breaks(_read(file, _SAMPLE_BYTES))
@@ -112,8 +120,16 @@ class Text:
     def sample(self) -> Any:
         """Returns the first rows with all columns."""
         data = self._sample[self.start.offset :]
-        rows = find_rows(data, self._delimiter, is_last=len(self._sample) < _SAMPLE_BYTES)
-        return self._parse(data, rows, self.columns, self.start).table
+        rows = find_rows(data, self._delimiter, is_last=self._is_whole)
+        if data and not rows.end:
+            raise SourceError(
+                f"line {self.start.line} of `{self.path}` is longer than {_SAMPLE_BYTES >> 20} MiB"
+            )
+        block = self._parse(data, rows, self.columns, self.start)
+        if block.refused and not block.table.num_rows:
+            line, reason = min(block.refused)
+            raise SourceError(f"no row of `{self.path}` can be read; line {line}: {reason}")
+        return block.table
 
     @property
     def _delimiter(self) -> bytes:
@@ -183,7 +199,7 @@ class Text:
         if not len(letters):
             return []
         first = letters[np.minimum(rows.starts, len(letters) - 1)]
-        nothing = b' \t\r"' + self._delimiter
+        nothing = b' \t\r"\0\x1a' + self._delimiter  # zeros are room that a logger has not used
         may_be = (rows.ends <= rows.starts) | np.isin(first, np.frombuffer(nothing, np.uint8))
         return [
             row

@@ -157,8 +157,10 @@ class ParquetFile(_Typed):
     def _batches(self, places: Sequence[int], skip: int) -> Iterator[tuple[Any, Any]]:
         by_place = len(set(self._schema.names)) != len(self._schema.names)
         every = self._schema.names
-        chosen = list(every) if by_place else [every[place] for place in places]
+        chosen = [every[place] for place in places]
         has_int96 = bool(self._int96 & set(chosen))
+        # By name a reader gives each column once, and maybe a field of another: take all.
+        read = None if by_place else chosen
         with _opened(self._file) as file:
             groups: list[int] = []
             for group in range(file.num_row_groups):
@@ -170,13 +172,13 @@ class ParquetFile(_Typed):
             if not groups:
                 return
             rows = self._block_rows
-            batches = file.iter_batches(rows, row_groups=groups, columns=chosen)
+            batches = file.iter_batches(rows, row_groups=groups, columns=read)
             if not has_int96:
                 for batch in _after(batches, skip):
                     yield _selected(batch, places if by_place else chosen), None
                 return
             with _opened(self._file, coerce_int96_timestamp_unit="us") as exact:
-                others = exact.iter_batches(rows, row_groups=groups, columns=chosen)
+                others = exact.iter_batches(rows, row_groups=groups, columns=read)
                 pairs = zip(_after(batches, skip), _after(others, skip), strict=True)
                 for batch, other in pairs:
                     yield _selected(batch, places if by_place else chosen), self._beyond(other)

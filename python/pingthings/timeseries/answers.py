@@ -23,7 +23,7 @@ def as_object(text: bytes | str, what: str) -> dict[str, Any]:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        found = json.loads(text, parse_constant=_refuse)
+        found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_distinct)
     except UnicodeDecodeError as error:
         raise _unreadable(what, f"it is no UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -33,6 +33,21 @@ def as_object(text: bytes | str, what: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _unreadable(what, f"it is no object but a `{type(found).__name__}`")
     return cast("dict[str, Any]", found)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in which SQL has given two columns one name: each keeps its value."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    found = {}
+    given = {name for name, _ in pairs}
+    for place, (name, value) in enumerate(pairs, 1):
+        own = name
+        while own in found or (own != name and own in given):
+            own = f"{own} (column {place})"
+        found[own] = value
+    return found
 
 
 def _refuse(name: str) -> NoReturn:

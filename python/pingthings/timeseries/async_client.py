@@ -558,8 +558,9 @@ class AsyncClient:
             params: Texts for them, which the database turns into the types it needs.
 
         Returns:
-            A dict for each row, keyed by column. Values are what JSON has; uuids and times are
-            texts, annotations a dict of texts.
+            A dict for each row, keyed by column; of columns with one name, all but the first are
+            called like `name (column 2)`. Values are what JSON has; uuids and times are texts,
+            annotations a dict of texts.
 
         Raises:
             BadSQLValue: A parameter has no such type, or the query is not understood.
