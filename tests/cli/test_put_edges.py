@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ Stored = Callable[..., list[tuple[int, float]]]
 
 T = ns("2024-01-01")
 SECOND = 1_000_000_000
+DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - a spreadsheet knows no zones
 CSV = "time,a\n2024-01-01T00:00:00Z,1\n2024-01-01T00:00:01Z,2\n"
 TWO = [(T, 1.0), (T + SECOND, 2.0)]
 parquet: Any = pq
@@ -155,7 +156,7 @@ def test_days_as_timestamps_and_times_of_day(put: Run, stored: Stored, tmp_path:
 # Workbooks and archives.
 
 
-def workbook(path: Path, *sheets: list[list[Any]]) -> Path:
+def workbook(path: Path, *sheets: Any) -> Path:
     book: Any = openpyxl.Workbook()
     book.remove(book.active)
     for number, rows in enumerate(sheets):
@@ -174,14 +175,14 @@ def test_days_and_times_of_day_in_a_workbook(put: Run, stored: Stored, tmp_path:
 
 
 def test_the_first_sheet_with_a_table_is_read(put: Run, stored: Stored, tmp_path: Path):
-    rows = [["time", "a"], [datetime(2024, 1, 1), 1], [datetime(2024, 1, 1, 0, 0, 1), 2]]
+    rows = [["time", "a"], [DAY, 1], [DAY + timedelta(seconds=1), 2]]
     found = put(workbook(tmp_path / "a.xlsx", [["Plant report"], ["2024"]], rows))
     assert "sheet `sheet 1` is read, and not `sheet 0`; `--sheet` says which" in found["notes"]
     assert stored("a") == TWO
 
 
 def test_a_workbook_needs_no_ending(put: Run, stored: Stored, tmp_path: Path):
-    rows = [["time", "a"], [datetime(2024, 1, 1), 1]]
+    rows = [["time", "a"], [DAY, 1]]
     put(workbook(tmp_path / "a.xlsx", rows).rename(tmp_path / "download"))
     assert stored("a") == TWO[:1]
 

@@ -58,7 +58,7 @@ class Text:
         if self._is_spaced:
             self._sample = single_spaces(head)
             self.total = None  # places in the file are not those in what is read
-            self._stream = Spaced(self._stream) if self._stream is not None else None
+            self._part_by_spaces()
         self.columns = self._dialect.names
         self.units = self._dialect.units
         self.start = self._dialect.start
@@ -85,6 +85,10 @@ class Text:
         )
 
     # The bytes.
+
+    def _part_by_spaces(self) -> None:
+        if self._stream is not None:
+            self._stream = Spaced(self._stream)
 
     def _open(self) -> Reader:
         file = self._content.opener()
