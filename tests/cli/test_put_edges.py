@@ -78,6 +78,29 @@ def test_units_below_names_and_how_a_logger_made_the_values(
     assert units == {"RECORD": "RN", "BattV": "Volts", "Temp": "Deg C"}
 
 
+def test_a_title_above_names_is_not_taken_for_the_names(
+    put: Run, client: pt.Client, collection: str, tmp_path: Path
+):
+    rows = "2024-01-01T00:00:00Z,1,4\n2024-01-01T00:00:01Z,1,4\n"
+    put(write(tmp_path, "Station,Oak,x\ntime,Hertz,Volts\n" + rows))
+    names = {stream.name for stream in client.streams_in_collection(collection)}
+    assert names == {"Hertz", "Volts"}
+
+
+def test_a_bad_row_below_units_is_rejected(run: Run, collection: str, tmp_path: Path):
+    path = write(tmp_path, "time,a\n,V\nbad,worse\n" + CSV.partition("\n")[2])
+    done = run("put", str(path), "--collection", collection)
+    assert "line 3: time `bad` is not understood" in done.stderr
+
+
+def test_when_something_was_is_no_part_of_days_that_come_once(
+    put: Run, stored: Stored, tmp_path: Path
+):
+    text = "date,peak,a\n2024-01-01 00:00:00,12:30:00,1\n2024-01-02 00:00:00,13:30:00,2\n"
+    put(write(tmp_path, text))
+    assert [time for time, _ in stored("a")] == [T, T + 86_400 * SECOND]
+
+
 @pytest.mark.parametrize("encoding", ["utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"])
 def test_wide_signs_without_a_mark(put: Run, stored: Stored, tmp_path: Path, encoding: str):
     put(write(tmp_path, CSV.encode(encoding)))

@@ -50,6 +50,14 @@ _UNIT = re.compile(
 )
 
 
+_MADE = re.compile(
+    r"avg|average|mean|min|minimum|max|maximum|smp|sample|tot|total|sum|std|stdev|inst\w*|rms|"
+    r"raw|float\d*|double|int\d*|integer|string|text|number|value",
+    re.IGNORECASE,
+)
+"""How loggers say that values were made, or are kept."""
+
+
 @dataclass(frozen=True)
 class Dialect:
     """How a text is laid out."""
@@ -235,9 +243,7 @@ class _Finder:
     def _below_units(self, body: list[_Row], last: _Row) -> _Row:
         """The last of the rows that say more of the columns, such as `Avg`, as loggers write it."""
         for row in (row for row in body if row.line > last.line):
-            if any(self._is_like_data(cell) for cell in row.cells if cell):
-                return last
-            if row is body[-1]:  # no row has data: these are bad ones
+            if not all(_MADE.fullmatch(cell) for cell in row.cells if cell):
                 return last
             last = row
             self._notes.append(f"line {row.line} says more of the columns, and is left out")
@@ -288,14 +294,15 @@ class _Finder:
     def _likeliest(self, named: list[_Row]) -> _Row:
         """The row of names among rows that look like one; units come after it."""
         if len(named) > 1 and self._are_units(named[-1], []):
-            named = named[:-1]
+            above = named[:-1]
+            if any(map(_has_time_name, above)) or not _has_time_name(named[-1]):
+                named = above
         for row, below in pairwise(named):
             # Names, units, and perhaps how a logger made the values, which is no name.
-            if self._are_units(below, []) and not self._are_units(row, []):
+            is_told = _has_time_name(row) or not _has_time_name(below)
+            if is_told and self._are_units(below, []) and not self._are_units(row, []):
                 return row
-        with_time = [
-            row for row in named if any(TIME_NAME.fullmatch(cell) for cell in row.cells if cell)
-        ]
+        with_time = [row for row in named if _has_time_name(row)]
         if with_time:
             return with_time[-1]
         # The first of those that stand together above the data: what follows are rows, if bad ones.
@@ -426,6 +433,10 @@ def _stripped(cell: str) -> str:
     bare = cell.strip(" \t\u00a0\ufeff\r\n")
     is_quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
     return bare[1:-1].strip() if is_quoted else bare
+
+
+def _has_time_name(row: _Row) -> bool:
+    return any(TIME_NAME.fullmatch(cell) for cell in row.cells if cell)
 
 
 def _is_unit(cell: str) -> bool:
