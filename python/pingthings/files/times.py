@@ -45,7 +45,6 @@ _EXCEL_FIRST = 61
 _REGULAR = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _WITH_ZONE = r":\d{2}([.,]\d+)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _UTC_NAMED = r"^(\d{4}-.*:\d{2}(?:[.,]\d+)?)\s*(?:UTC|GMT|utc|gmt)$"
-_EXPONENT = r"^[\s\"']*[+-]?\d+([.,]\d*)?[eE][+-]?\d{1,2}[\s\"']*$"
 _NAIVE = arrow.timestamp("ns")
 _UTC = arrow.timestamp("ns", tz="UTC")
 _UNIVERSAL = {"UTC", "GMT", "Z", "UT"}
@@ -414,7 +413,7 @@ def _counted(array: Any, clock: Clock, bad: Bad) -> Instants:
         r"^[\s\"']*(?P<sign>[+-]?)(?P<whole>\d{1,19})"
         rf"(?:[.,](?P<fraction>\d{{0,{digits}}})0*)?[\s\"']*$"
     )
-    parts = compute.extract_regex(_without_exponents(array), pattern)
+    parts = compute.extract_regex(array, pattern)
     for place in places(compute.is_null(parts)):
         bad.setdefault(place, f"time `{shown(shown_as, place)}` is no number of {unit}")
     whole, beyond = cast_each(compute.struct_field(parts, "whole"), arrow.int64())
@@ -452,17 +451,6 @@ def _as_meant(number: Decimal) -> Decimal:
     if len(digits) < 17 or Decimal(f"{float(number):.{len(digits) - 1}e}") != number:  # noqa: PLR2004
         return number
     return Decimal(repr(float(number)))
-
-
-def _without_exponents(array: Any) -> Any:
-    """Numbers such as 1.7040672000e+09, as numpy writes them, with all their digits."""
-    has = flags(compute.match_substring_regex(array, _EXPONENT))
-    if not has.any():
-        return array
-    texts = array.to_pylist()
-    for place in np.flatnonzero(has).tolist():
-        texts[place] = format(Decimal(texts[place].strip(" \t\r\n\"'").replace(",", ".")), "f")
-    return arrow.array(texts, array.type)
 
 
 def _excel_texts(array: Any, clock: Clock, bad: Bad) -> Instants:
