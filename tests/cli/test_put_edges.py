@@ -93,11 +93,13 @@ def test_a_bad_row_below_units_is_rejected(run: Run, collection: str, tmp_path: 
     assert "line 3: time `bad` is not understood" in done.stderr
 
 
-def test_when_something_was_is_no_part_of_days_that_come_once(
-    put: Run, stored: Stored, tmp_path: Path
+def test_when_something_was_is_not_taken_for_the_time_of_days_that_come_once(
+    run: Run, put: Run, stored: Stored, tmp_path: Path
 ):
     text = "date,peak,a\n2024-01-01 00:00:00,12:30:00,1\n2024-01-02 00:00:00,13:30:00,2\n"
-    put(write(tmp_path, text))
+    path = write(tmp_path, text)
+    assert "columns `date` and `peak`" in run("put", str(path), "--collection", "x").stderr
+    put(path, "--time", "date")
     assert [time for time, _ in stored("a")] == [T, T + 86_400 * SECOND]
 
 

@@ -193,7 +193,7 @@ def _pair(source: Source, sample: Any, day: str, clock: Clock) -> list[str] | No
     is_daily = 1 < len(days) == compute.count_distinct(days).as_py()
     for name in clocks:
         if is_daily and TIME_NAME.fullmatch(name) is None:
-            continue  # when something was, on days that come once
+            continue  # it may be when something was, on days that come once
         if name != day and _are_times(joined_times([sample[day], sample[name]]), clock):
             return [day, name]
     form = _likely_format(joined_times([sample[day], sample[clocks[0]]])) if clocks else None
