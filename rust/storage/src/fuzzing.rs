@@ -108,11 +108,13 @@ pub fn seal(segment: &mut Vec<u8>, offset: u32, kind: u8, payload: &[u8]) -> Add
 /// The length of the header of a block.
 pub const BLOCK_HEADER_LENGTH: usize = BLOCK_HEADER;
 
-/// The header of the segment or journal file with number 1.
+/// The header of the file of this kind with number 1.
 pub fn first_header(kind: FileKind) -> Vec<u8> {
     let name = match kind {
         FileKind::Segment => FileName::segment(1),
         FileKind::Journal => FileName::journal(1),
+        FileKind::Manifest => FileName::manifest(1),
+        FileKind::Aside => FileName::aside(1),
     };
     file_header(name).to_vec()
 }
