@@ -334,6 +334,9 @@ def test_weekdays_that_are_right_are_read(day: date, name: str):
     assert times([f"{midnight:{form}}"], form=form) == [pt.utils.to_nanoseconds(midnight)]
 
 
+@example(120, 1, 5, is_falling=False, has_pairs=True)
+@example(0, 181, 60, is_falling=False, has_pairs=True)
+@example(90, 61, 30, is_falling=True, has_pairs=False)
 @given(
     st.integers(0, 5 * 60),
     st.integers(1, 6 * 60),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from io import StringIO
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal
@@ -390,11 +391,13 @@ def _encoding(name: str | None) -> str | None:
 def _names(text: str | None) -> tuple[str, ...]:
     if text is None:
         return ()
-    nothing: list[str] = []
-    found = next(csv.reader([text], skipinitialspace=True), nothing)
-    if not any(found):
+    try:
+        rows = list(csv.reader(StringIO(text, newline=""), skipinitialspace=True))
+    except csv.Error:
+        rows = []
+    if len(rows) != 1 or not any(rows[0]):
         raise typer.BadParameter("give names with commas between", param_hint="'--names'")
-    return tuple(found)
+    return tuple(rows[0])
 
 
 def _notation(decimal: str, thousands: str | None, missing: list[str]) -> Notation:

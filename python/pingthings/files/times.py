@@ -268,13 +268,17 @@ def _infer(early: Instants, late: Instants, twice: Flags, good: Flags, clock: Cl
             clock.last = int(early[rows[-1]])
         return unclear
     steps = np.diff(early[rows[~twice[rows]]])
-    if (steps < 0).sum() > (steps > 0).sum():  # the newest row comes first
+    is_falling = (steps < 0).sum() > (steps > 0).sum()  # the newest row comes first
+    is_rising = (steps > 0).any() or clock.last is not None or not twice[rows[0]]
+    if is_falling or not is_rising:
         unclear[twice] = True
         return unclear
     repeats = bool((steps == 0).any())
+    # Whether rows repeat a time, or an equal one is an hour later, is seen at the others.
+    is_known = len(steps) > 0 or clock.last is not None
     before = clock.last
     run: list[int] = []
-    went_back = is_odd = False
+    went_back = is_odd = has_equal = False
     comes_from = before
     for row in rows.tolist():
         time = int(early[row])
@@ -284,15 +288,18 @@ def _infer(early: Instants, late: Instants, twice: Flags, good: Flags, clock: Cl
                 time = int(late[row])
                 went_back = True
                 is_odd = is_odd or time < before  # it went back twice
+                is_odd = is_odd or (int(early[row]) == before and not is_known)
+            has_equal = has_equal or (repeats and time == before)
             run.append(row)
             early[row] = time
         elif run:
             unclear[run] = not went_back or is_odd
-            run, went_back, is_odd = [], False, False
+            run, went_back, is_odd, has_equal = [], False, False, False
         before = time
     clock.last = before
     if run:  # the block ends here: what comes may go back, if it is known where it came from
-        unclear[run] = is_odd or (not went_back and comes_from is None)
+        says_nothing = comes_from is None or has_equal
+        unclear[run] = is_odd or (not went_back and says_nothing)
         if unclear[run].any():
             clock.last = comes_from
     return unclear
