@@ -334,15 +334,15 @@ def test_weekdays_that_are_right_are_read(day: date, name: str):
     assert times([f"{midnight:{form}}"], form=form) == [pt.utils.to_nanoseconds(midnight)]
 
 
-@example(120, 1, 5, is_falling=False, has_pairs=True)
-@example(0, 181, 60, is_falling=False, has_pairs=True)
-@example(90, 61, 30, is_falling=True, has_pairs=False)
+@example(begin=120, length=1, step=5, is_falling=False, has_pairs=True)
+@example(begin=0, length=181, step=60, is_falling=False, has_pairs=True)
+@example(begin=90, length=61, step=30, is_falling=True, has_pairs=False)
 @given(
-    st.integers(0, 5 * 60),
-    st.integers(1, 6 * 60),
-    st.sampled_from([5, 10, 15, 30, 60]),
-    st.booleans(),
-    st.booleans(),
+    begin=st.integers(0, 5 * 60),
+    length=st.integers(1, 6 * 60),
+    step=st.sampled_from([5, 10, 15, 30, 60]),
+    is_falling=st.booleans(),
+    has_pairs=st.booleans(),
 )
 def test_the_order_of_rows_gives_the_right_instant_or_none(
     begin: int, length: int, step: int, is_falling: bool, has_pairs: bool
