@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from pingthings.timeseries.answers import as_object
+
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 USER = "postgres"  # Debian's package makes it; the server refuses to run as root
 PATIENCE_S = 60
@@ -137,7 +139,7 @@ class PostgreSQL:
         found: list[list[Any] | None] = []
         for block in result.stdout.split("@@@")[1:]:
             _, *lines, failed = block.splitlines()
-            found.append(None if failed == "true" else [json.loads(line) for line in lines])
+            found.append(None if failed == "true" else [as_object(line, "it") for line in lines])
         return found
 
     def rows(self, statement: str, parameters: Sequence[str]) -> list[Any] | None:
@@ -145,4 +147,6 @@ class PostgreSQL:
         call = f"({', '.join(map(literal, parameters))})" if parameters else ""
         wrapped = f"select row_to_json(q)::text from (\n{statement}\n) q"  # noqa: S608 - the tests' own
         output = self.run(f"prepare p as {wrapped};\nexecute p{call};\n")
-        return None if output is None else [json.loads(line) for line in output.split("\n")[:-1]]
+        return (
+            None if output is None else [as_object(line, "it") for line in output.split("\n")[:-1]]
+        )

@@ -283,7 +283,7 @@ select 'n=' || property_version || ' ' || (unit = 'volts') || ' ' || uuid || ' '
 select 'it''s', E'tab\there', $$dollar 'quoted'$$, 'back\slash', "name" as "Camel Case" from streams where name = 'VPHM'
 
 -- name: unnamed_columns
-select 1, 'a', 1 + 1, true, null, not true, 1::text, 'x'::varchar, now() is not null, name || 'x', (select 1), exists(select 1), array[1] from streams limit 1
+select 1, 'a', 1 + 1, true, null, not true, 1::text, 'x'::varchar, now() is not null, name || 'x', (select 1), exists(select 1), array[1] from streams order by uuid limit 1
 
 -- name: names_of_calls
 select upper('a'), "left"('ab', 1), lower(name)::text, count(*), coalesce(max(unit), ''), '1'::int, cast('2' as bigint), date '2024-01-01', interval '1 day', extract(year from timestamp '2024-01-01'), extract(epoch from interval '1 day') from streams group by name order by name limit 1

@@ -23,7 +23,7 @@ def as_object(text: bytes | str, what: str) -> dict[str, Any]:
     try:
         if isinstance(text, bytes):
             text = text.decode()
-        found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_distinct)
+        found = json.loads(text, parse_constant=_refuse, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
         raise _unreadable(what, f"it is no UTF-8 at byte {error.start}") from None
     except RecursionError:
@@ -32,15 +32,27 @@ def as_object(text: bytes | str, what: str) -> dict[str, Any]:
         raise _unreadable(what, f"it is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise _unreadable(what, f"it is no object but a `{type(found).__name__}`")
+    if isinstance(found, _Pairs):
+        return _distinct(found.pairs)
     return cast("dict[str, Any]", found)
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object in which SQL has given two columns one name: each keeps its value."""
+class _Pairs(dict[str, Any]):
+    """An object in which a name stands more than once: the last value, and all of them."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    found = {}
+    return found if len(found) == len(pairs) else _Pairs(pairs)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A row in which SQL has given two columns one name: each keeps its value."""
+    found: dict[str, Any] = {}
     given = {name for name, _ in pairs}
     for place, (name, value) in enumerate(pairs, 1):
         own = name
