@@ -6,7 +6,7 @@ use pingthings_types::{Code, RangeError, WidthError};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::channels::Lease;
+use crate::transport::pool::Lease;
 
 /// Why a call failed: a kind to act on, and a message that names what failed, on which object,
 /// and what to do.

@@ -4,75 +4,40 @@
 //! call is an `async fn` of [`Client`] that must run on a tokio runtime; dropping its future ends
 //! the call and frees what it held.
 
-mod acknowledged;
-mod arrow;
-mod budget;
-mod call;
-mod changes;
-mod channels;
-mod columns;
+mod answer;
+mod calls;
 mod config;
-mod connection;
-mod deadline;
-mod decimal;
-mod delete;
-mod dial;
-mod envelope;
 mod error;
-mod expected;
-mod fanout;
-mod frames;
-mod guard;
-mod info;
 mod insert;
-mod ipc;
-mod joined;
-mod life;
-mod limit;
-mod management;
-mod metadata;
-mod nearest;
-mod order;
-mod points;
-mod read;
-mod retry;
-mod rows;
-mod socket;
-mod spare;
-mod sql;
+mod session;
 mod stats;
-mod tables;
-mod tls;
-mod trace;
-mod unpack;
-mod windows;
-mod write;
+mod transport;
 
 use std::sync::Arc;
 
-pub use acknowledged::Acknowledged;
-pub use arrow::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
-pub use changes::Changes;
+pub use answer::table::{RAW_SCHEMA, STAT_SCHEMA, Table, Wanted};
+pub use calls::changes::Changes;
+pub use calls::info::Info;
+pub use calls::management::{CollectionRetention, Record, RecordKind};
+pub use calls::metadata::{NewStream, StreamChange, StreamFilter, StreamInfo};
+pub use calls::tables::Tables;
 pub use config::{ApiKey, Config, Endpoint, Identity, Proxies};
-pub use connection::forked;
 pub use error::{Error, ErrorKind, FailedInsert};
-pub use fanout::OnError;
-pub use info::Info;
-pub use insert::Insert;
-pub use management::{CollectionRetention, Record, RecordKind};
-pub use metadata::{NewStream, StreamChange, StreamFilter, StreamInfo};
+pub use insert::acknowledged::Acknowledged;
+pub use insert::points::Insert;
+pub use session::fanout::OnError;
+pub use session::forked;
+pub use session::trace::Trace;
 pub use stats::{CallCounts, Stats};
-pub use tables::Tables;
-pub use trace::Trace;
 
 /// A connection to a server; cheap to clone, all clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub(crate) connection: Arc<connection::Connection>,
-    pub(crate) server: Arc<info::Server>,
-    pub(crate) time_limits: Arc<deadline::TimeLimits>,
+    pub(crate) connection: Arc<session::Connection>,
+    pub(crate) server: Arc<calls::info::Server>,
+    pub(crate) time_limits: Arc<session::deadline::TimeLimits>,
     /// When the call that this clone is for must have ended.
-    pub(crate) deadline: Option<deadline::Deadline>,
+    pub(crate) deadline: Option<session::deadline::Deadline>,
     /// What that call takes along for whoever traces it.
     pub(crate) trace: Option<Arc<Trace>>,
 }
@@ -82,7 +47,7 @@ impl Client {
     ///
     /// Must run on a tokio runtime.
     pub async fn connect(config: Config) -> Result<Self, Error> {
-        let connection = Arc::new(connection::Connection::new(config)?);
+        let connection = Arc::new(session::Connection::new(config)?);
         let client = Self {
             connection,
             server: Arc::default(),

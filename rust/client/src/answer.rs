@@ -1,0 +1,13 @@
+//! What servers answer, from the frames of HTTP/2 to columns in Arrow, and the memory it takes.
+
+pub(crate) mod arrow_body;
+pub(crate) mod budget;
+pub(crate) mod columns;
+pub(crate) mod expected;
+pub(crate) mod ipc;
+pub(crate) mod message_body;
+pub(crate) mod pages;
+pub(crate) mod points;
+pub(crate) mod rows;
+pub(crate) mod table;
+pub(crate) mod unpack;

@@ -1,0 +1,548 @@
+//! Answers read from the frames in which they arrive.
+//!
+//! A general reader of gRPC puts messages together before anybody looks at them. The rows of an
+//! answer are most of what a client moves, so they are taken from each frame as it comes, and the
+//! frame is free again.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::{Buf, Bytes};
+use http::{HeaderMap, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
+use prost::Message;
+use tonic::{Code, Request, Response, Status, body::Body, transport::Channel};
+use tower_service::Service;
+
+use crate::{
+    answer::{
+        budget::{Budget, Incomplete},
+        ipc::{Intake, Received},
+        rows::Rows,
+        unpack::{Encoding, LONGEST_MESSAGE, Unpacking},
+    },
+    error::Error,
+    session::call::Stub,
+    stats::Counters,
+};
+
+/// What stands before each message: whether it is compressed, and its length.
+pub(crate) const PREFIX: usize = 5;
+
+/// What became of an answer that does not say how it ended.
+pub(crate) const BROKEN_OFF: &str = "the answer ends before its end";
+
+/// Calls whose answers carry rows in Arrow.
+pub(crate) struct ArrowRpc {
+    channel: Channel,
+    budget: Arc<Budget>,
+}
+
+impl Stub for ArrowRpc {
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self {
+            channel,
+            budget: Arc::clone(budget),
+        }
+    }
+}
+
+impl ArrowRpc {
+    /// Asks, and returns once the server has begun to answer.
+    pub(crate) async fn call<Q: Message>(
+        &mut self,
+        path: &'static str,
+        what: &'static str,
+        request: Request<Q>,
+    ) -> Result<Response<Frames>, Status> {
+        let (metadata, _, message) = request.into_parts();
+        let mut request = http::Request::new(Body::new(Full::new(framed(&message)?)));
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = http::Uri::from_static(path);
+        let headers = request.headers_mut();
+        *headers = metadata.into_headers();
+        for (name, value) in [
+            ("te", "trailers"),
+            ("content-type", "application/grpc"),
+            ("grpc-accept-encoding", "gzip,zstd,identity"),
+        ] {
+            headers.insert(name, header::HeaderValue::from_static(value));
+        }
+        let failed = |error: tonic::transport::Error| Status::from_error(error.into());
+        std::future::poll_fn(|context| self.channel.poll_ready(context))
+            .await
+            .map_err(failed)?;
+        let response = self.channel.call(request).await.map_err(failed)?;
+        Frames::of(what, response, &self.budget).map(Response::new)
+    }
+}
+
+fn framed(message: &impl Message) -> Result<Bytes, Status> {
+    let mut bytes = Vec::with_capacity(PREFIX + message.encoded_len());
+    bytes.extend_from_slice(&prefix(message.encoded_len())?);
+    message.encode_raw(&mut bytes);
+    Ok(bytes.into())
+}
+
+/// What stands before a message of so many bytes that is not compressed.
+pub(crate) fn prefix(length: usize) -> Result<[u8; PREFIX], Status> {
+    let length = u32::try_from(length).map_err(|_| {
+        Status::resource_exhausted(format!("a message of {length} bytes cannot be sent"))
+    })?;
+    let [a, b, c, d] = length.to_be_bytes();
+    Ok([0, a, b, c, d])
+}
+
+/// An answer of which the head has arrived.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    body: Body,
+    /// What is left of the last frame.
+    frame: Bytes,
+    prefix: [u8; PREFIX],
+    prefix_length: usize,
+    /// How much of the message is missing.
+    missing: usize,
+    /// What the message takes meanwhile.
+    incomplete: Incomplete,
+    intake: Intake,
+    /// The message, if such messages are to be unpacked.
+    packed: Vec<u8>,
+    unpacking: Unpacking,
+    /// How the answer ended, of which messages may be left.
+    ended: Option<Result<(), Status>>,
+}
+
+impl Frames {
+    fn of(
+        what: &'static str,
+        response: http::Response<Body>,
+        budget: &Arc<Budget>,
+    ) -> Result<Self, Status> {
+        let (head, body) = response.into_parts();
+        // An answer whose head says how it ended has ended, whether or not the server says so again.
+        let ended = match Status::from_header_map(&head.headers) {
+            Some(status) if status.code() != Code::Ok => return Err(status),
+            status => status.map(|_| Ok(())),
+        };
+        if head.status != StatusCode::OK {
+            return Err(of_http(head.status));
+        }
+        Ok(Self {
+            body,
+            incomplete: Incomplete::new(Arc::clone(budget)),
+            frame: Bytes::new(),
+            prefix: [0; PREFIX],
+            prefix_length: 0,
+            missing: 0,
+            intake: Intake::new(what),
+            packed: Vec::new(),
+            unpacking: Unpacking::new(what, encoding(&head.headers)?, Arc::clone(budget)),
+            ended,
+        })
+    }
+
+    /// The next message, whose rows are added to `rows`; `None` at the end.
+    ///
+    /// It may be given up and called again.
+    pub(crate) async fn receive(
+        &mut self,
+        rows: &mut Rows,
+        counters: &Counters,
+    ) -> Result<Result<Option<Received>, Error>, Status> {
+        loop {
+            while self.frame.has_remaining() && self.unpacking.has_room() {
+                let begun = Instant::now();
+                let taken = self.take(rows);
+                counters.decode_ns.add_since(begun);
+                match taken {
+                    Ok(None) => {}
+                    done => return Ok(done),
+                }
+            }
+            if self.unpacking.is_empty()
+                && let Some(ended) = &self.ended
+            {
+                return ended.clone().map(|()| Ok(None));
+            }
+            let has_no_frame = self.frame.is_empty() && self.ended.is_none();
+            tokio::select! {
+                biased;
+                message = self.unpacking.next(counters), if !self.unpacking.is_empty() => {
+                    let begun = Instant::now();
+                    let received = message.and_then(|message| self.take_whole(message, rows));
+                    counters.decode_ns.add_since(begun);
+                    return Ok(received.map(Some));
+                }
+                frame = self.body.frame(), if has_no_frame => self.arrived(frame.transpose()),
+            }
+        }
+    }
+
+    fn arrived(&mut self, frame: Result<Option<Frame<Bytes>>, Status>) {
+        let ended = match frame {
+            Ok(None) => Err(Status::unavailable(BROKEN_OFF)),
+            Err(status) => Err(status),
+            Ok(Some(frame)) => match frame.into_data() {
+                Ok(data) => {
+                    self.frame = data;
+                    return;
+                }
+                // Nothing comes after these, and nothing is waited for.
+                Err(frame) => frame
+                    .into_trailers()
+                    .map_or(Ok(()), |trailers| self.end(&trailers)),
+            },
+        };
+        self.ended = Some(ended);
+    }
+
+    /// Whether nothing is missing, now that the server says that this is all.
+    fn end(&self, trailers: &HeaderMap) -> Result<(), Status> {
+        match Status::from_header_map(trailers) {
+            Some(status) if status.code() != Code::Ok => Err(status),
+            Some(_) if self.prefix_length == 0 => Ok(()),
+            _ => Err(Status::unavailable(BROKEN_OFF)),
+        }
+    }
+
+    /// Takes what the last frame holds of a message; the message if it is complete.
+    fn take(&mut self, rows: &mut Rows) -> Result<Option<Received>, Error> {
+        if self.prefix_length < PREFIX {
+            let length = self.frame.len().min(PREFIX - self.prefix_length);
+            let prefix = &mut self.prefix[self.prefix_length..][..length];
+            self.frame.copy_to_slice(prefix);
+            self.prefix_length += length;
+            if self.prefix_length < PREFIX {
+                return Ok(None);
+            }
+            self.begin()?;
+        }
+        let now = self.frame.split_to(self.frame.len().min(self.missing));
+        self.missing -= now.len();
+        let is_packed = self.unpacking.encoding() != Encoding::Identity;
+        if is_packed {
+            self.packed.extend_from_slice(&now);
+        } else {
+            self.intake.push(&now, rows)?;
+        }
+        if self.missing > 0 {
+            return Ok(None);
+        }
+        self.prefix_length = 0;
+        self.incomplete.resize(0)?;
+        if is_packed {
+            let packed = std::mem::take(&mut self.packed);
+            self.unpacking.push(self.prefix[0] == 1, packed);
+            return Ok(None);
+        }
+        self.intake.end(rows).map(Some)
+    }
+
+    /// Takes a message that was unpacked.
+    fn take_whole(&mut self, message: Vec<u8>, rows: &mut Rows) -> Result<Received, Error> {
+        self.intake.begin(message.len());
+        self.intake.push(&message, rows)?;
+        self.unpacking.recycle(message);
+        self.intake.end(rows)
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        let [flag, length @ ..] = self.prefix;
+        let length = u32::from_be_bytes(length);
+        self.missing = usize::try_from(length).unwrap_or(usize::MAX);
+        let unpacking = &self.unpacking;
+        if flag > 1 || (flag == 1 && unpacking.encoding() == Encoding::Identity) {
+            return Err(unpacking.unreadable("a message is compressed in an unknown way"));
+        }
+        if self.missing > LONGEST_MESSAGE {
+            return Err(unpacking.unreadable(&format!("a message has {length} bytes")));
+        }
+        self.incomplete.resize(self.missing as u64)?;
+        self.packed.clear();
+        self.intake.begin(self.missing);
+        Ok(())
+    }
+}
+
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
+    match headers
+        .get("grpc-encoding")
+        .map(header::HeaderValue::as_bytes)
+    {
+        None | Some(b"identity") => Ok(Encoding::Identity),
+        Some(b"gzip") => Ok(Encoding::Gzip),
+        Some(b"zstd") => Ok(Encoding::Zstd),
+        Some(other) => Err(Status::internal(format!(
+            "the server compresses its answer in a way nobody asked for: {}",
+            other.escape_ascii()
+        ))),
+    }
+}
+
+/// What it means that something on the way answered, and not a server of ours.
+fn of_http(status: StatusCode) -> Status {
+    let code = match status {
+        StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+        StatusCode::FORBIDDEN => Code::PermissionDenied,
+        StatusCode::NOT_FOUND => Code::Unimplemented,
+        StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => Code::Unavailable,
+        StatusCode::BAD_REQUEST => Code::Internal,
+        _ => Code::Unknown,
+    };
+    Status::new(code, format!("the answer is HTTP status {status}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use arrow_array::{cast::AsArray, types::Float64Type};
+    use futures_util::{FutureExt, StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::answer::ipc::tests::{batch, message, no_rows};
+
+    fn prefixed(flag: u8, message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap();
+        [&[flag], &length.to_be_bytes()[..], message].concat()
+    }
+
+    fn answer(
+        encoding: Option<&'static str>,
+        bytes: &[u8],
+        size: usize,
+        trailers: Option<&'static str>,
+    ) -> Result<Frames, Status> {
+        let mut frames: Vec<Result<_, Status>> = Vec::new();
+        for chunk in bytes.chunks(size) {
+            frames.push(Ok(Frame::data(Bytes::copy_from_slice(chunk))));
+        }
+        if let Some(status) = trailers {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", header::HeaderValue::from_static(status));
+            frames.push(Ok(Frame::trailers(trailers)));
+        }
+        let mut response = http::Response::new(Body::new(StreamBody::new(stream::iter(frames))));
+        if let Some(encoding) = encoding {
+            let value = header::HeaderValue::from_static(encoding);
+            response.headers_mut().insert("grpc-encoding", value);
+        }
+        Frames::of("test", response, &budget())
+    }
+
+    fn budget() -> Arc<Budget> {
+        Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()))
+    }
+
+    /// The rows of an answer, or the message of its error.
+    async fn read(frames: Result<Frames, Status>) -> Result<usize, String> {
+        let mut rows = no_rows();
+        let counters = Counters::default();
+        let mut frames = frames.map_err(|status| status.message().to_owned())?;
+        loop {
+            match frames.receive(&mut rows, &counters).await {
+                Err(status) => return Err(status.message().to_owned()),
+                Ok(Err(error)) => return Err(error.to_string()),
+                Ok(Ok(None)) => return Ok(rows.len()),
+                Ok(Ok(Some(_))) => {}
+            }
+        }
+    }
+
+    fn plain() -> Vec<u8> {
+        message(1, &[batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])])
+    }
+
+    /// What may follow it.
+    fn later() -> Vec<u8> {
+        message(1, &[batch(&[(3, 1.0), (4, 2.0), (5, 3.0)])])
+    }
+
+    fn gzip(message: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(message).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn messages_may_lie_anyhow_in_frames() {
+        let messages = [prefixed(0, &plain()), prefixed(0, &later())].concat();
+        for size in [1, 4, 5, 6, 100, 10_000] {
+            assert_eq!(read(answer(None, &messages, size, Some("0"))).await, Ok(6));
+        }
+        assert_eq!(read(answer(None, &[], 1, Some("0"))).await, Ok(0));
+    }
+
+    #[tokio::test]
+    async fn compressed_messages_are_read_like_others() {
+        let zstd = zstd::encode_all(&*plain(), 0).unwrap();
+        for (encoding, compressed) in [("gzip", gzip(&plain())), ("zstd", zstd)] {
+            let messages = [prefixed(1, &compressed), prefixed(0, &later())].concat();
+            for size in [1, 50, 10_000] {
+                let found = read(answer(Some(encoding), &messages, size, Some("0"))).await;
+                assert_eq!(found, Ok(6), "{encoding}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_unpacked_together_keep_their_order() {
+        let values = |k: u32| f64::from(k % 7);
+        let messages: Vec<_> = (0..40)
+            .map(|k| {
+                let first = i64::from(k) * 5_000;
+                let rows = (first..first + 5_000).map(|row| (row, values(k)));
+                let rows: Vec<_> = rows.collect();
+                let message = message(u64::from(k), &[batch(&rows)]);
+                // Some are sent as they are.
+                if k % 5 == 0 {
+                    prefixed(0, &message)
+                } else {
+                    prefixed(1, &gzip(&message))
+                }
+            })
+            .collect();
+        for status in ["0", "14"] {
+            let frames = answer(Some("gzip"), &messages.concat(), 3_000, Some(status));
+            let (mut frames, mut rows) = (frames.unwrap(), no_rows());
+            let counters = Counters::default();
+            for k in 0..40_u64 {
+                let received = loop {
+                    // Given up as soon as it has to wait, and called again.
+                    let receiving = frames.receive(&mut rows, &counters);
+                    match receiving.now_or_never() {
+                        Some(received) => break received.unwrap().unwrap().unwrap(),
+                        None => tokio::task::yield_now().await,
+                    }
+                };
+                assert_eq!(received.version.major, k);
+            }
+            // What was complete came before the failure.
+            let ended = frames.receive(&mut rows, &counters).await;
+            assert_eq!(ended.is_ok(), status == "0");
+            let tables = rows.take().unwrap();
+            let found: Vec<_> = tables
+                .iter()
+                .flat_map(|table| table.column(1).as_primitive::<Float64Type>().values())
+                .copied()
+                .collect();
+            let expected: Vec<_> = (0..40 * 5_000).map(|row| values(row / 5_000)).collect();
+            assert_eq!(found, expected);
+            assert!(counters.decode_ns.get() > 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_without_an_end_are_cut_ones() {
+        let message = prefixed(0, &plain());
+        let cut = "the answer ends before its end";
+        for (bytes, status) in [
+            (&message[..], None),
+            (&message[..message.len() - 1], Some("0")),
+            (&message[..3], Some("0")),
+            (&[], None),
+        ] {
+            let found = read(answer(None, bytes, 1_000, status)).await;
+            assert_eq!(found.unwrap_err(), cut);
+        }
+        let found = read(answer(None, &message, 1_000, Some("14"))).await;
+        assert_eq!(found, Err(String::new()));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_an_error() {
+        let longest = [&[0][..], &u32::MAX.to_be_bytes()].concat();
+        let bomb = prefixed(1, &gzip(&vec![0; 1 << 20]));
+        for (encoding, bytes, why) in [
+            (None, longest, "4294967295 bytes"),
+            (None, prefixed(1, &plain()), "unknown way"),
+            (Some("gzip"), prefixed(2, &plain()), "unknown way"),
+            (Some("gzip"), prefixed(1, &plain()), "gzip"),
+            (Some("gzip"), bomb, "cannot be read"),
+            (Some("br"), prefixed(1, &plain()), "nobody asked for: br"),
+        ] {
+            let error = read(answer(encoding, &bytes, 1_000, Some("0"))).await;
+            let error = error.unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn small_messages_that_stand_for_much_are_refused_in_time() {
+        let much = vec![0; 100 << 20];
+        let zstd = zstd::encode_all(&*much, 0).unwrap();
+        for (encoding, packed) in [("gzip", gzip(&much)), ("zstd", zstd)] {
+            assert!(packed.len() < 1 << 20);
+            let bytes = prefixed(1, &packed);
+            let error = read(answer(Some(encoding), &bytes, 10_000, Some("0"))).await;
+            let error = error.unwrap_err();
+            assert!(error.contains("`memory_limit`"), "{error}");
+        }
+        // Whoever announces more than there is room for need not send it.
+        let bytes = [&[0][..], &(100_u32 << 20).to_be_bytes()].concat();
+        let error = read(answer(None, &bytes, 10_000, None)).await.unwrap_err();
+        assert!(error.contains("`memory_limit`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_where_its_head_or_its_trailers_say_so() {
+        let ends_never = || {
+            Body::new(StreamBody::new(stream::pending::<
+                Result<Frame<Bytes>, Status>,
+            >()))
+        };
+        let mut response = http::Response::new(ends_never());
+        let zero = header::HeaderValue::from_static("0");
+        response.headers_mut().insert("grpc-status", zero.clone());
+        assert_eq!(read(Frames::of("test", response, &budget())).await, Ok(0));
+
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", zero);
+        let frames = [
+            Ok::<_, Status>(Frame::data(Bytes::from(prefixed(0, &plain())))),
+            Ok(Frame::trailers(trailers)),
+        ];
+        let frames = stream::iter(frames).chain(stream::pending());
+        let response = http::Response::new(Body::new(StreamBody::new(frames)));
+        let mut frames = Frames::of("test", response, &budget()).unwrap();
+        let (mut rows, counters) = (no_rows(), Counters::default());
+        assert!(
+            frames
+                .receive(&mut rows, &counters)
+                .await
+                .unwrap()
+                .unwrap()
+                .is_some()
+        );
+        // Whoever asks again is told again.
+        for _ in 0..3 {
+            assert!(
+                frames
+                    .receive(&mut rows, &counters)
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .is_none()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_of_others_are_errors() {
+        let of = |status: u16| {
+            let mut response = http::Response::new(Body::empty());
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            Frames::of("test", response, &budget()).unwrap_err().code()
+        };
+        assert_eq!(of(503), Code::Unavailable);
+        assert_eq!(of(404), Code::Unimplemented);
+        assert_eq!(of(401), Code::Unauthenticated);
+        assert_eq!(of(302), Code::Unknown);
+    }
+}

@@ -1,0 +1,562 @@
+//! Columns that grow as the rows of an answer arrive.
+//!
+//! A caller gets each column in one piece, which numpy and polars take as it is, and every byte is
+//! copied once: from where the network put it to where it stays.
+
+use std::{io, sync::Arc};
+
+use arrow_array::{RecordBatch, make_array};
+use arrow_buffer::{Buffer, MutableBuffer};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use bytes::Bytes;
+
+use crate::answer::{
+    expected::{Kind, Times},
+    pages::{Block, Lent, Spares},
+};
+
+/// What a time takes.
+const TIME: usize = 8;
+
+/// Up to how many bytes a column that grows lies where small things do; then it has pages of its
+/// own, in which it can grow without moving.
+const SMALL: usize = 128 << 10;
+
+/// From how many bytes on it stays there. Smaller ones move to where they just fit.
+const LARGE: usize = 4 << 20;
+
+/// How many bytes a value of this type takes.
+pub(crate) const fn width(kind: &DataType) -> usize {
+    match Kind::of(kind) {
+        Kind::Float32 => 4,
+        _ => 8,
+    }
+}
+
+#[derive(Debug)]
+enum Column {
+    Small(MutableBuffer),
+    Large(Block),
+}
+
+impl Column {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Small(buffer) => buffer,
+            Self::Large(block) => block.bytes(),
+        }
+    }
+
+    const fn memory(&self) -> usize {
+        match self {
+            Self::Small(buffer) => buffer.capacity(),
+            Self::Large(block) => block.memory(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Makes room for so many bytes more.
+    fn reserve(&mut self, more: usize, spares: &Spares) -> io::Result<()> {
+        let needed = self.len() + more;
+        match self {
+            Self::Small(buffer) if needed <= SMALL => buffer.reserve(more),
+            Self::Large(block) if needed <= block.room() => {}
+            _ => {
+                // Every time it moves, it has room for four times as much.
+                let mut block = spares.block(needed.max(self.len().saturating_mul(4)))?;
+                block.extend(self.bytes());
+                *self = Self::Large(block);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds bytes for which there is room.
+    fn extend(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Small(buffer) => buffer.extend_from_slice(bytes),
+            Self::Large(block) => block.extend(bytes),
+        }
+    }
+
+    fn truncate(&mut self, length: usize) {
+        match self {
+            Self::Small(buffer) => buffer.truncate(length),
+            Self::Large(block) => block.truncate(length),
+        }
+    }
+
+    /// Takes bytes out from within.
+    fn remove(&mut self, start: usize, end: usize) {
+        let length = self.len();
+        let bytes = match self {
+            Self::Small(buffer) => buffer.as_slice_mut(),
+            Self::Large(block) => block.bytes_mut(),
+        };
+        bytes.copy_within(end.., start);
+        self.truncate(length - (end - start));
+    }
+
+    fn into_buffer(self, spares: &Arc<Spares>) -> Buffer {
+        let mut buffer = match self {
+            // Nor must a small result hold the memory of a large one that was there before.
+            Self::Large(block) if block.len() < LARGE || block.memory() / 2 > block.len() => {
+                let mut buffer = MutableBuffer::new(block.len());
+                buffer.extend_from_slice(block.bytes());
+                spares.keep(block);
+                buffer
+            }
+            Self::Large(block) => {
+                return Bytes::from_owner(Lent::new(block, Arc::clone(spares))).into();
+            }
+            Self::Small(buffer) => buffer,
+        };
+        if buffer.capacity() / 4 * 3 > buffer.len() {
+            buffer.shrink_to_fit();
+        }
+        buffer.into()
+    }
+}
+
+/// Whether times rise, found out while they are copied: each of them is looked at once, while it is
+/// near.
+#[derive(Debug)]
+struct Ascent {
+    is_strict: bool,
+    /// What the first one comes after.
+    start: i64,
+    previous: i64,
+    /// Negative once a time came before the one above it.
+    fault: i64,
+    /// Bytes of the column that were looked at.
+    seen: usize,
+}
+
+impl Ascent {
+    /// Before any time that a stream can hold. No difference of two times overflows, as long as
+    /// neither is beyond this or its opposite.
+    const START: i64 = i64::MIN / 2;
+
+    fn new(is_strict: bool, after: Option<i64>) -> Self {
+        let start = after.unwrap_or(Self::START);
+        Self {
+            is_strict,
+            start,
+            previous: start,
+            fault: 0,
+            seen: 0,
+        }
+    }
+
+    /// Begins anew after this column.
+    fn reset(&mut self, column: &[u8]) {
+        let last = column.last_chunk::<TIME>();
+        self.previous = last.map_or(self.start, |last| i64::from_le_bytes(*last));
+        self.fault = 0;
+        self.seen = column.len();
+    }
+
+    /// Looks at the times of the column that are new.
+    fn look(&mut self, column: &[u8]) {
+        let (times, _) = column[self.seen..].as_chunks::<TIME>();
+        for time in times {
+            self.add(i64::from_le_bytes(*time));
+        }
+        self.seen += times.len() * TIME;
+    }
+
+    const fn add(&mut self, time: i64) {
+        self.fault |= late(self.previous, time, self.is_strict as i64);
+        self.previous = time;
+    }
+
+    /// Copies times and looks at them.
+    fn copy(&mut self, to: &mut [u8], from: &[u8]) {
+        if self.is_strict {
+            self.copy_apart::<1>(to, from);
+        } else {
+            self.copy_apart::<0>(to, from);
+        }
+    }
+
+    /// The same, where times are so far apart at least.
+    fn copy_apart<const APART: i64>(&mut self, to: &mut [u8], from: &[u8]) {
+        to.copy_from_slice(from);
+        let (from, _) = from.as_chunks::<TIME>();
+        let Some((first, rest)) = from.split_first() else {
+            return;
+        };
+        self.add(i64::from_le_bytes(*first));
+        let mut fault = 0;
+        // Without branches and without writing, so that several times are looked at at once.
+        for (time, before) in rest.iter().zip(from) {
+            let (before, time) = (i64::from_le_bytes(*before), i64::from_le_bytes(*time));
+            fault |= late(before, time, APART);
+        }
+        self.fault |= fault;
+        self.previous = from
+            .last()
+            .map_or(self.previous, |time| i64::from_le_bytes(*time));
+        self.seen += from.len() * TIME;
+    }
+}
+
+/// Negative if a time comes less than so much after the one above it, or is none.
+const fn late(before: i64, time: i64, apart: i64) -> i64 {
+    // A time lies within 2^62 around zero, so that no difference of two times overflows.
+    time.wrapping_sub(before).wrapping_sub(apart) | time.wrapping_add(1 << 62)
+}
+
+/// Rows of one schema, all in plain columns without nulls. The first column holds their times.
+#[derive(Debug)]
+pub(crate) struct Columns {
+    schema: SchemaRef,
+    values: Vec<Column>,
+    widths: Vec<usize>,
+    rows: usize,
+    times: Times,
+    after: Option<i64>,
+    ascent: Ascent,
+    spares: Arc<Spares>,
+}
+
+impl Columns {
+    /// None yet. The schema must be one that was expected; `after` is the time of the row before.
+    pub(crate) fn new(
+        schema: SchemaRef,
+        times: Times,
+        after: Option<i64>,
+        spares: Arc<Spares>,
+    ) -> Self {
+        let fields = || schema.fields().iter();
+        Self {
+            values: fields()
+                .map(|_| Column::Small(MutableBuffer::new(0)))
+                .collect(),
+            widths: fields().map(|field| width(field.data_type())).collect(),
+            rows: 0,
+            ascent: Ascent::new(times.is_strict, after),
+            after,
+            times,
+            schema,
+            spares,
+        }
+    }
+
+    pub(crate) const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub(crate) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How large their values are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.rows * self.widths.iter().sum::<usize>()
+    }
+
+    /// What they take of the machine's memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.values.iter().map(Column::memory).sum()
+    }
+
+    /// Makes room for more rows, whose values come next.
+    pub(crate) fn reserve(&mut self, rows: usize) -> io::Result<()> {
+        let mut columns = self.values.iter_mut().zip(&self.widths);
+        columns.try_for_each(|(column, width)| {
+            column.reserve(rows.saturating_mul(*width), &self.spares)
+        })
+    }
+
+    /// Adds values, or parts of them, to a column that has room for them.
+    pub(crate) fn extend(&mut self, column: usize, bytes: &[u8]) {
+        if column == 0 {
+            self.extend_times(bytes);
+        } else {
+            self.values[column].extend(bytes);
+        }
+    }
+
+    fn extend_times(&mut self, bytes: &[u8]) {
+        let (column, ascent) = (&mut self.values[0], &mut self.ascent);
+        // A time may have begun in the piece before, or end in the next.
+        let begun = column.len().next_multiple_of(TIME) - column.len();
+        let (head, rest) = bytes.split_at(begun.min(bytes.len()));
+        let (whole, tail) = rest.split_at(rest.len() / TIME * TIME);
+        column.extend(head);
+        ascent.look(column.bytes());
+        match column {
+            Column::Large(block) => ascent.copy(block.grow(whole.len()), whole),
+            Column::Small(buffer) => {
+                buffer.extend_from_slice(whole);
+                ascent.look(buffer);
+            }
+        }
+        column.extend(tail);
+    }
+
+    /// Says that so many rows more are complete. They are not added unless their times are as they
+    /// must be.
+    pub(crate) fn add_rows(&mut self, rows: usize) -> Result<(), ArrowError> {
+        let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
+        let fresh = &times[self.rows..self.rows + rows];
+        if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
+            if self.ascent.fault < 0 {
+                let before = times[..self.rows].last();
+                let before = before.map(|time| i64::from_le_bytes(*time)).or(self.after);
+                let fresh = fresh.iter().map(|time| i64::from_le_bytes(*time));
+                return Err(self.times.disorder(before, fresh));
+            }
+            self.times
+                .check(i64::from_le_bytes(*first), i64::from_le_bytes(*last))?;
+        }
+        self.rows += rows;
+        Ok(())
+    }
+
+    /// Forgets what belongs to no complete row.
+    pub(crate) fn drop_incomplete(&mut self) {
+        for (column, width) in self.values.iter_mut().zip(&self.widths) {
+            column.truncate(self.rows * width);
+        }
+        self.ascent.reset(self.values[0].bytes());
+    }
+
+    /// Takes rows out from within.
+    pub(crate) fn remove(&mut self, start: usize, end: usize) {
+        for (column, width) in self.values.iter_mut().zip(&self.widths) {
+            column.remove(start * width, end * width);
+        }
+        self.rows -= end - start;
+        self.ascent.reset(self.values[0].bytes());
+    }
+
+    /// Hands out the bytes of each column.
+    pub(crate) fn each(&self, mut take: impl FnMut(usize, &[u8])) {
+        for (index, column) in self.values.iter().enumerate() {
+            take(index, column.bytes());
+        }
+    }
+
+    /// The time of the last row, and how many of the last `rows` have it; `None` without rows.
+    pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
+        let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
+        let times = &times[..self.rows];
+        let last = times.last()?;
+        let same = times
+            .iter()
+            .rev()
+            .take(rows)
+            .take_while(|time| *time == last);
+        Some((i64::from_le_bytes(*last), same.count()))
+    }
+
+    pub(crate) fn into_batch(self) -> Result<RecordBatch, ArrowError> {
+        let fields = self.schema.fields().iter();
+        let arrays = fields.zip(self.values).map(|(field, column)| {
+            let buffer = column.into_buffer(&self.spares);
+            let kind = field.data_type().clone();
+            let array = ArrayData::try_new(kind, self.rows, None, 0, vec![buffer], Vec::new())?;
+            Ok(make_array(array))
+        });
+        let arrays = arrays.collect::<Result<_, ArrowError>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{cast::AsArray, types::Float64Type};
+
+    use pingthings_types::TimeRange;
+
+    use super::*;
+    use crate::answer::table::RAW_SCHEMA;
+
+    fn empty(spares: &Arc<Spares>) -> Columns {
+        let times = Times::of_points(TimeRange::ALL);
+        Columns::new(Arc::clone(&RAW_SCHEMA), times, None, Arc::clone(spares))
+    }
+
+    fn add(columns: &mut Columns, from: u32, rows: u32) {
+        columns.reserve(rows as usize).unwrap();
+        let values = from..from + rows;
+        let times: Vec<u8> = values
+            .clone()
+            .flat_map(|row| i64::from(row).to_le_bytes())
+            .collect();
+        let values: Vec<u8> = values
+            .flat_map(|row| f64::from(row).to_le_bytes())
+            .collect();
+        // Pieces end anywhere, also within a value.
+        times
+            .chunks(1_021)
+            .for_each(|piece| columns.extend(0, piece));
+        values
+            .chunks(16_379)
+            .for_each(|piece| columns.extend(1, piece));
+        columns.add_rows(rows as usize).unwrap();
+    }
+
+    #[tokio::test]
+    async fn columns_hold_what_came_in_one_piece_small_or_large() {
+        let spares = Arc::new(Spares::new());
+        for (parts, rows) in [(0, 0), (1, 10), (7, 10_000), (3, 300_000), (1, 600_000)] {
+            let mut columns = empty(&spares);
+            for turn in 0..parts {
+                add(&mut columns, turn * rows, rows);
+            }
+            let count = (parts * rows) as usize;
+            assert_eq!(columns.rows(), count);
+            assert!(columns.memory() >= 2 * TIME * count);
+            if let Some(last) = i64::from(parts * rows)
+                .checked_sub(1)
+                .filter(|last| *last >= 0)
+            {
+                assert_eq!(columns.last_time(5), Some((last, 1)));
+            }
+            let batch = columns.into_batch().unwrap();
+            assert_eq!(batch.num_rows(), count);
+            let values = batch.column(1).as_primitive::<Float64Type>().values();
+            assert!(
+                values
+                    .iter()
+                    .zip(0_u32..)
+                    .all(|(value, row)| value.to_bits() == f64::from(row).to_bits())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn equal_times_at_the_end_are_counted_within_the_last_rows() {
+        let spares = Arc::new(Spares::new());
+        let mut columns = empty(&spares);
+        assert_eq!(columns.last_time(1), None);
+        add(&mut columns, 5, 1);
+        add(&mut columns, 5, 1);
+        assert_eq!(columns.last_time(2), Some((5, 2)));
+        assert_eq!(columns.last_time(1), Some((5, 1)));
+    }
+
+    #[tokio::test]
+    async fn small_results_do_not_hold_large_memory() {
+        let spares = Arc::new(Spares::new());
+        let read = |rows| {
+            let mut columns = empty(&spares);
+            add(&mut columns, 0, rows);
+            columns.into_batch().unwrap()
+        };
+        drop(read(4_000_000));
+        let small = read(600_000);
+        // Both blocks are spare again, although the small result is still here.
+        let mut block = spares.block(1).unwrap();
+        assert!(block.memory() > 4_000_000 * TIME, "{}", block.memory());
+        block.extend(&[1; 100]);
+        assert_eq!(small.column(0).to_data().buffers()[0].len(), 600_000 * TIME);
+    }
+
+    #[tokio::test]
+    async fn rows_are_taken_out_and_incomplete_ones_forgotten() {
+        let spares = Arc::new(Spares::new());
+        for rows in [10, 700_000] {
+            let mut columns = empty(&spares);
+            add(&mut columns, 0, rows);
+            columns.reserve(2).unwrap();
+            columns.extend(0, &[1; 16]);
+            columns.extend(1, &[1; 3]);
+            columns.drop_incomplete();
+            columns.remove(2, 5);
+            let mut others = empty(&spares);
+            add(&mut others, rows, 3);
+            columns.reserve(3).unwrap();
+            others.each(|column, bytes| columns.extend(column, bytes));
+            columns.add_rows(3).unwrap();
+            let batch = columns.into_batch().unwrap();
+            let values = batch.column(1).as_primitive::<Float64Type>().values();
+            let expected = (0..2).chain(5..rows).chain(rows..rows + 3).map(f64::from);
+            assert!(values.iter().copied().eq(expected));
+        }
+    }
+
+    /// Adds times in pieces of so many bytes, a value for each.
+    fn push(columns: &mut Columns, times: &[i64], piece: usize) -> Result<(), ArrowError> {
+        columns.reserve(times.len()).unwrap();
+        let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
+        bytes
+            .chunks(piece)
+            .for_each(|piece| columns.extend(0, piece));
+        columns.extend(1, &vec![0; bytes.len()]);
+        columns.add_rows(times.len())
+    }
+
+    #[tokio::test]
+    async fn times_that_do_not_rise_are_refused_wherever_they_are() {
+        let spares = Arc::new(Spares::new());
+        let far = i64::MAX - 1;
+        for count in [2_usize, 3, 50, 40_000] {
+            for strict in [false, true] {
+                for place in [1, count / 2, count - 1]
+                    .into_iter()
+                    .filter(|place| *place > 0)
+                {
+                    for piece in [1_003, 8, 65_536] {
+                        let range = TimeRange::new(0, 1 << 40).unwrap();
+                        let mut times = Times::of_points(range);
+                        times.is_strict = strict;
+                        let schema = || Arc::clone(&RAW_SCHEMA);
+                        let fresh = || Columns::new(schema(), times, Some(5), Arc::clone(&spares));
+                        let good: Vec<i64> = (10..).take(count).collect();
+                        push(&mut fresh(), &good, piece).unwrap();
+                        for wrong in [good[place - 1] - 1, i64::MIN, far, -1] {
+                            let mut bad = good.clone();
+                            bad[place] = wrong;
+                            let mut columns = fresh();
+                            push(&mut columns, &[6], piece).unwrap();
+                            push(&mut columns, &bad, piece).unwrap_err();
+                            // Nothing of it stays, and what is right may follow.
+                            columns.drop_incomplete();
+                            assert_eq!(columns.last_time(1), Some((6, 1)));
+                            push(&mut columns, &good, piece).unwrap();
+                            assert_eq!(columns.rows(), count + 1);
+                        }
+                        let mut twice = good.clone();
+                        twice[place] = twice[place - 1];
+                        assert_eq!(push(&mut fresh(), &twice, piece).is_err(), strict);
+                    }
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn times_are_in_the_range_and_after_those_before() {
+        let spares = Arc::new(Spares::new());
+        let times = Times::of_points(TimeRange::new(10, 20).unwrap());
+        let fresh =
+            |after| Columns::new(Arc::clone(&RAW_SCHEMA), times, after, Arc::clone(&spares));
+        for good in [&[10, 19][..], &[12], &[]] {
+            push(&mut fresh(None), good, 8).unwrap();
+        }
+        for bad in [
+            &[9, 12][..],
+            &[12, 20],
+            &[9],
+            &[20],
+            &[i64::MIN, 12],
+            &[11, i64::MAX],
+        ] {
+            push(&mut fresh(None), bad, 8).unwrap_err();
+        }
+        push(&mut fresh(Some(12)), &[12], 8).unwrap();
+        let error = push(&mut fresh(Some(13)), &[12], 8).unwrap_err();
+        assert!(error.to_string().contains("12 follows 13"), "{error}");
+        let mut columns = fresh(None);
+        push(&mut columns, &[11, 15], 8).unwrap();
+        push(&mut columns, &[14], 8).unwrap_err();
+    }
+}

@@ -1,0 +1,862 @@
+//! Messages in Arrow's IPC format, put into columns while they arrive.
+//!
+//! Messages have one form nearly always: a schema of plain columns, and one batch. What such a message
+//! is made of is known from its first bytes; what follows goes straight to where it stays. Several
+//! batches are kept until the message is whole, and then read in the same way. Everything else that
+//! Arrow allows, nulls and compressed buffers among it, no server sends, and is refused.
+//!
+//! Arrow's own reader is not used: it believes what a message says of itself, and panics where that
+//! is not so.
+
+use std::{borrow::Cow, ops::Range};
+
+use arrow_ipc::{MessageHeader, Precision, TimeUnit, Type, root_as_message};
+use arrow_schema::{ArrowError, SchemaRef};
+use bytes::Bytes;
+use pingthings_proto::v5api;
+use pingthings_types::Version;
+use prost::{DecodeError, Message};
+
+use crate::{
+    answer::{
+        columns::width,
+        expected::{Column, Kind},
+        rows::Rows,
+    },
+    error::Error,
+};
+
+/// What begins a part, unless a very old writer wrote it.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+
+/// A message that is not understood after so many bytes never will be. A thousand columns take two
+/// hundred thousand to describe.
+const LONGEST_HEAD: usize = 1 << 20;
+
+/// What may follow the batch: a mark of the end, with or without what begins a part.
+const LONGEST_TAIL: usize = 8;
+
+/// What a message says besides its rows.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) stat: Option<v5api::Status>,
+    pub(crate) version: Version,
+}
+
+/// Takes one message after the other.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    what: &'static str,
+    /// The last schema as it was written, since every message has one, and all are alike.
+    schema: Option<(Bytes, SchemaRef)>,
+    length: usize,
+    /// Bytes of the message that were not understood.
+    kept: Vec<u8>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Beginning,
+    /// Values arrive: of this column, or what lies before it.
+    Copying {
+        plan: Plan,
+        column: usize,
+        position: usize,
+    },
+    /// It has another form.
+    Keeping,
+}
+
+/// What a message is made of; positions count from its first byte.
+#[derive(Debug)]
+struct Plan {
+    version: Version,
+    schema: SchemaRef,
+    rows: usize,
+    columns: Vec<Range<usize>>,
+    end: usize,
+}
+
+impl Intake {
+    /// `what` is asked for, as errors say it.
+    pub(crate) const fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            schema: None,
+            length: 0,
+            kept: Vec::new(),
+            stage: Stage::Beginning,
+        }
+    }
+
+    /// Begins a message of so many bytes.
+    pub(crate) fn begin(&mut self, length: usize) {
+        self.length = length;
+        self.kept.clear();
+        self.stage = Stage::Beginning;
+    }
+
+    /// Takes the next bytes of the message.
+    pub(crate) fn push(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
+        match self.stage {
+            Stage::Beginning => return self.push_first(bytes, rows),
+            Stage::Copying { .. } => self.copy(bytes, rows),
+            Stage::Keeping => self.kept.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    /// Takes bytes of a message of which it is not known what it is made of.
+    fn push_first(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
+        // The first bytes say it nearly always, and nothing has to be kept.
+        let head = if self.kept.is_empty() {
+            Cow::Borrowed(bytes)
+        } else {
+            self.kept.extend_from_slice(bytes);
+            Cow::Owned(std::mem::take(&mut self.kept))
+        };
+        let plan = self.plan(&head, rows);
+        if let Some(plan) = plan.map_err(|error| Error::decode(self.what, error))? {
+            rows.reserve(&plan.schema, plan.rows)
+                .map_err(|error| Error::decode(self.what, error))?;
+            self.stage = Stage::Copying {
+                plan,
+                column: 0,
+                position: 0,
+            };
+            self.copy(&head, rows);
+            return Ok(());
+        }
+        self.kept = head.into_owned();
+        if self.kept.len() > LONGEST_HEAD {
+            self.stage = Stage::Keeping;
+        }
+        Ok(())
+    }
+
+    /// Ends the message: its rows are complete.
+    pub(crate) fn end(&mut self, rows: &mut Rows) -> Result<Received, Error> {
+        let failed = |error: ArrowError| Error::decode(self.what, error);
+        if let Stage::Copying { plan, .. } = &self.stage {
+            if !is_end(&self.kept) {
+                let message = "something other than an end follows the rows";
+                return Err(failed(ArrowError::IpcError(message.to_owned())));
+            }
+            rows.complete(plan.rows).map_err(failed)?;
+            return Ok(Received {
+                stat: None,
+                version: plan.version,
+            });
+        }
+        let message = answer(&self.kept).map_err(|error| Error::decode(self.what, error))?;
+        if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
+            self.take_whole(&message.arrow_bytes, rows)
+                .map_err(failed)?;
+        }
+        Ok(Received {
+            stat: message.stat,
+            version: Version {
+                major: message.version_major,
+                minor: message.version_minor,
+            },
+        })
+    }
+
+    /// Puts values where they belong, and keeps what follows the last of them.
+    fn copy(&mut self, mut bytes: &[u8], rows: &mut Rows) {
+        let Stage::Copying {
+            plan,
+            column,
+            position,
+        } = &mut self.stage
+        else {
+            return;
+        };
+        while let Some(values) = plan.columns.get(*column) {
+            let gap = values.start.saturating_sub(*position).min(bytes.len());
+            bytes = &bytes[gap..];
+            *position += gap;
+            let (now, later) = bytes.split_at(bytes.len().min(values.end - *position));
+            if !now.is_empty() {
+                rows.extend(*column, now);
+            }
+            *position += now.len();
+            bytes = later;
+            if *position < values.end {
+                return;
+            }
+            *column += 1;
+        }
+        let gap = plan.end.saturating_sub(*position).min(bytes.len());
+        *position += gap;
+        self.kept.extend_from_slice(&bytes[gap..]);
+    }
+
+    /// Takes all batches of a message that is here as a whole.
+    fn take_whole(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), ArrowError> {
+        let mut head = Head {
+            head: bytes,
+            position: 0,
+        };
+        let mut schema = None;
+        while let Some(metadata) = head.next_part()? {
+            let message = message(metadata)?;
+            let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
+            let start = head.position;
+            head.take(body)
+                .ok_or_else(|| damaged("it ends too early"))?;
+            match (message.header_type(), &schema) {
+                (MessageHeader::Schema, None) => schema = Some(self.schema(metadata, rows)?),
+                (MessageHeader::RecordBatch, Some(schema)) => {
+                    let batch = message.header_as_record_batch();
+                    let batch = batch.ok_or_else(|| damaged("a batch is none"))?;
+                    let (count, columns) = columns(schema, &batch, start..head.position)?;
+                    rows.reserve(schema, count)?;
+                    for (index, values) in columns.into_iter().enumerate() {
+                        rows.extend(index, &bytes[values]);
+                    }
+                    rows.complete(count)?;
+                }
+                _ => return Err(damaged("its parts are no schema and batches")),
+            }
+        }
+        match schema {
+            Some(_) => Ok(()),
+            None => Err(damaged("it holds no schema")),
+        }
+    }
+
+    /// What the message is made of, if its first bytes say so and it has the usual form. An error
+    /// if it is clear already that it cannot be read.
+    fn plan(&mut self, head: &[u8], rows: &Rows) -> Result<Option<Plan>, ArrowError> {
+        let mut head = Head { head, position: 0 };
+        let Some((version, schema)) = self.arrow_bytes(&mut head).zip(head.part()) else {
+            return Ok(None);
+        };
+        let schema = self.schema(schema, rows)?;
+        Ok(self.batch(version, schema, &mut head))
+    }
+
+    fn batch(&self, version: Version, schema: SchemaRef, head: &mut Head<'_>) -> Option<Plan> {
+        let message = root_as_message(head.part()?).ok()?;
+        let batch = match message.header_type() {
+            MessageHeader::RecordBatch => message.header_as_record_batch()?,
+            _ => return None,
+        };
+        let body = usize::try_from(message.bodyLength()).ok()?;
+        let end = head.position.checked_add(body)?;
+        let tail = self.length.checked_sub(end)?;
+        if tail > LONGEST_TAIL {
+            return None;
+        }
+        let (rows, columns) = columns(&schema, &batch, head.position..end).ok()?;
+        Some(Plan {
+            version,
+            schema,
+            rows,
+            columns,
+            end,
+        })
+    }
+
+    /// Goes to where the rows begin. They must be the last field of the message.
+    fn arrow_bytes(&self, head: &mut Head<'_>) -> Option<Version> {
+        let mut version = Version::default();
+        loop {
+            // The key of a field: its number, and how it is written.
+            match head.byte()? {
+                0x10 => version.major = head.varint()?,
+                0x18 => version.minor = head.varint()?,
+                // Joined values have no version, and their rows one field earlier.
+                0x12 | 0x22 => {
+                    let length = usize::try_from(head.varint()?).ok()?;
+                    let is_last = head.position.checked_add(length)? == self.length;
+                    return is_last.then_some(version);
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// The schema under which the columns are kept.
+    fn schema(&mut self, metadata: &[u8], rows: &Rows) -> Result<SchemaRef, ArrowError> {
+        if let Some((seen, schema)) = &self.schema
+            && seen == metadata
+        {
+            return Ok(SchemaRef::clone(schema));
+        }
+        let message = message(metadata)?;
+        let header = message.header_as_schema();
+        let header = header.ok_or_else(|| damaged("it begins with no schema"))?;
+        let is_little = header.endianness() == arrow_ipc::Endianness::Little;
+        if message.bodyLength() != 0 || !is_little || cfg!(target_endian = "big") {
+            return Err(damaged("its schema has another form"));
+        }
+        let fields = header.fields().into_iter().flatten();
+        let found: Vec<_> = fields.map(column).collect();
+        let schema = rows.accept(&found)?;
+        let seen = Bytes::copy_from_slice(metadata);
+        self.schema = Some((seen, SchemaRef::clone(&schema)));
+        Ok(schema)
+    }
+}
+
+fn damaged(why: &str) -> ArrowError {
+    ArrowError::IpcError(why.to_owned())
+}
+
+fn message(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
+    root_as_message(metadata).map_err(|error| ArrowError::IpcError(format!("a part: {error}")))
+}
+
+/// A column as a schema describes it.
+fn column(field: arrow_ipc::Field<'_>) -> Column<'_> {
+    let kind = match field.type_type() {
+        Type::Timestamp => field
+            .type_as_timestamp()
+            .filter(|time| time.unit() == TimeUnit::NANOSECOND)
+            .map(|_| Kind::Timestamp),
+        Type::Int => field
+            .type_as_int()
+            .filter(|int| int.bitWidth() == 64)
+            .map(|int| {
+                if int.is_signed() {
+                    Kind::Int64
+                } else {
+                    Kind::UInt64
+                }
+            }),
+        Type::FloatingPoint => {
+            field
+                .type_as_floating_point()
+                .and_then(|float| match float.precision() {
+                    Precision::DOUBLE => Some(Kind::Float64),
+                    Precision::SINGLE => Some(Kind::Float32),
+                    _ => None,
+                })
+        }
+        _ => None,
+    };
+    let kind = kind.filter(|_| field.dictionary().is_none());
+    Column {
+        name: field.name().unwrap_or_default(),
+        kind: kind.unwrap_or(Kind::Other),
+    }
+}
+
+/// Any answer in Arrow; all are alike, but for joined values.
+fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> {
+    v5api::ArrowRawValuesResponse::decode(message).or_else(|error| {
+        let joined = v5api::ArrowMultiValuesResponse::decode(message).map_err(|_| error)?;
+        Ok(v5api::ArrowRawValuesResponse {
+            stat: joined.stat,
+            arrow_bytes: joined.arrow_bytes,
+            ..v5api::ArrowRawValuesResponse::default()
+        })
+    })
+}
+
+/// How many rows a batch has, and where the values of each column are, if its body lies at `body`.
+fn columns(
+    schema: &SchemaRef,
+    batch: &arrow_ipc::RecordBatch<'_>,
+    body: Range<usize>,
+) -> Result<(usize, Vec<Range<usize>>), ArrowError> {
+    let fields = schema.fields();
+    if batch.compression().is_some() {
+        return Err(damaged("its columns are compressed"));
+    }
+    let parts = batch.nodes().zip(batch.buffers());
+    let parts = parts.filter(|(nodes, buffers)| {
+        nodes.len() == fields.len() && buffers.len() == 2 * fields.len()
+    });
+    let (nodes, buffers) =
+        parts.ok_or_else(|| damaged("a batch has not the columns of its schema"))?;
+    let outside = || damaged("a column is not within its batch");
+    let rows = usize::try_from(batch.length()).map_err(|_| damaged("a batch has no length"))?;
+    let mut columns = Vec::with_capacity(fields.len());
+    let mut least = body.start;
+    for (index, (node, field)) in nodes.iter().zip(fields).enumerate() {
+        if node.null_count() != 0 {
+            let name = field.name();
+            return Err(damaged(&format!(
+                "column `{name}` lacks values, which no point does"
+            )));
+        }
+        if node.length() != batch.length() {
+            return Err(damaged("a column is not as long as its batch"));
+        }
+        let length = rows.checked_mul(width(field.data_type()));
+        let buffer = buffers.get(2 * index + 1);
+        let offset = usize::try_from(buffer.offset()).ok();
+        let start = offset.and_then(|offset| body.start.checked_add(offset));
+        let end = start
+            .zip(length)
+            .and_then(|(start, length)| start.checked_add(length));
+        let ((start, end), length) = start.zip(end).zip(length).ok_or_else(outside)?;
+        let is_whole = usize::try_from(buffer.length()).is_ok_and(|found| found >= length);
+        if !is_whole || start < least || end > body.end {
+            return Err(outside());
+        }
+        columns.push(start..end);
+        least = end;
+    }
+    Ok((rows, columns))
+}
+
+/// Whether nothing more follows: the stream just ends, or says that it does.
+fn is_end(tail: &[u8]) -> bool {
+    tail.is_empty() || tail.strip_prefix(&CONTINUATION).unwrap_or(tail) == [0; 4]
+}
+
+/// The first bytes of a message. What has not arrived is `None`, as is what is not as usual.
+struct Head<'a> {
+    head: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Head<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let end = self.position.checked_add(length)?;
+        let bytes = self.head.get(self.position..end)?;
+        self.position = end;
+        Some(bytes)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut rest = self.head.get(self.position..)?;
+        let before = rest.len();
+        let number = prost::encoding::decode_varint(&mut rest).ok()?;
+        self.position += before - rest.len();
+        Some(number)
+    }
+
+    /// The description that begins a part.
+    fn part(&mut self) -> Option<&'a [u8]> {
+        let mut length = self.take(4)?;
+        if length == CONTINUATION {
+            length = self.take(4)?;
+        }
+        let length = u32::from_le_bytes(*length.first_chunk()?);
+        self.take(usize::try_from(length).ok().filter(|length| *length > 0)?)
+    }
+
+    /// The same of a whole message; `None` at its end.
+    fn next_part(&mut self) -> Result<Option<&'a [u8]>, ArrowError> {
+        let rest = &self.head[self.position..];
+        if is_end(rest) {
+            return Ok(None);
+        }
+        let part = self.part();
+        part.map(Some)
+            .ok_or_else(|| damaged("it ends too early, or something follows its end"))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
+    use proptest::{collection::vec, prelude::*};
+
+    use pingthings_types::TimeRange;
+
+    use super::*;
+    use crate::answer::{
+        expected::Times,
+        pages::Spares,
+        table::{RAW_SCHEMA, STAT_SCHEMA, Wanted, encode},
+    };
+
+    /// What Arrow's own reader makes of a message.
+    fn general(message: &[u8]) -> Option<usize> {
+        let message = v5api::ArrowRawValuesResponse::decode(message).ok()?;
+        let bytes = message.arrow_bytes.to_vec();
+        let read = || {
+            let reader = arrow_ipc::reader::StreamReader::try_new(&*bytes, None).ok()?;
+            let batches: Vec<_> = reader.collect::<Result<_, _>>().ok()?;
+            Some(batches.iter().map(RecordBatch::num_rows).sum())
+        };
+        // It panics where a message is not as it says of itself.
+        std::panic::catch_unwind(read).ok().flatten()
+    }
+
+    pub(crate) fn batch(values: &[(i64, f64)]) -> RecordBatch {
+        let (times, values): (Vec<i64>, Vec<f64>) = values.iter().copied().unzip();
+        let times = TimestampNanosecondArray::from(times).with_timezone("UTC");
+        let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(Float64Array::from(values))];
+        RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap()
+    }
+
+    pub(crate) fn message(major: u64, batches: &[RecordBatch]) -> Vec<u8> {
+        v5api::ArrowRawValuesResponse {
+            stat: None,
+            version_major: major,
+            version_minor: 0,
+            arrow_bytes: encode(&RAW_SCHEMA, batches).unwrap(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Whether or not this is on a runtime.
+    pub(crate) fn no_rows() -> Rows {
+        rows_of(&Wanted::raw(None).unwrap())
+    }
+
+    fn rows_of(wanted: &Wanted) -> Rows {
+        let expected = wanted.expected(Times::of_points(TimeRange::ALL));
+        let fresh = || Rows::new(expected.clone(), Arc::new(Spares::new()));
+        if tokio::runtime::Handle::try_current().is_ok() {
+            return fresh();
+        }
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.build().unwrap().block_on(async { fresh() })
+    }
+
+    fn take(
+        intake: &mut Intake,
+        message: &[u8],
+        piece: usize,
+        rows: &mut Rows,
+    ) -> Result<Received, Error> {
+        intake.begin(message.len());
+        for piece in message.chunks(piece) {
+            intake.push(piece, rows)?;
+        }
+        intake.end(rows)
+    }
+
+    fn read(message: &[u8], piece: usize) -> Result<(Received, Vec<RecordBatch>), Error> {
+        let mut rows = no_rows();
+        let received = take(&mut Intake::new("test"), message, piece, &mut rows)?;
+        Ok((received, rows.take().unwrap()))
+    }
+
+    fn times() -> impl Strategy<Value = i64> {
+        -(1_i64 << 59)..1 << 61
+    }
+
+    proptest! {
+        #[test]
+        fn messages_come_out_as_they_went_in(
+            points in vec((times(), prop::num::f64::NORMAL), 0..200),
+            cuts in vec((0_usize..60, any::<bool>()), 0..6),
+            piece in 1_usize..2_000,
+        ) {
+            let mut points = points;
+            points.sort_by_key(|(time, _)| *time);
+            let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+            let mut left = &points[..];
+            let mut batches = Vec::new();
+            let mut major = 0;
+            for (length, is_last) in cuts.into_iter().chain([(usize::MAX, true)]) {
+                let (now, later) = left.split_at(length.min(left.len()));
+                left = later;
+                batches.push(batch(now));
+                if is_last {
+                    major += 1;
+                    let message = message(major, &std::mem::take(&mut batches));
+                    let received = take(&mut intake, &message, piece, &mut rows).unwrap();
+                    prop_assert_eq!(received.version, Version { major, minor: 0 });
+                }
+            }
+            let found = rows.take().unwrap();
+            // All of it is one piece, also what came in several batches.
+            let expected = if points.is_empty() { Vec::new() } else { vec![batch(&points)] };
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn damage_is_an_error_or_read_as_the_general_reader_does(
+            values in vec((times(), prop::num::f64::NORMAL), 1..9),
+            place in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            piece in 1_usize..2_000,
+            is_cut in any::<bool>(),
+        ) {
+            let mut values = values;
+            values.sort_by_key(|(time, _)| *time);
+            let batches = if is_cut {
+                vec![batch(&values[..1]), batch(&values[1..])]
+            } else {
+                vec![batch(&values)]
+            };
+            let mut message = message(7, &batches);
+            let place = place.index(message.len());
+            message[place] = byte;
+            // It is no panic, and nothing is said of it.
+            if let Ok((_, found)) = read(&message, piece) {
+                let rows: usize = found.iter().map(RecordBatch::num_rows).sum();
+                let hook = std::panic::take_hook();
+                std::panic::set_hook(Box::new(|_| {}));
+                let general = general(&message);
+                std::panic::set_hook(hook);
+                prop_assert!(general.is_none_or(|general| general == rows));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_cut_is_an_error_or_only_lacks_the_mark_of_its_end() {
+        let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
+        for end in 1..whole.len() {
+            if let Ok((received, _)) = read(&whole[..end], 100) {
+                // A message that ends after a field is a whole one, as protobuf has it.
+                assert!(end <= 2 && received.version.major <= 7, "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_of_messages_that_do_not_end_are_forgotten() {
+        let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+        let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
+        take(&mut intake, &whole, 50, &mut rows).unwrap();
+        intake.begin(whole.len());
+        intake.push(&whole[..whole.len() - 20], &mut rows).unwrap();
+        rows.drop_incomplete();
+        let next = message(7, &[batch(&[(3, 1.0), (4, 2.0)])]);
+        take(&mut Intake::new("test"), &next, 500, &mut rows).unwrap();
+        let batches = rows.take().unwrap();
+        assert_eq!(batches, [batch(&[(1, 1.0), (2, 2.0), (3, 1.0), (4, 2.0)])]);
+    }
+
+    #[test]
+    fn rows_that_were_here_before_are_left_out() {
+        let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
+        let two = message(7, &[batch(&[(3, 1.0)]), batch(&[(4, 2.0)])]);
+        for (skip, left) in [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)] {
+            let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+            rows.skip(skip);
+            take(&mut intake, &whole, 50, &mut rows).unwrap();
+            take(&mut intake, &two, 50, &mut rows).unwrap();
+            assert_eq!(rows.len(), left);
+            if left > 0 {
+                assert_eq!(rows.last_time(1), Some((4, 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn joined_values_of_many_streams_end_in_one_piece() {
+        let uuids: Vec<_> = (0..1_000).map(uuid::Uuid::from_u128).collect();
+        let wanted = Wanted::joined(uuids.iter().copied());
+        let batch = |first: i32| {
+            let rows = first..first + 40;
+            let times = TimestampNanosecondArray::from_iter_values(rows.clone().map(i64::from));
+            let times: ArrayRef = Arc::new(times.with_timezone("UTC"));
+            let column: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.map(f64::from)));
+            let columns = std::iter::once(times);
+            let columns = columns.chain(uuids.iter().map(|_| Arc::clone(&column)));
+            RecordBatch::try_new(Arc::clone(wanted.schema()), columns.collect()).unwrap()
+        };
+        let message = |first| {
+            let batch = batch(first);
+            v5api::ArrowMultiValuesResponse {
+                stat: None,
+                arrow_bytes: encode(&batch.schema(), &[batch]).unwrap(),
+            }
+            .encode_to_vec()
+        };
+        for piece in [1_000, 64 << 10, 10 << 20] {
+            let (mut intake, mut rows) = (Intake::new("test"), rows_of(&wanted));
+            for first in [0, 40] {
+                take(&mut intake, &message(first), piece, &mut rows).unwrap();
+                assert!(matches!(intake.stage, Stage::Copying { .. }), "{piece}");
+            }
+            let batches = rows.take().unwrap();
+            let expected =
+                arrow_select::concat::concat_batches(wanted.schema(), &[batch(0), batch(40)]);
+            assert_eq!(batches, [expected.unwrap()]);
+        }
+    }
+
+    fn of_columns(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+        let batch = RecordBatch::try_from_iter_with_nullable(
+            columns
+                .into_iter()
+                .map(|(name, column)| (name, column, true)),
+        );
+        let batch = batch.unwrap();
+        v5api::ArrowRawValuesResponse {
+            stat: None,
+            version_major: 7,
+            version_minor: 0,
+            arrow_bytes: encode(&batch.schema(), &[batch]).unwrap(),
+        }
+        .encode_to_vec()
+    }
+
+    fn read_as(wanted: &Wanted, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
+        let mut rows = rows_of(wanted);
+        take(&mut Intake::new("test"), message, 100, &mut rows)?;
+        Ok(wanted.table("test", rows.take().unwrap())?.batches)
+    }
+
+    fn stamps(zone: Option<&str>) -> ArrayRef {
+        let times = TimestampNanosecondArray::from(vec![1, 2, 3]);
+        Arc::new(times.with_timezone_opt(zone))
+    }
+
+    fn doubles() -> ArrayRef {
+        Arc::new(Float64Array::from(vec![1.0, 2.0, 3.0]))
+    }
+
+    #[test]
+    fn points_are_in_columns_of_their_names_and_types() {
+        let raw = Wanted::raw(None).unwrap();
+        let right = [batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])];
+        // The numbers are UTC, whatever the zone.
+        for zone in [None, Some("UTC"), Some("Europe/Berlin"), Some("+05:30")] {
+            let message = of_columns(vec![("time", stamps(zone)), ("value", doubles())]);
+            assert_eq!(read_as(&raw, &message).unwrap(), right, "{zone:?}");
+        }
+        let int: ArrayRef = Arc::new(arrow_array::Int64Array::from(vec![1, 2, 3]));
+        let single: ArrayRef = Arc::new(arrow_array::Float32Array::from(vec![1.0, 2.0, 3.0]));
+        let text: ArrayRef = Arc::new(arrow_array::StringArray::from(vec!["a", "b", "c"]));
+        let coarse: ArrayRef =
+            Arc::new(arrow_array::TimestampMicrosecondArray::from(vec![1, 2, 3]));
+        let null: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None, Some(3.0)]));
+        let no_time: ArrayRef =
+            Arc::new(TimestampNanosecondArray::from(vec![Some(1), None, Some(3)]));
+        let stamps = || stamps(Some("UTC"));
+        for (wrong, why) in [
+            (
+                vec![("value", doubles()), ("time", stamps())],
+                "`value` (Float64)",
+            ),
+            (
+                vec![("time", doubles()), ("value", stamps())],
+                "`time` (Float64)",
+            ),
+            (vec![("time", stamps()), ("other", doubles())], "`other`"),
+            (vec![("time", stamps())], "columns"),
+            (
+                vec![
+                    ("time", stamps()),
+                    ("value", doubles()),
+                    ("more", doubles()),
+                ],
+                "`more`",
+            ),
+            (vec![("time", stamps()), ("value", text)], "Other"),
+            (vec![("time", coarse), ("value", doubles())], "Other"),
+            (
+                vec![("time", Arc::clone(&int)), ("value", doubles())],
+                "Int64",
+            ),
+            (
+                vec![("time", stamps()), ("value", Arc::clone(&int))],
+                "Int64",
+            ),
+            (
+                vec![("time", stamps()), ("value", Arc::clone(&single))],
+                "Float32",
+            ),
+            (
+                vec![("time", stamps()), ("value", null)],
+                "`value` lacks values",
+            ),
+            (
+                vec![("time", no_time), ("value", doubles())],
+                "`time` lacks values",
+            ),
+        ] {
+            let error = read_as(&raw, &of_columns(wrong)).unwrap_err();
+            assert_eq!(error.kind(), crate::ErrorKind::Decode);
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        // Unless they were asked for so.
+        let schema = arrow_schema::Schema::new(vec![
+            arrow_schema::Field::new("t", arrow_schema::DataType::Int64, false),
+            arrow_schema::Field::new("v", arrow_schema::DataType::Float32, true),
+        ]);
+        let asked = Wanted::raw(Some(Arc::new(schema))).unwrap();
+        for message in [
+            of_columns(vec![("t", int), ("v", single)]),
+            of_columns(vec![("time", stamps()), ("value", doubles())]),
+        ] {
+            let found = read_as(&asked, &message).unwrap();
+            assert_eq!(found[0].schema_ref(), asked.schema());
+            assert_eq!(found[0].num_rows(), 3);
+        }
+    }
+
+    #[test]
+    fn statistics_are_known_by_their_names() {
+        let counts: ArrayRef = Arc::new(arrow_array::UInt64Array::from(vec![1, 0, 3]));
+        let column = |first: f64| -> ArrayRef {
+            Arc::new(Float64Array::from(vec![first, first + 1.0, first + 2.0]))
+        };
+        let usual = vec![
+            ("time", stamps(Some("UTC"))),
+            ("min", column(10.0)),
+            ("mean", column(20.0)),
+            ("max", column(30.0)),
+            ("count", counts),
+            ("stddev", column(40.0)),
+        ];
+        let wanted = Wanted::windows(None).unwrap();
+        let right = read_as(&wanted, &of_columns(usual.clone())).unwrap();
+        assert_eq!(right[0].num_rows(), 2);
+        assert_eq!(right[0].schema_ref(), &*STAT_SCHEMA);
+        // As servers had them before 2023.
+        let mut others = usual.clone();
+        others.swap(1, 2);
+        assert_eq!(
+            read_as(&wanted, &of_columns(others.clone())).unwrap(),
+            right
+        );
+        others.swap(4, 5);
+        assert_eq!(read_as(&wanted, &of_columns(others)).unwrap(), right);
+        let mut twice = usual.clone();
+        twice[1].0 = "mean";
+        assert!(read_as(&wanted, &of_columns(twice)).is_err());
+        let raw = Wanted::raw(None).unwrap();
+        assert!(read_as(&raw, &of_columns(usual.clone())).is_err());
+        assert!(read_as(&wanted, &message(7, &[batch(&[(1, 1.0)])])).is_err());
+    }
+
+    #[test]
+    fn times_must_rise_and_be_in_the_range() {
+        let raw = Wanted::raw(None).unwrap();
+        for (times, is_right) in [
+            ([1, 2, 3], true),
+            ([1, 1, 1], true),
+            ([1, 3, 2], false),
+            ([2, 1, 3], false),
+            ([i64::MIN, 2, 3], false),
+            ([1, 2, i64::MAX], false),
+            ([1, i64::MAX, i64::MIN], false),
+        ] {
+            let points = times.map(|time| (time, 0.5));
+            for batches in [
+                vec![batch(&points)],
+                vec![batch(&points[..1]), batch(&points[1..])],
+            ] {
+                let found = read_as(&raw, &message(7, &batches));
+                assert_eq!(found.is_ok(), is_right, "{times:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn refusals_have_no_rows() {
+        let refusal = v5api::ArrowRawValuesResponse {
+            stat: Some(v5api::Status {
+                code: 404,
+                msg: "unknown".to_owned(),
+                mash: None,
+            }),
+            ..Default::default()
+        };
+        let (received, rows) = read(&refusal.encode_to_vec(), 3).unwrap();
+        assert_eq!((received.stat.unwrap().code, rows.len()), (404, 0));
+    }
+}

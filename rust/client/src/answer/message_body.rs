@@ -1,0 +1,561 @@
+//! Answers that are no tables, on their way to the general reader of gRPC, which believes them.
+//!
+//! Each message is put together here, unpacked, and weighed before anything is made of it: a few
+//! bytes can stand for much, be they packed or a field that is there many times. An answer also
+//! has to end. It does with its trailers, and with nothing else.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Buf, Bytes};
+use http_body::Frame;
+use tokio::time::{Sleep, sleep};
+use tonic::{Code, Status, body::Body, transport::Channel};
+use tower_service::Service;
+
+use crate::{
+    answer::{
+        arrow_body::{BROKEN_OFF, PREFIX, encoding, prefix},
+        budget::{Budget, Incomplete},
+        unpack::{Encoding, LONGEST_MESSAGE, unpack},
+    },
+    error::{Error, ErrorKind},
+};
+
+/// How long a server that has answered one request with one message may take to say that this is
+/// all. It has nothing more to do.
+const END: Duration = Duration::from_secs(10);
+
+/// A connection all of whose answers are looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Guarded {
+    channel: Channel,
+    budget: Arc<Budget>,
+}
+
+impl Guarded {
+    pub(crate) fn new(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self {
+            channel,
+            budget: Arc::clone(budget),
+        }
+    }
+}
+
+impl Service<http::Request<Body>> for Guarded {
+    type Response = http::Response<Body>;
+    type Error = tonic::transport::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.channel.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let shape = Shape::of(request.uri().path());
+        let incomplete = Incomplete::new(Arc::clone(&self.budget));
+        let response = self.channel.call(request);
+        Box::pin(async move { Ok(guarded(response.await?, shape, incomplete)) })
+    }
+}
+
+fn guarded(
+    response: http::Response<Body>,
+    shape: Shape,
+    incomplete: Incomplete,
+) -> http::Response<Body> {
+    let (mut head, body) = response.into_parts();
+    // An answer whose head says how it ended has ended, whether or not the server says so again.
+    if Status::from_header_map(&head.headers).is_some() {
+        return http::Response::from_parts(head, Body::default());
+    }
+    let (encoding, failure) = match encoding(&head.headers) {
+        Ok(encoding) => (encoding, None),
+        Err(status) => (Encoding::Identity, Some(status)),
+    };
+    head.headers.remove("grpc-encoding");
+    let answer = Answer {
+        body,
+        shape,
+        encoding,
+        incomplete,
+        frame: Bytes::new(),
+        partial: Vec::new(),
+        failure,
+        has_message: false,
+        is_over: false,
+        limit: None,
+    };
+    http::Response::from_parts(head, Body::new(answer))
+}
+
+/// What is known of the answers of a method.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    name: &'static str,
+    /// Whether there is one message.
+    is_single: bool,
+    /// What becomes of a field, at most.
+    field: u64,
+    /// How deep what takes memory is nested.
+    depth: u8,
+}
+
+impl Shape {
+    fn of(path: &str) -> Self {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let known = |name, is_single, field, depth| Self {
+            name,
+            is_single,
+            field,
+            depth,
+        };
+        match name {
+            "RawValues" => known("raw values", false, 2 * 16, 1),
+            "AlignedWindows" | "Windows" => known("windows", false, 2 * 48, 1),
+            "LookupStreams" => known("a look-up of streams", false, 2 * 160, 2),
+            "StreamInfo" => known("a look-up of a stream", true, 2 * 160, 2),
+            "ListCollections" => known("a list of collections", false, 2 * 24, 1),
+            "Changes" => known("changes", false, 2 * 16, 1),
+            "SQLQuery" => known("a query", false, 2 * 32, 1),
+            "ListDevices" | "ListUnits" => known("a list of records", false, 2 * 56, 1),
+            _ => known("a call", true, 2 * 56, 2),
+        }
+    }
+
+    /// What a message takes once it is taken apart, at most.
+    fn weight(&self, message: &[u8]) -> u64 {
+        const NESTED: u64 = 2 * 48;
+        let length = message.len() as u64;
+        // A field has two bytes at least.
+        if length / 2 * (self.field + NESTED) <= SMALL {
+            return length;
+        }
+        length.saturating_add(weight(message, self.field, NESTED, self.depth))
+    }
+}
+
+/// What need not be weighed.
+const SMALL: u64 = 1 << 20;
+
+/// What the fields of a message take, as far as it can be read.
+fn weight(mut message: &[u8], field: u64, nested: u64, depth: u8) -> u64 {
+    let mut total: u64 = 0;
+    while !message.is_empty() {
+        // Most answers are short fields of one kind: their key and their length take a byte each.
+        while depth == 1
+            && let [key, length @ ..=127, ..] = message
+            && key & 0x87 == 2
+        {
+            total = total.saturating_add(field);
+            message = message.get(2 + usize::from(*length)..).unwrap_or_default();
+        }
+        if message.is_empty() {
+            break;
+        }
+        total = total.saturating_add(field);
+        let Ok(key) = prost::encoding::decode_varint(&mut message) else {
+            break;
+        };
+        let skipped = match key & 7 {
+            0 => match prost::encoding::decode_varint(&mut message) {
+                Ok(_) => 0,
+                Err(_) => break,
+            },
+            1 => 8,
+            5 => 4,
+            2 => {
+                let length = prost::encoding::decode_varint(&mut message);
+                let length = length.ok().and_then(|length| usize::try_from(length).ok());
+                let Some(length) = length.filter(|length| *length <= message.len()) else {
+                    break;
+                };
+                if depth > 1 {
+                    let inner = weight(&message[..length], nested, nested, depth - 1);
+                    total = total.saturating_add(inner);
+                }
+                length
+            }
+            _ => break,
+        };
+        message = message.get(skipped..).unwrap_or_default();
+    }
+    total
+}
+
+/// The messages of an answer, each in one piece and not packed.
+struct Answer {
+    body: Body,
+    shape: Shape,
+    encoding: Encoding,
+    incomplete: Incomplete,
+    /// What is left of the last frame.
+    frame: Bytes,
+    /// The beginning of a message, from what stands before it.
+    partial: Vec<u8>,
+    failure: Option<Status>,
+    has_message: bool,
+    is_over: bool,
+    /// When the server has to have ended it.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl Answer {
+    fn unreadable(&self, why: &str) -> Error {
+        let what = self.shape.name;
+        let message = format!("the server's answer to {what} cannot be read: {why}");
+        Error::new(ErrorKind::Decode, message)
+    }
+
+    /// How long the message is that begins so, and whether it is packed; `None` if too little is here.
+    fn length(&self, head: &[u8]) -> Result<Option<(bool, usize)>, Error> {
+        let Some(&[flag, ref length @ ..]) = head.first_chunk::<PREFIX>() else {
+            return Ok(None);
+        };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if flag > 1 || (flag == 1 && self.encoding == Encoding::Identity) {
+            return Err(self.unreadable("a message is compressed in an unknown way"));
+        }
+        if length > LONGEST_MESSAGE {
+            return Err(self.unreadable(&format!("a message has {length} bytes")));
+        }
+        Ok(Some((flag == 1, length)))
+    }
+
+    /// The next message, if all of it has arrived.
+    fn take(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.partial.is_empty() {
+            // Nearly always a message is in one frame, and nothing is copied.
+            let Some((is_packed, length)) = self.length(&self.frame)? else {
+                self.keep(self.frame.len());
+                return Ok(None);
+            };
+            if !is_packed && self.frame.len() >= PREFIX + length {
+                let message = self.frame.split_to(PREFIX + length);
+                self.weigh(&message[PREFIX..])?;
+                return Ok(Some(message));
+            }
+        }
+        self.keep(PREFIX.saturating_sub(self.partial.len()));
+        let Some((is_packed, length)) = self.length(&self.partial)? else {
+            return Ok(None);
+        };
+        self.incomplete.resize(length as u64)?;
+        self.keep((PREFIX + length).saturating_sub(self.partial.len()));
+        if self.partial.len() < PREFIX + length {
+            return Ok(None);
+        }
+        let message = std::mem::take(&mut self.partial);
+        if !is_packed {
+            self.weigh(&message[PREFIX..])?;
+            return Ok(Some(message.into()));
+        }
+        let message = unpack(
+            self.shape.name,
+            self.encoding,
+            &message[PREFIX..],
+            Vec::new(),
+            &mut self.incomplete,
+        )?;
+        self.weigh(&message)?;
+        let head = prefix(message.len()).map_err(|_| self.unreadable("a message is too long"))?;
+        Ok(Some([&head[..], &message].concat().into()))
+    }
+
+    /// Takes so many bytes of the frame, or what there is of them.
+    fn keep(&mut self, bytes: usize) {
+        let now = self.frame.split_to(bytes.min(self.frame.len()));
+        self.partial.extend_from_slice(&now);
+    }
+
+    fn weigh(&mut self, message: &[u8]) -> Result<(), Error> {
+        self.incomplete.resize(self.shape.weight(message))
+    }
+
+    fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        if self.frame.has_remaining() {
+            // What was made of the message before is counted elsewhere.
+            let taken = self.take();
+            return taken.map_err(|error| Status::from_error(Box::new(error)));
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing is missing at the end.
+    fn end(&self, frame: &Frame<Bytes>) -> bool {
+        let trailers = frame.trailers_ref();
+        match trailers.and_then(Status::from_header_map) {
+            Some(status) => status.code() != Code::Ok || self.partial.is_empty(),
+            None => false,
+        }
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        let broken_off = || Status::unavailable(BROKEN_OFF);
+        loop {
+            match this.next() {
+                Ok(Some(message)) => {
+                    this.has_message = true;
+                    return Poll::Ready(Some(Ok(Frame::data(message))));
+                }
+                Ok(None) => {}
+                Err(status) => {
+                    this.is_over = true;
+                    this.frame = Bytes::new();
+                    return Poll::Ready(Some(Err(status)));
+                }
+            }
+            if this.is_over {
+                return Poll::Ready(None);
+            }
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                if this.shape.is_single && this.has_message {
+                    let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(END)));
+                    if limit.as_mut().poll(cx).is_ready() {
+                        this.is_over = true;
+                        return Poll::Ready(Some(Err(broken_off())));
+                    }
+                }
+                return Poll::Pending;
+            };
+            match frame {
+                Some(Ok(frame)) if frame.is_data() => {
+                    this.frame = frame.into_data().unwrap_or_default();
+                }
+                Some(Ok(frame)) => {
+                    this.is_over = true;
+                    let is_whole = this.end(&frame);
+                    let end = if is_whole {
+                        Ok(frame)
+                    } else {
+                        Err(broken_off())
+                    };
+                    return Poll::Ready(Some(end));
+                }
+                Some(Err(status)) => {
+                    this.is_over = true;
+                    return Poll::Ready(Some(Err(status)));
+                }
+                None => {
+                    this.is_over = true;
+                    return Poll::Ready(Some(Err(broken_off())));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use futures_util::{StreamExt, stream};
+    use http::{HeaderMap, HeaderValue};
+    use http_body_util::{BodyExt, StreamBody};
+    use pingthings_proto::v5api;
+    use prost::Message;
+
+    use super::*;
+
+    const PATH: &str = "/v5api.BTrDB/";
+
+    fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(message.len()).unwrap();
+        [&[flag], &length.to_be_bytes()[..], message].concat()
+    }
+
+    fn trailers(status: &'static str) -> Frame<Bytes> {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static(status));
+        Frame::trailers(trailers)
+    }
+
+    /// An answer that arrives in pieces of so many bytes, and goes on for ever if it has no end.
+    fn answer(
+        method: &str,
+        encoding: Option<&'static str>,
+        bytes: &[u8],
+        piece: usize,
+        end: Option<&'static str>,
+    ) -> Body {
+        let pieces: Vec<_> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
+        let frames = pieces.into_iter().map(Frame::data).chain(end.map(trailers));
+        let frames = stream::iter(frames.map(Ok::<_, Status>).collect::<Vec<_>>());
+        let body = Body::new(StreamBody::new(frames.chain(stream::pending())));
+        let mut response = http::Response::new(body);
+        if let Some(encoding) = encoding {
+            let value = HeaderValue::from_static(encoding);
+            response.headers_mut().insert("grpc-encoding", value);
+        }
+        let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
+        let shape = Shape::of(&format!("{PATH}{method}"));
+        guarded(response, shape, Incomplete::new(budget)).into_body()
+    }
+
+    /// All of its data, or why it failed.
+    async fn read(mut body: Body) -> Result<Vec<u8>, String> {
+        let mut found = Vec::new();
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => found.extend(frame.into_data().unwrap_or_default()),
+                Err(status) => return Err(status.message().to_owned()),
+            }
+        }
+        Ok(found)
+    }
+
+    fn gzip(message: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(message).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[tokio::test]
+    async fn messages_come_out_whole_and_unpacked() {
+        let messages = [b"one".to_vec(), Vec::new(), vec![7; 100_000]];
+        let plain: Vec<u8> = messages.iter().flat_map(|m| framed(0, m)).collect();
+        let mut packed: Vec<u8> = messages.iter().flat_map(|m| framed(1, &gzip(m))).collect();
+        packed.extend(framed(0, b"as it is"));
+        let unpacked = [&plain[..], &framed(0, b"as it is")].concat();
+        for piece in [1, 4, 5, 6, 1_000, 1 << 20] {
+            let found = read(answer("SQLQuery", None, &plain, piece, Some("0"))).await;
+            assert_eq!(found.as_ref(), Ok(&plain));
+            let found = read(answer("SQLQuery", Some("gzip"), &packed, piece, Some("0"))).await;
+            assert_eq!(found.as_ref(), Ok(&unpacked));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_damaged_is_an_error() {
+        let message = framed(0, b"message");
+        for (encoding, bytes, end, why) in [
+            (None, framed(1, b"x"), Some("0"), "unknown way"),
+            (None, framed(2, b"x"), Some("0"), "unknown way"),
+            (Some("gzip"), framed(1, b"x"), Some("0"), "cannot be read"),
+            (Some("br"), framed(0, b"x"), Some("0"), "nobody asked for"),
+            (None, vec![0, 255, 255, 255, 255], None, "4294967295 bytes"),
+            (None, vec![0, 2, 0, 0, 0], None, "`memory_limit`"),
+            (None, message[..9].to_vec(), Some("0"), BROKEN_OFF),
+            (None, message[..3].to_vec(), Some("0"), BROKEN_OFF),
+        ] {
+            for piece in [1, 100] {
+                let error = read(answer("SQLQuery", encoding, &bytes, piece, end)).await;
+                let error = error.unwrap_err();
+                assert!(error.contains(why), "{error}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_message_for_one_request_must_end() {
+        let begun = tokio::time::Instant::now();
+        let error = read(answer("Nearest", None, &framed(0, b"x"), 100, None)).await;
+        assert_eq!(error, Err(BROKEN_OFF.to_owned()));
+        assert_eq!(begun.elapsed(), END);
+        // Nobody knows how long others take.
+        let endless = read(answer("SQLQuery", None, &framed(0, b"x"), 100, None));
+        assert!(tokio::time::timeout(END * 9, endless).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn small_messages_that_become_large_are_refused() {
+        let bomb = framed(1, &gzip(&vec![0; 64 << 20]));
+        let error = read(answer("SQLQuery", Some("gzip"), &bomb, 10_000, Some("0"))).await;
+        assert!(error.unwrap_err().contains("`memory_limit`"));
+        // Two bytes for each of them.
+        let windows = vec![v5api::StatPoint::default(); 1 << 18];
+        let windows = v5api::WindowsResponse {
+            values: windows,
+            ..Default::default()
+        };
+        let collections = vec![String::new(); 1 << 20];
+        let collections = v5api::ListCollectionsResponse {
+            collections,
+            ..Default::default()
+        };
+        let pairs = vec![v5api::KeyOptValue::default(); 1 << 20];
+        let results = vec![v5api::StreamDescriptor {
+            tags: pairs,
+            ..Default::default()
+        }];
+        let streams = v5api::LookupStreamsResponse {
+            results,
+            ..Default::default()
+        };
+        for (method, message) in [
+            ("Windows", windows.encode_to_vec()),
+            ("ListCollections", collections.encode_to_vec()),
+            ("LookupStreams", streams.encode_to_vec()),
+        ] {
+            assert!(message.len() < 12 << 20, "{method}: {}", message.len());
+            let bytes = framed(0, &message);
+            let error = read(answer(method, None, &bytes, 65_536, Some("0"))).await;
+            let is_refused = error.is_err_and(|error| error.contains("`memory_limit`"));
+            assert!(is_refused, "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_servers_send_is_not_refused() {
+        let pair = |key: &str| v5api::KeyOptValue {
+            key: key.to_owned(),
+            val: Some(v5api::OptValue {
+                value: "some value".to_owned(),
+            }),
+        };
+        let stream = v5api::StreamDescriptor {
+            uuid: vec![7; 16].into(),
+            collection: "a/collection".to_owned(),
+            tags: ["name", "unit", "ingress", "distiller"].map(pair).to_vec(),
+            annotations: ["one", "two", "three"].map(pair).to_vec(),
+            ..Default::default()
+        };
+        let streams = vec![stream; 7_000];
+        let streams = v5api::LookupStreamsResponse {
+            results: streams,
+            ..Default::default()
+        };
+        let bytes = framed(0, &streams.encode_to_vec());
+        assert!(bytes.len() > 1 << 20);
+        let found = read(answer("LookupStreams", None, &bytes, 16_384, Some("0"))).await;
+        assert_eq!(found, Ok(bytes));
+        let texts = vec!["{\"a\": 1}".repeat(1_000); 800].into_iter();
+        let rows = texts.map(Bytes::from).collect();
+        let rows = v5api::SqlQueryResponse {
+            sql_query_row: rows,
+            ..Default::default()
+        };
+        let bytes = framed(0, &rows.encode_to_vec());
+        let found = read(answer("SQLQuery", None, &bytes, 16_384, Some("0"))).await;
+        assert_eq!(found.unwrap().len(), bytes.len());
+    }
+
+    #[tokio::test]
+    async fn a_head_that_says_how_it_ended_is_the_end() {
+        let mut response = http::Response::new(Body::new(StreamBody::new(stream::pending::<
+            Result<Frame<Bytes>, Status>,
+        >())));
+        let zero = HeaderValue::from_static("0");
+        response.headers_mut().insert("grpc-status", zero);
+        let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
+        let body = guarded(response, Shape::of(PATH), Incomplete::new(budget)).into_body();
+        assert_eq!(read(body).await, Ok(Vec::new()));
+    }
+}

@@ -1,0 +1,170 @@
+//! The rows of an answer so far.
+
+use std::{io, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, SchemaRef};
+
+use crate::answer::{
+    columns::Columns,
+    expected::{Column, Expected},
+    pages::Spares,
+};
+
+/// Rows in the order in which they came, in columns that grow; in others where servers differ in
+/// their schemas.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    expected: Expected,
+    batches: Vec<RecordBatch>,
+    columns: Option<Columns>,
+    spares: Arc<Spares>,
+    /// The time of the last one, whoever has it now.
+    last: Option<i64>,
+    /// How many of those that come next were here before.
+    skip: usize,
+}
+
+impl Rows {
+    pub(crate) const fn new(expected: Expected, spares: Arc<Spares>) -> Self {
+        Self {
+            expected,
+            batches: Vec::new(),
+            columns: None,
+            spares,
+            last: None,
+            skip: 0,
+        }
+    }
+
+    /// The schema under which columns are kept that a server has sent.
+    pub(crate) fn accept(&self, columns: &[Column<'_>]) -> Result<SchemaRef, ArrowError> {
+        self.expected.accept(columns)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let batches = self.batches.iter().map(RecordBatch::num_rows);
+        batches.sum::<usize>() + self.columns.as_ref().map_or(0, Columns::rows)
+    }
+
+    /// How large their values are.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.size_of_batches() + self.columns.as_ref().map_or(0, Columns::bytes) as u64
+    }
+
+    /// What they take of the machine's memory.
+    pub(crate) fn memory(&self) -> u64 {
+        self.size_of_batches() + self.columns.as_ref().map_or(0, Columns::memory) as u64
+    }
+
+    fn size_of_batches(&self) -> u64 {
+        let columns = self.batches.iter().flat_map(RecordBatch::columns);
+        let sizes = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0));
+        sizes.sum::<usize>() as u64
+    }
+
+    /// Leaves out so many of the rows that come next.
+    pub(crate) const fn skip(&mut self, rows: usize) {
+        self.skip = rows;
+    }
+
+    /// All rows so far, which are no longer here then.
+    pub(crate) fn take(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
+        self.close_columns()?;
+        Ok(std::mem::take(&mut self.batches))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.batches.clear();
+        self.columns = None;
+        self.last = None;
+    }
+
+    fn close_columns(&mut self) -> Result<(), ArrowError> {
+        if let Some(columns) = self.columns.take().filter(|columns| columns.rows() > 0) {
+            self.batches.push(columns.into_batch()?);
+        }
+        Ok(())
+    }
+
+    // --- rows that come --------------------------------------------------------------------------
+
+    /// Columns of this schema, which was accepted, with room for more rows.
+    pub(crate) fn reserve(&mut self, schema: &SchemaRef, rows: usize) -> Result<(), ArrowError> {
+        let others = |columns: &Columns| columns.schema() != schema;
+        if self.columns.as_ref().is_some_and(others) {
+            self.close_columns()?;
+        }
+        let (times, last) = (*self.expected.times(), self.last);
+        let fresh = || Columns::new(Arc::clone(schema), times, last, Arc::clone(&self.spares));
+        let columns = self.columns.get_or_insert_with(fresh);
+        columns.reserve(rows).map_err(no_memory)
+    }
+
+    /// Adds values, or parts of them, to a column.
+    pub(crate) fn extend(&mut self, column: usize, bytes: &[u8]) {
+        if let Some(columns) = &mut self.columns {
+            columns.extend(column, bytes);
+        }
+    }
+
+    /// Says that so many rows are complete. They are not added if their times are wrong.
+    pub(crate) fn complete(&mut self, rows: usize) -> Result<(), ArrowError> {
+        if let Some(columns) = &mut self.columns {
+            let start = columns.rows();
+            columns.add_rows(rows)?;
+            let gone = rows.min(self.skip);
+            if gone > 0 {
+                columns.remove(start, start + gone);
+                self.skip -= gone;
+            }
+            self.last = columns.last_time(1).map(|(time, _)| time).or(self.last);
+        }
+        Ok(())
+    }
+
+    /// Forgets what belongs to no complete row.
+    pub(crate) fn drop_incomplete(&mut self) {
+        if let Some(columns) = &mut self.columns {
+            columns.drop_incomplete();
+        }
+    }
+
+    /// Adds rows of a schema that are in columns of their own.
+    pub(crate) fn add<const N: usize>(
+        &mut self,
+        schema: &SchemaRef,
+        rows: usize,
+        columns: [&[u8]; N],
+    ) -> Result<(), ArrowError> {
+        self.reserve(schema, rows)?;
+        for (index, values) in columns.into_iter().enumerate() {
+            self.extend(index, values);
+        }
+        self.complete(rows)
+    }
+
+    /// Adds what another one holds, which has received one message.
+    pub(crate) fn append(&mut self, others: Self) -> Result<(), ArrowError> {
+        if self.skip == 0 && self.len() == 0 && self.last.is_none() {
+            (self.batches, self.columns) = (others.batches, others.columns);
+            self.last = others.last;
+            return Ok(());
+        }
+        let Some(columns) = others.columns else {
+            return Ok(());
+        };
+        self.reserve(columns.schema(), columns.rows())?;
+        columns.each(|column, bytes| self.extend(column, bytes));
+        self.complete(columns.rows())
+    }
+
+    /// The time of the last row, and how many of the last `rows` have it; `None` without any.
+    pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
+        self.columns.as_ref()?.last_time(rows)
+    }
+}
+
+fn no_memory(error: io::Error) -> ArrowError {
+    ArrowError::IoError("there is no memory for the rows".to_owned(), error)
+}

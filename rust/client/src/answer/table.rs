@@ -1,0 +1,370 @@
+//! Arrow in and out: schemas, casts, and what is sent.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{Array, ArrayRef, RecordBatch, UInt64Array};
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow_select::filter::filter_record_batch;
+use bytes::Bytes;
+use pingthings_types::Version;
+use uuid::Uuid;
+
+use crate::{
+    answer::{
+        budget::Share,
+        expected::{Expected, Times},
+    },
+    error::{Error, ErrorKind},
+};
+
+/// Rows of an answer, in one batch unless the server's messages differ in their form.
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// Schema of every batch.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+    /// The version of the data.
+    pub version: Version,
+    /// The memory it takes, which counts as long as the table is here.
+    pub(crate) share: Option<Arc<Share>>,
+}
+
+impl Table {
+    /// Number of rows.
+    pub fn num_rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+}
+
+fn time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+}
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    let fields = columns
+        .iter()
+        .map(|(name, kind)| Field::new(*name, kind.clone(), false));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// `time` timestamp[ns, UTC], `value` float64; not null.
+pub static RAW_SCHEMA: LazyLock<SchemaRef> =
+    LazyLock::new(|| schema(&[("time", time_type()), ("value", DataType::Float64)]));
+
+/// `time` timestamp[ns, UTC]; `min`, `mean`, `max` float64; `count` uint64; `stddev` float64; not
+/// null.
+pub static STAT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    schema(&[
+        ("time", time_type()),
+        ("min", DataType::Float64),
+        ("mean", DataType::Float64),
+        ("max", DataType::Float64),
+        ("count", DataType::UInt64),
+        ("stddev", DataType::Float64),
+    ])
+});
+
+/// One message: a whole IPC stream of these batches.
+pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes, Error> {
+    let failed = |error: ArrowError| {
+        Error::new(
+            ErrorKind::InvalidArgument,
+            format!("the data cannot be sent: {error}"),
+        )
+        .with_source(error)
+    };
+    let payload = batches
+        .iter()
+        .map(RecordBatch::get_array_memory_size)
+        .sum::<usize>();
+    let mut out = Vec::with_capacity(payload + 1024);
+    let mut writer =
+        StreamWriter::try_new_with_options(&mut out, schema, IpcWriteOptions::default())
+            .map_err(failed)?;
+    for batch in batches {
+        writer.write(batch).map_err(failed)?;
+    }
+    writer.finish().map_err(failed)?;
+    drop(writer);
+    Ok(out.into())
+}
+
+/// The schema a caller wants an answer in.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    schema: SchemaRef,
+    /// The schema of answers for which no other was asked.
+    native: SchemaRef,
+    /// For each wanted column, which column of that one it is made of.
+    sources: Vec<usize>,
+}
+
+impl Wanted {
+    /// Points in the schema wanted: two columns, by position, any names; `None` for
+    /// [`RAW_SCHEMA`].
+    pub fn raw(wanted: Option<SchemaRef>) -> Result<Self, Error> {
+        let Some(schema) = wanted else {
+            return Ok(Self::native(&RAW_SCHEMA));
+        };
+        if schema.fields().len() != RAW_SCHEMA.fields().len() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!(
+                    "a schema of {} columns for raw values: it must have two, a time and a value",
+                    schema.fields().len()
+                ),
+            ));
+        }
+        Self::matched(schema, vec![0, 1], &RAW_SCHEMA)
+    }
+
+    /// Windows in the schema wanted: six columns by position with any names, or some of them by
+    /// name; `None` for [`STAT_SCHEMA`].
+    pub fn windows(wanted: Option<SchemaRef>) -> Result<Self, Error> {
+        let Some(schema) = wanted else {
+            return Ok(Self::native(&STAT_SCHEMA));
+        };
+        if schema.fields().is_empty() {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                "a schema without columns for windows: name at least one",
+            ));
+        }
+        let sources = if schema.fields().len() == STAT_SCHEMA.fields().len() {
+            (0..STAT_SCHEMA.fields().len()).collect()
+        } else {
+            let by_name = |field: &Arc<Field>| {
+                STAT_SCHEMA.index_of(field.name()).map_err(|_| {
+                    Error::new(ErrorKind::InvalidArgument,
+                        format!(
+                            "column `{}` in a schema of {} columns for windows: give all six (time, \
+                             min, mean, max, count, stddev), or some of these names",
+                            field.name(),
+                            schema.fields().len()
+                        ),
+                    )
+                })
+            };
+            schema
+                .fields()
+                .iter()
+                .map(by_name)
+                .collect::<Result<_, _>>()?
+        };
+        Self::matched(schema, sources, &STAT_SCHEMA)
+    }
+
+    /// A time, and a column for each stream, which is called by its uuid.
+    pub(crate) fn joined(uuids: impl Iterator<Item = Uuid>) -> Self {
+        let names: Vec<_> = uuids.map(|uuid| uuid.hyphenated().to_string()).collect();
+        let columns = names.iter().map(|name| (name.as_str(), DataType::Float64));
+        let columns: Vec<_> = std::iter::once(("time", time_type()))
+            .chain(columns)
+            .collect();
+        Self::native(&schema(&columns))
+    }
+
+    fn native(schema: &SchemaRef) -> Self {
+        Self {
+            schema: Arc::clone(schema),
+            native: Arc::clone(schema),
+            sources: (0..schema.fields().len()).collect(),
+        }
+    }
+
+    fn matched(schema: SchemaRef, sources: Vec<usize>, from: &SchemaRef) -> Result<Self, Error> {
+        for (field, &source) in schema.fields().iter().zip(&sources) {
+            let source = from.field(source);
+            if !is_castable(source.data_type(), field.data_type()) {
+                return Err(Error::new(
+                    ErrorKind::InvalidArgument,
+                    format!(
+                        "column `{}` cannot be {}: {}",
+                        field.name(),
+                        field.data_type(),
+                        match source.data_type() {
+                            DataType::Timestamp(..) => "times come as timestamps or int64",
+                            _ => "numbers come as float64, float32, or integers for counts",
+                        }
+                    ),
+                ));
+            }
+        }
+        Ok(Self {
+            schema,
+            native: Arc::clone(from),
+            sources,
+        })
+    }
+
+    /// What answers may hold.
+    pub(crate) fn expected(&self, times: Times) -> Expected {
+        // Only for points can a schema be asked for.
+        let asked =
+            (self.is_asked_for() && self.native == *RAW_SCHEMA).then(|| Arc::clone(&self.schema));
+        Expected::new(asked, Arc::clone(&self.native), times)
+    }
+
+    /// Whether servers are told of the schema.
+    fn is_asked_for(&self) -> bool {
+        let in_nanoseconds = |field: &Arc<Field>| !matches!(field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Nanosecond);
+        self.schema != self.native && self.schema.fields().iter().all(in_nanoseconds)
+    }
+
+    /// The wanted schema.
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// A table of this schema.
+    pub(crate) fn table(
+        &self,
+        what: &'static str,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Table, Error> {
+        let batches = batches.into_iter();
+        let batches = batches.map(|batch| {
+            let batch = if self.native == *STAT_SCHEMA {
+                without_empty(batch).map_err(|error| Error::decode(what, error))?
+            } else {
+                batch
+            };
+            self.cast(what, batch)
+        });
+        Ok(Table {
+            schema: Arc::clone(&self.schema),
+            batches: batches.collect::<Result<_, Error>>()?,
+            version: Version::default(),
+            share: None,
+        })
+    }
+
+    /// The schema as an IPC stream without batches, for servers that cast; empty for the default,
+    /// and for times that are not nanoseconds, which servers refuse and this client makes itself.
+    pub(crate) fn template(&self) -> Result<Bytes, Error> {
+        if self.is_asked_for() {
+            encode(&self.schema, &[])
+        } else {
+            Ok(Bytes::new())
+        }
+    }
+
+    /// The batch in the wanted schema; no copy where it has it already.
+    fn cast(&self, what: &'static str, batch: RecordBatch) -> Result<RecordBatch, Error> {
+        if batch.schema_ref().fields() == self.schema.fields() {
+            return Ok(batch);
+        }
+        let failed = |error: ArrowError| Error::decode(what, error);
+        let options = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        let columns = self.sources.iter().zip(self.schema.fields());
+        let columns = columns
+            .map(|(&source, field)| {
+                let name = self.native.field(source).name();
+                let column = batch.column_by_name(name).ok_or_else(|| {
+                    failed(ArrowError::SchemaError(format!(
+                        "it has no column `{name}`"
+                    )))
+                })?;
+                cast_with_options(column, field.data_type(), &options).map_err(failed)
+            })
+            .collect::<Result<Vec<ArrayRef>, _>>()?;
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed)
+    }
+}
+
+fn is_castable(from: &DataType, to: &DataType) -> bool {
+    match from {
+        DataType::Timestamp(..) => matches!(to, DataType::Timestamp(..) | DataType::Int64),
+        DataType::UInt64 => to.is_numeric(),
+        _ => matches!(to, DataType::Float64 | DataType::Float32),
+    }
+}
+
+/// The windows that hold points. Servers answer empty ones of arbitrary width as zeros, which
+/// would dip every plot to zero.
+pub(crate) fn without_empty(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let counts = batch
+        .column_by_name("count")
+        .and_then(|counts| counts.as_any().downcast_ref::<UInt64Array>());
+    let Some(counts) = counts else {
+        let message = "windows without their counts".to_owned();
+        return Err(ArrowError::SchemaError(message));
+    };
+    if counts.values().iter().all(|&count| count > 0) {
+        return Ok(batch);
+    }
+    let keep = counts
+        .values()
+        .iter()
+        .map(|&count| Some(count > 0))
+        .collect();
+    filter_record_batch(&batch, &keep)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Float64Array, TimestampNanosecondArray};
+
+    use super::*;
+
+    fn batch() -> RecordBatch {
+        let times = TimestampNanosecondArray::from(vec![1, 2, 3]).with_timezone("UTC");
+        let values = Float64Array::from(vec![1.0, -0.0, f64::MAX]);
+        let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(values)];
+        RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap()
+    }
+
+    #[test]
+    fn schemas_match_by_position_or_by_name() {
+        let wanted = schema(&[("t", DataType::Int64), ("v", DataType::Float32)]);
+        let wanted = Wanted::raw(Some(wanted)).unwrap();
+        let cast = wanted.cast("test", batch()).unwrap();
+        assert_eq!(cast.schema_ref(), wanted.schema());
+
+        let some = schema(&[("mean", DataType::Float32), ("time", time_type())]);
+        assert_eq!(Wanted::windows(Some(some)).unwrap().sources, [2, 0]);
+        let unknown = schema(&[("median", DataType::Float64)]);
+        assert!(
+            Wanted::windows(Some(unknown))
+                .unwrap_err()
+                .to_string()
+                .contains("median")
+        );
+        let text = schema(&[("time", time_type()), ("value", DataType::Utf8)]);
+        assert!(
+            Wanted::raw(Some(text))
+                .unwrap_err()
+                .to_string()
+                .contains("value")
+        );
+        assert!(Wanted::raw(Some(Arc::clone(&STAT_SCHEMA))).is_err());
+    }
+
+    #[test]
+    fn empty_windows_are_left_out() {
+        let times = TimestampNanosecondArray::from(vec![0, 1, 2]).with_timezone("UTC");
+        let value = || Arc::new(Float64Array::from(vec![1.0, 0.0, 2.0])) as ArrayRef;
+        let counts = UInt64Array::from(vec![1, 0, 1]);
+        let columns = vec![
+            Arc::new(times) as ArrayRef,
+            value(),
+            value(),
+            value(),
+            Arc::new(counts),
+            value(),
+        ];
+        let batch = RecordBatch::try_new(Arc::clone(&STAT_SCHEMA), columns).unwrap();
+        let some = schema(&[("mean", DataType::Float64)]);
+        for wanted in [None, Some(some)] {
+            let wanted = Wanted::windows(wanted).unwrap();
+            let table = wanted.table("test", vec![batch.clone()]).unwrap();
+            assert_eq!(table.num_rows(), 2);
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Removing points, and whole streams.
+
+use pingthings_proto::v5api;
+use pingthings_types::{TimeRange, Version};
+use uuid::Uuid;
+
+use crate::{
+    Client,
+    calls::metadata::uuid_bytes,
+    error::Error,
+    session::{call::Rpc, retry::Repeat},
+    stats::Kind,
+};
+
+impl Client {
+    /// Removes the points of a range in a new version; earlier versions still show them.
+    pub async fn delete(&self, uuid: Uuid, range: TimeRange) -> Result<Version, Error> {
+        let request = v5api::DeleteParams {
+            uuid: uuid_bytes(uuid),
+            start: range.start(),
+            end: range.end(),
+        };
+        let call = self.begin(Kind::of("Delete"));
+        let repeat = Repeat::of("Delete");
+        let send = |mut rpc: Rpc, q| async move { rpc.delete(q).await };
+        let answer: Result<v5api::DeleteResponse, Error> = self
+            .unary_as(repeat, Some(uuid), "Delete", request, send)
+            .await;
+        call.end(&answer);
+        answer
+            .map(|answer| Version {
+                major: answer.version_major,
+                minor: answer.version_minor,
+            })
+            .map_err(|error| error.on_stream(uuid))
+    }
+
+    /// Removes a stream with all its versions; its uuid can never be used again.
+    pub async fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
+        let request = v5api::ObliterateParams {
+            uuid: uuid_bytes(uuid),
+        };
+        let answer: Result<v5api::ObliterateResponse, Error> = self
+            .unary("Obliterate", request, |mut rpc: Rpc, q| async move {
+                rpc.obliterate(q).await
+            })
+            .await;
+        answer.map(drop).map_err(|error| error.on_stream(uuid))
+    }
+}

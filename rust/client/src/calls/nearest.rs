@@ -1,0 +1,65 @@
+//! The point nearest to an instant.
+
+use pingthings_proto::v5api;
+use pingthings_types::{Code, RawPoint, check_insert_time};
+use uuid::Uuid;
+
+use crate::{
+    Client,
+    calls::metadata::uuid_bytes,
+    error::{Error, ErrorKind},
+    session::call::Rpc,
+};
+
+impl Client {
+    /// The first point at or after `time`, or with `backward` the last one before it; `None` if
+    /// there is none.
+    pub async fn nearest(
+        &self,
+        uuid: Uuid,
+        time: i64,
+        version: u64,
+        backward: bool,
+    ) -> Result<Option<RawPoint>, Error> {
+        let request = v5api::NearestParams {
+            uuid: uuid_bytes(uuid),
+            time,
+            version_major: version,
+            backward,
+        };
+        let answer: Result<v5api::NearestResponse, Error> = self
+            .unary("Nearest", request, |mut rpc: Rpc, q| async move {
+                rpc.nearest(q).await
+            })
+            .await;
+        match answer {
+            Ok(answer) => match answer.value {
+                Some(p) if !is_there(p.time, time, backward) => Err(Error::new(
+                    ErrorKind::Decode,
+                    format!(
+                        "the server says that the point nearest to {time} is at {}, which lies in \
+                         the other direction or where no point can be",
+                        p.time
+                    ),
+                )
+                .on_stream(uuid)),
+                found => Ok(found.map(|p| RawPoint {
+                    time: p.time,
+                    value: p.value,
+                })),
+            },
+            Err(error) if error.is_code(Code::NoSuchPoint) => Ok(None),
+            Err(error) => Err(error.on_stream(uuid)),
+        }
+    }
+}
+
+/// Whether a point may be found that was looked for from an instant on.
+fn is_there(found: i64, time: i64, backward: bool) -> bool {
+    let is_in_direction = if backward {
+        found <= time
+    } else {
+        found >= time
+    };
+    is_in_direction && check_insert_time(found).is_ok()
+}

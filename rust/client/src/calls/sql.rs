@@ -1,0 +1,24 @@
+//! SQL over the metadata of streams.
+
+use bytes::Bytes;
+use pingthings_proto::v5api;
+
+use crate::{Client, error::Error, session::call::Rpc};
+
+impl Client {
+    /// The rows a query answers, each a JSON object as the server wrote it.
+    pub async fn sql_query(&self, query: String, params: Vec<String>) -> Result<Vec<Bytes>, Error> {
+        let request = v5api::SqlQueryParams {
+            query,
+            params,
+            role: None,
+        };
+        self.collected(
+            "SQLQuery",
+            request,
+            |mut rpc: Rpc, q| async move { rpc.sql_query(q).await },
+            |answer: v5api::SqlQueryResponse| Ok(answer.sql_query_row),
+        )
+        .await
+    }
+}

@@ -1,0 +1,463 @@
+//! The one way a call is made: take a permit, send, check `stat`, translate errors.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use pingthings_proto::{
+    management::{self, management_client::ManagementClient},
+    v5api::{self, b_tr_db_client::BTrDbClient},
+};
+use pingthings_types::{Version, WriteOrder};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
+use uuid::Uuid;
+
+use crate::{
+    Client,
+    answer::{
+        arrow_body::Frames,
+        budget::{Budget, Share},
+        ipc::Received,
+        message_body::Guarded,
+        rows::Rows,
+    },
+    error::{Error, ErrorKind},
+    session::{Session, limit::Permit, retry::Repeat},
+    stats::{Counters, Kind, Present},
+    transport::pool::{Lane, Lease},
+};
+
+pub(crate) type Rpc = BTrDbClient<Guarded>;
+pub(crate) type ManagementRpc = ManagementClient<Guarded>;
+
+/// The calls of a service over a channel.
+pub(crate) trait Stub: Send {
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self;
+}
+
+impl Stub for Rpc {
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self::new(Guarded::new(channel, budget))
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .accept_compressed(CompressionEncoding::Zstd)
+    }
+}
+
+impl Stub for ManagementRpc {
+    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+        Self::new(Guarded::new(channel, budget)).max_decoding_message_size(usize::MAX)
+    }
+}
+
+/// How long a read that is under way may be silent.
+const LONGEST_GAP: Duration = Duration::from_mins(1);
+
+/// An answer that says in `stat` whether the server refused.
+pub(crate) trait Answer {
+    fn stat(&mut self) -> Option<v5api::Status>;
+}
+
+macro_rules! answers {
+    ($package:ident: $($message:ident)*) => {
+        $(impl Answer for $package::$message {
+            fn stat(&mut self) -> Option<v5api::Status> {
+                self.stat.take()
+            }
+        })*
+    };
+}
+
+answers! { v5api:
+    InfoResponse CreateResponse StreamInfoResponse LookupStreamsResponse ListCollectionsResponse
+    InsertResponse NearestResponse FlushResponse AlignedWindowsResponse WindowsResponse
+    ChangesResponse DeleteResponse ObliterateResponse SetStreamTagsResponse
+    SetStreamAnnotationsResponse SqlQueryResponse
+}
+
+answers! { management:
+    GetStreamRetentionResponse SetStreamRetentionResponse GetCollectionResponse
+    SetCollectionRetentionResponse GetVersionAtTimeResponse ListRecordsResponse RecordResponse
+    DeleteRecordResponse
+}
+
+/// Something of which an answer holds many.
+pub(crate) trait Item {
+    /// What it takes of the machine's memory besides what it is itself.
+    fn heap(&self) -> usize;
+}
+
+impl Item for Bytes {
+    fn heap(&self) -> usize {
+        self.len()
+    }
+}
+
+impl Item for String {
+    fn heap(&self) -> usize {
+        self.capacity()
+    }
+}
+
+impl Item for (i64, i64) {
+    fn heap(&self) -> usize {
+        0
+    }
+}
+
+impl Client {
+    /// One request, one answer; repeated as far as its method allows.
+    pub(crate) async fn unary<S, Q, A, F>(
+        &self,
+        method: &'static str,
+        request: Q,
+        send: impl Fn(S, Request<Q>) -> F + Send + Sync,
+    ) -> Result<A, Error>
+    where
+        S: Stub,
+        Q: Clone + Send + Sync,
+        A: Answer + Send,
+        F: Future<Output = Result<Response<A>, Status>> + Send,
+    {
+        let call = self.begin(Kind::of(method));
+        let repeat = Repeat::of(method);
+        let outcome = self.unary_as(repeat, None, method, request, send).await;
+        call.end(&outcome);
+        outcome
+    }
+
+    /// One request, one answer; repeated as far as is said. `written` is the stream whose points
+    /// are changed, if any are.
+    pub(crate) async fn unary_as<S, Q, A, F>(
+        &self,
+        repeat: Repeat,
+        written: Option<Uuid>,
+        method: &'static str,
+        request: Q,
+        send: impl Fn(S, Request<Q>) -> F + Send + Sync,
+    ) -> Result<A, Error>
+    where
+        S: Stub,
+        Q: Clone + Send + Sync,
+        A: Answer + Send,
+        F: Future<Output = Result<Response<A>, Status>> + Send,
+    {
+        let lane = match repeat {
+            Repeat::Always | Repeat::Never => Lane::Repeatable,
+            Repeat::IfRefused => Lane::Unrepeatable,
+        };
+        self.repeated(repeat, method, || {
+            self.send(method, lane, written, request.clone(), &send)
+        })
+        .await
+    }
+
+    async fn send<S, Q, A, F>(
+        &self,
+        method: &'static str,
+        lane: Lane,
+        written: Option<Uuid>,
+        request: Q,
+        send: impl FnOnce(S, Request<Q>) -> F + Send,
+    ) -> Result<A, Error>
+    where
+        S: Stub,
+        Q: Send,
+        A: Answer,
+        F: Future<Output = Result<Response<A>, Status>> + Send,
+    {
+        let mut flight = self.take_off(method, lane).await?;
+        let mut request = self.request(request);
+        // Dropped when the request was answered, or is given up.
+        let writing = written.map(|stream| flight.session.order.begin(stream));
+        if let Some(header) = writing.as_ref().and_then(|writing| writing.header.clone()) {
+            request.metadata_mut().insert(WriteOrder::HEADER, header);
+        }
+        let rpc = S::over(flight.lease.channel(), &flight.session.budget);
+        let answer = flight
+            .wait(self, method, Box::pin(send(rpc, request)))
+            .await?;
+        flight.is_over = true;
+        let mut answer = answer.into_inner();
+        flight.check(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// One request, everything that a stream of answers holds; repeated as a whole.
+    pub(crate) async fn collected<S, Q, A, T, F>(
+        &self,
+        method: &'static str,
+        request: Q,
+        send: impl Fn(S, Request<Q>) -> F + Send + Sync,
+        take: impl Fn(A) -> Result<Vec<T>, Error> + Send + Sync,
+    ) -> Result<Vec<T>, Error>
+    where
+        S: Stub,
+        Q: Clone + Send + Sync,
+        A: Answer + Send,
+        T: Item + Send,
+        F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
+    {
+        let call = self.begin(Kind::of(method));
+        let outcome = async {
+            let mut share = self.connection.session()?.budget.join();
+            let mut backoff = self.backoff();
+            self.turn(method, &mut share).await?;
+            loop {
+                let asked = self.streaming(method, Lane::Repeatable, request.clone(), &send);
+                let items = async { asked.await?.collect(&mut share, &take).await };
+                match items.await {
+                    Ok(Some(items)) => return Ok(items),
+                    Ok(None) => {
+                        share.clear();
+                        self.counters().paused_reads.add(1);
+                        self.turn(method, &mut share).await?;
+                    }
+                    Err(error) if error.is_transient() => {
+                        share.clear();
+                        backoff.wait(method, error).await?;
+                        self.count_retry();
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let outcome = outcome.await;
+        call.end(&outcome);
+        outcome
+    }
+
+    /// One request, a stream of answers. The permit is held until the stream ends or is dropped, or
+    /// only until it begins if it is read at leisure: whoever reads it makes other calls meanwhile,
+    /// and they must not wait for it.
+    pub(crate) async fn streaming<S, Q, M, F>(
+        &self,
+        method: &'static str,
+        lane: Lane,
+        request: Q,
+        send: impl FnOnce(S, Request<Q>) -> F + Send,
+    ) -> Result<Answers<M>, Error>
+    where
+        S: Stub,
+        Q: Send,
+        F: Future<Output = Result<Response<M>, Status>> + Send,
+    {
+        let mut flight = self.take_off(method, lane).await?;
+        let request = self.request(request);
+        let rpc = S::over(flight.lease.channel(), &flight.session.budget);
+        let messages = flight
+            .wait(self, method, Box::pin(send(rpc, request)))
+            .await?;
+        if lane == Lane::AtLeisure {
+            flight.permit = None;
+        }
+        Ok(Answers {
+            client: self.clone(),
+            method,
+            messages: messages.into_inner(),
+            flight,
+            gap: None,
+        })
+    }
+
+    async fn take_off(&self, method: &'static str, lane: Lane) -> Result<Flight, Error> {
+        let session = self.connection.session()?;
+        let counters = self.counters();
+        let begun = std::time::Instant::now();
+        let waiting = Present::in_(&counters.requests_waiting);
+        let permit = self.in_time(method, session.limit.acquire()).await;
+        drop(waiting);
+        counters.wait_ns.add_since(begun);
+        let permit = permit.map_err(Error::unsent)??;
+        counters.requests.add(1);
+        counters.requests_in_flight.add(1);
+        Ok(Flight {
+            counters: Arc::clone(counters),
+            lease: session.channels.lease(lane),
+            session,
+            permit: Some(permit),
+            patience: self.timeout(),
+            is_over: false,
+        })
+    }
+
+    fn request<Q>(&self, message: Q) -> Request<Q> {
+        let mut request = Request::new(message);
+        if let Some(trace) = &self.trace {
+            *request.metadata_mut() = trace.headers();
+        }
+        if let Some(key) = &self.connection.config.api_key {
+            request.metadata_mut().insert("authorization", key.header());
+        }
+        request
+    }
+}
+
+/// A call that is under way.
+#[derive(Debug)]
+struct Flight {
+    session: Arc<Session>,
+    lease: Lease,
+    counters: Arc<Counters>,
+    permit: Option<Permit>,
+    /// How long the server may be silent.
+    patience: Option<Duration>,
+    /// Whether the server has nothing more to send.
+    is_over: bool,
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.counters.requests_in_flight.sub(1);
+        if !self.is_over {
+            self.lease.cancelled();
+        }
+    }
+}
+
+impl Flight {
+    /// Whether the server did what it was asked.
+    fn check<A: Answer>(&self, answer: &mut A) -> Result<(), Error> {
+        // Success is the absence of a status; a present one with code 0 is what older servers send.
+        let Some(stat) = answer.stat().filter(|stat| stat.code != 0) else {
+            return Ok(());
+        };
+        let error = Error::new(ErrorKind::Code(stat.code), stat.msg);
+        if error.is_elsewhere() {
+            self.lease.failed(&error, Duration::ZERO);
+        }
+        Err(error)
+    }
+
+    /// What the server sends, unless it is silent for too long or the client is closed first.
+    async fn wait<T>(
+        &self,
+        client: &Client,
+        method: &'static str,
+        answer: impl Future<Output = Result<T, Status>> + Send,
+    ) -> Result<T, Error> {
+        let begun = Instant::now();
+        let answer = async {
+            let Some(limit) = self.patience else {
+                return Ok(answer.await);
+            };
+            let answer = tokio::time::timeout(limit, answer).await;
+            answer.map_err(|_| Error::no_answer(method, self.lease.endpoint(), limit))
+        };
+        let answer = client.in_time(method, answer);
+        let answer = tokio::select! {
+            // Most often it is there by the second look, and nothing else needs to be.
+            biased;
+            answer = answer => answer,
+            () = self.lease.over() => Err(Error::forgotten(method, self.lease.endpoint())),
+        };
+        // Nothing that has arrived meanwhile is handed out after closing.
+        if self.session.alarm.is_closed() {
+            return Err(Error::closed());
+        }
+        let answer = answer.and_then(std::convert::identity).and_then(|answer| {
+            answer.map_err(|status| Error::from_status(method, &self.lease, status))
+        });
+        if let Err(error) = &answer
+            && error.is_of_connection()
+        {
+            self.lease.failed(error, begun.elapsed());
+        }
+        answer
+    }
+}
+
+/// The answers of a streaming call, checked one by one.
+#[derive(Debug)]
+pub(crate) struct Answers<M> {
+    client: Client,
+    method: &'static str,
+    messages: M,
+    flight: Flight,
+    /// How long the next one may take before the answer counts as cut.
+    gap: Option<Duration>,
+}
+
+impl<M> Answers<M> {
+    /// The answer goes on at once, as long as it goes on at all, and can be asked for again where it
+    /// was cut: what becomes of a part that gets lost on the way must not be waited for for ever.
+    pub(crate) const fn with_short_gaps(mut self) -> Self {
+        self.gap = Some(LONGEST_GAP);
+        self
+    }
+
+    /// Whoever reads at leisure has the time of a whole call for each part.
+    pub(crate) fn begin_call(&mut self) {
+        self.client = self.client.for_call();
+    }
+}
+
+async fn in_gap<T>(
+    gap: Option<Duration>,
+    message: impl Future<Output = Result<T, Status>> + Send,
+) -> Result<T, Status> {
+    let Some(gap) = gap else {
+        return message.await;
+    };
+    let message = tokio::time::timeout(gap, message).await;
+    message.unwrap_or_else(|_| {
+        let text = format!("the answer broke off: nothing more came for {gap:?}");
+        Err(Status::unavailable(text))
+    })
+}
+
+impl<A: Answer> Answers<Streaming<A>> {
+    /// Everything, unless the call is to wait for others first.
+    async fn collect<T: Item>(
+        mut self,
+        share: &mut Share,
+        take: impl Fn(A) -> Result<Vec<T>, Error>,
+    ) -> Result<Option<Vec<T>>, Error> {
+        let mut items = Vec::new();
+        while let Some(answer) = self.next().await? {
+            let more = take(answer)?;
+            let weight = |item: &T| (size_of::<T>() + item.heap()) as u64;
+            if !share.add(more.iter().map(weight).sum())? {
+                return Ok(None);
+            }
+            items.extend(more);
+        }
+        Ok(Some(items))
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
+        let message = in_gap(self.gap, self.messages.message());
+        let message = self.flight.wait(&self.client, self.method, message).await?;
+        let Some(mut answer) = message else {
+            self.flight.is_over = true;
+            return Ok(None);
+        };
+        self.flight.check(&mut answer)?;
+        Ok(Some(answer))
+    }
+}
+
+impl Answers<Frames> {
+    /// Adds the rows of the next message; the version they belong to.
+    pub(crate) async fn next_into(&mut self, rows: &mut Rows) -> Result<Option<Version>, Error> {
+        let message = self.messages.receive(rows, &self.flight.counters);
+        let message = in_gap(self.gap, message);
+        let message = self
+            .flight
+            .wait(&self.client, self.method, message)
+            .await??;
+        let Some(mut received) = message else {
+            self.flight.is_over = true;
+            return Ok(None);
+        };
+        self.flight.check(&mut received)?;
+        Ok(Some(received.version))
+    }
+}
+
+impl Answer for Received {
+    fn stat(&mut self) -> Option<v5api::Status> {
+        self.stat.take()
+    }
+}
