@@ -24,7 +24,7 @@ help: ## Show this list
 $(BIN)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --group dev --group docs numpy pyyaml
+	$(BIN)/python -m pip install --quiet --group dev --group docs
 	touch $@
 
 setup: $(BIN)/ready ## Make .venv with every tool

@@ -369,7 +369,8 @@ def _numbers(part: _Part) -> Column:
 
 def _array(values: Any) -> Column:
     """What Arrow makes of an index or a column, in one piece."""
-    dtype = getattr(values, "dtype", None)
+    dtype: Any = getattr(values, "dtype", None)
+    kind = type(dtype).__name__
     if isinstance(values, arrow.ChunkedArray):
         array = values
     elif _is_of(values, "polars"):  # whose elements, one by one, are of microseconds
@@ -378,10 +379,8 @@ def _array(values: Any) -> Column:
         # Arrow takes no bytes in the order of other machines.
         numbers = values.to_numpy()
         array = arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
-    elif type(dtype).__name__ in {
-        "PeriodDtype",
-        "SparseDtype",
-    }:  # of which it takes what lies below
+    elif kind in {"PeriodDtype", "SparseDtype"}:
+        # Arrow would take what lies below.
         raise BTRDBTypeError(f"a column of type `{dtype}` is no column of Arrow; cast it first")
     else:
         array = arrow.array(values)
