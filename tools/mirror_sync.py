@@ -1,4 +1,4 @@
-"""Writes the mirrored regions of `client.py` from `async_client.py`.
+"""Writes the mirrored regions of each file of `client` from the file of its name in `async_client`.
 
 A region `# <mirrored from AsyncX as _attribute>` ... `# </mirrored>` gets every public method and
 property of `AsyncX` that the synchronous class does not write by hand outside the region: the same
@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "python" / "pingthings" / "timeseries"
-SOURCE = PACKAGE / "async_client.py"
-TARGET = PACKAGE / "client.py"
+SOURCES, TARGETS = PACKAGE / "async_client", PACKAGE / "client"
+CLASSES = ("client.py", "stream.py", "streamset.py")
 REGION = re.compile(
     r"(?P<open>    # <mirrored from (?P<source>\w+) as (?P<attribute>\w+)>\n)"
     r"(?P<text>.*?)"
@@ -45,7 +45,7 @@ def methods_of(tree: ast.Module, name: str) -> list[Method]:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return [n for n in node.body if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
-    sys.exit(f"mirror_sync: {SOURCE.name} has no class {name}")
+    sys.exit(f"mirror_sync: there is no class {name} in the file")
 
 
 def arguments(method: Method) -> str:
@@ -105,10 +105,10 @@ def region(match: re.Match[str], source: str, target: str) -> str:
     return "\n".join([match["open"], *written, match["close"]])
 
 
-def formatted(text: str) -> str:
+def formatted(text: str, file: Path) -> str:
     ruff = Path(sys.executable).parent / "ruff"
     done = subprocess.run(
-        [ruff, "format", "--stdin-filename", TARGET, "-"],
+        [ruff, "format", "--stdin-filename", file, "-"],
         input=text,
         capture_output=True,
         text=True,
@@ -117,18 +117,26 @@ def formatted(text: str) -> str:
     return done.stdout
 
 
+def current(file: Path) -> str:
+    """The text that a file of the synchronous side should have."""
+    source, target = (SOURCES / file.name).read_text("utf-8"), file.read_text("utf-8")
+    if not REGION.search(target):
+        sys.exit(f"mirror_sync: {file.relative_to(PACKAGE)} has no region")
+    return formatted(REGION.sub(lambda match: region(match, source, target), target), file)
+
+
 def main() -> None:
     """Writes or checks the regions."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--check", action="store_true", help="fail if a region is not current")
     check = parser.parse_args().check
-    source, target = SOURCE.read_text("utf-8"), TARGET.read_text("utf-8")
-    current = formatted(REGION.sub(lambda match: region(match, source, target), target))
-    if current == target:
-        return
-    if check:
-        sys.exit(f"mirror_sync: {TARGET.name} is not current; run `make fix`")
-    TARGET.write_text(current, "utf-8")
+    for file in (TARGETS / name for name in CLASSES):
+        text = current(file)
+        if text == file.read_text("utf-8"):
+            continue
+        if check:
+            sys.exit(f"mirror_sync: {file.relative_to(PACKAGE)} is not current; run `make fix`")
+        file.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import pixels
 import pytest
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from pingthings.timeseries import plot_matplotlib
+from pingthings.timeseries import plot, plot_matplotlib
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
@@ -28,7 +28,8 @@ from pingthings.timeseries.exceptions import (
     StreamNotFoundError,
     VersionNotAvailable,
 )
-from pingthings.timeseries.plot import Panel, Plot
+from pingthings.timeseries.pickling import recipe
+from pingthings.timeseries.picture import Panel, Plot
 from pixels import MOST_DIFFERENT
 from plotly.graph_objects import FigureWidget
 
@@ -395,6 +396,29 @@ async def test_zooming_fetches_the_next_level(voltage: pt.AsyncStream, collectio
     widget.layout.xaxis.range = ["1990-01-01", "1990-02-01"]
     assert (len(band.y), heights(line)) == (0, [])
     assert widget.layout.title.subtitle.text == "no points"
+
+
+async def test_zooming_goes_over_a_client_with_the_same_options(
+    endpoint: str, apikey: str, monkeypatch: pytest.MonkeyPatch
+):
+    fetch, clients = plot.fetch, list[pt.AsyncClient]()
+
+    async def seen(streams: pt.AsyncStreamSet, *rest: Any) -> Plot:
+        clients.append(streams[0].client)
+        return await fetch(streams, *rest)
+
+    monkeypatch.setattr(plot, "fetch", seen)
+    connecting = pt.AsyncClient.connect(
+        endpoint=endpoint, apikey=apikey, pickle_key=True, retry_for=3, deadline=50
+    )
+    async with await connecting as client:
+        stream = await client.create(uuid4(), f"plot/{uuid4()}")
+        await stream.insert([(at * SECOND, 1.0) for at in range(100)])
+        widget = await stream.plot(backend="plotly")
+        widget.layout.xaxis.range = ["1970-01-01T00:00:01", "1970-01-01T00:00:05"]
+        first, zoomed = clients
+        assert zoomed is not first
+        assert recipe(zoomed) == recipe(first)
 
 
 async def test_the_panels_of_a_widget_zoom_together(several: pt.AsyncStreamSet):

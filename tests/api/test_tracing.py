@@ -23,6 +23,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from pingthings.server import Fault, Server
+from pingthings.timeseries import tracing
 from pingthings.timeseries.exceptions import InvalidTimeRange, StreamNotFoundError
 
 POINTS = 120_000
@@ -94,6 +95,26 @@ async def test_a_call_is_a_span_of_what_was_asked(
     assert (read.attributes["server.address"], read.attributes["server.port"]) == (host, int(port))
     assert (read.name, read.kind) == (f"raw_values {endpoint}", SpanKind.CLIENT)
     assert read.status.status_code == StatusCode.UNSET
+
+
+@tracing.traced
+class Curious(pt.AsyncClient):
+    """Looks at what it is, without asking the server."""
+
+    async def looked_at(self) -> str:
+        return f"{self!r} {self.concurrency_limit} {self.deadline} {self.memory_limit}"
+
+
+async def test_looking_at_a_client_begins_no_span(spans: Spans, client: pt.AsyncClient):
+    if not isinstance(client, pt.AsyncClient):
+        pytest.skip("it runs the same code")
+    curious = Curious(client._creds, client._core)
+    await client.info()
+    spans()
+    assert "connected" in await curious.looked_at()
+    assert spans() == []
+    await curious.info()
+    assert len(spans()) == 1
 
 
 async def test_a_set_is_one_span(spans: Spans, client: pt.AsyncClient, collection: str):

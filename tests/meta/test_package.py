@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import json
 import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pingthings
@@ -79,6 +81,55 @@ def test_exported_names_are_those_of_the_list(name: str) -> None:
     assert set(module.__all__) == EXPORTS[name]
     for export in module.__all__:
         assert getattr(module, export) is not None
+
+
+@pytest.mark.parametrize(
+    "name", ["pingthings.timeseries.async_client", "pingthings.timeseries.client"]
+)
+def test_classes_say_the_module_they_are_documented_in(name: str) -> None:
+    module = importlib.import_module(name)
+    for export in EXPORTS[name] - {"ClientEventLoop"}:  # which has a module of its own
+        assert getattr(module, export).__module__ == name
+
+
+PYTHON = ROOT / "python"
+MODULES = {
+    ".".join(file.relative_to(PYTHON).with_suffix("").parts).removesuffix(".__init__"): file
+    for file in PYTHON.rglob("*.py*")
+    if file.suffix in {".py", ".pyi"}
+}
+
+
+def imports(file: Path) -> set[str]:
+    """The modules of ours that a file imports when it runs, at its top or later."""
+    found: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            modules = names & MODULES.keys()
+            found |= modules
+            if modules != names:
+                found.add(node.module)
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return found & MODULES.keys()
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    graph = {name: imports(file) for name, file in MODULES.items()}
+    assert len(graph) > 80
+    assert len(graph["pingthings.timeseries"]) > 5
+    graph["pingthings.btrdb.utils.ray"].remove("pingthings.btrdb")  # the older client's own layout
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules import each other: {' <- '.join(error.args[1])}")
 
 
 def test_every_public_name_has_a_docstring() -> None:

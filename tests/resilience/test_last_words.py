@@ -22,7 +22,7 @@ class Last:
     write = sys.stdout.write
 
     def __init__(self):
-        self.client, self.stream, self.core = client, stream, asynchronous._untraced_core.blocking()
+        self.client, self.stream, self.core = client, stream, asynchronous._core.blocking()
 
     def __del__(self):
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import io
 import multiprocessing
 import pickle
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from operator import methodcaller
+from typing import Any
 from uuid import uuid4
 
 import pingthings.timeseries as pt
@@ -111,6 +113,30 @@ def test_what_is_known_comes_along(streams: pt.StreamSet, monkeypatch: pytest.Mo
         made[0].pin_version(None)
         assert made[0].count() == 101
         assert streams[0].pinned_version is not None
+
+
+class Recording(pickle.Unpickler):
+    """Notes the modules that a pickle names."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self.modules: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        self.modules.add(module)
+        return super().find_class(module, name)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_names_the_documented_modules_only(
+    protocol: int, streams: pt.StreamSet, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("BTRDB_API_KEY", KEY)
+    for item in (streams[0].conn, streams[0], streams):
+        unpickler = Recording(pickle.dumps(item, protocol))
+        assert type(unpickler.load()) is type(item)
+        ours = {name for name in unpickler.modules if name.startswith("pingthings")}
+        assert ours == {"pingthings.timeseries.client"}
 
 
 def test_the_key_is_looked_for_where_it_arrives(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pingthings.timeseries.annotations import from_text
 from pingthings.timeseries.answers import as_object
 from pingthings.timeseries.exceptions import BTrDBError, BTRDBServerError
-from pingthings.timeseries.records import to_dict
+from pingthings.timeseries.records import _to_dict
 
 DEEP = 100_000
 WRONG = [
@@ -46,16 +46,16 @@ def test_what_is_no_object_is_refused(text: bytes | str):
 @pytest.mark.parametrize("text", [t for t in WRONG[1:] if isinstance(t, str)], ids=str)
 def test_fields_of_records_are_objects(text: str):
     with pytest.raises(BTRDBServerError):
-        to_dict((1, "name", text))
+        _to_dict((1, "name", text))
 
 
 def test_fields_do_not_replace_what_the_server_said_itself():
-    assert to_dict((1, "one", '{"id": 2, "name": "two", "rate": 30}')) == {
+    assert _to_dict((1, "one", '{"id": 2, "name": "two", "rate": 30}')) == {
         "id": 1,
         "name": "one",
         "rate": 30,
     }
-    assert to_dict((1, "one", "")) == {"id": 1, "name": "one"}
+    assert _to_dict((1, "one", "")) == {"id": 1, "name": "one"}
 
 
 @given(st.one_of(st.binary(), st.text()))

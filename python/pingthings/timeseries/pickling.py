@@ -6,6 +6,7 @@ environment or its credentials file, unless the client was connected with `pickl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pingthings.timeseries.exceptions import BTRDBTypeError
@@ -36,27 +37,24 @@ def recipe(client: AsyncClient) -> Recipe:
     return creds.get("profile"), creds["endpoint"], client.concurrency_limit, tuple(given)
 
 
-def reconnect(
-    profile: str | None,
-    endpoint: str,
-    concurrency_limit: int,
-    options: tuple[tuple[str, Any], ...] = (),
-) -> Client:
+def reconnect(recipe: Recipe, connect: Callable[..., Client]) -> Client:
     """Returns a client of this process for a recipe.
+
+    Args:
+        recipe: What `recipe` returned, here or in another process.
+        connect: `Client.connect`.
 
     Raises:
         AuthenticationError: The key is not to be found here, or is another one.
         ConnectionError: The server cannot be reached from here.
     """
-    from pingthings.timeseries.client import Client  # noqa: PLC0415 - it imports this module
-
-    recipe = (profile, endpoint, concurrency_limit, options)
+    profile, endpoint, concurrency_limit, options = recipe
     client = _CLIENTS.pop(recipe, None)
     if client is None or client._client._core.is_closed:
         given = None if profile is not None else endpoint
         others = dict(options)
         apikey = others.pop("apikey", None)
-        client = Client.connect(profile, given, apikey, concurrency_limit, **others)
+        client = connect(profile, given, apikey, concurrency_limit, **others)
     _CLIENTS[recipe] = client
     while len(_CLIENTS) > _MOST_CLIENTS:
         # Whoever still uses it keeps it.

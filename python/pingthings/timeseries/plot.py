@@ -1,6 +1,6 @@
 """Pictures of streams at the resolution of the screen: what is fetched, and what is shown of it.
 
-The two ways to draw are modules of their own. As in `async_client.py`, nothing here may await
+The two ways to draw are modules of their own. As in `async_client`, nothing here may await
 anything but the core (docs/design/twins.md).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -17,22 +16,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pingthings.timeseries import plot_matplotlib, plot_plotly
 from pingthings.timeseries.arguments import as_time, as_width_ns
 from pingthings.timeseries.constants import MAXIMUM_TIME, MINIMUM_TIME
 from pingthings.timeseries.display import visible
+from pingthings.timeseries.event_loop import ClientEventLoop
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
     InvalidTimeRange,
 )
 from pingthings.timeseries.frames import to_numpy
+from pingthings.timeseries.picture import Panel, Plot, Trace
 from pingthings.timeseries.points import _iso_text
 
 if TYPE_CHECKING:
     from pingthings.timeseries.async_client import AsyncStreamSet
     from pingthings.timeseries.utils.timez import Instant
 
-__all__ = ["PREFIXED", "Panel", "Plot", "Trace", "draw"]
+__all__ = ["draw"]
 
 DEFAULT_WIDTH = 1000
 _FEWEST_PIXELS, _MOST_PIXELS = 16, 100_000
@@ -41,97 +43,6 @@ _DOTS_PER_PIXEL = 0.2  # up to here they do not blur
 _DENSE = 4  # points in a window, from which on an empty one is no accident
 _GAP = 4
 _SECOND = 1_000_000_000
-_UNITS = (
-    (86_400_000_000_000, "days"),
-    (3_600_000_000_000, "h"),
-    (60_000_000_000, "min"),
-    (1_000_000_000, "s"),
-    (1_000_000, "ms"),
-    (1_000, "µs"),
-    (1, "ns"),
-)
-
-PREFIXED = frozenset({"V", "A", "W", "VA", "var", "Var", "VAR"})
-"""Units whose thousands are written as kilo."""
-
-Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Trace:
-    """What is drawn of one stream: raw values, or windows."""
-
-    label: str
-    times: NDArray[np.int64]
-    """Of the points, or of the beginnings of the windows: nanoseconds, UTC."""
-    mean: Floats
-    """The values, or the means of the windows."""
-    least: Floats
-    most: Floats
-    width_ns: int
-    """Length of the windows; 0 means raw values."""
-    breaks: NDArray[np.bool_]
-    """For each point or window but the last, whether a gap follows it."""
-    has_dots: bool
-    """Whether points are so few that each gets a dot."""
-
-    @property
-    def dotted(self) -> NDArray[np.bool_]:
-        """Which points or windows get a dot: all if there are few, else those between two gaps.
-
-        Of the latter a line would show nothing, and of a window less than a pixel.
-        """
-        before = np.concatenate(([True], self.breaks))[: len(self.times)]
-        after = np.concatenate((self.breaks, [True]))[: len(self.times)]
-        return np.full(len(self.times), self.has_dots) | (before & after)
-
-    def line(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
-        """Times, means, least and most values of the line to draw, with NaN in the gaps.
-
-        A window is a step from its beginning to its end.
-        """
-        columns = [self.mean, self.least, self.most]
-        times, after = self.times, np.flatnonzero(self.breaks) + 1
-        if self.width_ns:
-            times = np.stack((times, times + self.width_ns), axis=1).ravel()
-            columns = [np.repeat(column, 2) for column in columns]
-            after = after * 2
-        mean, least, most = (np.insert(column, after, np.nan) for column in columns)
-        return np.insert(times, after, times[after - 1]), mean, least, most
-
-
-@dataclass(frozen=True)
-class Panel:
-    """The streams of one unit, which share an axis."""
-
-    unit: str
-    traces: list[Trace]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Everything that is on a picture."""
-
-    title: str
-    start: int
-    end: int
-    panels: list[Panel]
-
-    @property
-    def has_legend(self) -> bool:
-        """Whether the title does not say what each line is."""
-        return sum(len(panel.traces) for panel in self.panels) > 1
-
-    @property
-    def caption(self) -> str:
-        """What the lines are made of."""
-        widths = {
-            trace.width_ns for panel in self.panels for trace in panel.traces if len(trace.times)
-        }
-        windows = [
-            f"min, mean, max in windows of {_duration(width)}" for width in sorted(widths - {0})
-        ]
-        return "; ".join([*windows, *(["raw values"] if 0 in widths else [])]) or "no points"
 
 
 async def draw(
@@ -152,9 +63,6 @@ async def draw(
         raise BTRDBValueError("the set is empty; there is nothing to plot")
     if backend == "plotly" and axes is not None:
         raise BTRDBValueError("`axes` are matplotlib's; leave them out for plotly")
-    # Both import what they draw with when it is asked for; they import this module, too.
-    from pingthings.timeseries import plot_matplotlib, plot_plotly  # noqa: PLC0415
-
     (plot_plotly if backend == "plotly" else plot_matplotlib).require()
     pixels = _as_pixels(width, axes)
     longest = None if gap is None else as_width_ns(gap)
@@ -206,10 +114,8 @@ def _again(
     streams: AsyncStreamSet, versions: list[int] | None, pixels: int, gap: int | None
 ) -> Any:
     """Fetches another range without a loop, since whoever turns a wheel awaits nothing."""
-    from pingthings.timeseries.event_loop import ClientEventLoop  # noqa: PLC0415 - only for plotly
-
     client = streams._streams[0]._client
-    face = type(client)(client._creds, client._untraced_core.blocking())
+    face = client._over(client._core.blocking())
     blocking = type(streams)([stream._over(face) for stream in streams])
     loop = ClientEventLoop()
 
@@ -248,11 +154,6 @@ async def _range(
         # A single instant is in the middle of a second, where it can be seen.
         return max(first - _SECOND // 2, MINIMUM_TIME), min(last + _SECOND // 2, MAXIMUM_TIME)
     return first, last
-
-
-def _duration(nanoseconds: int) -> str:
-    unit, name = next(found for found in _UNITS if found[0] <= nanoseconds)
-    return f"{nanoseconds / unit:.3g} {name}"
 
 
 def _as_pixels(width: int | None, axes: Any) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pingthings.timeseries.exceptions import BTRDBValueError
 from pingthings.timeseries.extras import extra
-from pingthings.timeseries.plot import PREFIXED, Panel, Plot, Trace
+from pingthings.timeseries.picture import PREFIXED, Panel, Plot, Trace
 from pingthings.timeseries.utils.timez import ns_to_datetime
 
 __all__ = ["COLOURS", "draw", "require"]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pingthings.timeseries.extras import extra
-from pingthings.timeseries.plot import PREFIXED, Plot, Trace
+from pingthings.timeseries.picture import PREFIXED, Plot, Trace
 from pingthings.timeseries.plot_matplotlib import COLOURS
 from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
 

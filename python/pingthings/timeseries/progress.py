@@ -1,7 +1,7 @@
 """How far a long call has come: told to a function, to a bar, or to whoever looks at the screen.
 
 Reads of a set go in parts of as many streams as there may be requests at once, each of them one
-call of the core. An insert is one call, of which each step is awaited. As in `async_client.py`,
+call of the core. An insert is one call, of which each step is awaited. As in `async_client`,
 nothing here may await anything but the core (docs/design/twins.md).
 """
 

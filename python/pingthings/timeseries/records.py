@@ -1,25 +1,80 @@
-"""Devices and units: free dictionaries with an id and a name."""
+"""Devices and units: free dictionaries with an id and a name, kept and read alike.
+
+Both twins run what is awaited here, so it may await only the core (docs/design/twins.md).
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from pingthings.timeseries.answers import as_object
-from pingthings.timeseries.exceptions import BTRDBTypeError, BTRDBValueError
+from pingthings.timeseries.exceptions import (
+    BTRDBTypeError,
+    BTRDBValueError,
+    NotSupportedError,
+    ObjectNotFound,
+)
 
-__all__ = ["SELECT_ALL", "as_record", "as_record_id", "from_row", "to_dict"]
+if TYPE_CHECKING:
+    from pingthings.timeseries.pyo3_client import Client
 
+__all__ = ["create", "delete", "get", "list_all", "update"]
 
-SELECT_ALL = {
+Kind: TypeAlias = Literal["device", "unit"]
+
+_SELECT_ALL = {
     "device": "SELECT * FROM devices ORDER BY id",
     "unit": "SELECT * FROM units ORDER BY id",
 }
 """The queries that read them from servers which keep them in tables."""
 
 
-def as_record_id(value: int, name: str) -> int:
+async def list_all(core: Client, kind: Kind) -> list[dict[str, Any]]:
+    """Returns all devices, or all units, by id."""
+    try:
+        return [_to_dict(record) for record in await core.list_records(kind)]
+    except NotSupportedError:
+        # Servers of the platform keep them in tables that SQL reads.
+        rows = await core.sql_query(_SELECT_ALL[kind], [])
+        return [_from_row(as_object(row, "a query")) for row in rows]
+
+
+async def get(core: Client, kind: Kind, number: int) -> dict[str, Any]:
+    """Returns the device, or the unit, of an id."""
+    number = _as_id(number, f"{kind}_id")
+    try:
+        return _to_dict(await core.get_record(kind, number))
+    except NotSupportedError:
+        for record in await list_all(core, kind):
+            if record.get("id") == number:
+                return record
+        raise ObjectNotFound(f"there is no {kind} {number}") from None
+
+
+async def create(core: Client, kind: Kind, record: object) -> dict[str, Any]:
+    """Makes a device, or a unit, and returns it as the server keeps it."""
+    number, name, fields = _parts(record, kind)
+    if number is not None or name is None:
+        raise BTRDBValueError(f"a new {kind} needs a `name` and no `id`, which the server gives")
+    return _to_dict(await core.create_record(kind, name, fields))
+
+
+async def update(core: Client, kind: Kind, record: object) -> dict[str, Any]:
+    """Changes the device, or the unit, whose id is in the dict and returns it as it is then."""
+    number, name, fields = _parts(record, kind)
+    if number is None:
+        raise BTRDBValueError(f"say in `id` which {kind} to change")
+    return _to_dict(await core.update_record(kind, number, name, fields))
+
+
+async def delete(core: Client, kind: Kind, number: int) -> None:
+    """Removes the device, or the unit, of an id."""
+    await core.delete_record(kind, _as_id(number, f"{kind}_id"))
+
+
+def _as_id(value: int, name: str) -> int:
     """Returns the id, which is a whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise BTRDBTypeError(f"`{name}` is a whole number, not a `{type(value).__name__}`")
@@ -28,7 +83,7 @@ def as_record_id(value: int, name: str) -> int:
     return value
 
 
-def as_record(record: object, what: str) -> tuple[int | None, str | None, str]:
+def _parts(record: object, what: str) -> tuple[int | None, str | None, str]:
     """Returns id, name and the other fields as JSON of a device or unit to be written.
 
     Raises:
@@ -51,10 +106,10 @@ def as_record(record: object, what: str) -> tuple[int | None, str | None, str]:
         raise BTRDBTypeError(f"a field of the {what} cannot be kept as JSON: {error}") from None
     except ValueError as error:
         raise BTRDBValueError(f"a field of the {what} cannot be kept as JSON: {error}") from None
-    return None if number is None else as_record_id(number, f"{what} id"), name, text
+    return None if number is None else _as_id(number, f"{what} id"), name, text
 
 
-def to_dict(record: tuple[int, str, str]) -> dict[str, Any]:
+def _to_dict(record: tuple[int, str, str]) -> dict[str, Any]:
     """Returns a device or unit as the server keeps it.
 
     Raises:
@@ -67,7 +122,7 @@ def to_dict(record: tuple[int, str, str]) -> dict[str, Any]:
     }
 
 
-def from_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _from_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a device or unit from a row of SQL, whose further fields may be one column."""
     fields = row.get("fields")
     return {**row} if not isinstance(fields, dict) else {**_without(row, "fields"), **fields}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
+from pingthings.timeseries import pyo3_client
 from pingthings.timeseries.arguments import as_seconds, as_text
 from pingthings.timeseries.credentials import resolve, resolve_concurrency_limit
 from pingthings.timeseries.exceptions import (
@@ -119,6 +120,27 @@ class Settings:
             or CONNECT_TIMEOUT_S,
             retry_for_s=_retry_for_s(options, environ),
             pickle_key=_flag(options, "pickle_key") or False,
+        )
+
+    async def connect(self, *, blocking: bool) -> pyo3_client.Client:
+        """Returns a connected core.
+
+        Args:
+            blocking: Whether connecting, and every call after it, is done when it returns.
+        """
+        return await pyo3_client.connect(
+            self.endpoints,
+            apikey=self.apikey,
+            tls=self.tls,
+            require_tls=self.require_tls,
+            ca_bundle=self.ca_bundle,
+            identity=self.identity,
+            proxies=self.proxies,
+            concurrency_limit=self.concurrency_limit,
+            memory_limit=self.memory_limit,
+            connect_timeout_s=self.connect_timeout_s,
+            retry_for_s=self.retry_for_s,
+            blocking=blocking,
         )
 
     @property
