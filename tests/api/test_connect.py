@@ -187,6 +187,16 @@ async def test_key_is_never_shown(client: pt.AsyncClient, stream: pt.AsyncStream
     assert all(apikey not in text for text in shown)
 
 
+@pytest.mark.parametrize("form", ["{}", "http://{}", "127.0.0.1:9,{}"])
+async def test_a_client_says_where_its_server_is(
+    connect: Connect, endpoint: str, apikey: str, form: str
+):
+    given = form.format(endpoint)
+    async with await connect(endpoint=given, apikey=apikey) as client:
+        assert client.endpoint == given
+        assert client.with_time_limits(deadline=5).endpoint == given
+
+
 async def test_concurrency_limit(
     connect: Connect, endpoint: str, apikey: str, monkeypatch: pytest.MonkeyPatch
 ):

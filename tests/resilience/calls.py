@@ -123,7 +123,8 @@ ASKING_ONCE: dict[str, Call] = {
 """What the blocking twin asks the server when it does not know it yet."""
 
 SILENT = {
-    *("Client.close", "Client.concurrency_limit", "Client.get_async_client"),
+    *("Client.close", "Client.concurrency_limit", "Client.endpoint"),
+    "Client.get_async_client",
     *("Client.get_event_loop", "Client.stream_from_uuid", "Client.timeout"),
     *("Client.deadline", "Client.memory_limit", "Client.stats", "Client.with_time_limits"),
     *("Stream.client", "Stream.conn", "Stream.pin_version", "Stream.pinned_version"),

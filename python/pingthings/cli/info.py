@@ -41,7 +41,7 @@ def info(
 def _about(client: Client, *, count: bool) -> dict[str, Any]:
     answer = client.info()
     found: dict[str, Any] = {
-        "endpoint": client.get_async_client()._creds["endpoint"],
+        "endpoint": client.endpoint,
         "protocol": f"{answer['major_version']}.{answer['minor_version']}",
         "build": answer["build"],
         "collections": len(client.list_collections()),

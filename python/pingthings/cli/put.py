@@ -345,9 +345,9 @@ def put(
     sources = [(open_source(file.path, layout), file.collection(collection)) for file in found]
     with connected(endpoint, profile, apikey, apikey_file) as client:
         streams = Streams(client)
-        where = str(client.get_async_client()._creds["endpoint"])
         every = [
-            Ingestion(source, place, options, rejects, streams, where) for source, place in sources
+            Ingestion(source, place, options, rejects, streams, client.endpoint)
+            for source, place in sources
         ]
         try:
             _run(every, rejects, as_json=json)

@@ -144,6 +144,11 @@ class AsyncClient:
         return client
 
     @property
+    def endpoint(self) -> str:
+        """Where the server is, as it was said: host and port, or several separated by commas."""
+        return self._creds["endpoint"]
+
+    @property
     def concurrency_limit(self) -> int:
         """Most requests in flight at once; a change takes effect at once, also for waiting calls.
 
