@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from pingthings.ingest import c37118
-from pingthings.ingest.c37118 import Command, Kind
+from pingthings.ingest import c37118_frames
+from pingthings.ingest.c37118_frames import Command, Kind
 
 __all__ = ["IDCODE", "RATE", "START", "configuration", "data", "sending"]
 
@@ -27,7 +27,7 @@ def configuration() -> bytes:
     body = struct.pack(">IH", _TIME_BASE, 1) + _name("OAK") + struct.pack(">HH", IDCODE, 0b1111)
     body += struct.pack(">HHH", len(_NAMES), 0, 0) + b"".join(_name(name) for name in _NAMES)
     body += struct.pack(">III", 0, 0, 1 << 24) + struct.pack(">HHh", 0, 1, RATE)
-    return c37118.frame(Kind.CONFIGURATION_2, IDCODE, START, 0, body)
+    return c37118_frames.frame(Kind.CONFIGURATION_2, IDCODE, START, 0, body)
 
 
 def data(number: int) -> bytes:
@@ -37,7 +37,7 @@ def data(number: int) -> bytes:
     numbers = [230_000.0 + number, angle, 230_000.0 - number, -angle, 400.0, 0.0, 60.01, 0.5]
     fraction = round(part * _TIME_BASE / RATE)
     body = struct.pack(">H8f", 0, *numbers)
-    return c37118.frame(Kind.DATA, IDCODE, START + second, fraction, body)
+    return c37118_frames.frame(Kind.DATA, IDCODE, START + second, fraction, body)
 
 
 def _name(text: str) -> bytes:
@@ -86,7 +86,7 @@ def _talk(
     stop: threading.Event,
 ) -> None:
     """One connection: answers commands, and sends in between."""
-    splitter = c37118.Splitter()
+    splitter = c37118_frames.Splitter()
     rest: Iterator[bytes] | None = None
     link.settimeout(0.01)
     while not stop.is_set():

@@ -1,9 +1,7 @@
-"""Synchrophasors: frames of another implementation, exact times, and lost connections."""
+"""Synchrophasors over a network: exact times, lost connections, and changed configurations."""
 
 from __future__ import annotations
 
-import cmath
-import contextlib
 import json
 import math
 import signal
@@ -11,192 +9,31 @@ import socket
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pingthings.timeseries as pt
 import pytest
 from adapters import pyc37_sender
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from adapters.receiver import receiving, stored
+from adapters.sent_frames import in_parts, known_to_pyc37, third_configuration, third_data
 from ingest import simulated_sender
 from ingest.simulated_sender import IDCODE, RATE, START, sending
-from pingthings.ingest import c37118
-from pingthings.ingest.c37118 import Command, FrameError, Kind, Splitter
-from pingthings.ingest.feed import Counts, Feed
-from pingthings.ingest.writer import Writer
+from pingthings.ingest import c37118_frames
+from pingthings.ingest.c37118_frames import Command, Kind
+from pingthings.ingest.feed import Counts
 from pingthings.server import Server
-from pyc37.frame import CommandFrame, ConfigFrame2, DataFrame
-from pyc37.frame import FrameError as TheirFrameError
+from pyc37.frame import DataFrame
 
 Until = Callable[[Callable[[], object]], None]
-NAMES = ["VA", "IA", "ANALOG", *(f"BIT {bit}" for bit in range(16))]
-
-
-def known_to_pyc37(form: tuple[bool, bool, bool, bool], time_base: int = 1_000_000) -> Any:
-    return ConfigFrame2(
-        *(IDCODE, time_base, 1, "OAK", 12, form, 2, 1, 1, NAMES),
-        *([(915_527, "v"), (45_776, "i")], [(-7, "rms")], [(0x000F, 0x00FF)], 50, 1, 50),
-        *(START, (0,)),
-    )
-
-
-@contextmanager
-def receiving(client: pt.Client, collection: str, port: int, **more: Any) -> Iterator[Feed]:
-    """A feed in a thread, that has ended after the block."""
-    stop = threading.Event()
-    with Writer(client, insert_seconds=0.02) as writer:
-        feed = Feed(client, writer, "127.0.0.1", port, IDCODE, collection, **more)
-        thread = threading.Thread(target=feed.run, args=(stop,))
-        thread.start()
-        try:
-            yield feed
-        finally:
-            stop.set()
-            thread.join(30)
-        writer.flush()
-    assert not thread.is_alive()
-
-
-def stored(client: pt.Client, collection: str) -> dict[str, list[tuple[int, float]]]:
-    found = {}
-    for stream in client.streams_in_collection(collection):
-        table = stream.raw_values(START * 10**9, (START + 1_000) * 10**9)
-        arrays = pt.frames.to_numpy(table)
-        times: list[int] = arrays["time"].view(np.int64).tolist()
-        found[str(stream.name)] = list(zip(times, arrays["value"].tolist(), strict=True))
-    return found
 
 
 def sent(number: int) -> int:
     """When a frame of the simulated sender is from."""
     return START * 10**9 + number // RATE * 10**9 + round(number % RATE * 10**6 / RATE) * 1_000
-
-
-@pytest.mark.parametrize("is_polar", [True, False])
-@pytest.mark.parametrize("has_floats", [True, False])
-def test_frames_of_another_implementation(is_polar: bool, has_floats: bool):
-    known = known_to_pyc37((is_polar, has_floats, has_floats, has_floats))
-    found = c37118.configuration(known.convert2bytes())
-    (pmu,) = found.pmus
-    assert (found.idcode, found.time_base, found.rate) == (IDCODE, 1_000_000, 50)
-    assert (pmu.station, pmu.idcode, pmu.nominal) == ("OAK", 12, 50)
-    assert [(one.name, one.unit, one.scale) for one in pmu.phasors] == [
-        ("VA", "volts", 9.15527),
-        ("IA", "amperes", 0.45776),
-    ]
-    assert [(one.name, one.kind, one.factor) for one in pmu.analogs] == [("ANALOG", 1, -7)]
-    assert [(one.names, one.normal, one.valid) for one in pmu.digitals] == [
-        (tuple(NAMES[3:]), 0x000F, 0x00FF)
-    ]
-    phasors = [(14_635, -7_318), (1_092, 12_676)]
-    if is_polar and has_floats:
-        phasors = [(14_635, -1), (1_092, 3)]
-    stat = 0b0111_1110_1110_0111
-    sent = DataFrame(
-        *(IDCODE, stat, phasors, -20, 123, [-100], [0x3C12], known),
-        *(START, (250_000, "-", True, True, 15)),
-    )
-    data = c37118.data(sent.convert2bytes(), found)
-    (one,) = data.measurements
-    assert (data.time, data.quality) == (START * 10**9 + 250_000_000, 0x7F)
-    assert one.stat == stat
-    assert not one.is_valid
-    assert one.is_changing
-    scales = [1, 1] if has_floats else [9.15527, 0.45776]
-    for (first, second), scale, (magnitude, angle) in zip(
-        phasors, scales, one.phasors, strict=True
-    ):
-        if is_polar:
-            wanted = cmath.rect(first * scale, second * (1 if has_floats else 1e-4))
-        else:
-            wanted = complex(first, second) * scale
-        assert cmath.rect(magnitude, math.radians(angle)) == pytest.approx(wanted)
-    assert (one.frequency, one.rocof) == ((-20, 123) if has_floats else (49.98, 1.23))
-    assert (one.analogs, one.digitals) == ((-100,), (0x3C12,))
-
-
-def test_commands_are_understood_by_another_implementation():
-    ours = c37118.command(IDCODE, c37118.Command.DATA_ON, START)
-    theirs = CommandFrame.convert2frame(ours)
-    assert (theirs.get_command(), theirs.get_id_code(), theirs.get_soc()) == (
-        "start",
-        IDCODE,
-        START,
-    )
-
-
-@given(st.integers(1, 0xFFFFFF), st.integers(0, 0xFFFFFFFF), st.data())
-def test_times_are_the_nearest_nanosecond(time_base: int, soc: int, draw: st.DataObject):
-    parts = draw.draw(st.integers(0, time_base - 1))
-    body = struct.pack(">IHh", time_base, 0, 30)
-    known = c37118.configuration(c37118.frame(Kind.CONFIGURATION_2, 1, soc, 0, body))
-    found = c37118.data(c37118.frame(Kind.DATA, 1, soc, 5 << 24 | parts, b""), known)
-    exact = (soc + Fraction(parts, time_base)) * 10**9
-    assert abs(found.time - exact) <= Fraction(1, 2)
-    assert found.quality == 5
-
-
-def test_what_the_library_makes_of_such_frames_is_why_it_only_sends_here():
-    known = known_to_pyc37((False, False, False, False), 0xFFFFFF)
-    fraction = 0xC00000
-    frame = DataFrame(
-        IDCODE, 0, [(1, 2), (3, 4)], 0, 0, [1], [1], known, START, (fraction,)
-    ).convert2bytes()
-    assert c37118.data(frame, c37118.configuration(known.convert2bytes())).time == (
-        START * 10**9 + round(Fraction(fraction, 0xFFFFFF) * 10**9)
-    )
-    assert DataFrame.convert2frame(frame, known).get_frasec()[0] == fraction - 0x800000
-    of_some_quality = DataFrame(
-        IDCODE, 1 << 6, [(1, 2), (3, 4)], 0, 0, [1], [1], known, START, (0,)
-    )
-    with pytest.raises(TheirFrameError):
-        DataFrame.convert2frame(of_some_quality.convert2bytes(), known)
-
-
-@given(st.data())
-def test_frames_are_found_in_any_pieces_and_between_other_bytes(draw: st.DataObject):
-    frames = [simulated_sender.data(number) for number in range(5)]
-    noise = st.binary(max_size=40).map(lambda b: b.replace(b"\xaa", b"\xab"))
-    noises = [draw.draw(noise) for _ in frames]
-    wire = b"".join(n + f for n, f in zip(noises, frames, strict=True))
-    splitter, place = Splitter(), 0
-    found: list[bytes] = []
-    while place < len(wire):
-        step = draw.draw(st.integers(1, 60))
-        found += splitter.split(wire[place : place + step])
-        place += step
-    assert found == frames
-    assert splitter.skipped == sum(map(len, noises))
-
-
-@settings(deadline=None)
-@given(st.integers(0, 47), st.integers(1, 255))
-def test_a_damaged_frame_is_left_out_and_the_next_is_found(place: int, difference: int):
-    frames = [simulated_sender.data(number) for number in range(4_000)]
-    damaged = bytearray(frames[0])
-    damaged[place] ^= difference
-    found = list(Splitter().split(bytes(damaged) + b"".join(frames[1:])))
-    assert found == frames[1:]
-
-
-def test_frames_that_cannot_be_meant():
-    known = c37118.configuration(simulated_sender.configuration())
-    frame = simulated_sender.data(0)
-    longer = c37118.frame(Kind.DATA, IDCODE, START, 0, frame[14:-2] + b"\0\0")
-    with pytest.raises(FrameError, match="52 bytes of data where the configuration says 50"):
-        c37118.data(longer, known)
-    late = c37118.frame(Kind.DATA, IDCODE, START, 1_000_000, frame[14:-2])
-    with pytest.raises(FrameError, match="1000000 parts of a second"):
-        c37118.data(late, known)
-    short = c37118.frame(Kind.CONFIGURATION_2, 1, START, 0, simulated_sender.configuration()[14:60])
-    with pytest.raises(FrameError, match="too early"):
-        c37118.configuration(short)
 
 
 def test_every_frame_is_stored_once_over_lost_connections(
@@ -216,7 +53,7 @@ def test_every_frame_is_stored_once_over_lost_connections(
 
     with sending(frames) as port, receiving(client, collection, port) as feed:
         until(lambda: feed.counts.frames == count and feed.counts.connections == 5)
-    assert feed.counts == Counts(connections=5, frames=count)
+    assert feed.counts == Counts(connections=5, frames=count, skipped=4 * 20)
     found = stored(client, collection)
     assert set(found) == {
         *("STAT", "TIMEQ", "FREQ", "ROCOF"),
@@ -323,7 +160,7 @@ def test_a_changed_configuration_counts_from_the_frame_it_begins_with(
 
     def checked() -> bytes:
         whole = configure()
-        return c37118.frame(Kind.CONFIGURATION_2, IDCODE, START, 0, whole[14:])
+        return c37118_frames.frame(Kind.CONFIGURATION_2, IDCODE, START, 0, whole[14:])
 
     def frames() -> Iterator[bytes]:
         for number in range(30):
@@ -331,7 +168,7 @@ def test_a_changed_configuration_counts_from_the_frame_it_begins_with(
             if 10 <= number < 20:
                 soc, fracsec = struct.unpack_from(">II", frame, 6)
                 body = changing + frame[16:-2]
-                frame = c37118.frame(Kind.DATA, IDCODE, soc, fracsec, body)
+                frame = c37118_frames.frame(Kind.DATA, IDCODE, soc, fracsec, body)
             if number == 20:
                 names.pop(0)
             yield frame
@@ -399,80 +236,6 @@ def test_the_command_says_what_is_wrong_with_its_source(server: Server, collecti
         assert done.stderr.count("\n") == 1
 
 
-def third_configuration(names: tuple[str, ...] = ("Leitung Süd VA", "IA", "P")) -> bytes:
-    """Configuration 3: a voltage, a current, an analog value, and sixteen states."""
-
-    def text(name: str) -> bytes:
-        content = name.encode()
-        return bytes([len(content)]) + content
-
-    body = struct.pack(">IH", 1_000_000, 1) + text("Umspannwerk Süd") + struct.pack(">H", 12)
-    body += bytes(16) + struct.pack(">HHHH", 0b0001, 2, 1, 1)
-    body += b"".join(map(text, [*names, *(f"BIT {bit}" for bit in range(16))]))
-    body += struct.pack(">Iff", 0, 0.5, 0.0) + struct.pack(">Iff", 1 << 11, 0.25, math.pi / 2)
-    body += struct.pack(">ff", 2.0, -1.0) + struct.pack(">HH", 0x0001, 0x0003)
-    body += struct.pack(">fff", 48.2, 16.4, 151.0) + b"M" + struct.pack(">iiHHh", 0, 0, 1, 7, 50)
-    return body
-
-
-def third_data(number: int) -> bytes:
-    body = struct.pack(">HHhHhhhhH", 0, 1000 + number, 100, 400, -100, 0, 50, number, 1)
-    return c37118.frame(Kind.DATA, IDCODE, START + number, 0, body)
-
-
-def in_parts(body: bytes, count: int) -> Iterator[bytes]:
-    size = -(-len(body) // count)
-    for place in range(count):
-        number = place + 1 if place < count - 1 else 0xFFFF
-        part = number.to_bytes(2, "big") + body[place * size : (place + 1) * size]
-        yield c37118.frame(Kind.CONFIGURATION_3, IDCODE, START, 0, part)
-
-
-def configured(frames: list[bytes]) -> c37118.Configuration | None:
-    """What the frames say when they are put together."""
-    assembler, known = c37118.Assembler(), None
-    for frame in frames:
-        if (whole := assembler.add(frame)) is not None:
-            known = c37118.configuration(whole)
-    return known
-
-
-@pytest.mark.parametrize("parts", [1, 2, 5])
-def test_configuration_3_has_long_names_and_scales(parts: int):
-    body = third_configuration()
-    whole = c37118.frame(Kind.CONFIGURATION_3, IDCODE, START, 0, bytes(2) + body)
-    frames = [whole] if parts == 1 else list(in_parts(body, parts))
-    assert configured(frames[:-1]) is None
-    known = configured(frames)
-    assert known is not None
-    (pmu,) = known.pmus
-    assert (pmu.station, pmu.idcode, pmu.nominal) == ("Umspannwerk Süd", 12, 50)
-    assert [(one.name, one.unit, one.scale) for one in pmu.phasors] == [
-        ("Leitung Süd VA", "volts", 0.5),
-        ("IA", "amperes", 0.25),
-    ]
-    assert pmu.phasors[1].adjustment == pytest.approx(90)
-    assert pmu.place == pytest.approx((48.2, 16.4))
-    (one,) = c37118.data(third_data(5), known).measurements
-    assert one.phasors[0] == pytest.approx((502.5, math.degrees(0.01)))
-    assert one.phasors[1] == pytest.approx((100.0, math.degrees(-0.01)))
-    assert (one.frequency, one.rocof, one.analogs, one.digitals) == (50.0, 0.5, (9.0,), (1,))
-
-
-def test_parts_of_a_configuration_that_do_not_follow_each_other_are_refused():
-    first, second, third = in_parts(third_configuration(), 3)
-    for frames in ([second], [third], [first, third, third], [first, first, third, second]):
-        with pytest.raises(FrameError, match=r"does not follow|too early|after the"):
-            configured(frames)
-
-
-@given(st.binary(max_size=400), st.integers(0, 3))
-def test_a_configuration_of_any_bytes_is_refused_in_words(body: bytes, number: int):
-    frame = c37118.frame(Kind.CONFIGURATION_3, 1, START, 0, number.to_bytes(2, "big") + body)
-    with contextlib.suppress(FrameError):
-        configured([frame])
-
-
 def test_configuration_3_is_asked_for_and_its_channels_are_told_apart(
     client: pt.Client, collection: str, until: Until
 ):
@@ -517,7 +280,7 @@ def test_frames_come_over_udp(client: pt.Client, collection: str, until: Until, 
             if transport == "udp":
                 sender.settimeout(60)
                 asked, receiver = sender.recvfrom(1_000)
-                assert c37118.kind(asked) is Kind.COMMAND
+                assert c37118_frames.kind(asked) is Kind.COMMAND
             else:
                 until(lambda: feed.counts.connections)
                 receiver = ("127.0.0.1", port)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import signal
 import threading
 from collections.abc import Callable
@@ -12,9 +14,12 @@ from uuid import UUID, uuid4
 import numpy as np
 import pingthings.timeseries as pt
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pingthings.ingest.streams import Wanted, ensure
 from pingthings.ingest.writer import Counts, Writer, WriterFailed
 from pingthings.server import Fault, Server
+from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import (
     BadValue,
     BTrDBError,
@@ -222,6 +227,77 @@ def test_points_that_cannot_be_meant(client: pt.Client, stream: pt.Stream):
     assert writer.counts == Counts()
 
 
+NUMBER = st.sampled_from([0.0, 1.5, -0.0, 1e308, math.nan, math.inf, -math.inf])
+INSTANT = st.integers(T, T + 1_000) | st.sampled_from(
+    [MINIMUM_TIME, MINIMUM_TIME - 1, MAXIMUM_INSERT_TIME, MAXIMUM_INSERT_TIME + 1, -(2**63)]
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.lists(st.tuples(INSTANT, NUMBER), max_size=8), min_size=1, max_size=3))
+def test_what_no_stream_can_hold_is_rejected_and_all_else_stored(
+    client: pt.Client, added: list[list[tuple[int, float]]]
+):
+    stream = client.create(uuid4(), f"adapters/{uuid4()}", {"name": "a", "unit": ""})
+    with Writer(client) as writer:
+        for points in added:
+            times, values = [time for time, _ in points], [value for _, value in points]
+            assert writer.add(stream.uuid, times, values)
+    good: dict[int, float] = {}
+    bad: list[tuple[int, str]] = []
+    for time, value in itertools.chain(*added):
+        if math.isfinite(value) and MINIMUM_TIME <= time <= MAXIMUM_INSERT_TIME:
+            good[time] = value
+        else:
+            bad.append((time, str(value)))
+    arrays = pt.frames.to_numpy(stream.raw_values(MINIMUM_TIME, MAXIMUM_INSERT_TIME + 1))
+    times = arrays["time"].view(np.int64).tolist()
+    assert list(zip(times, arrays["value"].tolist(), strict=True)) == sorted(good.items())
+    assert [(one.time, str(one.value)) for one in writer.rejected] == bad
+    assert all(one.uuid == stream.uuid for one in writer.rejected)
+    assert (writer.counts.rejected, writer.counts.waiting) == (len(bad), 0)
+    assert writer.counts.added == sum(map(len, added)) - len(bad)
+
+
+def test_what_is_rejected_is_said_by_name(
+    client: pt.Client, stream: pt.Stream, caplog: pytest.LogCaptureFixture
+):
+    with Writer(client) as writer:
+        writer.add(stream.uuid, [T, T + 1, T + 2], [1.0, math.nan, 3.0])
+        writer.add(stream.uuid, MAXIMUM_INSERT_TIME + 1, 1.0)
+    assert points(client, stream.uuid) == [(T, 1.0), (T + 2, 3.0)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 of 3 points of stream {stream.uuid} are rejected: the value at time {T + 1} is nan",
+        (
+            f"1 of 1 points of stream {stream.uuid} are rejected: time {MAXIMUM_INSERT_TIME + 1} "
+            "is beyond those of streams (1933 to 2079)"
+        ),
+    ]
+
+
+def test_of_many_that_are_rejected_the_last_are_kept(client: pt.Client, stream: pt.Stream):
+    with Writer(client) as writer:
+        for _ in range(3):
+            writer.add(stream.uuid, np.arange(700), np.full(700, math.nan))
+    assert writer.counts.rejected == 2_100
+    assert [one.time for one in writer.rejected] == [*range(400, 700), *range(700)]
+
+
+def test_a_client_that_is_closed_ends_the_writer(server: Server, collection: str):
+    with pt.connect(endpoint=server.endpoint) as client:
+        stream = client.create(uuid4(), collection, {"name": "a", "unit": ""})
+        writer = Writer(client)
+        writer.add(stream.uuid, T, 1.0)
+        writer.flush()
+    writer.add(stream.uuid, T + 1, 2.0)
+    with pytest.raises(WriterFailed, match="closed"):
+        writer.close()
+    ((times, values),) = writer.unstored.values()
+    assert (times.tolist(), values.tolist()) == ([T + 1], [2.0])
+
+
 def test_streams_are_found_again_or_made(client: pt.Client, collection: str):
     first = ensure(client, collection, [Wanted("a", "volts", {"phase": "A"})])
     second = ensure(client, collection, [Wanted("a", "volts"), Wanted("b", "amperes")])
@@ -245,6 +321,9 @@ REFUSED: dict[str, tuple[Any, Any, type[BTrDBError], str]] = {
     "a duration": (1, np.timedelta64(1, "s"), BTRDBTypeError, "give numbers"),
     "None": (1, None, BadValue, "row 0 holds a null"),
     "a masked value": ([1], np.ma.array([1.0], mask=[True]), BadValue, "row 0 holds a null"),
+    "a truth value": (1, True, BTRDBTypeError, "cast them if 0 and 1"),
+    "a truth value of numpy": ([1], np.array([True]), BTRDBTypeError, "cast them if 0 and 1"),
+    "truth among objects": ([1, 2], np.array([1.5, True], object), BadValue, "row 1: .* `True`"),
     "two dimensions": (np.array([[1]]), np.array([[1.0]]), BTRDBValueError, "times for"),
 }
 

@@ -201,6 +201,8 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     "duration as value": (lambda: {T: np.timedelta64(1, "s")}, BadValue, "row 0"),
     "duration as time": (lambda: {np.timedelta64(1, "s"): 1.0}, BTRDBTypeError, "no time"),
     "two lists": (lambda: ([T, T + 1], [1.0, 2.0]), BTRDBTypeError, "two columns or two points"),
+    "truth value": (lambda: [(T, 1.0), (T + 1, True)], BadValue, "row 1: a value is `True`"),
+    "truth value of numpy": (lambda: {T: np.True_}, BadValue, "cast it if 0 and 1 are meant"),
     "complex value": (lambda: {T: 1j}, BadValue, "a value is no number"),
     "integer too large": (lambda: {T: 10**400}, BadValue, "a value is no number"),
     "no time": (lambda: [(None, 1.0)], BTRDBTypeError, "row 0 has no time"),

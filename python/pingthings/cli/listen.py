@@ -191,6 +191,7 @@ def _report(feed: Feed, source: str, *, as_json: bool, is_last: bool) -> None:
             "stored": written.stored,
             "waiting": written.waiting,
             "dropped": written.dropped,
+            "rejected": written.rejected,
             "inserts": written.inserts,
             "retries": written.retries,
             "done": is_last,
@@ -208,6 +209,8 @@ def _report(feed: Feed, source: str, *, as_json: bool, is_last: bool) -> None:
             counts.invalid,
         ),
         ("frames refused", counts.refused),
+        ("frames of another idcode", counts.foreign),
+        ("points rejected, which no stream can hold", written.rejected),
         ("bytes of no frame", counts.skipped),
     ):
         if count:

@@ -337,7 +337,7 @@ def put(
     rejects = Rejects(rejected)
     rejects.check([*recordings, *(file.path for file in found)])
     if recordings:
-        handling = Handling(collection, time_zone, scaling, merge, dry_run, json)
+        handling = Handling(collection, time_zone, scaling, layout.encoding, merge, dry_run, json)
         with connected(endpoint, profile, apikey, apikey_file) as client:
             put_recordings(client, recordings, handling)
         if not files:

@@ -29,6 +29,8 @@ class Handling:
     """`{station}` and `{device}` are what the recording says; None is the name of the file."""
     zone: str | None
     scaling: Scaling
+    encoding: str | None
+    """Of the names; None finds it."""
     merge: Literal["replace", "retain", "equal", "never"]
     dry_run: bool
     as_json: bool
@@ -74,7 +76,12 @@ def put_recordings(client: Client, files: Iterable[Path], handling: Handling) ->
         RecordingError: One cannot be read; those before it are stored.
     """
     for path in files:
-        recording = read(path, zone=handling.zone or "UTC", scaling=handling.scaling)
+        recording = read(
+            path,
+            zone=handling.zone or "UTC",
+            scaling=handling.scaling,
+            encoding=handling.encoding,
+        )
         pattern = handling.collection or path.stem
         collection = pattern.replace("{station}", recording.station).replace(
             "{device}", recording.device

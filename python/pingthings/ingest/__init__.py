@@ -5,6 +5,6 @@
 """
 
 from pingthings.ingest.streams import Wanted, ensure
-from pingthings.ingest.writer import Counts, Writer, WriterFailed
+from pingthings.ingest.writer import Counts, Rejected, Writer, WriterFailed
 
-__all__ = ["Counts", "Wanted", "Writer", "WriterFailed", "ensure"]
+__all__ = ["Counts", "Rejected", "Wanted", "Writer", "WriterFailed", "ensure"]

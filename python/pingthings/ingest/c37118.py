@@ -1,75 +1,43 @@
-"""The frames of synchrophasors (IEEE C37.118.2): bytes in, exact times and engineering units out.
+"""What frames of synchrophasors say (IEEE C37.118.2): exact times, and values in their units.
 
-Nothing of this reads or writes a socket.
+Nothing of this reads or writes a socket; `c37118_frames` finds the frames in what is read.
 """
 
 from __future__ import annotations
 
-import binascii
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import IntEnum
+from functools import cached_property
 
-from pingthings.ingest.streams import clean
+from pingthings.ingest.c37118_frames import (
+    CHECK_BYTES,
+    CONTINUED,
+    HEAD,
+    FrameError,
+    Kind,
+    idcode,
+    kind,
+)
+from pingthings.ingest.streams import clean, decoded
 
 __all__ = [
     "Analog",
-    "Assembler",
-    "Command",
     "Configuration",
     "Data",
     "Digital",
-    "FrameError",
-    "Kind",
     "Measurement",
     "Phasor",
     "Pmu",
-    "Splitter",
-    "command",
     "configuration",
     "data",
-    "frame",
-    "kind",
 ]
 
-SYNC = 0xAA
-HEAD = struct.Struct(">BBHHII")
 SECOND = 1_000_000_000
-_CHECK_BYTES = 2
 _NAME = 16
 _BITS = 16
 _MISSING = -0x8000
-_CONTINUED = 2
-_LAST = 0xFFFF
-_LARGEST = 1 << 20
-
-
-class FrameError(ValueError):
-    """A whole frame with a good checksum that cannot be meant."""
-
-
-class Kind(IntEnum):
-    """What a frame is."""
-
-    DATA = 0
-    HEADER = 1
-    CONFIGURATION_1 = 2
-    CONFIGURATION_2 = 3
-    COMMAND = 4
-    CONFIGURATION_3 = 5
-
-
-class Command(IntEnum):
-    """What a receiver asks for."""
-
-    DATA_OFF = 1
-    DATA_ON = 2
-    HEADER = 3
-    CONFIGURATION_1 = 4
-    CONFIGURATION_2 = 5
-    CONFIGURATION_3 = 6
+_NO_CLOCK = 15
 
 
 @dataclass(frozen=True)
@@ -81,7 +49,7 @@ class Phasor:
     scale: float
     """Of integers; in configuration 3 of floating-point numbers, too."""
     adjustment: float = 0.0
-    """What configuration 3 says of its angle, in degrees; it is not added to it."""
+    """So many degrees configuration 3 takes off its angle."""
     scales_floats: bool = False
 
 
@@ -126,7 +94,7 @@ class Pmu:
         """Whether phasors come as magnitude and angle."""
         return bool(self.form & 1)
 
-    @property
+    @cached_property
     def layout(self) -> struct.Struct:
         """What it sends in a frame."""
         integers = "Hh" if self.is_polar else "hh"
@@ -149,6 +117,11 @@ class Configuration:
     pmus: tuple[Pmu, ...]
     rate: int
     """Frames in a second; below zero, seconds between two."""
+
+    @cached_property
+    def size(self) -> int:
+        """How many bytes a frame of data has."""
+        return HEAD.size + sum(pmu.layout.size for pmu in self.pmus) + CHECK_BYTES
 
 
 @dataclass(frozen=True)
@@ -186,94 +159,10 @@ class Data:
     """Of the time: the upper eight bits of FRACSEC."""
     measurements: tuple[Measurement, ...]
 
-
-class Splitter:
-    """Takes bytes as they come, and gives whole frames whose checksum is right."""
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-        self.skipped = 0
-        """Bytes that belong to no good frame."""
-
     @property
-    def waiting(self) -> int:
-        """How many bytes wait for the rest of their frame."""
-        return len(self._kept)
-
-    def split(self, received: bytes) -> Iterator[bytes]:
-        """Yields the frames that these bytes complete."""
-        kept = self._kept
-        kept += received
-        while len(kept) >= 4:  # noqa: PLR2004 - up to the size
-            size = int.from_bytes(kept[2:4], "big")
-            if kept[0] != SYNC or kept[1] >> 4 > max(Kind) or size < HEAD.size:
-                self._skip()
-            elif len(kept) < size:
-                return
-            elif binascii.crc_hqx(kept[:size], 0xFFFF):  # over its own checksum it is zero
-                self._skip()
-            else:
-                found = bytes(kept[:size])
-                del kept[:size]
-                yield found
-
-    def _skip(self) -> None:
-        """Leaves out all before the next byte that may begin a frame."""
-        place = self._kept.find(SYNC, 1)
-        count = len(self._kept) if place < 0 else place
-        self.skipped += count
-        del self._kept[:count]
-
-
-def frame(what: Kind, idcode: int, soc: int, fracsec: int, body: bytes) -> bytes:
-    """Returns a frame of these contents, with its checksum."""
-    size = HEAD.size + len(body) + _CHECK_BYTES
-    head = HEAD.pack(SYNC, what << 4 | 1, size, idcode, soc, fracsec)
-    check = binascii.crc_hqx(head + body, 0xFFFF)
-    return head + body + check.to_bytes(_CHECK_BYTES, "big")
-
-
-def command(idcode: int, what: Command, soc: int) -> bytes:
-    """Returns the frame that asks for something."""
-    return frame(Kind.COMMAND, idcode, soc, 0, what.to_bytes(2, "big"))
-
-
-def kind(received: bytes) -> Kind:
-    """Returns what a frame is."""
-    return Kind(received[1] >> 4)
-
-
-class Assembler:
-    """Puts together what comes in several frames, as configuration 3 may."""
-
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-
-    def add(self, received: bytes) -> bytes | None:
-        """Returns a whole frame, or None if more has to come.
-
-        Raises:
-            FrameError: Parts are missing or too many.
-        """
-        if kind(received) is not Kind.CONFIGURATION_3:
-            return received
-        if len(received) < HEAD.size + _CONTINUED + _CHECK_BYTES:
-            raise FrameError("the configuration ends too early")
-        body = received[HEAD.size + _CONTINUED : -_CHECK_BYTES]
-        number = int.from_bytes(received[HEAD.size : HEAD.size + _CONTINUED], "big")
-        if number in {0, 1}:
-            self._parts = []
-        elif not self._parts or (number != _LAST and number != len(self._parts) + 1):
-            self._parts = []
-            raise FrameError(f"part {number} of a configuration does not follow the one before")
-        self._parts.append(body)
-        if sum(map(len, self._parts)) > _LARGEST:
-            self._parts = []
-            raise FrameError("the configuration is larger than a megabyte")
-        if number not in {0, _LAST}:
-            return None
-        whole, self._parts = b"".join(self._parts), []
-        return received[: HEAD.size] + bytes(_CONTINUED) + whole + received[-_CHECK_BYTES:]
+    def has_clock(self) -> bool:
+        """Whether the sender's clock works; where it does not, the time is not reliable."""
+        return self.quality & 0x0F != _NO_CLOCK
 
 
 def configuration(received: bytes) -> Configuration:
@@ -282,10 +171,9 @@ def configuration(received: bytes) -> Configuration:
     Raises:
         FrameError: It is shorter or longer than it says.
     """
-    idcode = HEAD.unpack_from(received)[3]
     is_third = kind(received) is Kind.CONFIGURATION_3
-    skip = _CONTINUED if is_third else 0
-    reader = _Reader(received[HEAD.size + skip : -_CHECK_BYTES])
+    skip = CONTINUED if is_third else 0
+    reader = _Reader(received[HEAD.size + skip : -CHECK_BYTES])
     time_base = reader.number(4) & 0xFFFFFF
     if not time_base:
         raise FrameError("a second is divided into no parts")
@@ -294,12 +182,12 @@ def configuration(received: bytes) -> Configuration:
     rate = reader.number(2, signed=True)
     if reader.rest:
         raise FrameError(f"{reader.rest} bytes after the configuration")
-    return Configuration(idcode, time_base, pmus, rate)
+    return Configuration(idcode(received), time_base, pmus, rate)
 
 
 def _pmu(reader: _Reader) -> Pmu:
     station = reader.text()
-    idcode, form = reader.number(2), reader.number(2)
+    code, form = reader.number(2), reader.number(2)
     phasors, analogs, digitals = reader.number(2), reader.number(2), reader.number(2)
     names = [reader.text() for _ in range(phasors + analogs + _BITS * digitals)]
     phasor_units = [reader.number(4) for _ in range(phasors)]
@@ -309,7 +197,7 @@ def _pmu(reader: _Reader) -> Pmu:
     reader.number(2)  # how often the configuration has changed
     return Pmu(
         station,
-        idcode,
+        code,
         form,
         tuple(
             Phasor(name, _unit(unit >> 24 & 1), (unit & 0xFFFFFF) / 100_000)
@@ -326,19 +214,19 @@ def _pmu(reader: _Reader) -> Pmu:
 
 def _third_pmu(reader: _Reader) -> Pmu:
     station = reader.counted_text()
-    idcode = reader.number(2)
+    code = reader.number(2)
     reader.skip(16)  # a global identity
     form = reader.number(2)
     phasors, analogs, digitals = reader.number(2), reader.number(2), reader.number(2)
     names = [reader.counted_text() for _ in range(phasors + analogs + _BITS * digitals)]
     found: list[Phasor] = []
     for name in names[:phasors]:
-        kinds, scale, turn = reader.number(4), reader.real(), reader.real()
+        kinds, scale, turn = reader.number(4), reader.factor(), reader.factor()
         # A scale of nothing is none: senders of floating-point numbers leave it out.
         one = Phasor(name, _unit(kinds >> 11 & 1), scale or 1.0, math.degrees(turn), True)  # noqa: FBT003
         found.append(one)
     values = [
-        Analog(name, 0, 0, reader.real() or 1.0, reader.real())
+        Analog(name, 0, 0, reader.factor() or 1.0, reader.factor())
         for name in names[phasors : phasors + analogs]
     ]
     digital_units = [reader.number(4) for _ in range(digitals)]
@@ -348,7 +236,7 @@ def _third_pmu(reader: _Reader) -> Pmu:
     reader.number(2)  # how often the configuration has changed
     is_known = math.isfinite(latitude) and math.isfinite(longitude)
     return Pmu(
-        *(station, idcode, form, tuple(found), tuple(values)),
+        *(station, code, form, tuple(found), tuple(values)),
         digitals=_digitals(names[phasors + analogs :], digital_units),
         nominal=nominal,
         place=(latitude, longitude) if is_known else None,
@@ -390,6 +278,12 @@ class _Reader:
         (number,) = struct.unpack(">f", self._take(4))
         return float(number)
 
+    def factor(self) -> float:
+        number = self.real()
+        if not math.isfinite(number):
+            raise FrameError(f"the configuration scales a channel by {number}")
+        return number
+
     def skip(self, count: int) -> None:
         self._take(count)
 
@@ -403,10 +297,7 @@ class _Reader:
 
 
 def _name(content: bytes) -> str:
-    try:
-        return clean(content.decode())
-    except UnicodeDecodeError:
-        return clean(content.decode("latin-1"))
+    return clean(decoded(content))
 
 
 def data(received: bytes, known: Configuration) -> Data:
@@ -421,15 +312,13 @@ def data(received: bytes, known: Configuration) -> Data:
         raise FrameError(f"{parts} parts of a second that has {known.time_base}")
     # In whole numbers, to the nearest nanosecond.
     fraction = (2 * parts * SECOND + known.time_base) // (2 * known.time_base)
-    layouts = [pmu.layout for pmu in known.pmus]
-    size = HEAD.size + sum(layout.size for layout in layouts) + _CHECK_BYTES
-    if size != len(received):
-        raise FrameError(f"{len(received)} bytes of data where the configuration says {size}")
+    if known.size != len(received):
+        raise FrameError(f"{len(received)} bytes of data where the configuration says {known.size}")
     found: list[Measurement] = []
     place = HEAD.size
-    for pmu, layout in zip(known.pmus, layouts, strict=True):
-        found.append(_measurement(pmu, layout.unpack_from(received, place)))
-        place += layout.size
+    for pmu in known.pmus:
+        found.append(_measurement(pmu, pmu.layout.unpack_from(received, place)))
+        place += pmu.layout.size
     return Data(soc * SECOND + fraction, fracsec >> 24, tuple(found))
 
 
@@ -465,4 +354,7 @@ def _phasor(pmu: Pmu, phasor: Phasor, pair: tuple[float, float]) -> tuple[float,
         second *= 1 if pmu.is_polar else phasor.scale
     if not pmu.is_polar:
         first, second = math.hypot(first, second), math.atan2(second, first)
-    return first, math.degrees(second)
+    angle = math.degrees(second)
+    if phasor.adjustment and math.isfinite(angle):
+        angle = math.remainder(angle - phasor.adjustment, 360)
+    return first, angle

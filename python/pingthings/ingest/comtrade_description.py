@@ -22,13 +22,13 @@ _FEWEST_CELLS = 6
 _MOST_CHANNELS = 1_000_000
 _NO_COUNTS = "it must say how many channels there are, up to a million, as in `3,2A,1D`"
 _STAMP = re.compile(
-    r"\s*(\d{1,2})[/-](\d{1,2})[/-](\d{2,4})\s*,\s*(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,9}))?\s*"
+    r"\s*(\d{1,2})[/-](\d{1,2})[/-](\d{2,4})\s*,\s*(\d{1,2}):(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?\s*"
 )
 _OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:[h:](\d{2}))?", re.IGNORECASE)
 _FARTHEST = 14 * 3_600
 """So many seconds clocks on the wall are ahead of UTC, or behind it, at most."""
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:e[+-]?\d{1,2})?", re.IGNORECASE)
-_COUNT = re.compile(r"\s*(\d+)\s*([AD]?)\s*", re.IGNORECASE)
+_COUNT = re.compile(r"\s*(\d{1,7})\s*([AD]?)\s*", re.IGNORECASE)
 
 
 class RecordingError(BTRDBValueError):
@@ -52,6 +52,9 @@ class Analog:
     secondary: float
     side: str
     """`P` or `S`: of which side of the instrument transformer the values are."""
+    smallest: float
+    """Of what is recorded; NaN if the file does not say."""
+    largest: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ class _Lines:
 
     def __init__(self, text: str) -> None:
         # Names hold signs at which `splitlines` would cut them, such as the ellipsis of Windows.
-        self._lines = re.split(r"\r\n|\r|\n", text.replace("\x1a", "").lstrip("\r\n \t"))
+        self._lines = re.split(r"\r\n|\r|\n", text.partition("\x1a")[0].lstrip("\r\n \t"))
         self._place = 0
 
     def next(self) -> str:
@@ -193,6 +196,8 @@ def _analog(lines: _Lines) -> Analog:
         primary=_number(lines, cells[10] or "0"),
         secondary=_number(lines, cells[11] or "0"),
         side=cells[12].upper(),
+        smallest=float(cells[8]) if _DECIMAL.fullmatch(cells[8]) else math.nan,
+        largest=float(cells[9]) if _DECIMAL.fullmatch(cells[9]) else math.nan,
     )
 
 

@@ -1,4 +1,9 @@
-"""The samples of a COMTRADE recording, a `.dat` file in any of its forms."""
+"""The samples of a COMTRADE recording, a `.dat` file in any of its forms.
+
+A sample that is missing is recorded as a number. Which one, the revisions of the standard say
+differently, and in some it is a number that a sample may have. What the description says is the
+range of a channel decides then.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pingthings.ingest.comtrade_description import Description, RecordingError, exactly
+from pingthings.ingest.comtrade_description import (
+    Analog,
+    Description,
+    RecordingError,
+    exactly,
+)
 
 __all__ = ["Samples", "read_samples"]
 
@@ -20,6 +30,8 @@ _TYPES = {"BINARY": "<i2", "BINARY32": "<i4", "FLOAT32": "<f4"}
 _MISSING_STAMP = 0xFFFFFFFF
 _ENDS = "\r", "\n"
 _MISSING_TEXT = "99999"
+_MISSING_INTEGERS = {"BINARY": -0x8000, "BINARY32": -0x80000000}
+_LARGEST_SIGNED = 32_767
 _LONGEST_NUMBER = 20
 _MISSING_FLOAT32 = float(np.finfo(np.float32).min)
 
@@ -63,7 +75,7 @@ def read_samples(data: bytes, about: Description) -> Samples:
 def _of_text(data: bytes, about: Description) -> Samples:
     width = 2 + len(about.analog) + len(about.digital)
     rows: list[list[str]] = []
-    text = data.decode("ascii", "replace").replace("\x1a", "")
+    text = data.partition(b"\x1a")[0].decode("ascii", "replace")
     lines = text.splitlines(keepends=True)
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -85,7 +97,10 @@ def _of_text(data: bytes, about: Description) -> Samples:
     return Samples(
         np.array([_whole(cell, row) for row, cell in enumerate(columns[0], 1)], np.int64),
         [_stamp(cell, row) for row, cell in enumerate(columns[1], 1)],
-        [_analog(column) for column in columns[2:middle]],
+        [
+            _analog(column, _missing_texts(one, about))
+            for one, column in zip(about.analog, columns[2:middle], strict=True)
+        ],
         [_states(column) for column in columns[middle:]],
     )
 
@@ -106,8 +121,14 @@ def _stamp(cell: str, row: int) -> Fraction | None:
         raise RecordingError(f"sample {row} of the data has the time `{cell}`") from None
 
 
-def _analog(cells: tuple[str, ...]) -> Floats:
-    kept = ["nan" if cell in {"", _MISSING_TEXT} else cell for cell in cells]
+def _missing_texts(channel: Analog, about: Description) -> set[str]:
+    """What is recorded where nothing was; from 2013 on five nines may be a value, too."""
+    is_value = about.revision >= 2013 and channel.largest >= int(_MISSING_TEXT)  # noqa: PLR2004
+    return {""} if is_value else {"", _MISSING_TEXT}
+
+
+def _analog(cells: tuple[str, ...], missing: set[str]) -> Floats:
+    kept = ["nan" if cell in missing else cell for cell in cells]
     try:
         if any("_" in cell for cell in kept):  # Python's own
             raise ValueError("_")  # noqa: TRY301
@@ -133,31 +154,57 @@ def _states(cells: tuple[str, ...]) -> Floats:
 
 
 def _of_bytes(data: bytes, about: Description) -> Samples:
-    words = -(-len(about.digital) // 16)
-    fields: list[Any] = [
-        ("number", "<u4"),
-        ("stamp", "<u4"),
-        ("analog", _TYPES[about.form], (len(about.analog),)),
-        ("words", "<u2", (words,)),
-    ]
-    row = np.dtype(fields)
-    rows = np.frombuffer(data, row, len(data) // row.itemsize)
+    rows = _rows(data, about)
     with np.errstate(invalid="ignore"):  # a signalling NaN is a missing sample like another
-        values = rows["analog"].astype(np.float64)
-    values[rows["analog"] == _missing(about)] = np.nan
-    values[~np.isfinite(values)] = np.nan
+        analog = [_numbers(rows["analog"][:, k], one, about) for k, one in enumerate(about.analog)]
     stamps = [None if stamp == _MISSING_STAMP else stamp for stamp in rows["stamp"].tolist()]
     states = [
         ((rows["words"][:, place // 16] >> (place % 16)) & 1).astype(np.float64)
         for place in range(len(about.digital))
     ]
-    return Samples(rows["number"].astype(np.int64), stamps, list(values.T), states)
+    return Samples(rows["number"].astype(np.int64), stamps, analog, states)
 
 
-def _missing(about: Description) -> float:
-    """What is recorded where nothing was."""
+def _rows(data: bytes, about: Description) -> npt.NDArray[Any]:
+    """The samples as they are laid out, one behind the other."""
+    rows = np.frombuffer(data, row := _layout(about), len(data) // row.itemsize)
+    if np.all(np.diff(rows["number"].astype(np.int64)) > 0) or not about.declared:
+        return rows
+    each, rest = divmod(len(data), about.declared)
+    if rest or each == row.itemsize:
+        return rows
+    if not about.digital and each == row.itemsize + 2:  # a word of states that nobody has named
+        spare = np.frombuffer(data, _layout(about, words=1), about.declared)
+        if np.all(np.diff(spare["number"].astype(np.int64)) == 1):
+            return spare
+    raise RecordingError(
+        f"the data have {each} bytes for each of the {about.declared} samples that are promised, "
+        f"and the channels of the description take {row.itemsize}"
+    )
+
+
+def _layout(about: Description, words: int | None = None) -> np.dtype[Any]:
+    fields: list[Any] = [
+        ("number", "<u4"),
+        ("stamp", "<u4"),
+        ("analog", _TYPES[about.form], (len(about.analog),)),
+        ("words", "<u2", (-(-len(about.digital) // 16) if words is None else words,)),
+    ]
+    return np.dtype(fields)
+
+
+def _numbers(recorded: npt.NDArray[Any], channel: Analog, about: Description) -> Floats:
+    """The samples of a channel; NaN where one is missing."""
     if about.form == "FLOAT32":
-        return _MISSING_FLOAT32
-    if about.form == "BINARY32":
-        return -0x80000000
-    return -1 if about.revision == 1991 else -0x8000  # noqa: PLR2004 - the revision
+        missing = recorded == _MISSING_FLOAT32
+    elif about.form == "BINARY" and about.revision == 1991:  # noqa: PLR2004 - the revision
+        # All bits are set, which is the number -1 of a channel that has such.
+        missing = recorded == -1 if not channel.smallest <= -1 else np.zeros(len(recorded), bool)
+    else:
+        missing = recorded == _MISSING_INTEGERS[about.form]
+    is_unsigned = channel.smallest >= 0 and channel.largest > _LARGEST_SIGNED
+    if about.form == "BINARY" and is_unsigned:
+        recorded = recorded.view("<u2")
+    values = recorded.astype(np.float64)
+    values[missing | ~np.isfinite(values)] = np.nan
+    return values

@@ -12,19 +12,21 @@ import logging
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 from uuid import UUID
 
-from pingthings.ingest import c37118
-from pingthings.ingest.c37118 import Assembler, Command, Configuration, Kind, Measurement, Pmu
+from pingthings.ingest import c37118, c37118_frames
+from pingthings.ingest.c37118 import Configuration, Measurement, Pmu
+from pingthings.ingest.c37118_frames import Assembler, Command, FrameError, Kind
 from pingthings.ingest.streams import Wanted, ensure, told_apart
 from pingthings.ingest.transport import Link, Transport, connected
 from pingthings.ingest.writer import Points, Writer
 from pingthings.timeseries.client import Client
 from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME
-from pingthings.timeseries.exceptions import BTRDBServerError
+from pingthings.timeseries.exceptions import BTRDBServerError, BTRDBValueError
 
 __all__ = ["Counts", "Feed"]
 
@@ -32,6 +34,8 @@ _ASKED = {2: Command.CONFIGURATION_2, 3: Command.CONFIGURATION_3}
 _CONFIGURATIONS = {Kind.CONFIGURATION_1, Kind.CONFIGURATION_2, Kind.CONFIGURATION_3}
 _LONGEST_PAUSE = 10.0
 _MOST_HELD = 1_000
+_MOST_SOURCES = 1_000
+_DAY = 86_400_000_000_000
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +49,21 @@ class Counts:
     invalid: int = 0
     """Measurements that their unit called no measurements; of these only STAT is stored."""
     refused: int = 0
-    """Frames that were not as the configuration says, or of an impossible time."""
+    """Frames that were not as the configuration says, without one, or of an impossible time."""
+    foreign: int = 0
+    """Frames of another idcode than the one that is listened for."""
     skipped: int = 0
     """Bytes that belonged to no good frame."""
+
+
+@dataclass
+class _Source:
+    """What is known of the frames of one idcode."""
+
+    parts: Assembler = field(default_factory=Assembler)
+    known: Configuration | None = None
+    uuids: list[list[UUID]] = field(default_factory=list[list[UUID]])
+    was_changing: bool = False
 
 
 @dataclass
@@ -64,7 +80,8 @@ class Feed:
         writer: Over the same client; it stores the points.
         host: Of the sender; with `udp-listen` the address to listen at, or a multicast group.
         port: Likewise.
-        idcode: Of the stream of frames, as the sender knows it.
+        idcode: Of the stream of frames, as the sender knows it. With `udp-listen` others are left
+            out, and 0 takes all.
         collection: Above those of the stations.
         transport: `tcp`; `udp`, where commands go to the sender and frames come back; or
             `udp-listen`, where a sender sends frames and its configuration of its own accord.
@@ -82,23 +99,21 @@ class Feed:
     transport: Transport = "tcp"
     configuration: Literal[2, 3] = 2
     counts: Counts = field(default_factory=Counts)
-    _known: Configuration | None = None
-    _held: list[bytes] = field(default_factory=list[bytes])
-    _was_changing: bool = False
-    _uuids: list[list[UUID]] = field(default_factory=list[list[UUID]])
-    _parts: Assembler = field(default_factory=Assembler)
+    _sources: dict[int, _Source] = field(default_factory=dict[int, _Source])
+    _held: deque[bytes] = field(default_factory=lambda: deque[bytes](maxlen=_MOST_HELD))
 
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection whose configuration is known."""
-        return self._known is not None
+        return any(source.known is not None for source in list(self._sources.values()))
 
     def run(self, stop: threading.Event) -> None:
         """Receives until it is told to stop.
 
         Raises:
             WriterFailed: The points cannot be stored, now or later.
-            BTRDBValueError: A stream has another unit, or several have the name of a channel.
+            BTRDBValueError: A stream has another unit, several have the name of a channel, or two
+                senders have a station of one name.
         """
         pause = 0.1
         while not stop.is_set():
@@ -112,8 +127,8 @@ class Feed:
 
     def _receive(self, stop: threading.Event) -> None:
         """One connection, until it ends."""
-        self._known, self._held, self._was_changing = None, [], False
-        self._parts = Assembler()
+        self._sources.clear()
+        self._held.clear()
         with connected(self.transport, self.host, self.port, self.silence) as link:
             self.counts.connections += 1
             try:
@@ -128,74 +143,111 @@ class Feed:
                 self._ask(link, Command.DATA_OFF)
             finally:
                 self.counts.skipped += link.skipped
-                self._known = None
+                self._sources.clear()
 
     def _ask(self, link: Link, what: Command) -> None:
-        link.send(c37118.command(self.idcode, what, int(time.time())))
+        link.send(c37118_frames.command(self.idcode, what, int(time.time())))
 
     def _take(self, link: Link, received: bytes) -> None:
-        what = c37118.kind(received)
+        code = c37118_frames.idcode(received)
+        if self.transport == "udp-listen" and self.idcode not in {0, code}:
+            self.counts.foreign += 1
+            return
+        if code not in self._sources and len(self._sources) >= _MOST_SOURCES:
+            self._refuse(f"there are frames of {_MOST_SOURCES:,} idcodes already")
+            return
+        source = self._sources.setdefault(code, _Source())
+        what = c37118_frames.kind(received)
         if what in _CONFIGURATIONS:
             try:
-                whole = self._parts.add(received)
+                whole = source.parts.add(received)
                 if whole is None:
                     return
-                self._configure(c37118.configuration(whole))
-            except c37118.FrameError as error:
+                known = c37118.configuration(whole)
+            except FrameError as error:
                 raise ConnectionError(f"its configuration is none: {error}") from error
+            if known != source.known:
+                self._configure(source, known)
             self._ask(link, Command.DATA_ON)
-            held, self._held = self._held, []
-            for one in held:
-                self._take(link, one)
-        elif what is Kind.DATA and self._known is not None:
-            self._measured(link, received, self._known)
+            self._take_held(link)
+        elif what is Kind.DATA and source.known is not None:
+            self._measured(link, source, received, source.known)
         elif what is Kind.DATA:
-            self._held = [*self._held, received][-_MOST_HELD:]
+            if len(self._held) == _MOST_HELD:
+                self._refuse("no configuration has come for it")
+            self._held.append(received)
 
-    def _measured(self, link: Link, received: bytes, known: Configuration) -> None:
+    def _take_held(self, link: Link) -> None:
+        """Takes what waited for a configuration, and keeps what waits for another one."""
+        held = list(self._held)
+        self._held.clear()
+        for one in held:
+            self._take(link, one)
+
+    def _refuse(self, why: str) -> None:
+        self.counts.refused += 1
+        log.warning("a frame of %s:%s is refused: %s", self.host, self.port, why)
+
+    def _measured(self, link: Link, source: _Source, received: bytes, known: Configuration) -> None:
         try:
             found = c37118.data(received, known)
-            if not found.time <= MAXIMUM_INSERT_TIME:
-                raise c37118.FrameError(f"time {found.time} is beyond 2079")  # noqa: TRY301
-        except c37118.FrameError as error:
-            self.counts.refused += 1
-            log.warning("a frame of %s:%s is refused: %s", self.host, self.port, error)
-            self._reconfigure(link)
+        except FrameError as error:
+            self._refuse(str(error))
+            self._reconfigure(link, source)
             return
         is_changing = any(one.is_changing for one in found.measurements)
-        if self._was_changing and not is_changing:
+        if source.was_changing and not is_changing:
             self._held.append(received)
-            self._reconfigure(link)
+            self._reconfigure(link, source)
+        elif not found.time <= MAXIMUM_INSERT_TIME:
+            self._refuse(f"time {found.time} is beyond 2079")
+        elif not found.has_clock and abs(found.time - time.time_ns()) > _DAY:
+            self._refuse(f"its time {found.time} is of a clock that has failed, as it says itself")
         else:
             self.counts.frames += 1
-            self._store(found, known)
-        self._was_changing = is_changing
+            self._store(source, found, known)
+        source.was_changing = is_changing
 
-    def _reconfigure(self, link: Link) -> None:
+    def _reconfigure(self, link: Link, source: _Source) -> None:
         """Asks what the frames consist of now. Those that come before the answer wait for it."""
-        self._known = None
+        source.known = None
         self._ask(link, _ASKED[self.configuration])
 
-    def _configure(self, known: Configuration) -> None:
-        stations = [pmu.station or str(pmu.idcode) for pmu in known.pmus]
-        self._uuids = []
-        for pmu, station in zip(known.pmus, stations, strict=True):
-            # A station may have several units.
-            name = station if stations.count(station) == 1 else f"{station} {pmu.idcode}"
+    def _configure(self, source: _Source, known: Configuration) -> None:
+        stations = _stations(known)
+        for other in self._sources.values():
+            shared = set(stations).intersection(_stations(other.known) if other.known else ())
+            if other is not source and other.known and shared:
+                raise BTRDBValueError(
+                    f"the frames of {known.idcode} and of {other.known.idcode} both have a station "
+                    f"`{min(shared)}`; listen for each idcode with a collection of its own"
+                )
+        source.uuids = []
+        for pmu, name in zip(known.pmus, stations, strict=True):
             wanted = list(_wanted(pmu))
             found = ensure(self.client, f"{self.collection}/{name}", wanted)
-            self._uuids.append([found[one.name] for one in wanted])
-        self._known = known
+            source.uuids.append([found[one.name] for one in wanted])
+        source.known = known
 
-    def _store(self, found: c37118.Data, known: Configuration) -> None:
+    def _store(self, source: _Source, found: c37118.Data, known: Configuration) -> None:
         points: dict[UUID, Points] = {}
-        for pmu, one, uuids in zip(known.pmus, found.measurements, self._uuids, strict=True):
+        for pmu, one, uuids in zip(known.pmus, found.measurements, source.uuids, strict=True):
             self.counts.invalid += not one.is_valid
             values = [float(found.quality), *_values(pmu, one)]
             for uuid, value in zip(uuids, values, strict=False):  # fewer, if they are invalid
-                if math.isfinite(value):
+                if not math.isnan(value):
                     points[uuid] = found.time, value
         self.writer.add_all(points)
+
+
+def _stations(known: Configuration) -> list[str]:
+    """What the collections of the units are called; a station may have several of them."""
+    names = [pmu.station or str(pmu.idcode) for pmu in known.pmus]
+    several = [
+        name if names.count(name) == 1 else f"{name} {pmu.idcode}"
+        for name, pmu in zip(names, known.pmus, strict=True)
+    ]
+    return told_apart(several)
 
 
 def _bits(pmu: Pmu) -> Iterator[tuple[int, int, str]]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pingthings.ingest.comtrade_description import Description, RecordingError, describe
 from pingthings.ingest.comtrade_samples import Samples, read_samples
-from pingthings.ingest.streams import Wanted, ensure, told_apart
+from pingthings.ingest.streams import Wanted, decoded, ensure, told_apart
 from pingthings.ingest.writer import Writer
 from pingthings.timeseries.client import Client
 
@@ -33,7 +33,7 @@ Instants = npt.NDArray[np.int64]
 _SECOND = 1_000_000_000
 _UTF_16 = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 _SECTION = re.compile(
-    rb"^--- *file type: *(\w+)(?: +(\w+))?(?: *: *(\d+))? *---[ \t]*\r?\n",
+    rb"^--- *file type: *(\w+)(?: +(\w+))?(?: *: *(\d{1,15}))? *---[ \t]*\r?\n",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -66,7 +66,13 @@ class Recording:
     """How many samples the description promises; more than `samples` in a truncated file."""
 
 
-def read(path: Path, *, zone: str = "UTC", scaling: Scaling = "primary") -> Recording:
+def read(
+    path: Path,
+    *,
+    zone: str = "UTC",
+    scaling: Scaling = "primary",
+    encoding: str | None = None,
+) -> Recording:
     """Returns a recording.
 
     Args:
@@ -74,6 +80,8 @@ def read(path: Path, *, zone: str = "UTC", scaling: Scaling = "primary") -> Reco
         zone: Where the clock of the recorder is from. A file of 2013 says so itself.
         scaling: Whether values are those of the primary or the secondary side of the instrument
             transformers; `recorded` leaves them as the file has them.
+        encoding: Of the names, such as `cp1251`; None is UTF-8, or else that of Windows in western
+            Europe.
 
     Raises:
         RecordingError: A file is missing, or is not as the standard says.
@@ -85,7 +93,7 @@ def read(path: Path, *, zone: str = "UTC", scaling: Scaling = "primary") -> Reco
         ['VA', 'VB', 'VC', '52A']
     """
     try:
-        text, data = _parts(path)
+        text, data = _parts(path, encoding)
         about = describe(text, zone)
         samples = read_samples(data, about)
         times = _times(samples, about)
@@ -132,15 +140,15 @@ def store(
     return writer.counts.stored
 
 
-def _parts(path: Path) -> tuple[str, bytes]:
+def _parts(path: Path, encoding: str | None) -> tuple[str, bytes]:
     """The text of the description, and the data."""
     try:
         if path.suffix.lower() == ".cff":
-            return _sections(path.read_bytes())
+            return _sections(path.read_bytes(), encoding)
         is_data = path.suffix.lower() == ".dat"
         description = _beside(path, ".cfg") if is_data else path
         data = path if is_data else _beside(path, ".dat")
-        return _decoded(description.read_bytes()), data.read_bytes()
+        return _decoded(description.read_bytes(), encoding), data.read_bytes()
     except OSError as error:
         raise RecordingError(f"cannot read `{error.filename}`: {error.strerror}") from error
 
@@ -158,10 +166,10 @@ def _beside(path: Path, suffix: str) -> Path:
     return (exact or found)[0]
 
 
-def _sections(content: bytes) -> tuple[str, bytes]:
+def _sections(content: bytes, encoding: str | None) -> tuple[str, bytes]:
     """The same of a file that has both in it."""
     if content.startswith(_UTF_16):
-        content = _decoded(content).encode()
+        content, encoding = content.decode("utf-16", "replace").encode(), "utf-8"
     content = content.removeprefix(codecs.BOM_UTF8)
     text = None
     place = 0
@@ -169,33 +177,49 @@ def _sections(content: bytes) -> tuple[str, bytes]:
         place = match.end()
         kind = match[1].upper()
         if kind == b"DAT":
-            after = None if match[3] else _SECTION.search(content, place)
             is_text = (match[2] or b"ASCII").upper() == b"ASCII"
-            end = after.start() if after is not None and is_text else len(content)
-            if match[3]:
+            after = _SECTION.search(content, place) if is_text else None
+            end = after.start() if after is not None else len(content)
+            if match[3] and not is_text:
                 end = place + int(match[3])
+                _check_end(content, place, end)
             if text is not None:
                 return text, content[place:end]
         following = _SECTION.search(content, place)
         if kind == b"CFG":
-            text = _decoded(content[place : following.start() if following else len(content)])
+            end = following.start() if following else len(content)
+            text = _decoded(content[place:end], encoding)
     raise RecordingError("a section of type CFG or DAT is missing")
 
 
-def _decoded(content: bytes) -> str:
+def _check_end(content: bytes, begin: int, end: int) -> None:
+    """Looks whether the section that says how many bytes it has ends there."""
+    rest = content[end:].lstrip(b"\r\n\x1a\0 \t")
+    if rest and not _SECTION.match(rest):
+        raise RecordingError(
+            f"the section of data says that it has {end - begin} bytes, and no section begins there"
+        )
+
+
+def _decoded(content: bytes, encoding: str | None) -> str:
     if content.startswith(_UTF_16):
         return content.decode("utf-16", "replace")
+    if encoding is None:
+        return decoded(content)
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+        return content.decode(encoding)
+    except LookupError:
+        raise RecordingError(f"there is no encoding `{encoding}`") from None
+    except UnicodeDecodeError as error:
+        raise RecordingError(f"the description is no text in `{encoding}`: {error}") from None
 
 
 def _times(samples: Samples, about: Description) -> Instants:
     """When each sample was taken; they ascend."""
     try:
         if about.rates:
-            after = _by_rates(samples.numbers.tolist(), about.rates)
+            numbers = samples.numbers - _before(samples, about)
+            after = _by_rates(numbers.tolist(), about.rates)
         else:
             after = _by_stamps(samples.stamps, about.multiplier)
         times = _moved(after, about.start)
@@ -217,6 +241,21 @@ def _times(samples: Samples, about: Description) -> Instants:
             f"{times[place + 1]} ns, which do not ascend; {why}"
         )
     return times
+
+
+def _before(samples: Samples, about: Description) -> int:
+    """How many samples are counted that were taken before the recording begins."""
+    number, stamp = int(samples.numbers[0]), samples.stamps[0]
+    if number == 1 or stamp == 0:
+        return number - 1
+    (after,) = _by_rates([number], about.rates)
+    period = _SECOND / min(rate for rate, _ in about.rates)
+    if stamp is not None and abs(stamp * about.multiplier - int(after)) < period:
+        return 0
+    raise RecordingError(
+        f"the first sample has the number {number}, and its time does not say whether the "
+        "recording begins with it or with sample 1"
+    )
 
 
 def _moved(times: Instants, by: int) -> Instants:

@@ -11,7 +11,22 @@ from uuid import UUID, uuid4
 from pingthings.timeseries.client import Client
 from pingthings.timeseries.exceptions import BTRDBValueError
 
-__all__ = ["Wanted", "clean", "ensure", "told_apart"]
+__all__ = ["Wanted", "clean", "decoded", "ensure", "told_apart"]
+
+
+def decoded(content: bytes) -> str:
+    """Returns the text of bytes that do not say how they are encoded: UTF-8, or that of Windows.
+
+    Examples:
+        >>> decoded("Süd".encode()), decoded("5 €".encode("cp1252"))
+        ('Süd', '5 €')
+    """
+    for codec in ("utf-8-sig", "cp1252"):
+        try:
+            return content.decode(codec)
+        except UnicodeDecodeError:
+            pass
+    return content.decode("latin-1")  # five bytes mean nothing in the other
 
 
 def clean(name: str) -> str:

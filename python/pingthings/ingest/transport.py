@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Literal
 
-from pingthings.ingest.c37118 import Splitter
+from pingthings.ingest.c37118_frames import Splitter
 
 __all__ = ["Link", "Transport", "connected"]
 
@@ -25,12 +25,11 @@ class Link:
         self._socket = own
         self._transport = transport
         self._splitter = Splitter()
-        self._skipped = 0
 
     @property
     def skipped(self) -> int:
         """How many bytes belonged to no good frame."""
-        return self._skipped + self._splitter.skipped
+        return self._splitter.skipped
 
     def send(self, frame: bytes) -> None:
         """Sends a command, if there is anybody to send it to."""
@@ -48,12 +47,12 @@ class Link:
             received = self._socket.recv(_RECEIVED)
         except TimeoutError:
             return []
-        if self._transport != "tcp":  # each of them is whole
-            self._skipped += self._splitter.skipped + self._splitter.waiting
-            self._splitter = Splitter()
-        elif not received:
+        frames = list(self._splitter.split(received))
+        if self._transport != "tcp" or not received:  # nothing of a frame comes later
+            frames += self._splitter.rest()
+        if not received and not frames and self._transport == "tcp":
             raise ConnectionError("the sender hung up")
-        return list(self._splitter.split(received))
+        return frames
 
 
 @contextmanager

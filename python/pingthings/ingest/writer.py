@@ -3,13 +3,18 @@
 What is handed over waits here until there is enough for an insert, or until it has waited long
 enough. A thread makes the inserts. Only so many points wait at a time: whoever adds more waits, too
 (back-pressure), or has them dropped and counted. Nothing is written to disk on the way.
+
+An insert is all or nothing, so one value that no stream can hold would refuse the points of
+everybody. Such points are rejected before: counted, kept in `rejected`, and said in the log.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -21,6 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pingthings.timeseries.client import Client
+from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import (
     AuthenticationError,
     BadValue,
@@ -34,7 +40,7 @@ from pingthings.timeseries.exceptions import (
 )
 from pingthings.timeseries.insert_data import to_arrow
 
-__all__ = ["Counts", "Points", "Writer", "WriterFailed"]
+__all__ = ["Counts", "Points", "Rejected", "Writer", "WriterFailed"]
 
 Points = tuple[Any, Any]
 """Times in nanoseconds and values, each a number or as many as the other has."""
@@ -46,6 +52,7 @@ _LASTING = AuthenticationError, NotSupportedError
 _LONGEST_PAUSE = 10.0
 _LARGE = 2.0**53
 """Beyond it not every whole number is a float64."""
+_MOST_REJECTED = 1_000
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +69,8 @@ class Counts:
     stored: int = 0
     """Answered by the server, so on its disk."""
     dropped: int = 0
+    rejected: int = 0
+    """NaN, infinite, or of a time that no stream can hold."""
     inserts: int = 0
     retries: int = 0
 
@@ -69,6 +78,21 @@ class Counts:
     def waiting(self) -> int:
         """How many are neither stored nor dropped."""
         return self.added - self.stored
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A point that no stream can hold."""
+
+    uuid: UUID
+    time: int
+    """In nanoseconds."""
+    value: float
+
+    def __str__(self) -> str:
+        if math.isfinite(self.value):
+            return f"time {self.time} is beyond those of streams (1933 to 2079)"
+        return f"the value at time {self.time} is {self.value}"
 
 
 class Writer:
@@ -120,6 +144,7 @@ class Writer:
         self._oldest = 0.0
         self._wanted = 0
         self._counts = Counts()
+        self._rejected: deque[Rejected] = deque(maxlen=_MOST_REJECTED)
         self._failure: Exception | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
@@ -146,6 +171,12 @@ class Writer:
             return self._counts
 
     @property
+    def rejected(self) -> list[Rejected]:
+        """The last thousand points that were rejected."""
+        with self._changed:
+            return list(self._rejected)
+
+    @property
     def unstored(self) -> dict[UUID, Points]:
         """What was added and is not known to be stored; whole once the writer has stopped."""
         with self._changed:
@@ -158,17 +189,24 @@ class Writer:
     def add_all(self, data: Mapping[UUID, Points]) -> bool:
         """Adds points of several streams, all or none; returns whether they were taken.
 
+        Points that no stream can hold are rejected, and the others taken: those whose value is NaN
+        or infinite, or whose time is beyond the instants of streams.
+
         Args:
             data: Times in whole nanoseconds and values of each stream. They are copied.
 
         Raises:
             BTRDBTypeError: Times are no integers, or values no numbers.
             BTRDBValueError: There are not as many values as times.
-            BadValue: A value is missing, or a whole number that is no float64.
+            BadValue: A value is null, or a whole number that is no float64.
             InvalidTimeRange: A time does not fit in nanoseconds.
             WriterFailed: An earlier insert failed for good, or the writer was stopped.
         """
         every = {uuid: _piece(*points) for uuid, points in data.items()}
+        bad = {uuid: _unfit(*piece) for uuid, piece in every.items()}
+        for uuid, places in bad.items():
+            if len(places):
+                every[uuid] = self._reject(uuid, every[uuid], places)
         pieces = {uuid: piece for uuid, piece in every.items() if len(piece[0])}
         count = sum(len(times) for times, _ in pieces.values())
         with self._changed:
@@ -221,6 +259,21 @@ class Writer:
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
+
+    def _reject(self, uuid: UUID, piece: _Piece, places: npt.NDArray[np.intp]) -> _Piece:
+        """Notes the points at these places, and returns the others."""
+        times, values = piece
+        last = places[-_MOST_REJECTED:]
+        noted = [
+            Rejected(uuid, time, value)
+            for time, value in zip(times[last].tolist(), values[last].tolist(), strict=True)
+        ]
+        counts = len(places), len(times)
+        log.warning("%d of %d points of stream %s are rejected: %s", *counts, uuid, noted[-1])
+        with self._changed:
+            self._rejected.extend(noted)
+            self._count(rejected=len(places))
+        return np.delete(times, places), np.delete(values, places)
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -300,6 +353,12 @@ def _piece(times: Any, values: Any) -> _Piece:
     if found[0].ndim != 1 or found[0].shape != found[1].shape:
         raise BTRDBValueError(f"{found[0].shape} times for {found[1].shape} values")
     return found
+
+
+def _unfit(times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """The places of points that no stream can hold."""
+    fits = np.isfinite(values) & (times >= MINIMUM_TIME) & (times <= MAXIMUM_INSERT_TIME)
+    return np.flatnonzero(~fits)
 
 
 def _atleast_1d(given: Any) -> npt.NDArray[Any]:

@@ -281,6 +281,8 @@ def _value(value: Any, row: int) -> float | None:
     """A number as databases and libraries give it; whole ones exactly, or not at all."""
     if value is None:
         return None
+    if _is(value, bool | np.bool_):
+        raise BadValue(f"row {row}: a value is `{value!r}`; cast it if 0 and 1 are meant")
     if not _is(value, int | float | Decimal | Fraction | np.number) or _is(value, _NO_NUMBERS):
         raise BadValue(f"row {row}: a value is no number: `{value!r}`")
     try:
