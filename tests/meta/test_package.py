@@ -29,7 +29,7 @@ EXPORTS = {
         *("install_as_btrdb", "register_serializer"),
     },
     "pingthings.dask": {"read"},
-    "pingthings.ingest": {"Counts", "Wanted", "Writer", "WriterFailed", "ensure"},
+    "pingthings.ingest": {"Counts", "Rejected", "Wanted", "Writer", "WriterFailed", "ensure"},
     "pingthings.ingest.feed": {"Counts", "Feed"},
     "pingthings.ingest.folder": {"Columns", "Ledger", "Progress", "Rejects", "store"},
     "pingthings.ingest.recording": {
