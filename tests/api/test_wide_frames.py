@@ -90,7 +90,7 @@ COLUMNS: dict[str, Callable[[list[Any]], Any]] = {
     "periods": lambda cells: pd.period_range("2024", periods=len(cells)),
 }
 NUMBERS = {
-    *("float64", "float32", "objects", "Float64", "arrow", "Int64", "UInt64", "decimals"),
+    *("float64", "float32", "objects", "Float64", "arrow", "Int64", "UInt64", "decimals", "sparse"),
 }
 
 
@@ -405,10 +405,6 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "NA among datetimes": (
         lambda: pd.DataFrame({"time": pd.Series([NOON[0], pd.NA], dtype=object), "v": ONE_TWO}),
         "row 1: the column `time` has no time there",
-    ),
-    "a sparse column of times": (
-        lambda: pd.DataFrame({"time": arrays.arrays.SparseArray([T, T]), "v": ONE_TWO}),
-        "of type `Sparse",
     ),
     "large whole numbers among objects": (
         lambda: (np.array([T, T + 1]), np.array([2**53 + 1, 1.5], object)),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
-from fractions import Fraction
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +17,7 @@ from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     InvalidTimeRange,
 )
+from pingthings.timeseries.python_values import as_numbers, as_times
 from pingthings.timeseries.time_axis import (
     as_column,
     holds_times,
@@ -28,7 +26,7 @@ from pingthings.timeseries.time_axis import (
     is_pandas,
     take_apart,
 )
-from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
+from pingthings.timeseries.utils.timez import Instant
 
 __all__ = ["InsertData", "check_numbers", "to_arrow"]
 
@@ -61,8 +59,6 @@ InsertData: TypeAlias = (
 """
 
 _PAIR = 2
-_PLAIN = {float, int, np.float64, type(None)}
-_NO_NUMBERS = np.complexfloating | np.timedelta64
 _ONE_COLUMN = (
     "give times and values, or one column with a time index; `frames.split` takes wider ones"
 )
@@ -148,6 +144,12 @@ def _table(data: Any) -> pa.Table:
             "a list of pairs (time, value)"
         )
     if _is(data, Mapping):
+        for name, column in list(data.items())[:_PAIR]:
+            if _is(name, str) and (_is_array(column) or _is(column, list | array | range)):
+                raise BTRDBTypeError(
+                    f"`{name}` has a `{type(column).__name__}`, so a column, where a mapping has "
+                    "times and values; make a table of it with `pyarrow.table`"
+                )
         return _pairs(data.items())
     if _is(data, Iterable) and not _is(data, str | bytes) and not _is_array(data):
         return _pairs(data)
@@ -171,7 +173,11 @@ def _plain(values: Any) -> np.ndarray[Any, Any]:
     try:
         if not (is_of_pandas(values) or is_arrow(values) or _is(values, pa.ChunkedArray)):
             return np.asarray(values)  # of xarray and such, which have it as one
+        if is_of_pandas(values) and values.dtype == np.dtype(object):
+            return np.asarray(values, dtype=object)  # Arrow cuts off the nanoseconds of Timestamps
         column = as_column(values)
+        if pa.types.is_dictionary(column.type):
+            check_numbers(column.type, f"a `{type(values).__name__}`")
         if column.null_count:
             row = column.is_null().index(True).as_py()
             raise BadValue(  # numpy would make NaN of it, and floats of all
@@ -200,10 +206,25 @@ def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Ta
             f"times of shape {times.shape} and values of shape {values.shape}; give two arrays of "
             "one dimension and the same length"
         )
+    times = _instants(times)
+    try:
+        if values.dtype == np.dtype(object) and not np.ma.isMaskedArray(values):
+            return _named(pa.array(_native(times)), as_numbers(values.tolist()))
+        return _named(pa.array(_native(times)), pa.array(_native(values)))
+    except pa.ArrowException as error:
+        raise BTRDBTypeError(f"values of type `{values.dtype}`; give numbers") from error
+
+
+def _instants(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Whole nanoseconds or datetime64 of them."""
+    if not times.size:
+        return times.astype(np.int64)
+    if times.dtype == np.dtype(object) and not np.ma.isMaskedArray(times):
+        times = np.asarray(as_times(times.tolist()))
     if times.dtype.kind not in "iuM":
+        advice = "make datetime64 of it" if times.dtype.kind in "USO" else "floats cannot hold them"
         raise BTRDBTypeError(
-            f"times of type `{times.dtype}`; give int64 nanoseconds or datetime64, since floats "
-            "cannot hold them"
+            f"times of type `{times.dtype}`; give int64 nanoseconds or datetime64: {advice}"
         )
     if times.dtype == np.dtype("M8"):
         raise BTRDBTypeError(
@@ -221,15 +242,8 @@ def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Ta
                 f"row {wrong[0]}: the time `{times[wrong[0]]}` does not fit in nanoseconds, or has "
                 "parts of one"
             )
-        times = exact
-    elif times.dtype != np.uint64:
-        times = times.astype(np.int64)
-    try:
-        if values.dtype == np.dtype(object) and not np.ma.isMaskedArray(values):
-            return _named(pa.array(_native(times)), _numbers(values.tolist()))
-        return _named(pa.array(_native(times)), pa.array(_native(values)))
-    except pa.ArrowException as error:
-        raise BTRDBTypeError(f"values of type `{values.dtype}`; give numbers") from error
+        return exact
+    return times if times.dtype == np.uint64 else times.astype(np.int64)
 
 
 def _named(times: pa.Array[Any], values: pa.Array[Any]) -> pa.Table:
@@ -257,47 +271,7 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
         values = [value for _, value in rows]
     except (TypeError, ValueError):
         raise BTRDBTypeError(_no_pair(rows)) from None
-    if set(map(type, times)) - {int}:
-        times = [_time(time, row) for row, time in enumerate(times)]
-    try:
-        instants = pa.array(np.fromiter(times, np.int64, len(times)))
-    except OverflowError as error:
-        raise InvalidTimeRange(
-            "a time does not fit 64 bits of nanoseconds (1677 to 2262)"
-        ) from error
-    return _named(instants, _numbers(values))
-
-
-def _numbers(values: list[Any]) -> pa.Array[Any]:
-    if set(map(type, values)) - _PLAIN:  # Arrow rounds decimal numbers
-        return pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
-    try:
-        return pa.array(values, pa.float64(), from_pandas=False)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
-
-
-def _value(value: Any, row: int) -> float | None:
-    """A number as databases and libraries give it; whole ones exactly, or not at all."""
-    if value is None:
-        return None
-    if _is(value, bool | np.bool_):
-        raise BadValue(f"row {row}: a value is `{value!r}`; cast it if 0 and 1 are meant")
-    if not _is(value, int | float | Decimal | Fraction | np.number) or _is(value, _NO_NUMBERS):
-        raise BadValue(f"row {row}: a value is no number: `{value!r}`")
-    try:
-        number = float(value)
-    except (OverflowError, ValueError) as error:  # a signalling NaN is one, too
-        raise BadValue(f"row {row}: a value is no number that a stream holds: {error}") from error
-    if math.isinf(number) and _is(value, Decimal) and not value.is_infinite():
-        raise BadValue(f"row {row}: the value `{value}` is beyond what a float64 holds")
-    is_whole = math.isfinite(number) and value == int(value)
-    if is_whole and int(number) != int(value):
-        raise BadValue(
-            f"row {row}: the whole number {value} is no float64, which is what streams hold: "
-            "round it first"
-        )
-    return number
+    return _named(as_times(times), as_numbers(values))
 
 
 def _no_pair(rows: list[Any]) -> str:
@@ -307,9 +281,3 @@ def _no_pair(rows: list[Any]) -> str:
         except (TypeError, ValueError):
             return f"row {row} is `{pair!r}`; give pairs (time, value)"
     return "there are rows that can be read once only; give pairs (time, value)"
-
-
-def _time(time: object, row: int) -> int:
-    if time is None:
-        raise BTRDBTypeError(f"row {row} has no time")
-    return to_nanoseconds(cast(Instant, time))  # it checks the type itself

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pyarrow as pa
 
-from pingthings.timeseries.exceptions import BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.exceptions import BadValue, BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.python_values import as_numbers, is_missing, is_number
 from pingthings.timeseries.utils.timez import to_nanoseconds
 
 __all__ = [
@@ -133,7 +134,8 @@ def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
     columns = [_pandas_part(*one) for one in zip(labels, held, strict=True)]
     index = None
     if frame.index.nlevels == 1:
-        index = replace(_pandas_part(frame.index.name, frame.index), where=f"index of the `{what}`")
+        only = frame.index.get_level_values(0)  # of an index of levels that has one
+        index = replace(_pandas_part(only.name, only), where=f"index of the `{what}`")
     elif time is None:
         raise BTRDBTypeError(
             f"the index of the `{what}` has {frame.index.nlevels} levels; `reset_index` makes "
@@ -148,7 +150,7 @@ def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
 
 def _pandas_part(label: object, held: Any) -> _Part:
     # pandas makes NaN of a name that is None.
-    name = "" if label is None or _is_missing(label) else str(label)
+    name = "" if is_missing(label) else str(label)
     where, kind = f"column `{name}`", held.dtype
     stored = getattr(kind, "pyarrow_dtype", None)
     if stored is not None:
@@ -163,13 +165,6 @@ def _pandas_part(label: object, held: Any) -> _Part:
     else:
         is_instant, is_whole = kind.kind == "M", kind.kind in "iu"
     return _Part(name, where, is_instant, is_whole, held)
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether it stands for no value; of those of pandas one cannot even be compared."""
-    if _is_of(value, "pandas"):
-        return type(value).__name__ in {"NAType", "NaTType"}
-    return isinstance(value, float | np.datetime64) and value != value  # noqa: PLR0124 - NaN, NaT
 
 
 def _of_arrow(frame: Any, time: str | None) -> TimedFrame:
@@ -278,12 +273,13 @@ def _named(
         return place, _array(part.held)
     raise BTRDBTypeError(
         f"times of type `{_type_name(part.held)}` in {part.where}; give timestamps, or whole "
-        "nanoseconds since 1970"
+        f"nanoseconds since 1970: {_cure(part)}"
     )
 
 
 def _is_named(part: _Part) -> bool:
-    return part.is_whole and part.name.casefold() in _NAMES
+    """Whether its name makes times of it; where there are none, any type will do."""
+    return (part.is_whole or not len(part.held)) and part.name.casefold() in _NAMES
 
 
 def _is_span(index: Any) -> bool:
@@ -349,7 +345,7 @@ def _each(part: _Part) -> Column:
     times: list[int] = []
     values: list[Any] = list(part.held)
     for row, value in enumerate(values):
-        if value is None or _is_missing(value):
+        if is_missing(value):
             raise InvalidTimeRange(f"row {row}: the {part.where} has no time there ({value})")
         times.append(cast("int", to_nanoseconds(value)))
     return arrow.array(times, arrow.int64()).cast(_INSTANT)
@@ -357,6 +353,8 @@ def _each(part: _Part) -> Column:
 
 def _numbers(part: _Part) -> Column:
     """Whole numbers that only a name says are times, which leaves open what they count."""
+    if not len(part.held):
+        return arrow.array([], arrow.int64())
     array = _array(part.held)
     numbers = np.abs(array.drop_null().to_numpy(zero_copy_only=False).astype(np.float64))
     if len(numbers) and numbers.min() < _LEAST_NS:
@@ -379,8 +377,9 @@ def _array(values: Any) -> Column:
         # Arrow takes no bytes in the order of other machines.
         numbers = values.to_numpy()
         array = arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
-    elif kind in {"PeriodDtype", "SparseDtype"}:
-        # Arrow would take what lies below.
+    elif kind == "SparseDtype":
+        array = arrow.array(np.asarray(values))
+    elif kind == "PeriodDtype":  # of which Arrow would take what lies below
         raise BTRDBTypeError(f"a column of type `{dtype}` is no column of Arrow; cast it first")
     else:
         array = arrow.array(values)
@@ -406,13 +405,28 @@ def as_instants(times: Column) -> Column:
 def _pandas_values(part: _Part) -> Column:
     held = part.held
     is_numpys = type(held.dtype).__module__.partition(".")[0] == "numpy"
+    if is_numpys and held.dtype == np.dtype(object):
+        return _objects(part)
     try:
-        if is_numpys and held.dtype != np.dtype(object):
+        if is_numpys:
             numbers = held.to_numpy()
             # Arrow takes no bytes in the order of other machines.
             return arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
         return _array(held)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise BTRDBTypeError(
-            f"values of type `{held.dtype}` in {part.where}; give numbers ({error})"
-        ) from error
+        advice = "cast it to float64" if held.dtype.kind == "f" else "give numbers"
+        raise BTRDBTypeError(f"values of type `{held.dtype}` in {part.where}; {advice}") from error
+
+
+def _objects(part: _Part) -> Column:
+    """Python's own values; those that stand for none are null."""
+    values = [None if is_missing(value) else value for value in part.held]
+    others = [value for value in values if value is not None]
+    if others and not any(map(is_number, others)):
+        advice = "cast them if 0 and 1 are meant" if isinstance(others[0], bool) else "give numbers"
+        kind = type(others[0]).__name__
+        raise BTRDBTypeError(f"values of type `{kind}` in {part.where}; {advice}")
+    try:
+        return as_numbers(values)
+    except BadValue as error:
+        raise BadValue(f"{part.where}, {error}") from error

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pingthings.timeseries.exceptions import (
+    BadValue,
     BTrDBError,
     BTRDBTypeError,
     BTRDBValueError,
@@ -26,7 +28,9 @@ from pingthings.timeseries.time_axis import (
     take_apart,
 )
 
-__all__ = ["WideColumn", "columns_of", "points_of"]
+__all__ = ["WideColumn", "by_name", "columns_of", "points_of"]
+
+compute: Any = pc  # its stubs lag behind it
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,15 @@ def columns_of(
     return found
 
 
+def by_name(error: BTrDBError, uuids: list[UUID], columns: list[WideColumn]) -> BTrDBError:
+    """An error that speaks of streams by uuids that nobody has seen yet, made to name them."""
+    text = str(error)
+    for uuid, column in zip(uuids, columns, strict=True):
+        text = text.replace(f"`{uuid}`", f"`{column.name}`")
+    error.args = (text, *error.args[1:])
+    return error
+
+
 def _texts(given: Mapping[str, str], what: str, points: Mapping[str, pa.Table]) -> dict[str, str]:
     if not isinstance(given, Mapping):
         raise BTRDBTypeError(f"`{what}` maps columns to text, it is no `{type(given).__name__}`")
@@ -90,7 +103,8 @@ def points_of(frame: Any, time: str | None) -> dict[str, pa.Table]:
         InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
     """
     if not (is_pandas(frame) or is_arrow(frame)):
-        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame")
+        advice = "; `collect` it first" if type(frame).__name__ == "LazyFrame" else ""
+        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame{advice}")
     try:
         taken = take_apart(frame, time)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -119,15 +133,28 @@ def _frame_times(taken: TimedFrame) -> Any:
 
 
 def _points(times: Any, values: Any, name: str, *, nan_is_missing: bool) -> pa.Table:
-    """The rows of a column that hold something."""
-    compute: Any = pc  # its stubs lag behind it
+    """The rows of a column that hold something.
+
+    Raises:
+        BadValue: One is not finite. It is looked at here, where rows are still those of the frame.
+        BTRDBTypeError: They are no numbers.
+    """
     has = values.is_valid() if values.null_count else None
-    if nan_is_missing and pa.types.is_floating(values.type):
-        has = compute.and_not(
-            values.is_valid(), compute.fill_null(values.is_nan(), fill_value=False)
-        )
+    if pa.types.is_floating(values.type):
+        finite = compute.fill_null(compute.is_finite(values), fill_value=True)
+        if not compute.all(finite).as_py():
+            is_nan = compute.fill_null(compute.is_nan(values), fill_value=False)
+            if nan_is_missing:
+                finite = compute.or_(finite, is_nan)
+                has = compute.and_not(values.is_valid(), is_nan)
+            row = compute.index(finite, False).as_py()
+            if row >= 0:
+                raise BadValue(
+                    f"column `{name}`, row {row} holds {values[row].as_py()}: only finite values "
+                    "can be stored, leave such points out"
+                )
     if pa.types.is_null(values.type):
         values = values.cast(pa.float64())
     check_numbers(values.type, f"column `{name}`")
     table = pa.table({"time": times, "value": values})
-    return table if has is None or compute.all(has).as_py() else table.filter(has)
+    return table if has is None else table.filter(has)

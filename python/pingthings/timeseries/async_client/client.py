@@ -24,9 +24,7 @@ from pingthings.timeseries.arguments import (
 from pingthings.timeseries.async_client.stream import AsyncStream
 from pingthings.timeseries.async_client.streamset import AsyncStreamSet
 from pingthings.timeseries.credentials import resolve_concurrency_limit
-from pingthings.timeseries.exceptions import (
-    BTRDBValueError,
-)
+from pingthings.timeseries.exceptions import BTrDBError, BTRDBValueError
 from pingthings.timeseries.insert_data import ArrowStream
 from pingthings.timeseries.memory import as_bytes
 from pingthings.timeseries.pickling import refuse
@@ -35,7 +33,7 @@ from pingthings.timeseries.retention import as_keep_ns
 from pingthings.timeseries.retention import to_dict as to_retention
 from pingthings.timeseries.settings import ConnectionOptions, Settings, warn_of_clear_text
 from pingthings.timeseries.stats import Stats, from_core
-from pingthings.timeseries.wide_frame import WideColumn, columns_of
+from pingthings.timeseries.wide_frame import WideColumn, by_name, columns_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -396,7 +394,10 @@ class AsyncClient:
         tables = [(uuid, column.points) for uuid, column in zip(uuids, columns, strict=True)]
         total = sum(len(table) for _, table in tables)
         tracing.note("pingthings.inserted_rows", lambda: total)
-        inserting = self._traced_core().inserting(tables, merge)  # which looks at every point
+        try:
+            inserting = self._traced_core().inserting(tables, merge)  # which looks at every point
+        except BTrDBError as error:
+            raise by_name(error, uuids, columns) from error.__cause__
         try:
             for place, (uuid, column) in enumerate(zip(uuids, columns, strict=True)):
                 if found[place] is None:

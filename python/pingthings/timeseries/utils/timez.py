@@ -67,6 +67,7 @@ _UNIT_NS = {
     "microseconds": 1_000,
 }
 
+_MOST_DIGITS = 100
 _DIGITS = re.compile(r"[+-]?[0-9]+")
 _ISO_8601 = re.compile(
     r"""
@@ -384,6 +385,11 @@ def _datetime64_ns(val: np.datetime64) -> int:
 def _text_ns(text: str) -> int:
     stripped = text.strip()
     if _DIGITS.fullmatch(stripped):
+        if len(stripped) > _MOST_DIGITS:
+            raise InvalidTimeRange(
+                f"a time of {len(stripped)} digits does not fit 64 bits of nanoseconds "
+                "(1677 to 2262)"
+            )
         return int(stripped)
     match = _ISO_8601.fullmatch(stripped)
     if match is None:
