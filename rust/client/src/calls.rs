@@ -1,6 +1,7 @@
 //! What can be asked of a server: a file for each noun of the API.
 
 pub(crate) mod changes;
+pub(crate) mod connect;
 pub(crate) mod delete;
 pub(crate) mod info;
 pub(crate) mod joined;

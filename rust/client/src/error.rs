@@ -6,8 +6,6 @@ use pingthings_types::{Code, RangeError, WidthError};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::transport::pool::Lease;
-
 /// Why a call failed: a kind to act on, and a message that names what failed, on which object,
 /// and what to do.
 ///
@@ -241,18 +239,22 @@ impl Error {
         self.kind == ErrorKind::NotSupported || self.is_code(Code::NotImplemented)
     }
 
-    /// The error a gRPC status stands for.
-    pub(crate) fn from_status(method: &'static str, lease: &Lease, status: Status) -> Self {
+    /// The error a gRPC status stands for; `trusted` are the authorities of this connection.
+    pub(crate) fn from_status(
+        method: &'static str,
+        endpoint: &str,
+        trusted: &str,
+        status: Status,
+    ) -> Self {
         let unsent = never_arrived(&status);
-        let error = Self::translated(method, lease.endpoint(), status);
+        let error = Self::translated(method, endpoint, status);
         let error = Self {
             unsent: unsent && error.kind == ErrorKind::Connect,
             ..error
         };
         if error.message.contains("invalid peer certificate") {
             return error.with_context(&format!(
-                "trusted are {}; others can be named in BTRDB_CA_BUNDLE",
-                lease.trusted()
+                "trusted are {trusted}; others can be named in BTRDB_CA_BUNDLE"
             ));
         }
         error

@@ -1,11 +1,13 @@
-//! The connection: what all calls of a client share, and what must be rebuilt after a fork.
+//! What all calls of a client share, and what of it must be made anew after a fork.
 
 pub(crate) mod call;
+pub(crate) mod client;
 pub(crate) mod deadline;
 pub(crate) mod fanout;
 pub(crate) mod limit;
 pub(crate) mod order;
 pub(crate) mod retry;
+pub(crate) mod server;
 pub(crate) mod trace;
 
 use std::sync::{
@@ -19,11 +21,12 @@ use crate::{
     answer::budget::Budget,
     config::Config,
     error::{Error, ErrorKind},
+    fork::epoch,
     session::{limit::Limit, order::Order},
     stats::{Counters, Stats},
     transport::{
         life::Alarm,
-        pool::{Channels, Routes},
+        pool::{Pool, Routes},
     },
 };
 
@@ -39,27 +42,11 @@ const fn for_answers(memory: u64) -> u64 {
     memory - 2 * (memory / SHARE_OF_WINDOWS)
 }
 
-/// Counts the forks this process is the child of.
-static EPOCH: AtomicU64 = AtomicU64::new(0);
-
-/// Tells every client of this process that it now lives in the child of a fork.
-///
-/// Channels belong to threads that did not come along, so each client opens new ones at its next
-/// call. To be called in the child, before any other call.
-pub fn forked() {
-    EPOCH.fetch_add(1, Ordering::SeqCst);
-}
-
-/// In how many forks' child this is: what another number was made for belongs to a parent.
-pub(crate) fn epoch() -> u64 {
-    EPOCH.load(Ordering::SeqCst)
-}
-
 /// Everything that belongs to the runtime it was made on.
 #[derive(Debug)]
 pub(crate) struct Session {
     epoch: u64,
-    pub(crate) channels: Arc<Channels>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) limit: Limit,
     pub(crate) budget: Arc<Budget>,
     pub(crate) alarm: Arc<Alarm>,
@@ -68,13 +55,14 @@ pub(crate) struct Session {
 
 impl Session {
     /// Whether it was made before a fork that this process is the child of.
-    fn is_foreign(&self) -> bool {
+    fn is_of_parent(&self) -> bool {
         self.epoch != epoch()
     }
 }
 
+/// What all clones of a client share.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct ClientState {
     pub(crate) config: Config,
     routes: Arc<Routes>,
     session: ArcSwapOption<Session>,
@@ -84,7 +72,7 @@ pub(crate) struct Connection {
     pub(crate) counters: Arc<Counters>,
 }
 
-impl Connection {
+impl ClientState {
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
         check_limit(config.concurrency_limit)?;
         check_memory(config.memory_limit)?;
@@ -120,8 +108,8 @@ impl Connection {
         }
         let fresh = Arc::new(self.open());
         let seen = self.session.load();
-        let foreign = seen.as_ref().filter(|session| session.is_foreign());
-        if seen.is_some() && foreign.is_none() {
+        let of_parent = seen.as_ref().filter(|session| session.is_of_parent());
+        if seen.is_some() && of_parent.is_none() {
             // Another call was quicker; its session is the one.
             return self.session();
         }
@@ -139,7 +127,7 @@ impl Connection {
         if seen.is_some() {
             self.counters.reset();
         }
-        leak_if_foreign(seen.clone());
+        leak_if_of_parent(seen.clone());
         if self.is_closed() {
             self.close();
             return Err(Error::closed());
@@ -152,7 +140,7 @@ impl Connection {
         let alarm = Arc::default();
         Session {
             epoch: epoch(),
-            channels: Arc::new(Channels::new(
+            pool: Arc::new(Pool::new(
                 Arc::clone(&self.routes),
                 self.config.channels,
                 memory / SHARE_OF_WINDOWS,
@@ -172,7 +160,10 @@ impl Connection {
     /// What was done so far, by this process.
     pub(crate) fn stats(&self) -> Stats {
         let session = self.session.load();
-        if session.as_ref().is_some_and(|session| session.is_foreign()) {
+        if session
+            .as_ref()
+            .is_some_and(|session| session.is_of_parent())
+        {
             return Counters::default().stats();
         }
         self.counters.stats()
@@ -212,14 +203,14 @@ impl Connection {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Ends calls in flight with an error and lets the channels go.
+    /// Ends calls in flight with an error and lets the connections go.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
         if let Some(session) = self.own_session() {
             session.limit.close();
             session.alarm.close();
         }
-        leak_if_foreign(self.session.swap(None));
+        leak_if_of_parent(self.session.swap(None));
     }
 
     /// The session, unless there is none or it is one of the parent's before a fork.
@@ -227,21 +218,21 @@ impl Connection {
         let session = self.session.load();
         session
             .as_ref()
-            .filter(|session| !session.is_foreign())
+            .filter(|session| !session.is_of_parent())
             .map(Arc::clone)
     }
 }
 
-impl Drop for Connection {
+impl Drop for ClientState {
     fn drop(&mut self) {
-        leak_if_foreign(self.session.swap(None));
+        leak_if_of_parent(self.session.swap(None));
     }
 }
 
-/// Channels of the parent wake threads that do not exist in the child when they are dropped.
-fn leak_if_foreign(session: Option<Arc<Session>>) {
+/// Connections of the parent, when they are dropped, wake threads that do not exist in the child.
+fn leak_if_of_parent(session: Option<Arc<Session>>) {
     if let Some(session) = session
-        && session.is_foreign()
+        && session.is_of_parent()
     {
         std::mem::forget(session);
     }

@@ -14,7 +14,7 @@ use std::{
 
 use pingthings_types::Code;
 
-use crate::{Client, error::Error};
+use crate::error::Error;
 
 /// A number that many threads add to.
 #[derive(Debug, Default)]
@@ -252,6 +252,16 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
+    pub(crate) fn begin(counters: &Arc<Counters>, kind: Kind) -> Self {
+        let call = Self {
+            counters: Arc::clone(counters),
+            kind,
+            is_over: false,
+        };
+        call.counters().started.add(1);
+        call
+    }
+
     fn counters(&self) -> &CallCounters {
         &self.counters.calls[self.kind as usize]
     }
@@ -291,41 +301,13 @@ impl Drop for Present<'_> {
     }
 }
 
-impl Client {
-    /// What the client, and every other over the same connection, has done so far.
-    pub fn stats(&self) -> Stats {
-        self.connection.stats()
-    }
-
-    /// Begins a call of a kind.
-    pub(crate) fn begin(&self, kind: Kind) -> Counted {
-        let call = Counted {
-            counters: Arc::clone(self.counters()),
-            kind,
-            is_over: false,
-        };
-        call.counters().started.add(1);
-        call
-    }
-
-    pub(crate) fn counters(&self) -> &Arc<Counters> {
-        &self.connection.counters
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
     fn counted(kind: Kind, counters: &Arc<Counters>) -> Counted {
-        let call = Counted {
-            counters: Arc::clone(counters),
-            kind,
-            is_over: false,
-        };
-        call.counters().started.add(1);
-        call
+        Counted::begin(counters, kind)
     }
 
     #[test]

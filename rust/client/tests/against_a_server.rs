@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use pingthings_client::{
-    Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Table, Wanted,
+    AnswerSchema, Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Table,
 };
 use pingthings_server::{Fault, FaultKind, Server};
 use pingthings_types::{MergePolicy, PointWidth, TimeRange};
@@ -71,7 +71,10 @@ fn points(uuid: Uuid, times: impl IntoIterator<Item = i64>) -> Insert {
 
 async fn read_all(client: &Client, uuid: Uuid) -> [Table; 3] {
     let range = TimeRange::new(0, 1 << 20).unwrap();
-    let (raw, stat) = (Wanted::raw(None).unwrap(), Wanted::windows(None).unwrap());
+    let (raw, stat) = (
+        AnswerSchema::raw(None).unwrap(),
+        AnswerSchema::windows(None).unwrap(),
+    );
     let width = PointWidth::new(14).unwrap();
     [
         client.raw_values(uuid, range, 0, &raw).await.unwrap(),
@@ -170,7 +173,9 @@ async fn many_streams_come_in_order_and_errors_in_their_place() {
     client.set_concurrency_limit(3).unwrap();
     let range = TimeRange::new(0, 1000).unwrap();
     let read = move |client: Client, uuid| async move {
-        client.raw_values(uuid, range, 0, &Wanted::raw(None)?).await
+        client
+            .raw_values(uuid, range, 0, &AnswerSchema::raw(None)?)
+            .await
     };
     let outcomes = client
         .for_each(uuids.clone(), OnError::Return, read)
@@ -212,7 +217,7 @@ async fn a_server_that_takes_few_points_gets_few() {
             client.insert(insert, MergePolicy::Never).await.unwrap();
         }
         let range = TimeRange::new(0, 240_000).unwrap();
-        let wanted = Wanted::raw(None).unwrap();
+        let wanted = AnswerSchema::raw(None).unwrap();
         let table = client.raw_values(uuid, range, 0, &wanted).await.unwrap();
         assert_eq!(table.num_rows(), 240_000);
         server.stop().await.unwrap();

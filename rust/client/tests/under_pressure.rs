@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use pingthings_client::{
-    Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Tables, Wanted,
+    AnswerSchema, Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Tables,
 };
 use pingthings_server::{Fault, FaultKind, Server};
 use pingthings_types::{MergePolicy, TimeRange};
@@ -105,7 +105,7 @@ async fn answers_that_nobody_reads_keep_nobody_waiting() {
         let client = Client::connect(config(&[&server])).await.unwrap();
         // More than the window of a stream, for more streams than fit into the windows of connections.
         let uuid = stream(&client, 800_000).await;
-        let wanted = Wanted::raw(None).unwrap();
+        let wanted = AnswerSchema::raw(None).unwrap();
         let mut unread: Vec<Tables> = Vec::new();
         for _ in 0..48 {
             let tables = client.raw_values_iter(uuid, all(), 0, &wanted).await;
@@ -150,7 +150,7 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
         client.insert(insert, MergePolicy::Never).await.unwrap();
 
         let uuids: Vec<_> = (0..32).flat_map(|_| [fixed, buffered]).collect();
-        let wanted = Wanted::raw(None).unwrap();
+        let wanted = AnswerSchema::raw(None).unwrap();
         let read = move |client: Client, uuid| {
             let wanted = wanted.clone();
             async move { client.raw_values(uuid, all(), 0, &wanted).await }

@@ -1,7 +1,7 @@
 //! Arguments from Python, as the core takes them.
 
 use arrow_schema::SchemaRef;
-use pingthings_client::{Error, OnError, Wanted};
+use pingthings_client::{AnswerSchema, Error, OnError};
 use pingthings_types::{Code, PointWidth, TimeRange};
 use pyo3::prelude::*;
 use pyo3_arrow::PySchema;
@@ -67,8 +67,8 @@ pub(crate) fn width_ns(py: Python<'_>, width: Integer) -> PyResult<u64> {
 
 pub(crate) fn wanted(
     py: Python<'_>,
-    read: impl Fn(Option<SchemaRef>) -> Result<Wanted, Error>,
+    read: impl Fn(Option<SchemaRef>) -> Result<AnswerSchema, Error>,
     schema: Option<PySchema>,
-) -> PyResult<Wanted> {
+) -> PyResult<AnswerSchema> {
     read(schema.map(PySchema::into_inner)).map_err(|error| to_exception(py, &error))
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
-use pingthings_client::{Table, Wanted};
+use pingthings_client::{AnswerSchema, Table};
 use pyo3::prelude::*;
 use pyo3_arrow::PySchema;
 use uuid::Uuid;
@@ -34,7 +34,7 @@ impl Client {
         return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
-        let wanted = wanted(py, Wanted::raw, schema)?;
+        let wanted = wanted(py, AnswerSchema::raw, schema)?;
         let work = move |core: pingthings_client::Client, (uuid, version)| {
             let wanted = wanted.clone();
             async move { core.raw_values(uuid, range, version, &wanted).await }
@@ -74,7 +74,7 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let width = exponent(py, "point width", point_width)?;
-        let wanted = wanted(py, Wanted::windows, schema)?;
+        let wanted = wanted(py, AnswerSchema::windows, schema)?;
         let work = move |core: pingthings_client::Client, (uuid, version)| {
             let wanted = wanted.clone();
             async move {
@@ -99,7 +99,7 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let width = self::width_ns(py, width_ns)?;
-        let wanted = wanted(py, Wanted::windows, schema)?;
+        let wanted = wanted(py, AnswerSchema::windows, schema)?;
         let work = move |core: pingthings_client::Client, (uuid, version)| {
             let wanted = wanted.clone();
             async move {
@@ -138,7 +138,7 @@ impl Client {
         schema: Option<PySchema>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
-        let wanted = wanted(py, Wanted::raw, schema)?;
+        let wanted = wanted(py, AnswerSchema::raw, schema)?;
         let (core, mode, (uuid, version)) = (slf.core.for_call(), slf.mode, stream);
         call(&slf.inside, py, mode, async move {
             let tables = core.raw_values_iter(uuid, range, version, &wanted).await?;
@@ -158,7 +158,7 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let width = exponent(py, "point width", point_width)?;
-        let wanted = wanted(py, Wanted::windows, schema)?;
+        let wanted = wanted(py, AnswerSchema::windows, schema)?;
         let (core, mode, (uuid, version)) = (slf.core.for_call(), slf.mode, stream);
         call(&slf.inside, py, mode, async move {
             let tables = core
@@ -180,7 +180,7 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let width = self::width_ns(py, width_ns)?;
-        let wanted = wanted(py, Wanted::windows, schema)?;
+        let wanted = wanted(py, AnswerSchema::windows, schema)?;
         let (core, mode, (uuid, version)) = (slf.core.for_call(), slf.mode, stream);
         call(&slf.inside, py, mode, async move {
             let tables = core

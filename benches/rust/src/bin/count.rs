@@ -7,7 +7,7 @@
 use std::{error::Error, sync::Arc};
 
 use arrow_array::{Float64Array, RecordBatch, TimestampNanosecondArray};
-use pingthings_client::{Client, Config, Endpoint, Insert, OnError, RAW_SCHEMA, Wanted};
+use pingthings_client::{AnswerSchema, Client, Config, Endpoint, Insert, OnError, RAW_SCHEMA};
 use pingthings_types::{MergePolicy, PointWidth, TimeRange};
 use uuid::Uuid;
 
@@ -65,13 +65,13 @@ fn expect(rows: usize, amount: i64) -> Outcome {
 
 /// Points of one stream, in messages of 5,000 rows.
 async fn read(client: &Client, points: i64) -> Outcome {
-    let wanted = Wanted::raw(None)?;
+    let wanted = AnswerSchema::raw(None)?;
     let table = client.raw_values(STREAM, range(points, STEP)?, 0, &wanted);
     expect(table.await?.num_rows(), points)
 }
 
 async fn windows(client: &Client, windows: i64) -> Outcome {
-    let wanted = Wanted::windows(None)?;
+    let wanted = AnswerSchema::windows(None)?;
     let width = PointWidth::new(WIDTH).ok_or("no such width")?;
     let range = range(windows, 1 << WIDTH)?;
     let table = client.aligned_windows(STREAM, range, width, 0, &wanted);
@@ -82,7 +82,7 @@ async fn windows(client: &Client, windows: i64) -> Outcome {
 async fn set(client: &Client, streams: i64) -> Outcome {
     let range = range(POINTS_OF_A_STREAM, STEP)?;
     let uuids = (0..u128::try_from(streams)?).map(Uuid::from_u128).collect();
-    let wanted = Wanted::raw(None)?;
+    let wanted = AnswerSchema::raw(None)?;
     client.set_concurrency_limit(1)?;
     let work = move |client: Client, uuid| {
         let wanted = wanted.clone();

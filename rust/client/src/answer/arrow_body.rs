@@ -17,20 +17,15 @@ use tower_service::Service;
 use crate::{
     answer::{
         budget::{Budget, Incomplete},
+        framing::{BROKEN_OFF, PREFIX, encoding, prefix},
         ipc::{Intake, Received},
         rows::Rows,
+        rpc::Stub,
         unpack::{Encoding, LONGEST_MESSAGE, Unpacking},
     },
     error::Error,
-    session::call::Stub,
     stats::Counters,
 };
-
-/// What stands before each message: whether it is compressed, and its length.
-pub(crate) const PREFIX: usize = 5;
-
-/// What became of an answer that does not say how it ended.
-pub(crate) const BROKEN_OFF: &str = "the answer ends before its end";
 
 /// Calls whose answers carry rows in Arrow.
 pub(crate) struct ArrowRpc {
@@ -54,7 +49,7 @@ impl ArrowRpc {
         path: &'static str,
         what: &'static str,
         request: Request<Q>,
-    ) -> Result<Response<Frames>, Status> {
+    ) -> Result<Response<ArrowBody>, Status> {
         let (metadata, _, message) = request.into_parts();
         let mut request = http::Request::new(Body::new(Full::new(framed(&message)?)));
         *request.method_mut() = http::Method::POST;
@@ -73,7 +68,7 @@ impl ArrowRpc {
             .await
             .map_err(failed)?;
         let response = self.channel.call(request).await.map_err(failed)?;
-        Frames::of(what, response, &self.budget).map(Response::new)
+        ArrowBody::of(what, response, &self.budget).map(Response::new)
     }
 }
 
@@ -84,18 +79,9 @@ fn framed(message: &impl Message) -> Result<Bytes, Status> {
     Ok(bytes.into())
 }
 
-/// What stands before a message of so many bytes that is not compressed.
-pub(crate) fn prefix(length: usize) -> Result<[u8; PREFIX], Status> {
-    let length = u32::try_from(length).map_err(|_| {
-        Status::resource_exhausted(format!("a message of {length} bytes cannot be sent"))
-    })?;
-    let [a, b, c, d] = length.to_be_bytes();
-    Ok([0, a, b, c, d])
-}
-
 /// An answer of which the head has arrived.
 #[derive(Debug)]
-pub(crate) struct Frames {
+pub(crate) struct ArrowBody {
     body: Body,
     /// What is left of the last frame.
     frame: Bytes,
@@ -113,7 +99,7 @@ pub(crate) struct Frames {
     ended: Option<Result<(), Status>>,
 }
 
-impl Frames {
+impl ArrowBody {
     fn of(
         what: &'static str,
         response: http::Response<Body>,
@@ -265,21 +251,6 @@ impl Frames {
     }
 }
 
-pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
-    match headers
-        .get("grpc-encoding")
-        .map(header::HeaderValue::as_bytes)
-    {
-        None | Some(b"identity") => Ok(Encoding::Identity),
-        Some(b"gzip") => Ok(Encoding::Gzip),
-        Some(b"zstd") => Ok(Encoding::Zstd),
-        Some(other) => Err(Status::internal(format!(
-            "the server compresses its answer in a way nobody asked for: {}",
-            other.escape_ascii()
-        ))),
-    }
-}
-
 /// What it means that something on the way answered, and not a server of ours.
 fn of_http(status: StatusCode) -> Status {
     let code = match status {
@@ -318,7 +289,7 @@ mod tests {
         bytes: &[u8],
         size: usize,
         trailers: Option<&'static str>,
-    ) -> Result<Frames, Status> {
+    ) -> Result<ArrowBody, Status> {
         let mut frames: Vec<Result<_, Status>> = Vec::new();
         for chunk in bytes.chunks(size) {
             frames.push(Ok(Frame::data(Bytes::copy_from_slice(chunk))));
@@ -333,7 +304,7 @@ mod tests {
             let value = header::HeaderValue::from_static(encoding);
             response.headers_mut().insert("grpc-encoding", value);
         }
-        Frames::of("test", response, &budget())
+        ArrowBody::of("test", response, &budget())
     }
 
     fn budget() -> Arc<Budget> {
@@ -341,7 +312,7 @@ mod tests {
     }
 
     /// The rows of an answer, or the message of its error.
-    async fn read(frames: Result<Frames, Status>) -> Result<usize, String> {
+    async fn read(frames: Result<ArrowBody, Status>) -> Result<usize, String> {
         let mut rows = no_rows();
         let counters = Counters::default();
         let mut frames = frames.map_err(|status| status.message().to_owned())?;
@@ -500,7 +471,10 @@ mod tests {
         let mut response = http::Response::new(ends_never());
         let zero = header::HeaderValue::from_static("0");
         response.headers_mut().insert("grpc-status", zero.clone());
-        assert_eq!(read(Frames::of("test", response, &budget())).await, Ok(0));
+        assert_eq!(
+            read(ArrowBody::of("test", response, &budget())).await,
+            Ok(0)
+        );
 
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", zero);
@@ -510,7 +484,7 @@ mod tests {
         ];
         let frames = stream::iter(frames).chain(stream::pending());
         let response = http::Response::new(Body::new(StreamBody::new(frames)));
-        let mut frames = Frames::of("test", response, &budget()).unwrap();
+        let mut frames = ArrowBody::of("test", response, &budget()).unwrap();
         let (mut rows, counters) = (no_rows(), Counters::default());
         assert!(
             frames
@@ -538,7 +512,9 @@ mod tests {
         let of = |status: u16| {
             let mut response = http::Response::new(Body::empty());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            Frames::of("test", response, &budget()).unwrap_err().code()
+            ArrowBody::of("test", response, &budget())
+                .unwrap_err()
+                .code()
         };
         assert_eq!(of(503), Code::Unavailable);
         assert_eq!(of(404), Code::Unimplemented);

@@ -337,7 +337,7 @@ mod tests {
         let mut share = budget.join();
         assert!(share.add(MANY + 10).unwrap());
         let error = share.add(1).unwrap_err();
-        assert_eq!(error.kind(), crate::ErrorKind::TooLarge);
+        assert_eq!(error.kind(), crate::error::ErrorKind::TooLarge);
         budget.resize(MANY, MANY + 11);
         assert!(share.add(0).unwrap());
         drop(share);

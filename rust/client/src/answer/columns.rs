@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::answer::{
     expected::{Kind, Times},
-    pages::{Block, Lent, Spares},
+    pages::{Block, BlockBytes, Spares},
 };
 
 /// What a time takes.
@@ -111,7 +111,7 @@ impl Column {
                 buffer
             }
             Self::Large(block) => {
-                return Bytes::from_owner(Lent::new(block, Arc::clone(spares))).into();
+                return Bytes::from_owner(BlockBytes::new(block, Arc::clone(spares))).into();
             }
             Self::Small(buffer) => buffer,
         };

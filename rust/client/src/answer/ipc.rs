@@ -22,6 +22,7 @@ use crate::{
         columns::width,
         expected::{Column, Kind},
         rows::Rows,
+        rpc::Answer,
     },
     error::Error,
 };
@@ -41,6 +42,12 @@ const LONGEST_TAIL: usize = 8;
 pub(crate) struct Received {
     pub(crate) stat: Option<v5api::Status>,
     pub(crate) version: Version,
+}
+
+impl Answer for Received {
+    fn stat(&mut self) -> Option<v5api::Status> {
+        self.stat.take()
+    }
 }
 
 /// Takes one message after the other.
@@ -471,7 +478,7 @@ pub(crate) mod tests {
     use crate::answer::{
         expected::Times,
         pages::Spares,
-        table::{RAW_SCHEMA, STAT_SCHEMA, Wanted, encode},
+        table::{AnswerSchema, RAW_SCHEMA, STAT_SCHEMA, encode},
     };
 
     /// What Arrow's own reader makes of a message.
@@ -506,10 +513,10 @@ pub(crate) mod tests {
 
     /// Whether or not this is on a runtime.
     pub(crate) fn no_rows() -> Rows {
-        rows_of(&Wanted::raw(None).unwrap())
+        rows_of(&AnswerSchema::raw(None).unwrap())
     }
 
-    fn rows_of(wanted: &Wanted) -> Rows {
+    fn rows_of(wanted: &AnswerSchema) -> Rows {
         let expected = wanted.expected(Times::of_points(TimeRange::ALL));
         let fresh = || Rows::new(expected.clone(), Arc::new(Spares::new()));
         if tokio::runtime::Handle::try_current().is_ok() {
@@ -646,7 +653,7 @@ pub(crate) mod tests {
     #[test]
     fn joined_values_of_many_streams_end_in_one_piece() {
         let uuids: Vec<_> = (0..1_000).map(uuid::Uuid::from_u128).collect();
-        let wanted = Wanted::joined(uuids.iter().copied());
+        let wanted = AnswerSchema::joined(uuids.iter().copied());
         let batch = |first: i32| {
             let rows = first..first + 40;
             let times = TimestampNanosecondArray::from_iter_values(rows.clone().map(i64::from));
@@ -693,7 +700,7 @@ pub(crate) mod tests {
         .encode_to_vec()
     }
 
-    fn read_as(wanted: &Wanted, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
+    fn read_as(wanted: &AnswerSchema, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
         let mut rows = rows_of(wanted);
         take(&mut Intake::new("test"), message, 100, &mut rows)?;
         Ok(wanted.table("test", rows.take().unwrap())?.batches)
@@ -710,7 +717,7 @@ pub(crate) mod tests {
 
     #[test]
     fn points_are_in_columns_of_their_names_and_types() {
-        let raw = Wanted::raw(None).unwrap();
+        let raw = AnswerSchema::raw(None).unwrap();
         let right = [batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])];
         // The numbers are UTC, whatever the zone.
         for zone in [None, Some("UTC"), Some("Europe/Berlin"), Some("+05:30")] {
@@ -769,7 +776,7 @@ pub(crate) mod tests {
             ),
         ] {
             let error = read_as(&raw, &of_columns(wrong)).unwrap_err();
-            assert_eq!(error.kind(), crate::ErrorKind::Decode);
+            assert_eq!(error.kind(), crate::error::ErrorKind::Decode);
             assert!(error.to_string().contains(why), "{error}");
         }
         // Unless they were asked for so.
@@ -777,7 +784,7 @@ pub(crate) mod tests {
             arrow_schema::Field::new("t", arrow_schema::DataType::Int64, false),
             arrow_schema::Field::new("v", arrow_schema::DataType::Float32, true),
         ]);
-        let asked = Wanted::raw(Some(Arc::new(schema))).unwrap();
+        let asked = AnswerSchema::raw(Some(Arc::new(schema))).unwrap();
         for message in [
             of_columns(vec![("t", int), ("v", single)]),
             of_columns(vec![("time", stamps()), ("value", doubles())]),
@@ -802,7 +809,7 @@ pub(crate) mod tests {
             ("count", counts),
             ("stddev", column(40.0)),
         ];
-        let wanted = Wanted::windows(None).unwrap();
+        let wanted = AnswerSchema::windows(None).unwrap();
         let right = read_as(&wanted, &of_columns(usual.clone())).unwrap();
         assert_eq!(right[0].num_rows(), 2);
         assert_eq!(right[0].schema_ref(), &*STAT_SCHEMA);
@@ -818,14 +825,14 @@ pub(crate) mod tests {
         let mut twice = usual.clone();
         twice[1].0 = "mean";
         assert!(read_as(&wanted, &of_columns(twice)).is_err());
-        let raw = Wanted::raw(None).unwrap();
+        let raw = AnswerSchema::raw(None).unwrap();
         assert!(read_as(&raw, &of_columns(usual.clone())).is_err());
         assert!(read_as(&wanted, &message(7, &[batch(&[(1, 1.0)])])).is_err());
     }
 
     #[test]
     fn times_must_rise_and_be_in_the_range() {
-        let raw = Wanted::raw(None).unwrap();
+        let raw = AnswerSchema::raw(None).unwrap();
         for (times, is_right) in [
             ([1, 2, 3], true),
             ([1, 1, 1], true),

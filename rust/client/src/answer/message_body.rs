@@ -20,8 +20,8 @@ use tower_service::Service;
 
 use crate::{
     answer::{
-        arrow_body::{BROKEN_OFF, PREFIX, encoding, prefix},
         budget::{Budget, Incomplete},
+        framing::{BROKEN_OFF, PREFIX, encoding, prefix},
         unpack::{Encoding, LONGEST_MESSAGE, unpack},
     },
     error::{Error, ErrorKind},
@@ -33,12 +33,12 @@ const END: Duration = Duration::from_secs(10);
 
 /// A connection all of whose answers are looked at.
 #[derive(Clone, Debug)]
-pub(crate) struct Guarded {
+pub(crate) struct CheckedChannel {
     channel: Channel,
     budget: Arc<Budget>,
 }
 
-impl Guarded {
+impl CheckedChannel {
     pub(crate) fn new(channel: Channel, budget: &Arc<Budget>) -> Self {
         Self {
             channel,
@@ -47,7 +47,7 @@ impl Guarded {
     }
 }
 
-impl Service<http::Request<Body>> for Guarded {
+impl Service<http::Request<Body>> for CheckedChannel {
     type Response = http::Response<Body>;
     type Error = tonic::transport::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;

@@ -15,7 +15,7 @@ use memmap2::{MmapMut, MmapOptions};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, time::Instant};
 
-use crate::session::epoch;
+use crate::fork::epoch;
 
 /// How long memory is kept that nobody wants.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -212,12 +212,12 @@ async fn give_back(spares: Weak<Spares>) {
 
 /// A block whose bytes somebody reads.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct BlockBytes {
     block: Option<Block>,
     spares: Arc<Spares>,
 }
 
-impl Lent {
+impl BlockBytes {
     pub(crate) const fn new(block: Block, spares: Arc<Spares>) -> Self {
         Self {
             block: Some(block),
@@ -226,13 +226,13 @@ impl Lent {
     }
 }
 
-impl AsRef<[u8]> for Lent {
+impl AsRef<[u8]> for BlockBytes {
     fn as_ref(&self) -> &[u8] {
         self.block.as_ref().map_or(&[], Block::bytes)
     }
 }
 
-impl Drop for Lent {
+impl Drop for BlockBytes {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
             self.spares.keep(block);
@@ -251,7 +251,7 @@ mod tests {
         block.extend(b"some");
         block.extend(b"thing");
         let start = block.bytes().as_ptr();
-        let lent = Lent::new(block, Arc::clone(&spares));
+        let lent = BlockBytes::new(block, Arc::clone(&spares));
         assert_eq!(lent.as_ref(), b"something");
         drop(lent);
         let again = spares.block(10).unwrap();

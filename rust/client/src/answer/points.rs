@@ -18,17 +18,18 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::{
-    answer::{budget::Budget, message_body::Guarded},
-    session::call::{Answer, Stub},
+use crate::answer::{
+    budget::Budget,
+    message_body::CheckedChannel,
+    rpc::{Answer, Stub},
 };
 
 /// The call that answers in points.
-pub(crate) struct PointsRpc(Grpc<Guarded>);
+pub(crate) struct PointsRpc(Grpc<CheckedChannel>);
 
 impl Stub for PointsRpc {
     fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        let grpc = Grpc::new(Guarded::new(channel, budget))
+        let grpc = Grpc::new(CheckedChannel::new(channel, budget))
             .max_decoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);

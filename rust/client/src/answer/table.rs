@@ -94,7 +94,7 @@ pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Byte
 
 /// The schema a caller wants an answer in.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct AnswerSchema {
     schema: SchemaRef,
     /// The schema of answers for which no other was asked.
     native: SchemaRef,
@@ -102,7 +102,7 @@ pub struct Wanted {
     sources: Vec<usize>,
 }
 
-impl Wanted {
+impl AnswerSchema {
     /// Points in the schema wanted: two columns, by position, any names; `None` for
     /// [`RAW_SCHEMA`].
     pub fn raw(wanted: Option<SchemaRef>) -> Result<Self, Error> {
@@ -323,27 +323,27 @@ mod tests {
     #[test]
     fn schemas_match_by_position_or_by_name() {
         let wanted = schema(&[("t", DataType::Int64), ("v", DataType::Float32)]);
-        let wanted = Wanted::raw(Some(wanted)).unwrap();
+        let wanted = AnswerSchema::raw(Some(wanted)).unwrap();
         let cast = wanted.cast("test", batch()).unwrap();
         assert_eq!(cast.schema_ref(), wanted.schema());
 
         let some = schema(&[("mean", DataType::Float32), ("time", time_type())]);
-        assert_eq!(Wanted::windows(Some(some)).unwrap().sources, [2, 0]);
+        assert_eq!(AnswerSchema::windows(Some(some)).unwrap().sources, [2, 0]);
         let unknown = schema(&[("median", DataType::Float64)]);
         assert!(
-            Wanted::windows(Some(unknown))
+            AnswerSchema::windows(Some(unknown))
                 .unwrap_err()
                 .to_string()
                 .contains("median")
         );
         let text = schema(&[("time", time_type()), ("value", DataType::Utf8)]);
         assert!(
-            Wanted::raw(Some(text))
+            AnswerSchema::raw(Some(text))
                 .unwrap_err()
                 .to_string()
                 .contains("value")
         );
-        assert!(Wanted::raw(Some(Arc::clone(&STAT_SCHEMA))).is_err());
+        assert!(AnswerSchema::raw(Some(Arc::clone(&STAT_SCHEMA))).is_err());
     }
 
     #[test]
@@ -362,7 +362,7 @@ mod tests {
         let batch = RecordBatch::try_new(Arc::clone(&STAT_SCHEMA), columns).unwrap();
         let some = schema(&[("mean", DataType::Float64)]);
         for wanted in [None, Some(some)] {
-            let wanted = Wanted::windows(wanted).unwrap();
+            let wanted = AnswerSchema::windows(wanted).unwrap();
             let table = wanted.table("test", vec![batch.clone()]).unwrap();
             assert_eq!(table.num_rows(), 2);
         }

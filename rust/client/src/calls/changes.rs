@@ -8,10 +8,12 @@ use tonic::Streaming;
 use uuid::Uuid;
 
 use crate::{
-    Client,
-    calls::metadata::uuid_bytes,
+    answer::rpc::{ManagementRpc, Rpc},
     error::{Error, ErrorKind},
-    session::call::{Answers, ManagementRpc, Rpc},
+    session::{
+        call::{Answers, uuid_bytes},
+        client::Client,
+    },
     stats::{Counted, Kind},
     transport::pool::Lane,
 };
@@ -117,7 +119,7 @@ impl Client {
             let answers = self
                 .streaming(
                     "Changes",
-                    Lane::AtLeisure,
+                    Lane::Iterator,
                     request,
                     |mut rpc: Rpc, q| async move { rpc.changes(q).await },
                 )

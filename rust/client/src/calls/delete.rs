@@ -5,10 +5,9 @@ use pingthings_types::{TimeRange, Version};
 use uuid::Uuid;
 
 use crate::{
-    Client,
-    calls::metadata::uuid_bytes,
+    answer::rpc::Rpc,
     error::Error,
-    session::{call::Rpc, retry::Repeat},
+    session::{call::uuid_bytes, client::Client, retry::Repeat},
     stats::Kind,
 };
 

@@ -5,16 +5,15 @@ use pingthings_types::TimeRange;
 use uuid::Uuid;
 
 use crate::{
-    Client,
     answer::{
         arrow_body::ArrowRpc,
         budget::Share,
         expected::{Expected, Times},
         rows::Rows,
-        table::{Table, Wanted},
+        table::{AnswerSchema, Table},
     },
-    calls::metadata::uuid_bytes,
     error::{Error, ErrorKind},
+    session::{call::uuid_bytes, client::Client},
     stats::Kind,
     transport::pool::Lane,
 };
@@ -47,7 +46,7 @@ impl Client {
             snap_period_ns: period.unwrap_or(0),
             ..v5api::ArrowMultiValuesParams::default()
         };
-        let wanted = Wanted::joined(streams.iter().map(|(uuid, _)| *uuid));
+        let wanted = AnswerSchema::joined(streams.iter().map(|(uuid, _)| *uuid));
         // Points move by less than a period.
         let period = period.unwrap_or(0);
         let times = Times::of_rows(
@@ -66,10 +65,10 @@ impl Client {
     async fn joined(
         &self,
         request: &v5api::ArrowMultiValuesParams,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
         expected: &Expected,
     ) -> Result<Table, Error> {
-        let mut share = self.connection.session()?.budget.join();
+        let mut share = self.state.session()?.budget.join();
         let mut backoff = self.backoff();
         self.turn(METHOD, &mut share).await?;
         loop {

@@ -7,10 +7,9 @@ use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
-    Client,
-    calls::metadata::uuid_bytes,
+    answer::rpc::{Item, ManagementRpc},
     error::{Error, ErrorKind},
-    session::call::{Item, ManagementRpc},
+    session::{call::uuid_bytes, client::Client},
 };
 
 /// How long points are kept.

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use pingthings_proto::v5api::{self, KeyOptValue, OptValue};
 use pingthings_types::Version;
 use uuid::Uuid;
 
 use crate::{
-    Client,
+    answer::rpc::{Item, Rpc},
     error::{Error, ErrorKind},
-    session::call::{Item, Rpc},
+    session::{call::uuid_bytes, client::Client},
 };
 
 /// What a stream is.
@@ -69,10 +68,6 @@ pub struct StreamFilter {
     pub tags: BTreeMap<String, Option<String>>,
     /// Annotations likewise.
     pub annotations: BTreeMap<String, Option<String>>,
-}
-
-pub(crate) fn uuid_bytes(uuid: Uuid) -> Bytes {
-    Bytes::copy_from_slice(uuid.as_bytes())
 }
 
 fn pairs<V: Into<Option<String>>>(map: BTreeMap<String, V>) -> Vec<KeyOptValue> {

@@ -5,10 +5,9 @@ use pingthings_types::{Code, RawPoint, check_insert_time};
 use uuid::Uuid;
 
 use crate::{
-    Client,
-    calls::metadata::uuid_bytes,
+    answer::rpc::Rpc,
     error::{Error, ErrorKind},
-    session::call::Rpc,
+    session::{call::uuid_bytes, client::Client},
 };
 
 impl Client {

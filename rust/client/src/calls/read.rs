@@ -8,18 +8,15 @@ use pingthings_types::{Points, TimeRange, Version};
 use uuid::Uuid;
 
 use crate::{
-    Client,
     answer::{
         arrow_body::ArrowRpc,
         points::{PointColumns, PointsRpc},
         rows::Rows,
-        table::{RAW_SCHEMA, Table, Wanted},
+        table::{AnswerSchema, RAW_SCHEMA, Table},
     },
-    calls::{
-        metadata::uuid_bytes,
-        tables::{Opened, PointsAnswer, Question, Tables},
-    },
+    calls::tables::{OpenAnswer, PointsAnswer, Question, Tables},
     error::Error,
+    session::{call::uuid_bytes, client::Client},
     transport::pool::Lane,
 };
 
@@ -32,7 +29,7 @@ impl Client {
         uuid: Uuid,
         range: TimeRange,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
         self.table(Question::Raw(range), uuid, version, wanted)
             .await
@@ -44,7 +41,7 @@ impl Client {
         uuid: Uuid,
         range: TimeRange,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
         let question = Question::Raw(range);
         self.tables_at_leisure(question, uuid, version, wanted)
@@ -56,9 +53,9 @@ impl Client {
         uuid: Uuid,
         range: TimeRange,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
         lane: Lane,
-    ) -> Result<Opened, Error> {
+    ) -> Result<OpenAnswer, Error> {
         let request = v5api::ArrowRawValuesParams {
             uuid: uuid_bytes(uuid),
             start: range.start(),

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pingthings_proto::v5api;
 
-use crate::{Client, error::Error, session::call::Rpc};
+use crate::{answer::rpc::Rpc, error::Error, session::client::Client};
 
 impl Client {
     /// The rows a query answers, each a JSON object as the server wrote it.

@@ -12,17 +12,18 @@ use tonic::Streaming;
 use uuid::Uuid;
 
 use crate::{
-    Client,
     answer::{
-        arrow_body::Frames,
+        arrow_body::ArrowBody,
         budget::Share,
         expected::{Expected, Times},
         rows::Rows,
-        table::{Table, Wanted},
+        rpc::Answer,
+        table::{AnswerSchema, Table},
     },
     error::Error,
     session::{
-        call::{Answer, Answers},
+        call::Answers,
+        client::Client,
         retry::{Backoff, Repeat},
     },
     stats::{Counted, Counters, Kind},
@@ -101,7 +102,7 @@ impl Question {
 }
 
 /// The messages of an answer, of which the first has arrived.
-pub(crate) struct Opened {
+pub(crate) struct OpenAnswer {
     messages: Messages,
     /// The first message.
     first: Option<(Version, Rows)>,
@@ -109,7 +110,7 @@ pub(crate) struct Opened {
 
 enum Messages {
     None,
-    Arrow(Box<Answers<Frames>>),
+    Arrow(Box<Answers<ArrowBody>>),
     Points(BoxStream<'static, Result<ReadPoints, Error>>),
 }
 
@@ -154,7 +155,7 @@ impl Messages {
     }
 }
 
-impl Opened {
+impl OpenAnswer {
     /// An answer without rows.
     pub(crate) const fn empty(version: Version, rows: Rows) -> Self {
         Self {
@@ -220,10 +221,10 @@ pub struct Tables {
     client: Client,
     uuid: Uuid,
     question: Question,
-    wanted: Wanted,
+    wanted: AnswerSchema,
     /// The version that was asked for.
     asked: u64,
-    opened: Opened,
+    opened: OpenAnswer,
     /// What arrived and was not handed out.
     rows: Rows,
     lane: Lane,
@@ -253,11 +254,11 @@ impl Client {
         question: Question,
         uuid: Uuid,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
         let call = self.begin(question.kind());
         let table = async {
-            let mut share = self.connection.session()?.budget.join();
+            let mut share = self.state.session()?.budget.join();
             self.turn(question.method(), &mut share).await?;
             let tables = self.tables(question, uuid, version, wanted, Lane::Repeatable);
             let mut tables = tables.await?;
@@ -275,10 +276,10 @@ impl Client {
         question: Question,
         uuid: Uuid,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
         let call = self.begin(question.kind());
-        let lane = Lane::AtLeisure;
+        let lane = Lane::Iterator;
         let mut opened = self.tables(question, uuid, version, wanted, lane).await;
         match &mut opened {
             Ok(tables) => tables.call = Some(call),
@@ -293,7 +294,7 @@ impl Client {
         question: Question,
         uuid: Uuid,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
         lane: Lane,
     ) -> Result<Tables, Error> {
         let open = || self.open(question, uuid, version, wanted, lane);
@@ -323,9 +324,9 @@ impl Client {
         question: Question,
         uuid: Uuid,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
         lane: Lane,
-    ) -> Result<Opened, Error> {
+    ) -> Result<OpenAnswer, Error> {
         match question {
             Question::Raw(range) => {
                 self.open_raw_values(uuid, range, version, wanted, lane)
@@ -349,14 +350,14 @@ impl Client {
         &'a self,
         what: &'static str,
         expected: &Expected,
-        arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<Frames>, Error>> + Send,
+        arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<ArrowBody>, Error>> + Send,
         points: impl FnOnce() -> BoxFuture<'a, Result<Answers<Streaming<A>>, Error>> + Send,
-    ) -> Result<Opened, Error> {
+    ) -> Result<OpenAnswer, Error> {
         if self.server.has_arrow() {
             let opened = async {
                 let answers = Box::new(arrow().await?.with_short_gaps());
                 let rows = self.no_rows(expected)?;
-                Opened::of(Messages::Arrow(answers), rows, self.counters()).await
+                OpenAnswer::of(Messages::Arrow(answers), rows, self.counters()).await
             };
             match opened.await {
                 Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
@@ -364,19 +365,19 @@ impl Client {
             }
         }
         let messages = Messages::of_points(points().await?.with_short_gaps(), what);
-        Opened::of(messages, self.no_rows(expected)?, self.counters()).await
+        OpenAnswer::of(messages, self.no_rows(expected)?, self.counters()).await
     }
 
     /// Where the rows of an answer go.
     pub(crate) fn no_rows(&self, expected: &Expected) -> Result<Rows, Error> {
-        let session = self.connection.session()?;
+        let session = self.state.session()?;
         let spares = Arc::clone(&session.budget.spares);
         Ok(Rows::new(expected.clone(), spares))
     }
 
     /// Waits until a read may go on, or the client is closed.
     pub(crate) async fn turn(&self, method: &'static str, share: &mut Share) -> Result<(), Error> {
-        let session = self.connection.session()?;
+        let session = self.state.session()?;
         let turn = async {
             tokio::select! {
                 () = session.alarm.closed() => Err(Error::closed()),
@@ -405,7 +406,7 @@ impl Tables {
                         call.end(&end);
                     }
                     // Nothing follows an error, either.
-                    self.opened = Opened::none();
+                    self.opened = OpenAnswer::none();
                     return end.map(|_| None);
                 }
             }
@@ -515,7 +516,7 @@ impl Tables {
         let Some(share) = &mut self.share else {
             return Ok(true);
         };
-        self.opened = Opened::none();
+        self.opened = OpenAnswer::none();
         self.client.counters().paused_reads.add(1);
         self.client.turn(self.question.method(), share).await?;
         match self.reopen().await {
@@ -534,7 +535,7 @@ impl Tables {
         let (question, version, skip) = match self.position.last {
             Some((time, count)) if self.is_fixed() => {
                 let Some(rest) = self.question.after(time) else {
-                    self.opened = Opened::none();
+                    self.opened = OpenAnswer::none();
                     return Ok(());
                 };
                 let skip = match rest {

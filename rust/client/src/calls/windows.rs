@@ -8,19 +8,16 @@ use pingthings_types::{AlignedWindows, PointWidth, PreciseWindows, TimeRange, Ve
 use uuid::Uuid;
 
 use crate::{
-    Client,
     answer::{
         arrow_body::ArrowRpc,
         expected::Expected,
         rows::Rows,
-        table::{STAT_SCHEMA, Table, Wanted},
+        rpc::Rpc,
+        table::{AnswerSchema, STAT_SCHEMA, Table},
     },
-    calls::{
-        metadata::uuid_bytes,
-        tables::{Opened, PointsAnswer, Question, Tables},
-    },
+    calls::tables::{OpenAnswer, PointsAnswer, Question, Tables},
     error::Error,
-    session::call::Rpc,
+    session::{call::uuid_bytes, client::Client},
     transport::pool::Lane,
 };
 
@@ -38,7 +35,7 @@ impl Client {
         range: TimeRange,
         width: PointWidth,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
         self.table(Question::Aligned(range, width), uuid, version, wanted)
             .await
@@ -51,7 +48,7 @@ impl Client {
         range: TimeRange,
         width: PointWidth,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
         let question = Question::Aligned(range, width);
         self.tables_at_leisure(question, uuid, version, wanted)
@@ -66,7 +63,7 @@ impl Client {
         range: TimeRange,
         width_ns: u64,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
         self.table(Question::Precise(range, width_ns), uuid, version, wanted)
             .await
@@ -79,7 +76,7 @@ impl Client {
         range: TimeRange,
         width_ns: u64,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
         let question = Question::Precise(range, width_ns);
         self.tables_at_leisure(question, uuid, version, wanted)
@@ -88,9 +85,9 @@ impl Client {
 
     /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
     /// for a stream that exists.
-    async fn no_windows(&self, uuid: Uuid, expected: &Expected) -> Result<Opened, Error> {
+    async fn no_windows(&self, uuid: Uuid, expected: &Expected) -> Result<OpenAnswer, Error> {
         let version = self.version(uuid).await?;
-        Ok(Opened::empty(version, self.no_rows(expected)?))
+        Ok(OpenAnswer::empty(version, self.no_rows(expected)?))
     }
 
     pub(crate) async fn open_aligned_windows(
@@ -99,9 +96,9 @@ impl Client {
         range: TimeRange,
         width: PointWidth,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
         lane: Lane,
-    ) -> Result<Opened, Error> {
+    ) -> Result<OpenAnswer, Error> {
         let expected = wanted.expected(Question::Aligned(range, width).times());
         if AlignedWindows::new(range, width).is_none() {
             return self.no_windows(uuid, &expected).await;
@@ -143,9 +140,9 @@ impl Client {
         range: TimeRange,
         width_ns: u64,
         version: u64,
-        wanted: &Wanted,
+        wanted: &AnswerSchema,
         lane: Lane,
-    ) -> Result<Opened, Error> {
+    ) -> Result<OpenAnswer, Error> {
         let expected = wanted.expected(Question::Precise(range, width_ns).times());
         if PreciseWindows::new(range, width_ns)?.is_none() {
             return self.no_windows(uuid, &expected).await;

@@ -6,7 +6,7 @@ use arrow_schema::DataType;
 
 use crate::{
     error::Error,
-    insert::points::{checked_cast, inexact, is_exact, unsuitable},
+    insert::cast::{checked_cast, inexact, is_exact, unsuitable},
 };
 
 /// Below it every whole number is a float64.

@@ -36,13 +36,13 @@ use tower_service::Service;
 
 use crate::{
     answer::{
-        arrow_body::{PREFIX, prefix},
         budget::Budget,
-        message_body::Guarded,
+        framing::{PREFIX, prefix},
+        message_body::CheckedChannel,
+        rpc::Stub,
         table::{RAW_SCHEMA, encode},
     },
     insert::points::Owner,
-    session::call::Stub,
 };
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -60,11 +60,11 @@ static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| {
 });
 
 /// The call that takes points in Arrow.
-pub(crate) struct InsertRpc(Guarded);
+pub(crate) struct InsertRpc(CheckedChannel);
 
 impl Stub for InsertRpc {
     fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        Self(Guarded::new(channel, budget))
+        Self(CheckedChannel::new(channel, budget))
     }
 }
 
@@ -74,7 +74,7 @@ impl InsertRpc {
         request: Request<Envelope>,
     ) -> Result<Response<v5api::InsertResponse>, Status> {
         let (metadata, extensions, envelope) = request.into_parts();
-        let mut rpc = Grpc::new(Laden {
+        let mut rpc = Grpc::new(BodyChannel {
             channel: self.0.clone(),
             body: Some(envelope.into_body()?),
         });
@@ -87,15 +87,15 @@ impl InsertRpc {
 }
 
 /// A channel that sends a body of ours in place of the one that tonic would make.
-struct Laden {
-    channel: Guarded,
+struct BodyChannel {
+    channel: CheckedChannel,
     body: Option<Body>,
 }
 
-impl Service<http::Request<Body>> for Laden {
-    type Response = <Guarded as Service<http::Request<Body>>>::Response;
-    type Error = <Guarded as Service<http::Request<Body>>>::Error;
-    type Future = <Guarded as Service<http::Request<Body>>>::Future;
+impl Service<http::Request<Body>> for BodyChannel {
+    type Response = <CheckedChannel as Service<http::Request<Body>>>::Response;
+    type Error = <CheckedChannel as Service<http::Request<Body>>>::Error;
+    type Future = <CheckedChannel as Service<http::Request<Body>>>::Future;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.channel.poll_ready(cx)

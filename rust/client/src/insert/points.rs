@@ -7,16 +7,18 @@ use arrow_array::{
     cast::AsArray,
     types::{Float64Type, Int64Type, TimestampNanosecondType, UInt64Type},
 };
-use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::{DataType, TimeUnit};
 use pingthings_types::{Code, check_insert_time};
 use uuid::Uuid;
 
 use crate::{
-    Acknowledged,
     answer::table::RAW_SCHEMA,
     error::{Error, ErrorKind},
-    insert::decimal,
+    insert::{
+        acknowledged::Acknowledged,
+        cast::{checked_cast, inexact, is_exact, unsuitable},
+        decimal,
+    },
 };
 
 /// Points in one call: what every server of the platform accepts.
@@ -201,13 +203,6 @@ fn first_null(nulls: &arrow_buffer::NullBuffer) -> Option<usize> {
         .flatten()
 }
 
-pub(crate) fn unsuitable(why: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidArgument,
-        format!("the points cannot be sent: {why}"),
-    )
-}
-
 fn nanoseconds(times: &ArrayRef) -> Result<TimestampNanosecondArray, Error> {
     // A zone only says how an instant is shown: the numbers are UTC with every zone and with none.
     let factor = match times.data_type() {
@@ -272,35 +267,6 @@ fn check_exact(mut numbers: impl Iterator<Item = i128>) -> Result<(), Error> {
     numbers
         .find(|&number| !is_exact(number))
         .map_or(Ok(()), |number| Err(inexact(number)))
-}
-
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    reason = "whether something is lost is what is asked"
-)]
-pub(crate) const fn is_exact(number: i128) -> bool {
-    (number as f64) as i128 == number
-}
-
-pub(crate) fn inexact(number: impl std::fmt::Display) -> Error {
-    Error::refused(
-        Code::BadValue,
-        format!(
-            "the whole number {number} is no float64, which is what streams hold: round it first"
-        ),
-    )
-}
-
-pub(crate) fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    cast_with_options(
-        array,
-        to,
-        &CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        },
-    )
 }
 
 #[cfg(test)]

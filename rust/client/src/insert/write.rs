@@ -17,14 +17,14 @@ use pingthings_types::{Code, MergePolicy, Version};
 use uuid::Uuid;
 
 use crate::{
-    Acknowledged, Client, Insert,
-    calls::metadata::uuid_bytes,
+    answer::rpc::Rpc,
     error::{Error, FailedInsert},
     insert::{
+        acknowledged::Acknowledged,
         envelope::{Envelope, InsertRpc},
-        points::Owner,
+        points::{Insert, Owner},
     },
-    session::{call::Rpc, retry::Repeat},
+    session::{call::uuid_bytes, client::Client, retry::Repeat},
     stats::Kind,
 };
 

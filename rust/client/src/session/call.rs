@@ -3,107 +3,30 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use pingthings_proto::{
-    management::{self, management_client::ManagementClient},
-    v5api::{self, b_tr_db_client::BTrDbClient},
-};
 use pingthings_types::{Version, WriteOrder};
 use tokio::time::Instant;
-use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, transport::Channel};
+use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
 use crate::{
-    Client,
     answer::{
-        arrow_body::Frames,
-        budget::{Budget, Share},
-        ipc::Received,
-        message_body::Guarded,
+        arrow_body::ArrowBody,
+        budget::Share,
         rows::Rows,
+        rpc::{Answer, Item, Stub},
     },
     error::{Error, ErrorKind},
-    session::{Session, limit::Permit, retry::Repeat},
+    session::{Session, client::Client, limit::Permit, retry::Repeat},
     stats::{Counters, Kind, Present},
     transport::pool::{Lane, Lease},
 };
 
-pub(crate) type Rpc = BTrDbClient<Guarded>;
-pub(crate) type ManagementRpc = ManagementClient<Guarded>;
-
-/// The calls of a service over a channel.
-pub(crate) trait Stub: Send {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self;
-}
-
-impl Stub for Rpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        Self::new(Guarded::new(channel, budget))
-            .max_decoding_message_size(usize::MAX)
-            .max_encoding_message_size(usize::MAX)
-            .accept_compressed(CompressionEncoding::Gzip)
-            .accept_compressed(CompressionEncoding::Zstd)
-    }
-}
-
-impl Stub for ManagementRpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        Self::new(Guarded::new(channel, budget)).max_decoding_message_size(usize::MAX)
-    }
-}
-
 /// How long a read that is under way may be silent.
 const LONGEST_GAP: Duration = Duration::from_mins(1);
 
-/// An answer that says in `stat` whether the server refused.
-pub(crate) trait Answer {
-    fn stat(&mut self) -> Option<v5api::Status>;
-}
-
-macro_rules! answers {
-    ($package:ident: $($message:ident)*) => {
-        $(impl Answer for $package::$message {
-            fn stat(&mut self) -> Option<v5api::Status> {
-                self.stat.take()
-            }
-        })*
-    };
-}
-
-answers! { v5api:
-    InfoResponse CreateResponse StreamInfoResponse LookupStreamsResponse ListCollectionsResponse
-    InsertResponse NearestResponse FlushResponse AlignedWindowsResponse WindowsResponse
-    ChangesResponse DeleteResponse ObliterateResponse SetStreamTagsResponse
-    SetStreamAnnotationsResponse SqlQueryResponse
-}
-
-answers! { management:
-    GetStreamRetentionResponse SetStreamRetentionResponse GetCollectionResponse
-    SetCollectionRetentionResponse GetVersionAtTimeResponse ListRecordsResponse RecordResponse
-    DeleteRecordResponse
-}
-
-/// Something of which an answer holds many.
-pub(crate) trait Item {
-    /// What it takes of the machine's memory besides what it is itself.
-    fn heap(&self) -> usize;
-}
-
-impl Item for Bytes {
-    fn heap(&self) -> usize {
-        self.len()
-    }
-}
-
-impl Item for String {
-    fn heap(&self) -> usize {
-        self.capacity()
-    }
-}
-
-impl Item for (i64, i64) {
-    fn heap(&self) -> usize {
-        0
-    }
+/// A uuid as requests hold it.
+pub(crate) fn uuid_bytes(uuid: Uuid) -> Bytes {
+    Bytes::copy_from_slice(uuid.as_bytes())
 }
 
 impl Client {
@@ -201,7 +124,7 @@ impl Client {
     {
         let call = self.begin(Kind::of(method));
         let outcome = async {
-            let mut share = self.connection.session()?.budget.join();
+            let mut share = self.state.session()?.budget.join();
             let mut backoff = self.backoff();
             self.turn(method, &mut share).await?;
             loop {
@@ -249,7 +172,7 @@ impl Client {
         let messages = flight
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
-        if lane == Lane::AtLeisure {
+        if lane == Lane::Iterator {
             flight.permit = None;
         }
         Ok(Answers {
@@ -262,7 +185,7 @@ impl Client {
     }
 
     async fn take_off(&self, method: &'static str, lane: Lane) -> Result<Flight, Error> {
-        let session = self.connection.session()?;
+        let session = self.state.session()?;
         let counters = self.counters();
         let begun = std::time::Instant::now();
         let waiting = Present::in_(&counters.requests_waiting);
@@ -274,7 +197,7 @@ impl Client {
         counters.requests_in_flight.add(1);
         Ok(Flight {
             counters: Arc::clone(counters),
-            lease: session.channels.lease(lane),
+            lease: session.pool.lease(lane),
             session,
             permit: Some(permit),
             patience: self.timeout(),
@@ -287,7 +210,7 @@ impl Client {
         if let Some(trace) = &self.trace {
             *request.metadata_mut() = trace.headers();
         }
-        if let Some(key) = &self.connection.config.api_key {
+        if let Some(key) = &self.state.config.api_key {
             request.metadata_mut().insert("authorization", key.header());
         }
         request
@@ -357,7 +280,9 @@ impl Flight {
             return Err(Error::closed());
         }
         let answer = answer.and_then(std::convert::identity).and_then(|answer| {
-            answer.map_err(|status| Error::from_status(method, &self.lease, status))
+            answer.map_err(|status| {
+                Error::from_status(method, self.lease.endpoint(), self.lease.trusted(), status)
+            })
         });
         if let Err(error) = &answer
             && error.is_of_connection()
@@ -438,7 +363,7 @@ impl<A: Answer> Answers<Streaming<A>> {
     }
 }
 
-impl Answers<Frames> {
+impl Answers<ArrowBody> {
     /// Adds the rows of the next message; the version they belong to.
     pub(crate) async fn next_into(&mut self, rows: &mut Rows) -> Result<Option<Version>, Error> {
         let message = self.messages.receive(rows, &self.flight.counters);
@@ -453,11 +378,5 @@ impl Answers<Frames> {
         };
         self.flight.check(&mut received)?;
         Ok(Some(received.version))
-    }
-}
-
-impl Answer for Received {
-    fn stat(&mut self) -> Option<v5api::Status> {
-        self.stat.take()
     }
 }

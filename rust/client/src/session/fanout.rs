@@ -5,8 +5,8 @@ use std::future::Future;
 use tokio::task::JoinSet;
 
 use crate::{
-    Client,
     error::{Error, ErrorKind},
+    session::client::Client,
 };
 
 /// What a call over many streams does when one of them fails.

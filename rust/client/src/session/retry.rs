@@ -9,7 +9,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::{Client, error::Error};
+use crate::{error::Error, session::client::Client};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
@@ -121,11 +121,11 @@ impl Backoff {
 
 impl Client {
     pub(crate) fn backoff(&self) -> Backoff {
-        let others = self.connection.endpoints().saturating_sub(1);
+        let others = self.state.endpoints().saturating_sub(1);
         Backoff {
             deadline: self.deadline.map(|deadline| deadline.at),
             granted: u32::try_from(others).unwrap_or(u32::MAX),
-            ..Backoff::new(self.connection.config.retry_for)
+            ..Backoff::new(self.state.config.retry_for)
         }
     }
 

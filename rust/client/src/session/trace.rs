@@ -1,17 +1,15 @@
 //! What one call takes along for whoever traces it, and tells them.
 
-use std::sync::Arc;
-
 use http::{HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
-use crate::{Client, stats::Counter};
+use crate::stats::Counter;
 
 /// Headers that go with every request of a call, and how often its requests were repeated.
 #[derive(Debug, Default)]
 pub struct Trace {
     headers: MetadataMap,
-    retries: Counter,
+    pub(crate) retries: Counter,
 }
 
 impl Trace {
@@ -45,24 +43,6 @@ impl Trace {
 
 /// What only the client says.
 const CLIENT_S_OWN: [&str; 4] = ["authorization", "content-type", "te", "user-agent"];
-
-impl Client {
-    /// The client whose calls are traced.
-    #[must_use]
-    pub fn traced(&self, trace: Arc<Trace>) -> Self {
-        Self {
-            trace: Some(trace),
-            ..self.clone()
-        }
-    }
-
-    pub(crate) fn count_retry(&self) {
-        self.counters().retries.add(1);
-        if let Some(trace) = &self.trace {
-            trace.retries.add(1);
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

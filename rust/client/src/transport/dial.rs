@@ -47,9 +47,9 @@ const TCP_UNANSWERED: Duration = Duration::from_mins(1);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Where the connections of an endpoint begin: at the endpoint itself, or at a proxy.
+/// Where connections to an endpoint are dialled: the endpoint itself, or a proxy.
 #[derive(Clone, Debug)]
-pub(crate) struct Way {
+pub(crate) struct Target {
     host: String,
     port: u16,
     proxy: Option<Proxy>,
@@ -72,8 +72,8 @@ impl fmt::Debug for Proxy {
     }
 }
 
-impl Way {
-    /// The way to an endpoint, which takes at most `limit`, if the proxy it leads over can be used.
+impl Target {
+    /// An endpoint to which connecting takes at most `limit`, if its proxy can be used.
     pub(crate) fn to(
         endpoint: &Endpoint,
         proxies: &Proxies,
@@ -89,7 +89,7 @@ impl Way {
         })
     }
 
-    /// A connection of this way was given up for another.
+    /// A connection to this target was given up for another.
     pub(crate) fn count_replaced(&self) {
         self.counters.connections_replaced.add(1);
     }
@@ -246,7 +246,7 @@ mod tests {
 
     fn proxied(endpoint: &str, proxies: &Proxies) -> Option<String> {
         let endpoint = Endpoint::parse(endpoint, None).unwrap();
-        let way = Way::to(&endpoint, proxies, Duration::MAX, &Arc::default()).unwrap();
+        let way = Target::to(&endpoint, proxies, Duration::MAX, &Arc::default()).unwrap();
         way.proxy.map(|proxy| proxy.uri.to_string())
     }
 
@@ -285,7 +285,8 @@ mod tests {
                 ..Proxies::default()
             };
             let endpoint = Endpoint::parse("grid.example:4411", None).unwrap();
-            let error = Way::to(&endpoint, &proxies, Duration::MAX, &Arc::default()).unwrap_err();
+            let error =
+                Target::to(&endpoint, &proxies, Duration::MAX, &Arc::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{wrong}");
             assert!(error.to_string().contains("proxy"), "{error}");
         }
@@ -308,7 +309,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         let endpoint = Endpoint::parse(&address, None).unwrap();
         let limit = Duration::from_secs(10);
-        let way = Way::to(&endpoint, &Proxies::default(), limit, &Arc::default()).unwrap();
+        let way = Target::to(&endpoint, &Proxies::default(), limit, &Arc::default()).unwrap();
         let uri = endpoint.uri().parse().unwrap();
         let socket = way.dialer(0, &Arc::default()).dial(uri).await.unwrap();
         let socket = socket2::SockRef::from(socket.inner());

@@ -1,4 +1,4 @@
-//! Connections: which one a call takes, and when one is replaced.
+//! The pool of connections: which one a call takes, and when one is replaced.
 //!
 //! A connection of tonic mends itself only once a call has found it broken, and until then hands
 //! its failure to every call. Here a connection that failed a call is given up at once: the next
@@ -23,7 +23,7 @@ use crate::{
     error::{Error, ErrorKind},
     stats::Counters,
     transport::{
-        dial::Way,
+        dial::Target,
         life::{Alarm, Life},
         tls::tls,
     },
@@ -38,11 +38,11 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 /// calls of the system are made for a large answer; with more, less of it stays in the caches.
 const FRAME: u32 = 64 << 10;
 
-/// The same as the windows above for answers that are read at leisure, once there are many of them.
+/// The same as the windows above for answers that are read by iterators, once there are many of them.
 const NARROW_STREAM_WINDOW: u32 = 256 << 10;
 const NARROW_CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Connections with large windows for answers that are read at leisure.
+/// Connections with large windows for answers that are read by iterators.
 const WIDE_CONNECTIONS: usize = 8;
 
 /// A peer that answers no ping for this long is gone. Pings go out only while a call is in flight,
@@ -73,12 +73,12 @@ pub(crate) enum Lane {
     Unrepeatable,
     /// Its answer is read whenever somebody wants more of it, perhaps never, and must not stand in
     /// the way of others.
-    AtLeisure,
+    Iterator,
 }
 
 /// One connection, which begins with its first call.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     channel: Channel,
     /// Which of the endpoints it leads to.
     route: usize,
@@ -87,7 +87,7 @@ pub(crate) struct Link {
     looked_up: Mutex<Instant>,
     is_looking_up: AtomicBool,
     cancelled: AtomicUsize,
-    /// Answers open at leisure, and how many of them fit.
+    /// Answers that iterators read, and how many of them fit.
     open: AtomicUsize,
     places: usize,
 }
@@ -95,50 +95,50 @@ pub(crate) struct Link {
 /// The use of a connection for one call.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    link: Arc<Link>,
-    channels: Arc<Channels>,
+    connection: Arc<Connection>,
+    pool: Arc<Pool>,
     lane: Lane,
 }
 
 impl Lease {
     pub(crate) fn channel(&self) -> Channel {
-        self.link.channel.clone()
+        self.connection.channel.clone()
     }
 
     /// The call failed on the way, after the server had been silent for so long: nobody else is to
     /// take this connection.
     pub(crate) fn failed(&self, error: &Error, silence: Duration) {
-        self.channels.give_up(&self.link, error, silence);
+        self.pool.give_up(&self.connection, error, silence);
     }
 
     /// The call is given up before its end.
     pub(crate) fn cancelled(&self) {
-        if self.link.cancelled.fetch_add(1, Ordering::Relaxed) == MOST_CANCELLED {
-            self.channels.replace(&self.link);
+        if self.connection.cancelled.fetch_add(1, Ordering::Relaxed) == MOST_CANCELLED {
+            self.pool.replace(&self.connection);
         }
     }
 
     /// Waits until the client is closed, or the connection is gone and had the time to tell its
     /// calls.
     pub(crate) async fn over(&self) {
-        self.link.life.over().await;
+        self.connection.life.over().await;
     }
 
     /// The server at the other end, as `host:port`.
     pub(crate) fn endpoint(&self) -> &str {
-        &self.channels.routes.0[self.link.route].name
+        &self.pool.routes.0[self.connection.route].name
     }
 
     /// Which authorities are trusted on the way.
     pub(crate) fn trusted(&self) -> &str {
-        &self.channels.routes.0[self.link.route].trusted
+        &self.pool.routes.0[self.connection.route].trusted
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.lane == Lane::AtLeisure {
-            self.channels.free_place(&self.link);
+        if self.lane == Lane::Iterator {
+            self.pool.free_place(&self.connection);
         }
     }
 }
@@ -148,7 +148,7 @@ impl Drop for Lease {
 struct Route {
     name: String,
     endpoint: Endpoint,
-    way: Way,
+    target: Target,
     trusted: String,
 }
 
@@ -165,7 +165,7 @@ impl Route {
             )
             .with_source(error)
         };
-        let mut target = Endpoint::from_shared(endpoint.uri())
+        let mut channel = Endpoint::from_shared(endpoint.uri())
             .map_err(invalid)?
             .connect_timeout(config.connect_timeout.saturating_add(HANDSHAKE))
             .max_frame_size(FRAME)
@@ -177,7 +177,7 @@ impl Route {
         if endpoint.is_tls() {
             let (tls, roots) = tls(config)?;
             trusted = roots;
-            target = target.tls_config(tls).map_err(|error| {
+            channel = channel.tls_config(tls).map_err(|error| {
                 Error::new(
                     ErrorKind::Connect,
                     format!("TLS cannot be set up for `{endpoint}`: {error}"),
@@ -187,8 +187,8 @@ impl Route {
         }
         Ok(Self {
             name: endpoint.to_string(),
-            endpoint: target,
-            way: Way::to(endpoint, &config.proxies, config.connect_timeout, counters)?,
+            endpoint: channel,
+            target: Target::to(endpoint, &config.proxies, config.connect_timeout, counters)?,
             trusted,
         })
     }
@@ -218,13 +218,13 @@ impl Routes {
 
 /// All connections of a client.
 #[derive(Debug)]
-pub(crate) struct Channels {
+pub(crate) struct Pool {
     routes: Arc<Routes>,
     /// The endpoint that new connections lead to.
     preferred: AtomicUsize,
-    repeatable: Vec<ArcSwap<Link>>,
-    unrepeatable: Vec<ArcSwap<Link>>,
-    at_leisure: Mutex<Vec<Arc<Link>>>,
+    repeatable: Vec<ArcSwap<Connection>>,
+    unrepeatable: Vec<ArcSwap<Connection>>,
+    iterators: Mutex<Vec<Arc<Connection>>>,
     next: AtomicUsize,
     /// How often to ping, in nanoseconds.
     ping_ns: AtomicU64,
@@ -234,61 +234,62 @@ pub(crate) struct Channels {
     alarm: Arc<Alarm>,
 }
 
-impl Channels {
+impl Pool {
     /// None of them is opened yet. Must be called on the runtime.
     pub(crate) fn new(routes: Arc<Routes>, count: usize, windows: u64, alarm: Arc<Alarm>) -> Self {
         let count = count.max(1);
-        let mut channels = Self {
+        let mut pool = Self {
             routes,
             preferred: AtomicUsize::new(0),
             repeatable: Vec::new(),
             unrepeatable: Vec::new(),
-            at_leisure: Mutex::default(),
+            iterators: Mutex::default(),
             next: AtomicUsize::new(0),
             ping_ns: AtomicU64::new(nanoseconds(PING_EVERY)),
             windows: windows / u64::try_from(count).unwrap_or(u64::MAX),
             alarm,
         };
-        let links = |count| {
-            let fresh = (0..count).map(|_| ArcSwap::from_pointee(channels.shared_link()));
+        let connections = |count| {
+            let fresh = (0..count).map(|_| ArcSwap::from_pointee(pool.shared_connection()));
             fresh.collect::<Vec<_>>()
         };
-        let (repeatable, unrepeatable) = (links(count), links(UNREPEATABLE_CONNECTIONS));
-        channels.repeatable = repeatable;
-        channels.unrepeatable = unrepeatable;
-        channels
+        let (repeatable, unrepeatable) =
+            (connections(count), connections(UNREPEATABLE_CONNECTIONS));
+        pool.repeatable = repeatable;
+        pool.unrepeatable = unrepeatable;
+        pool
     }
 
     /// A connection for a call.
     pub(crate) fn lease(self: &Arc<Self>, lane: Lane) -> Lease {
-        let in_turn = |links: &[ArcSwap<Link>]| {
-            let turn = self.next.fetch_add(1, Ordering::Relaxed) % links.len();
-            links[turn].load_full()
+        let in_turn = |connections: &[ArcSwap<Connection>]| {
+            let turn = self.next.fetch_add(1, Ordering::Relaxed) % connections.len();
+            connections[turn].load_full()
         };
-        let link = match lane {
+        let connection = match lane {
             Lane::Repeatable => in_turn(&self.repeatable),
             Lane::Unrepeatable => in_turn(&self.unrepeatable),
-            Lane::AtLeisure => self.take_place(),
+            Lane::Iterator => self.take_place(),
         };
-        self.look_up_again(&link);
+        self.look_up_again(&connection);
         Lease {
-            link,
-            channels: Arc::clone(self),
+            connection,
+            pool: Arc::clone(self),
             lane,
         }
     }
 
-    fn shared_link(&self) -> Link {
-        let connection = u32::try_from(self.windows).unwrap_or(u32::MAX);
-        let connection = connection.clamp(1 << 20, CONNECTION_WINDOW);
-        self.link(STREAM_WINDOW.min(connection), connection, usize::MAX)
+    fn shared_connection(&self) -> Connection {
+        let window = u32::try_from(self.windows).unwrap_or(u32::MAX);
+        let window = window.clamp(1 << 20, CONNECTION_WINDOW);
+        self.connection(STREAM_WINDOW.min(window), window, usize::MAX)
     }
 
-    fn link(&self, stream_window: u32, connection_window: u32, places: usize) -> Link {
+    fn connection(&self, stream_window: u32, connection_window: u32, places: usize) -> Connection {
         let index = self.preferred.load(Ordering::Relaxed);
         let route = &self.routes.0[index];
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let dialer = route.way.dialer(turn, &self.alarm);
+        let dialer = route.target.dialer(turn, &self.alarm);
         let (peer, life) = (dialer.peer(), dialer.life());
         let channel = route
             .endpoint
@@ -297,7 +298,7 @@ impl Channels {
             .initial_connection_window_size(connection_window)
             .http2_keep_alive_interval(Duration::from_nanos(self.ping_ns.load(Ordering::Relaxed)))
             .connect_with_connector_lazy(dialer);
-        Link {
+        Connection {
             channel,
             route: index,
             peer,
@@ -310,41 +311,43 @@ impl Channels {
         }
     }
 
-    // --- answers that are read at leisure --------------------------------------------------------
+    // --- answers that iterators read -------------------------------------------------------------
 
     /// A place for an answer that may stay unread: as much as it can take up of its connection is
     /// kept for it, so that unread answers never keep others waiting.
-    fn take_place(&self) -> Arc<Link> {
-        let mut links = self.at_leisure.lock();
-        let has_room = |link: &&Arc<Link>| link.open.load(Ordering::Relaxed) < link.places;
-        let link = links.iter().find(has_room).map(Arc::clone);
-        let link = link.unwrap_or_else(|| {
-            let (stream, connection) = if links.len() < WIDE_CONNECTIONS {
+    fn take_place(&self) -> Arc<Connection> {
+        let mut connections = self.iterators.lock();
+        let has_room = |connection: &&Arc<Connection>| {
+            connection.open.load(Ordering::Relaxed) < connection.places
+        };
+        let connection = connections.iter().find(has_room).map(Arc::clone);
+        let connection = connection.unwrap_or_else(|| {
+            let (stream_window, window) = if connections.len() < WIDE_CONNECTIONS {
                 (STREAM_WINDOW, CONNECTION_WINDOW)
             } else {
                 (NARROW_STREAM_WINDOW, NARROW_CONNECTION_WINDOW)
             };
-            let places = usize::try_from(connection / stream).unwrap_or(1);
-            let fresh = Arc::new(self.link(stream, connection, places));
-            links.push(Arc::clone(&fresh));
+            let places = usize::try_from(window / stream_window).unwrap_or(1);
+            let fresh = Arc::new(self.connection(stream_window, window, places));
+            connections.push(Arc::clone(&fresh));
             fresh
         });
-        link.open.fetch_add(1, Ordering::Relaxed);
-        link
+        connection.open.fetch_add(1, Ordering::Relaxed);
+        connection
     }
 
-    fn free_place(&self, link: &Arc<Link>) {
-        let mut links = self.at_leisure.lock();
-        let left = link.open.fetch_sub(1, Ordering::Relaxed) - 1;
+    fn free_place(&self, connection: &Arc<Connection>) {
+        let mut connections = self.iterators.lock();
+        let left = connection.open.fetch_sub(1, Ordering::Relaxed) - 1;
         // One is kept, since whoever read one answer will read another.
-        if left == 0 && links.len() > 1 {
-            links.retain(|other| !Arc::ptr_eq(other, link));
+        if left == 0 && connections.len() > 1 {
+            connections.retain(|other| !Arc::ptr_eq(other, connection));
         }
     }
 
     // --- replacing -------------------------------------------------------------------------------
 
-    fn give_up(&self, link: &Arc<Link>, error: &Error, silence: Duration) {
+    fn give_up(&self, connection: &Arc<Connection>, error: &Error, silence: Duration) {
         let interval = self.ping_ns.load(Ordering::Relaxed);
         // A server that is pinged too often ends the connection, and calls are not told why. So the
         // end of one on which there were pings and nothing else counts as a complaint. Nobody minds
@@ -360,9 +363,9 @@ impl Channels {
             );
         }
         if error.is_elsewhere() {
-            self.turn_away_from(link.route);
+            self.turn_away_from(connection.route);
         }
-        self.replace(link);
+        self.replace(connection);
     }
 
     /// Gives the endpoint up that is preferred now.
@@ -381,52 +384,52 @@ impl Channels {
             tracing::info!(from, to, "turning to another endpoint");
             for slot in self.repeatable.iter().chain(&self.unrepeatable) {
                 if slot.load().route == route {
-                    slot.store(Arc::new(self.shared_link()));
-                    self.routes.0[route].way.count_replaced();
+                    slot.store(Arc::new(self.shared_connection()));
+                    self.routes.0[route].target.count_replaced();
                 }
             }
-            let mut links = self.at_leisure.lock();
-            links.retain(|link| link.route != route);
+            let mut connections = self.iterators.lock();
+            connections.retain(|connection| connection.route != route);
         }
     }
 
-    fn replace(&self, link: &Arc<Link>) {
-        let mut links = self.at_leisure.lock();
-        let before = links.len();
-        links.retain(|other| !Arc::ptr_eq(other, link));
-        let mut is_replaced = links.len() < before;
-        drop(links);
+    fn replace(&self, connection: &Arc<Connection>) {
+        let mut connections = self.iterators.lock();
+        let before = connections.len();
+        connections.retain(|other| !Arc::ptr_eq(other, connection));
+        let mut is_replaced = connections.len() < before;
+        drop(connections);
         for slot in self.repeatable.iter().chain(&self.unrepeatable) {
             let current = slot.load();
-            if Arc::ptr_eq(&current, link) {
-                let fresh = Arc::new(self.shared_link());
+            if Arc::ptr_eq(&current, connection) {
+                let fresh = Arc::new(self.shared_connection());
                 slot.compare_and_swap(&*current, fresh);
                 is_replaced = true;
             }
         }
         if is_replaced {
-            self.routes.0[link.route].way.count_replaced();
+            self.routes.0[connection.route].target.count_replaced();
         }
     }
 
     /// Gives a connection up whose server is no longer among those the name stands for.
-    fn look_up_again(self: &Arc<Self>, link: &Arc<Link>) {
-        if link.looked_up.lock().elapsed() < LOOK_UP_EVERY
-            || link.is_looking_up.swap(true, Ordering::Relaxed)
+    fn look_up_again(self: &Arc<Self>, connection: &Arc<Connection>) {
+        if connection.looked_up.lock().elapsed() < LOOK_UP_EVERY
+            || connection.is_looking_up.swap(true, Ordering::Relaxed)
         {
             return;
         }
-        let (channels, link) = (Arc::clone(self), Arc::clone(link));
+        let (pool, connection) = (Arc::clone(self), Arc::clone(connection));
         tokio::spawn(async move {
-            let addresses = channels.routes.0[link.route].way.addresses().await;
-            if let (Some(addresses), Some(peer)) = (addresses, link.peer.load_full())
+            let addresses = pool.routes.0[connection.route].target.addresses().await;
+            if let (Some(addresses), Some(peer)) = (addresses, connection.peer.load_full())
                 && !addresses.contains(&peer)
             {
                 tracing::debug!(%peer, "the name has another address now");
-                channels.replace(&link);
+                pool.replace(&connection);
             }
-            *link.looked_up.lock() = Instant::now();
-            link.is_looking_up.store(false, Ordering::Relaxed);
+            *connection.looked_up.lock() = Instant::now();
+            connection.is_looking_up.store(false, Ordering::Relaxed);
         });
     }
 }
@@ -438,36 +441,36 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Client, session::Connection};
+    use crate::session::{ClientState, client::Client};
 
-    fn channels(endpoints: &[&str]) -> Arc<Channels> {
+    fn pool(endpoints: &[&str]) -> Arc<Pool> {
         let endpoint = |text: &&str| config::Endpoint::parse(text, None).unwrap();
         let config = Config {
             endpoints: endpoints.iter().map(endpoint).collect(),
             ..Config::new(endpoint(&endpoints[0]))
         };
         let routes = Routes::new(&config, &Arc::default()).unwrap();
-        Arc::new(Channels::new(Arc::new(routes), 4, 1 << 30, Arc::default()))
+        Arc::new(Pool::new(Arc::new(routes), 4, 1 << 30, Arc::default()))
     }
 
     #[tokio::test]
     async fn a_connection_that_failed_is_not_taken_again() {
-        let channels = channels(&["127.0.0.1:1"]);
-        let first = channels.lease(Lane::Repeatable);
+        let pool = pool(&["127.0.0.1:1"]);
+        let first = pool.lease(Lane::Repeatable);
         first.failed(&Error::new(ErrorKind::Connect, "broken"), Duration::ZERO);
         for _ in 0..8 {
-            let other = channels.lease(Lane::Repeatable);
-            assert!(!Arc::ptr_eq(&first.link, &other.link));
+            let other = pool.lease(Lane::Repeatable);
+            assert!(!Arc::ptr_eq(&first.connection, &other.connection));
         }
     }
 
     #[tokio::test]
     async fn endpoints_are_turned_to_one_after_the_other() {
-        let channels = channels(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
+        let pool = pool(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
         let unreachable = Error::new(ErrorKind::Connect, "refused").unsent();
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let leases: Vec<_> = (0..4).map(|_| channels.lease(Lane::Repeatable)).collect();
+            let leases: Vec<_> = (0..4).map(|_| pool.lease(Lane::Repeatable)).collect();
             seen.push(leases[0].endpoint().to_owned());
             for lease in leases {
                 lease.failed(&unreachable, Duration::ZERO);
@@ -479,26 +482,26 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_broke_is_made_again_to_the_same_server() {
-        let channels = channels(&["127.0.0.1:1", "127.0.0.1:2"]);
-        let lease = channels.lease(Lane::Repeatable);
+        let pool = pool(&["127.0.0.1:1", "127.0.0.1:2"]);
+        let lease = pool.lease(Lane::Repeatable);
         lease.failed(&Error::new(ErrorKind::Connect, "reset"), Duration::ZERO);
         for _ in 0..4 {
-            assert_eq!(channels.lease(Lane::Repeatable).endpoint(), "127.0.0.1:1");
+            assert_eq!(pool.lease(Lane::Repeatable).endpoint(), "127.0.0.1:1");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_to_an_address_that_is_no_longer_the_name_s_is_given_up() {
-        let channels = channels(&["localhost:4410"]);
-        let first = channels.lease(Lane::Repeatable);
+        let pool = pool(&["localhost:4410"]);
+        let first = pool.lease(Lane::Repeatable);
         let elsewhere = SocketAddr::from(([127, 9, 9, 9], 4410));
-        first.link.peer.store(Some(Arc::new(elsewhere)));
+        first.connection.peer.store(Some(Arc::new(elsewhere)));
         tokio::time::advance(LOOK_UP_EVERY * 2).await;
         let is_kept = || {
-            let mut slots = channels.repeatable.iter();
-            slots.any(|slot| Arc::ptr_eq(&slot.load(), &first.link))
+            let mut slots = pool.repeatable.iter();
+            slots.any(|slot| Arc::ptr_eq(&slot.load(), &first.connection))
         };
-        channels.look_up_again(&first.link);
+        pool.look_up_again(&first.connection);
         while is_kept() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -525,32 +528,30 @@ mod tests {
             ..Config::new(config::Endpoint::parse(&endpoint, None).unwrap())
         };
         let client = Client {
-            connection: Arc::new(Connection::new(config).unwrap()),
+            state: Arc::new(ClientState::new(config).unwrap()),
             server: Arc::default(),
             time_limits: Arc::default(),
             deadline: None,
             trace: None,
         };
-        let channels = &client.connection.session().unwrap().channels;
-        channels
-            .ping_ns
-            .store(nanoseconds(interval), Ordering::Relaxed);
+        let pool = &client.state.session().unwrap().pool;
+        pool.ping_ns.store(nanoseconds(interval), Ordering::Relaxed);
         let error = client.info().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
-        let now = Duration::from_nanos(channels.ping_ns.load(Ordering::Relaxed));
+        let now = Duration::from_nanos(pool.ping_ns.load(Ordering::Relaxed));
         assert_eq!(now, interval * 2, "{error:?}");
     }
 
     #[tokio::test]
     async fn unread_answers_never_take_up_a_whole_connection() {
-        let channels = channels(&["127.0.0.1:1"]);
-        let leases: Vec<_> = (0..200).map(|_| channels.lease(Lane::AtLeisure)).collect();
+        let pool = pool(&["127.0.0.1:1"]);
+        let leases: Vec<_> = (0..200).map(|_| pool.lease(Lane::Iterator)).collect();
         for lease in &leases {
-            assert!(lease.link.open.load(Ordering::Relaxed) <= lease.link.places);
+            assert!(lease.connection.open.load(Ordering::Relaxed) <= lease.connection.places);
         }
-        let links = channels.at_leisure.lock().len();
-        assert!(links > WIDE_CONNECTIONS, "{links}");
+        let connections = pool.iterators.lock().len();
+        assert!(connections > WIDE_CONNECTIONS, "{connections}");
         drop(leases);
-        assert_eq!(channels.at_leisure.lock().len(), 1);
+        assert_eq!(pool.iterators.lock().len(), 1);
     }
 }

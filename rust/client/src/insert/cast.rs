@@ -1,0 +1,44 @@
+//! Casts that lose nothing, and the errors of those that would.
+
+use arrow_array::ArrayRef;
+use arrow_cast::{CastOptions, cast_with_options};
+use arrow_schema::{ArrowError, DataType};
+use pingthings_types::Code;
+
+use crate::error::{Error, ErrorKind};
+
+pub(crate) fn unsuitable(why: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidArgument,
+        format!("the points cannot be sent: {why}"),
+    )
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "whether something is lost is what is asked"
+)]
+pub(crate) const fn is_exact(number: i128) -> bool {
+    (number as f64) as i128 == number
+}
+
+pub(crate) fn inexact(number: impl std::fmt::Display) -> Error {
+    Error::refused(
+        Code::BadValue,
+        format!(
+            "the whole number {number} is no float64, which is what streams hold: round it first"
+        ),
+    )
+}
+
+pub(crate) fn checked_cast(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+    cast_with_options(
+        array,
+        to,
+        &CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        },
+    )
+}
