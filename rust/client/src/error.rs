@@ -240,12 +240,7 @@ impl Error {
     }
 
     /// The error a gRPC status stands for; `trusted` are the authorities of this connection.
-    pub(crate) fn from_status(
-        method: &'static str,
-        endpoint: &str,
-        trusted: &str,
-        status: Status,
-    ) -> Self {
+    pub(crate) fn from_status(method: &str, endpoint: &str, trusted: &str, status: Status) -> Self {
         let unsent = never_arrived(&status);
         let error = Self::translated(method, endpoint, status);
         let error = Self {
@@ -260,7 +255,7 @@ impl Error {
         error
     }
 
-    fn translated(method: &'static str, endpoint: &str, status: Status) -> Self {
+    fn translated(method: &str, endpoint: &str, status: Status) -> Self {
         use tonic::Code as Grpc;
         if let Some(ours) = causes(&status).find_map(|cause| cause.downcast_ref::<Self>()) {
             return Self::new(ours.kind, ours.message.clone());

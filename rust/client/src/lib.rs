@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod fork;
 mod insert;
+mod method;
 mod session;
 mod stats;
 mod transport;

@@ -121,31 +121,6 @@ kinds! {
     Records "records"
 }
 
-impl Kind {
-    /// The kind of a call that is one request.
-    pub(crate) fn of(method: &str) -> Self {
-        match method {
-            "Create" => Self::Create,
-            "SetStreamTags" | "SetStreamAnnotations" => Self::Update,
-            "Obliterate" => Self::Obliterate,
-            "StreamInfo" => Self::StreamInfo,
-            "LookupStreams" => Self::LookupStreams,
-            "ListCollections" => Self::ListCollections,
-            "SQLQuery" => Self::SqlQuery,
-            "Nearest" => Self::Nearest,
-            "Changes" => Self::Changes,
-            "GetVersionAtTime" => Self::VersionAtTime,
-            "Flush" => Self::Flush,
-            "Delete" => Self::Delete,
-            "GetStreamRetention"
-            | "SetStreamRetention"
-            | "GetCollection"
-            | "SetCollectionRetention" => Self::Retention,
-            _ => Self::Records,
-        }
-    }
-}
-
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident)*) => {
         #[derive(Debug)]

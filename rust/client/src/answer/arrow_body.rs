@@ -24,6 +24,7 @@ use crate::{
         unpack::{Encoding, LONGEST_MESSAGE, Unpacking},
     },
     error::Error,
+    method::Method,
     stats::Counters,
 };
 
@@ -31,13 +32,15 @@ use crate::{
 pub(crate) struct ArrowRpc {
     channel: Channel,
     budget: Arc<Budget>,
+    method: Method,
 }
 
 impl Stub for ArrowRpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
+    fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
         Self {
             channel,
             budget: Arc::clone(budget),
+            method,
         }
     }
 }
@@ -46,14 +49,12 @@ impl ArrowRpc {
     /// Asks, and returns once the server has begun to answer.
     pub(crate) async fn call<Q: Message>(
         &mut self,
-        path: &'static str,
-        what: &'static str,
         request: Request<Q>,
     ) -> Result<Response<ArrowBody>, Status> {
         let (metadata, _, message) = request.into_parts();
         let mut request = http::Request::new(Body::new(Full::new(framed(&message)?)));
         *request.method_mut() = http::Method::POST;
-        *request.uri_mut() = http::Uri::from_static(path);
+        *request.uri_mut() = http::Uri::from_static(self.method.path());
         let headers = request.headers_mut();
         *headers = metadata.into_headers();
         for (name, value) in [
@@ -68,7 +69,7 @@ impl ArrowRpc {
             .await
             .map_err(failed)?;
         let response = self.channel.call(request).await.map_err(failed)?;
-        ArrowBody::of(what, response, &self.budget).map(Response::new)
+        ArrowBody::of(self.method.answer(), response, &self.budget).map(Response::new)
     }
 }
 

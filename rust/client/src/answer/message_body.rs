@@ -25,6 +25,7 @@ use crate::{
         unpack::{Encoding, LONGEST_MESSAGE, unpack},
     },
     error::{Error, ErrorKind},
+    method::Method,
 };
 
 /// How long a server that has answered one request with one message may take to say that this is
@@ -36,13 +37,16 @@ const END: Duration = Duration::from_secs(10);
 pub(crate) struct CheckedChannel {
     channel: Channel,
     budget: Arc<Budget>,
+    method: Method,
 }
 
 impl CheckedChannel {
-    pub(crate) fn new(channel: Channel, budget: &Arc<Budget>) -> Self {
+    /// For calls of this method.
+    pub(crate) fn new(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
         Self {
             channel,
             budget: Arc::clone(budget),
+            method,
         }
     }
 }
@@ -57,7 +61,8 @@ impl Service<http::Request<Body>> for CheckedChannel {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let shape = Shape::of(request.uri().path());
+        debug_assert_eq!(request.uri().path(), self.method.path());
+        let shape = Shape::of(self.method);
         let incomplete = Incomplete::new(Arc::clone(&self.budget));
         let response = self.channel.call(request);
         Box::pin(async move { Ok(guarded(response.await?, shape, incomplete)) })
@@ -107,24 +112,49 @@ struct Shape {
 }
 
 impl Shape {
-    fn of(path: &str) -> Self {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        let known = |name, is_single, field, depth| Self {
-            name,
+    const fn of(method: Method) -> Self {
+        let (is_single, field, depth) = match method {
+            Method::RawValues | Method::Changes => (false, 2 * 16, 1),
+            Method::AlignedWindows | Method::Windows => (false, 2 * 48, 1),
+            Method::LookupStreams => (false, 2 * 160, 2),
+            Method::StreamInfo => (true, 2 * 160, 2),
+            Method::ListCollections => (false, 2 * 24, 1),
+            Method::SQLQuery => (false, 2 * 32, 1),
+            Method::ListDevices | Method::ListUnits => (false, 2 * 56, 1),
+            // Answers in Arrow are read elsewhere.
+            Method::ArrowRawValues
+            | Method::ArrowMultiValues
+            | Method::ArrowAlignedWindows
+            | Method::ArrowWindows
+            | Method::Info
+            | Method::Nearest
+            | Method::Insert
+            | Method::ArrowInsert
+            | Method::Flush
+            | Method::Delete
+            | Method::Create
+            | Method::SetStreamTags
+            | Method::SetStreamAnnotations
+            | Method::Obliterate
+            | Method::GetStreamRetention
+            | Method::SetStreamRetention
+            | Method::GetCollection
+            | Method::SetCollectionRetention
+            | Method::GetVersionAtTime
+            | Method::GetDevice
+            | Method::CreateDevice
+            | Method::UpdateDevice
+            | Method::DeleteDevice
+            | Method::GetUnit
+            | Method::CreateUnit
+            | Method::UpdateUnit
+            | Method::DeleteUnit => (true, 2 * 56, 2),
+        };
+        Self {
+            name: method.answer(),
             is_single,
             field,
             depth,
-        };
-        match name {
-            "RawValues" => known("raw values", false, 2 * 16, 1),
-            "AlignedWindows" | "Windows" => known("windows", false, 2 * 48, 1),
-            "LookupStreams" => known("a look-up of streams", false, 2 * 160, 2),
-            "StreamInfo" => known("a look-up of a stream", true, 2 * 160, 2),
-            "ListCollections" => known("a list of collections", false, 2 * 24, 1),
-            "Changes" => known("changes", false, 2 * 16, 1),
-            "SQLQuery" => known("a query", false, 2 * 32, 1),
-            "ListDevices" | "ListUnits" => known("a list of records", false, 2 * 56, 1),
-            _ => known("a call", true, 2 * 56, 2),
         }
     }
 
@@ -374,8 +404,6 @@ mod tests {
 
     use super::*;
 
-    const PATH: &str = "/v5api.BTrDB/";
-
     fn framed(flag: u8, message: &[u8]) -> Vec<u8> {
         let length = u32::try_from(message.len()).unwrap();
         [&[flag], &length.to_be_bytes()[..], message].concat()
@@ -389,7 +417,7 @@ mod tests {
 
     /// An answer that arrives in pieces of so many bytes, and goes on for ever if it has no end.
     fn answer(
-        method: &str,
+        method: Method,
         encoding: Option<&'static str>,
         bytes: &[u8],
         piece: usize,
@@ -405,7 +433,7 @@ mod tests {
             response.headers_mut().insert("grpc-encoding", value);
         }
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
-        let shape = Shape::of(&format!("{PATH}{method}"));
+        let shape = Shape::of(method);
         guarded(response, shape, Incomplete::new(budget)).into_body()
     }
 
@@ -435,9 +463,16 @@ mod tests {
         packed.extend(framed(0, b"as it is"));
         let unpacked = [&plain[..], &framed(0, b"as it is")].concat();
         for piece in [1, 4, 5, 6, 1_000, 1 << 20] {
-            let found = read(answer("SQLQuery", None, &plain, piece, Some("0"))).await;
+            let found = read(answer(Method::SQLQuery, None, &plain, piece, Some("0"))).await;
             assert_eq!(found.as_ref(), Ok(&plain));
-            let found = read(answer("SQLQuery", Some("gzip"), &packed, piece, Some("0"))).await;
+            let found = read(answer(
+                Method::SQLQuery,
+                Some("gzip"),
+                &packed,
+                piece,
+                Some("0"),
+            ))
+            .await;
             assert_eq!(found.as_ref(), Ok(&unpacked));
         }
     }
@@ -456,7 +491,7 @@ mod tests {
             (None, message[..3].to_vec(), Some("0"), BROKEN_OFF),
         ] {
             for piece in [1, 100] {
-                let error = read(answer("SQLQuery", encoding, &bytes, piece, end)).await;
+                let error = read(answer(Method::SQLQuery, encoding, &bytes, piece, end)).await;
                 let error = error.unwrap_err();
                 assert!(error.contains(why), "{error}");
             }
@@ -466,18 +501,25 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_message_for_one_request_must_end() {
         let begun = tokio::time::Instant::now();
-        let error = read(answer("Nearest", None, &framed(0, b"x"), 100, None)).await;
+        let error = read(answer(Method::Nearest, None, &framed(0, b"x"), 100, None)).await;
         assert_eq!(error, Err(BROKEN_OFF.to_owned()));
         assert_eq!(begun.elapsed(), END);
         // Nobody knows how long others take.
-        let endless = read(answer("SQLQuery", None, &framed(0, b"x"), 100, None));
+        let endless = read(answer(Method::SQLQuery, None, &framed(0, b"x"), 100, None));
         assert!(tokio::time::timeout(END * 9, endless).await.is_err());
     }
 
     #[tokio::test]
     async fn small_messages_that_become_large_are_refused() {
         let bomb = framed(1, &gzip(&vec![0; 64 << 20]));
-        let error = read(answer("SQLQuery", Some("gzip"), &bomb, 10_000, Some("0"))).await;
+        let error = read(answer(
+            Method::SQLQuery,
+            Some("gzip"),
+            &bomb,
+            10_000,
+            Some("0"),
+        ))
+        .await;
         assert!(error.unwrap_err().contains("`memory_limit`"));
         // Two bytes for each of them.
         let windows = vec![v5api::StatPoint::default(); 1 << 18];
@@ -500,15 +542,15 @@ mod tests {
             ..Default::default()
         };
         for (method, message) in [
-            ("Windows", windows.encode_to_vec()),
-            ("ListCollections", collections.encode_to_vec()),
-            ("LookupStreams", streams.encode_to_vec()),
+            (Method::Windows, windows.encode_to_vec()),
+            (Method::ListCollections, collections.encode_to_vec()),
+            (Method::LookupStreams, streams.encode_to_vec()),
         ] {
-            assert!(message.len() < 12 << 20, "{method}: {}", message.len());
+            assert!(message.len() < 12 << 20, "{method:?}: {}", message.len());
             let bytes = framed(0, &message);
             let error = read(answer(method, None, &bytes, 65_536, Some("0"))).await;
             let is_refused = error.is_err_and(|error| error.contains("`memory_limit`"));
-            assert!(is_refused, "{method}");
+            assert!(is_refused, "{method:?}");
         }
     }
 
@@ -534,7 +576,14 @@ mod tests {
         };
         let bytes = framed(0, &streams.encode_to_vec());
         assert!(bytes.len() > 1 << 20);
-        let found = read(answer("LookupStreams", None, &bytes, 16_384, Some("0"))).await;
+        let found = read(answer(
+            Method::LookupStreams,
+            None,
+            &bytes,
+            16_384,
+            Some("0"),
+        ))
+        .await;
         assert_eq!(found, Ok(bytes));
         let texts = vec!["{\"a\": 1}".repeat(1_000); 800].into_iter();
         let rows = texts.map(Bytes::from).collect();
@@ -543,7 +592,7 @@ mod tests {
             ..Default::default()
         };
         let bytes = framed(0, &rows.encode_to_vec());
-        let found = read(answer("SQLQuery", None, &bytes, 16_384, Some("0"))).await;
+        let found = read(answer(Method::SQLQuery, None, &bytes, 16_384, Some("0"))).await;
         assert_eq!(found.unwrap().len(), bytes.len());
     }
 
@@ -555,7 +604,7 @@ mod tests {
         let zero = HeaderValue::from_static("0");
         response.headers_mut().insert("grpc-status", zero);
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
-        let body = guarded(response, Shape::of(PATH), Incomplete::new(budget)).into_body();
+        let body = guarded(response, Shape::of(Method::Info), Incomplete::new(budget)).into_body();
         assert_eq!(read(body).await, Ok(Vec::new()));
     }
 }

@@ -18,18 +18,21 @@ use tonic::{
     transport::Channel,
 };
 
-use crate::answer::{
-    budget::Budget,
-    message_body::CheckedChannel,
-    rpc::{Answer, Stub},
+use crate::{
+    answer::{
+        budget::Budget,
+        message_body::CheckedChannel,
+        rpc::{Answer, Stub},
+    },
+    method::Method,
 };
 
 /// The call that answers in points.
 pub(crate) struct PointsRpc(Grpc<CheckedChannel>);
 
 impl Stub for PointsRpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        let grpc = Grpc::new(CheckedChannel::new(channel, budget))
+    fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
+        let grpc = Grpc::new(CheckedChannel::new(channel, budget, method))
             .max_decoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd);
@@ -44,7 +47,7 @@ impl PointsRpc {
     ) -> Result<Response<Streaming<PointColumns>>, Status> {
         let ready = self.0.ready().await;
         ready.map_err(|error| Status::from_error(error.into()))?;
-        let path = PathAndQuery::from_static("/v5api.BTrDB/RawValues");
+        let path = PathAndQuery::from_static(Method::RawValues.path());
         self.0.server_streaming(request, path, PointsCodec).await
     }
 }

@@ -9,19 +9,22 @@ use pingthings_proto::{
 };
 use tonic::{codec::CompressionEncoding, transport::Channel};
 
-use crate::answer::{budget::Budget, message_body::CheckedChannel};
+use crate::{
+    answer::{budget::Budget, message_body::CheckedChannel},
+    method::Method,
+};
 
 pub(crate) type Rpc = BTrDbClient<CheckedChannel>;
 pub(crate) type ManagementRpc = ManagementClient<CheckedChannel>;
 
-/// The calls of a service over a channel.
+/// The methods of a service over a channel, for a call of one of them.
 pub(crate) trait Stub: Send {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self;
+    fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self;
 }
 
 impl Stub for Rpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        Self::new(CheckedChannel::new(channel, budget))
+    fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
+        Self::new(CheckedChannel::new(channel, budget, method))
             .max_decoding_message_size(usize::MAX)
             .max_encoding_message_size(usize::MAX)
             .accept_compressed(CompressionEncoding::Gzip)
@@ -30,8 +33,9 @@ impl Stub for Rpc {
 }
 
 impl Stub for ManagementRpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        Self::new(CheckedChannel::new(channel, budget)).max_decoding_message_size(usize::MAX)
+    fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
+        Self::new(CheckedChannel::new(channel, budget, method))
+            .max_decoding_message_size(usize::MAX)
     }
 }
 

@@ -10,12 +10,12 @@ use uuid::Uuid;
 use crate::{
     answer::rpc::{ManagementRpc, Rpc},
     error::{Error, ErrorKind},
+    method::{Lane, Method},
     session::{
         call::{Answers, uuid_bytes},
         client::Client,
     },
     stats::{Counted, Kind},
-    transport::pool::Lane,
 };
 
 /// Ranges of time as they arrive. Dropping it ends the call.
@@ -97,7 +97,7 @@ impl Client {
     ) -> Result<Vec<(i64, i64)>, Error> {
         let request = request(uuid, from, to, resolution);
         let found = self.collected(
-            "Changes",
+            Method::Changes,
             request,
             |mut rpc: Rpc, q| async move { rpc.changes(q).await },
             ranges,
@@ -118,7 +118,7 @@ impl Client {
         let opened = async {
             let answers = self
                 .streaming(
-                    "Changes",
+                    Method::Changes,
                     Lane::Iterator,
                     request,
                     |mut rpc: Rpc, q| async move { rpc.changes(q).await },
@@ -152,7 +152,7 @@ impl Client {
         };
         let answer: Result<management::GetVersionAtTimeResponse, Error> = self
             .unary(
-                "GetVersionAtTime",
+                Method::GetVersionAtTime,
                 request,
                 |mut rpc: ManagementRpc, q| async move { rpc.get_version_at_time(q).await },
             )

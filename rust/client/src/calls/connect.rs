@@ -6,7 +6,8 @@ use crate::{
     calls::info::Info,
     config::Config,
     error::Error,
-    session::{ClientState, client::Client, retry::Repeat},
+    method::Repeat,
+    session::{ClientState, client::Client},
 };
 
 impl Client {

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::{
     answer::rpc::Rpc,
     error::Error,
-    session::{call::uuid_bytes, client::Client, retry::Repeat},
-    stats::Kind,
+    method::Method,
+    session::{call::uuid_bytes, client::Client},
 };
 
 impl Client {
@@ -19,11 +19,11 @@ impl Client {
             start: range.start(),
             end: range.end(),
         };
-        let call = self.begin(Kind::of("Delete"));
-        let repeat = Repeat::of("Delete");
+        let call = self.begin(Method::Delete.kind());
+        let repeat = Method::Delete.repeat();
         let send = |mut rpc: Rpc, q| async move { rpc.delete(q).await };
         let answer: Result<v5api::DeleteResponse, Error> = self
-            .unary_as(repeat, Some(uuid), "Delete", request, send)
+            .unary_as(repeat, Some(uuid), Method::Delete, request, send)
             .await;
         call.end(&answer);
         answer
@@ -40,7 +40,7 @@ impl Client {
             uuid: uuid_bytes(uuid),
         };
         let answer: Result<v5api::ObliterateResponse, Error> = self
-            .unary("Obliterate", request, |mut rpc: Rpc, q| async move {
+            .unary(Method::Obliterate, request, |mut rpc: Rpc, q| async move {
                 rpc.obliterate(q).await
             })
             .await;

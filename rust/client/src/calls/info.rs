@@ -5,7 +5,8 @@ use pingthings_proto::v5api;
 use crate::{
     answer::rpc::Rpc,
     error::{Error, ErrorKind},
-    session::{client::Client, retry::Repeat},
+    method::{Method, Repeat},
+    session::client::Client,
     stats::Kind,
 };
 
@@ -47,7 +48,7 @@ impl Client {
             .unary_as(
                 repeat,
                 None,
-                "Info",
+                Method::Info,
                 request,
                 |mut rpc: Rpc, q| async move { rpc.info(q).await },
             )

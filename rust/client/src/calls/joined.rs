@@ -13,14 +13,11 @@ use crate::{
         table::{AnswerSchema, Table},
     },
     error::{Error, ErrorKind},
+    method::{Lane, Method},
     session::{call::uuid_bytes, client::Client},
-    stats::Kind,
-    transport::pool::Lane,
 };
 
-const WHAT: &str = "joined values";
-const METHOD: &str = "ArrowMultiValues";
-const PATH: &str = "/v5api.BTrDB/ArrowMultiValues";
+const METHOD: Method = Method::ArrowMultiValues;
 
 impl Client {
     /// The points of streams, each at a version (0 = latest), in a range: a row for each time, a
@@ -54,7 +51,7 @@ impl Client {
             range.end().saturating_add(period),
         );
         let expected = wanted.expected(times);
-        let call = self.begin(Kind::JoinedValues);
+        let call = self.begin(METHOD.kind());
         let table = self.joined(&request, &wanted, &expected).await;
         call.end(&table);
         table
@@ -75,8 +72,10 @@ impl Client {
             match self.joined_once(request, expected, &mut share).await {
                 Ok(Some(mut rows)) => {
                     share.finish();
-                    let batches = rows.take().map_err(|error| Error::decode(WHAT, error))?;
-                    let mut table = wanted.table(WHAT, batches)?;
+                    let batches = rows
+                        .take()
+                        .map_err(|error| Error::decode(METHOD.answer(), error))?;
+                    let mut table = wanted.table(METHOD.answer(), batches)?;
                     table.share = Some(share.into());
                     return Ok(table);
                 }
@@ -102,7 +101,7 @@ impl Client {
         expected: &Expected,
         share: &mut Share,
     ) -> Result<Option<Rows>, Error> {
-        let ask = |mut rpc: ArrowRpc, q| async move { rpc.call(PATH, WHAT, q).await };
+        let ask = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
         let answers = self.streaming(METHOD, Lane::Repeatable, request.clone(), ask);
         let (answers, mut rows) = (answers.await?, self.no_rows(expected)?);
         let mut answers = answers.with_short_gaps();

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     answer::rpc::{Item, ManagementRpc},
     error::{Error, ErrorKind},
+    method::Method,
     session::{call::uuid_bytes, client::Client},
 };
 
@@ -70,8 +71,8 @@ fn record(answer: wire::RecordResponse) -> Result<Record, Error> {
 
 /// One call of the service for either kind of record.
 macro_rules! record_call {
-    ($client:ident, $kind:ident, $request:ident, $device:ident $device_name:literal,
-     $unit:ident $unit_name:literal) => {
+    ($client:ident, $kind:ident, $request:ident, $device:ident $device_name:expr,
+     $unit:ident $unit_name:expr) => {
         match $kind {
             RecordKind::Device => {
                 $client
@@ -104,7 +105,7 @@ impl Client {
         };
         let answer: Result<wire::GetStreamRetentionResponse, Error> = self
             .unary(
-                "GetStreamRetention",
+                Method::GetStreamRetention,
                 request,
                 |mut rpc: ManagementRpc, q| async move { rpc.get_stream_retention(q).await },
             )
@@ -126,7 +127,7 @@ impl Client {
         };
         let answer: Result<wire::SetStreamRetentionResponse, Error> = self
             .unary(
-                "SetStreamRetention",
+                Method::SetStreamRetention,
                 request,
                 |mut rpc: ManagementRpc, q| async move { rpc.set_stream_retention(q).await },
             )
@@ -142,7 +143,7 @@ impl Client {
         let request = wire::GetCollectionParams { collection };
         let answer: wire::GetCollectionResponse = self
             .unary(
-                "GetCollection",
+                Method::GetCollection,
                 request,
                 |mut rpc: ManagementRpc, q| async move { rpc.get_collection(q).await },
             )
@@ -166,7 +167,7 @@ impl Client {
         };
         let answer: wire::SetCollectionRetentionResponse = self
             .unary(
-                "SetCollectionRetention",
+                Method::SetCollectionRetention,
                 request,
                 |mut rpc: ManagementRpc, q| async move { rpc.set_collection_retention(q).await },
             )
@@ -181,7 +182,7 @@ impl Client {
         match kind {
             RecordKind::Device => {
                 self.list(
-                    "ListDevices",
+                    Method::ListDevices,
                     request,
                     |mut rpc: ManagementRpc, q| async move { rpc.list_devices(q).await },
                 )
@@ -189,7 +190,7 @@ impl Client {
             }
             RecordKind::Unit => {
                 self.list(
-                    "ListUnits",
+                    Method::ListUnits,
                     request,
                     |mut rpc: ManagementRpc, q| async move { rpc.list_units(q).await },
                 )
@@ -200,7 +201,7 @@ impl Client {
 
     async fn list<F>(
         &self,
-        method: &'static str,
+        method: Method,
         request: wire::ListRecordsParams,
         send: impl Fn(ManagementRpc, Request<wire::ListRecordsParams>) -> F + Send + Sync,
     ) -> Result<Vec<Record>, Error>
@@ -223,7 +224,7 @@ impl Client {
     pub async fn record(&self, kind: RecordKind, id: i64) -> Result<Record, Error> {
         let request = wire::GetRecordParams { id };
         record(record_call!(self, kind, request,
-            get_device "GetDevice", get_unit "GetUnit")?)
+            get_device Method::GetDevice, get_unit Method::GetUnit)?)
     }
 
     /// Makes a device or unit.
@@ -235,7 +236,7 @@ impl Client {
     ) -> Result<Record, Error> {
         let request = wire::CreateRecordParams { name, fields };
         record(record_call!(self, kind, request,
-            create_device "CreateDevice", create_unit "CreateUnit")?)
+            create_device Method::CreateDevice, create_unit Method::CreateUnit)?)
     }
 
     /// Replaces what is given of a device or unit.
@@ -248,14 +249,14 @@ impl Client {
     ) -> Result<Record, Error> {
         let request = wire::UpdateRecordParams { id, name, fields };
         record(record_call!(self, kind, request,
-            update_device "UpdateDevice", update_unit "UpdateUnit")?)
+            update_device Method::UpdateDevice, update_unit Method::UpdateUnit)?)
     }
 
     /// Removes a device or unit.
     pub async fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error> {
         let request = wire::DeleteRecordParams { id };
         let answer: wire::DeleteRecordResponse = record_call!(self, kind, request,
-            delete_device "DeleteDevice", delete_unit "DeleteUnit")?;
+            delete_device Method::DeleteDevice, delete_unit Method::DeleteUnit)?;
         drop(answer);
         Ok(())
     }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::{
     answer::rpc::{Item, Rpc},
     error::{Error, ErrorKind},
+    method::Method,
     session::{call::uuid_bytes, client::Client},
 };
 
@@ -134,9 +135,11 @@ impl Client {
                 remove: Vec::new(),
             };
             let answer: Result<v5api::SetStreamTagsResponse, Error> = self
-                .unary("SetStreamTags", request, |mut rpc: Rpc, q| async move {
-                    rpc.set_stream_tags(q).await
-                })
+                .unary(
+                    Method::SetStreamTags,
+                    request,
+                    |mut rpc: Rpc, q| async move { rpc.set_stream_tags(q).await },
+                )
                 .await;
             answer.map_err(|error| error.on_stream(uuid))?;
             expected += u64::from(expected > 0);
@@ -150,7 +153,7 @@ impl Client {
             };
             let answer: Result<v5api::SetStreamAnnotationsResponse, Error> = self
                 .unary(
-                    "SetStreamAnnotations",
+                    Method::SetStreamAnnotations,
                     request,
                     |mut rpc: Rpc, q| async move { rpc.set_stream_annotations(q).await },
                 )
@@ -176,7 +179,7 @@ impl Client {
             tags: pairs(stream.tags),
             annotations: pairs(stream.annotations),
         };
-        self.unary("Create", request, |mut rpc: Rpc, q| async move {
+        self.unary(Method::Create, request, |mut rpc: Rpc, q| async move {
             rpc.create(q).await
         })
         .await
@@ -225,7 +228,7 @@ impl Client {
             omit_descriptor,
             role: None,
         };
-        self.unary("StreamInfo", request, |mut rpc: Rpc, q| async move {
+        self.unary(Method::StreamInfo, request, |mut rpc: Rpc, q| async move {
             rpc.stream_info(q).await
         })
         .await
@@ -242,7 +245,7 @@ impl Client {
             role: None,
         };
         self.collected(
-            "LookupStreams",
+            Method::LookupStreams,
             request,
             |mut rpc: Rpc, q| async move { rpc.lookup_streams(q).await },
             |answer: v5api::LookupStreamsResponse| {
@@ -256,7 +259,7 @@ impl Client {
     pub async fn list_collections(&self, prefix: String) -> Result<Vec<String>, Error> {
         let request = v5api::ListCollectionsParams { prefix, role: None };
         self.collected(
-            "ListCollections",
+            Method::ListCollections,
             request,
             |mut rpc: Rpc, q| async move { rpc.list_collections(q).await },
             |answer: v5api::ListCollectionsResponse| Ok(answer.collections),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     answer::rpc::Rpc,
     error::{Error, ErrorKind},
+    method::Method,
     session::{call::uuid_bytes, client::Client},
 };
 
@@ -27,7 +28,7 @@ impl Client {
             backward,
         };
         let answer: Result<v5api::NearestResponse, Error> = self
-            .unary("Nearest", request, |mut rpc: Rpc, q| async move {
+            .unary(Method::Nearest, request, |mut rpc: Rpc, q| async move {
                 rpc.nearest(q).await
             })
             .await;

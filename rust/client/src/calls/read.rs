@@ -16,8 +16,8 @@ use crate::{
     },
     calls::tables::{OpenAnswer, PointsAnswer, Question, Tables},
     error::Error,
+    method::{Lane, Method},
     session::{call::uuid_bytes, client::Client},
-    transport::pool::Lane,
 };
 
 const WHAT: &str = "raw values";
@@ -64,12 +64,11 @@ impl Client {
             template_bytes: wanted.template()?,
         };
         let arrow = || {
-            let path = "/v5api.BTrDB/ArrowRawValues";
             self.streaming(
-                "ArrowRawValues",
+                Method::ArrowRawValues,
                 lane,
                 request,
-                move |mut rpc: ArrowRpc, q| async move { rpc.call(path, WHAT, q).await },
+                |mut rpc: ArrowRpc, q| async move { rpc.call(q).await },
             )
             .boxed()
         };
@@ -81,7 +80,7 @@ impl Client {
         };
         let points = || {
             self.streaming(
-                "RawValues",
+                Method::RawValues,
                 lane,
                 plain,
                 |mut rpc: PointsRpc, q| async move { rpc.raw_values(q).await },

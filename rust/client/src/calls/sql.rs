@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use pingthings_proto::v5api;
 
-use crate::{answer::rpc::Rpc, error::Error, session::client::Client};
+use crate::{answer::rpc::Rpc, error::Error, method::Method, session::client::Client};
 
 impl Client {
     /// The rows a query answers, each a JSON object as the server wrote it.
@@ -14,7 +14,7 @@ impl Client {
             role: None,
         };
         self.collected(
-            "SQLQuery",
+            Method::SQLQuery,
             request,
             |mut rpc: Rpc, q| async move { rpc.sql_query(q).await },
             |answer: v5api::SqlQueryResponse| Ok(answer.sql_query_row),

@@ -21,13 +21,9 @@ use crate::{
         table::{AnswerSchema, Table},
     },
     error::Error,
-    session::{
-        call::Answers,
-        client::Client,
-        retry::{Backoff, Repeat},
-    },
+    method::{Lane, Method, Repeat},
+    session::{call::Answers, client::Client, retry::Backoff},
     stats::{Counted, Counters, Kind},
-    transport::pool::Lane,
 };
 
 /// A message of a server without Arrow.
@@ -65,11 +61,11 @@ impl Question {
         }
     }
 
-    const fn method(self) -> &'static str {
+    const fn method(self) -> Method {
         match self {
-            Self::Raw(_) => "RawValues",
-            Self::Aligned(..) => "AlignedWindows",
-            Self::Precise(..) => "Windows",
+            Self::Raw(_) => Method::RawValues,
+            Self::Aligned(..) => Method::AlignedWindows,
+            Self::Precise(..) => Method::Windows,
         }
     }
 
@@ -376,7 +372,7 @@ impl Client {
     }
 
     /// Waits until a read may go on, or the client is closed.
-    pub(crate) async fn turn(&self, method: &'static str, share: &mut Share) -> Result<(), Error> {
+    pub(crate) async fn turn(&self, method: Method, share: &mut Share) -> Result<(), Error> {
         let session = self.state.session()?;
         let turn = async {
             tokio::select! {

@@ -17,8 +17,8 @@ use crate::{
     },
     calls::tables::{OpenAnswer, PointsAnswer, Question, Tables},
     error::Error,
+    method::{Lane, Method},
     session::{call::uuid_bytes, client::Client},
-    transport::pool::Lane,
 };
 
 const WHAT: &str = "windows";
@@ -112,19 +112,18 @@ impl Client {
         };
         let arrow = || {
             let request = request.clone();
-            let path = "/v5api.BTrDB/ArrowAlignedWindows";
             self.streaming(
-                "ArrowAlignedWindows",
+                Method::ArrowAlignedWindows,
                 lane,
                 request,
-                move |mut rpc: ArrowRpc, q| async move { rpc.call(path, WHAT, q).await },
+                |mut rpc: ArrowRpc, q| async move { rpc.call(q).await },
             )
             .boxed()
         };
         let points = || {
             let request = request.clone();
             self.streaming(
-                "AlignedWindows",
+                Method::AlignedWindows,
                 lane,
                 request,
                 |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await },
@@ -157,20 +156,22 @@ impl Client {
         };
         let arrow = || {
             let request = request.clone();
-            let path = "/v5api.BTrDB/ArrowWindows";
             self.streaming(
-                "ArrowWindows",
+                Method::ArrowWindows,
                 lane,
                 request,
-                move |mut rpc: ArrowRpc, q| async move { rpc.call(path, WHAT, q).await },
+                |mut rpc: ArrowRpc, q| async move { rpc.call(q).await },
             )
             .boxed()
         };
         let points = || {
             let request = request.clone();
-            self.streaming("Windows", lane, request, |mut rpc: Rpc, q| async move {
-                rpc.windows(q).await
-            })
+            self.streaming(
+                Method::Windows,
+                lane,
+                request,
+                |mut rpc: Rpc, q| async move { rpc.windows(q).await },
+            )
             .boxed()
         };
         self.open_either(WHAT, &expected, arrow, points).await

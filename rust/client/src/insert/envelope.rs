@@ -43,6 +43,7 @@ use crate::{
         table::{RAW_SCHEMA, encode},
     },
     insert::points::Owner,
+    method::Method,
 };
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
@@ -63,8 +64,8 @@ static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| {
 pub(crate) struct InsertRpc(CheckedChannel);
 
 impl Stub for InsertRpc {
-    fn over(channel: Channel, budget: &Arc<Budget>) -> Self {
-        Self(CheckedChannel::new(channel, budget))
+    fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
+        Self(CheckedChannel::new(channel, budget, method))
     }
 }
 
@@ -80,7 +81,7 @@ impl InsertRpc {
         });
         let ready = rpc.ready().await;
         ready.map_err(|error| Status::from_error(error.into()))?;
-        let path = PathAndQuery::from_static("/v5api.BTrDB/ArrowInsert");
+        let path = PathAndQuery::from_static(Method::ArrowInsert.path());
         let request = Request::from_parts(metadata, extensions, ());
         rpc.unary(request, path, ProstCodec::default()).await
     }

@@ -24,7 +24,8 @@ use crate::{
         envelope::{Envelope, InsertRpc},
         points::{Insert, Owner},
     },
-    session::{call::uuid_bytes, client::Client, retry::Repeat},
+    method::{Method, Repeat},
+    session::{call::uuid_bytes, client::Client},
     stats::Kind,
 };
 
@@ -188,7 +189,7 @@ impl Client {
                 .unary_as(
                     repeat,
                     Some(uuid),
-                    "ArrowInsert",
+                    Method::ArrowInsert,
                     request,
                     |rpc: InsertRpc, q| async move { rpc.insert(q).await },
                 )
@@ -209,7 +210,7 @@ impl Client {
             .unary_as(
                 repeat,
                 Some(uuid),
-                "Insert",
+                Method::Insert,
                 request,
                 |mut rpc: Rpc, q| async move { rpc.insert(q).await },
             )
@@ -223,7 +224,7 @@ impl Client {
             uuid: uuid_bytes(uuid),
         };
         let answer: v5api::FlushResponse = self
-            .unary("Flush", request, |mut rpc: Rpc, q| async move {
+            .unary(Method::Flush, request, |mut rpc: Rpc, q| async move {
                 rpc.flush(q).await
             })
             .await

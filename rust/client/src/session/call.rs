@@ -16,9 +16,10 @@ use crate::{
         rpc::{Answer, Item, Stub},
     },
     error::{Error, ErrorKind},
-    session::{Session, client::Client, limit::Permit, retry::Repeat},
-    stats::{Counters, Kind, Present},
-    transport::pool::{Lane, Lease},
+    method::{Lane, Method, Repeat},
+    session::{Session, client::Client, limit::Permit},
+    stats::{Counters, Present},
+    transport::pool::Lease,
 };
 
 /// How long a read that is under way may be silent.
@@ -33,7 +34,7 @@ impl Client {
     /// One request, one answer; repeated as far as its method allows.
     pub(crate) async fn unary<S, Q, A, F>(
         &self,
-        method: &'static str,
+        method: Method,
         request: Q,
         send: impl Fn(S, Request<Q>) -> F + Send + Sync,
     ) -> Result<A, Error>
@@ -43,8 +44,8 @@ impl Client {
         A: Answer + Send,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        let call = self.begin(Kind::of(method));
-        let repeat = Repeat::of(method);
+        let call = self.begin(method.kind());
+        let repeat = method.repeat();
         let outcome = self.unary_as(repeat, None, method, request, send).await;
         call.end(&outcome);
         outcome
@@ -56,7 +57,7 @@ impl Client {
         &self,
         repeat: Repeat,
         written: Option<Uuid>,
-        method: &'static str,
+        method: Method,
         request: Q,
         send: impl Fn(S, Request<Q>) -> F + Send + Sync,
     ) -> Result<A, Error>
@@ -66,19 +67,15 @@ impl Client {
         A: Answer + Send,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        let lane = match repeat {
-            Repeat::Always | Repeat::Never => Lane::Repeatable,
-            Repeat::IfRefused => Lane::Unrepeatable,
-        };
         self.repeated(repeat, method, || {
-            self.send(method, lane, written, request.clone(), &send)
+            self.send(method, repeat.lane(), written, request.clone(), &send)
         })
         .await
     }
 
     async fn send<S, Q, A, F>(
         &self,
-        method: &'static str,
+        method: Method,
         lane: Lane,
         written: Option<Uuid>,
         request: Q,
@@ -97,7 +94,7 @@ impl Client {
         if let Some(header) = writing.as_ref().and_then(|writing| writing.header.clone()) {
             request.metadata_mut().insert(WriteOrder::HEADER, header);
         }
-        let rpc = S::over(flight.lease.channel(), &flight.session.budget);
+        let rpc = S::over(flight.lease.channel(), &flight.session.budget, method);
         let answer = flight
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
@@ -110,7 +107,7 @@ impl Client {
     /// One request, everything that a stream of answers holds; repeated as a whole.
     pub(crate) async fn collected<S, Q, A, T, F>(
         &self,
-        method: &'static str,
+        method: Method,
         request: Q,
         send: impl Fn(S, Request<Q>) -> F + Send + Sync,
         take: impl Fn(A) -> Result<Vec<T>, Error> + Send + Sync,
@@ -122,13 +119,13 @@ impl Client {
         T: Item + Send,
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
-        let call = self.begin(Kind::of(method));
+        let call = self.begin(method.kind());
         let outcome = async {
             let mut share = self.state.session()?.budget.join();
             let mut backoff = self.backoff();
             self.turn(method, &mut share).await?;
             loop {
-                let asked = self.streaming(method, Lane::Repeatable, request.clone(), &send);
+                let asked = self.streaming(method, method.repeat().lane(), request.clone(), &send);
                 let items = async { asked.await?.collect(&mut share, &take).await };
                 match items.await {
                     Ok(Some(items)) => return Ok(items),
@@ -152,11 +149,11 @@ impl Client {
     }
 
     /// One request, a stream of answers. The permit is held until the stream ends or is dropped, or
-    /// only until it begins if it is read at leisure: whoever reads it makes other calls meanwhile,
-    /// and they must not wait for it.
+    /// only until it begins if an iterator reads it: whoever does so makes other calls meanwhile, and
+    /// they must not wait for it.
     pub(crate) async fn streaming<S, Q, M, F>(
         &self,
-        method: &'static str,
+        method: Method,
         lane: Lane,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
@@ -168,7 +165,7 @@ impl Client {
     {
         let mut flight = self.take_off(method, lane).await?;
         let request = self.request(request);
-        let rpc = S::over(flight.lease.channel(), &flight.session.budget);
+        let rpc = S::over(flight.lease.channel(), &flight.session.budget, method);
         let messages = flight
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
@@ -184,7 +181,7 @@ impl Client {
         })
     }
 
-    async fn take_off(&self, method: &'static str, lane: Lane) -> Result<Flight, Error> {
+    async fn take_off(&self, method: Method, lane: Lane) -> Result<Flight, Error> {
         let session = self.state.session()?;
         let counters = self.counters();
         let begun = std::time::Instant::now();
@@ -257,7 +254,7 @@ impl Flight {
     async fn wait<T>(
         &self,
         client: &Client,
-        method: &'static str,
+        method: Method,
         answer: impl Future<Output = Result<T, Status>> + Send,
     ) -> Result<T, Error> {
         let begun = Instant::now();
@@ -266,14 +263,14 @@ impl Flight {
                 return Ok(answer.await);
             };
             let answer = tokio::time::timeout(limit, answer).await;
-            answer.map_err(|_| Error::no_answer(method, self.lease.endpoint(), limit))
+            answer.map_err(|_| Error::no_answer(method.name(), self.lease.endpoint(), limit))
         };
         let answer = client.in_time(method, answer);
         let answer = tokio::select! {
             // Most often it is there by the second look, and nothing else needs to be.
             biased;
             answer = answer => answer,
-            () = self.lease.over() => Err(Error::forgotten(method, self.lease.endpoint())),
+            () = self.lease.over() => Err(Error::forgotten(method.name(), self.lease.endpoint())),
         };
         // Nothing that has arrived meanwhile is handed out after closing.
         if self.session.alarm.is_closed() {
@@ -281,7 +278,12 @@ impl Flight {
         }
         let answer = answer.and_then(std::convert::identity).and_then(|answer| {
             answer.map_err(|status| {
-                Error::from_status(method, self.lease.endpoint(), self.lease.trusted(), status)
+                Error::from_status(
+                    method.name(),
+                    self.lease.endpoint(),
+                    self.lease.trusted(),
+                    status,
+                )
             })
         });
         if let Err(error) = &answer
@@ -297,7 +299,7 @@ impl Flight {
 #[derive(Debug)]
 pub(crate) struct Answers<M> {
     client: Client,
-    method: &'static str,
+    method: Method,
     messages: M,
     flight: Flight,
     /// How long the next one may take before the answer counts as cut.
@@ -312,7 +314,7 @@ impl<M> Answers<M> {
         self
     }
 
-    /// Whoever reads at leisure has the time of a whole call for each part.
+    /// Whoever reads by an iterator has the time of a whole call for each part.
     pub(crate) fn begin_call(&mut self) {
         self.client = self.client.for_call();
     }

@@ -6,6 +6,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     error::Error,
+    method::Method,
     session::{
         ClientState,
         deadline::{Deadline, TimeLimits},
@@ -119,14 +120,14 @@ impl Client {
     /// What comes of `work`, unless the time for the call is over first.
     pub(crate) async fn in_time<T>(
         &self,
-        method: &'static str,
+        method: Method,
         work: impl Future<Output = T> + Send,
     ) -> Result<T, Error> {
         match self.deadline {
             None => Ok(work.await),
             Some(Deadline { at, limit }) => timeout_at(at, work)
                 .await
-                .map_err(|_| Error::deadline(method, limit)),
+                .map_err(|_| Error::deadline(method.name(), limit)),
         }
     }
 

@@ -9,49 +9,14 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use crate::{error::Error, session::client::Client};
+use crate::{
+    error::Error,
+    method::{Method, Repeat},
+    session::client::Client,
+};
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);
-
-/// After which failures a call is made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// After every one that may pass: it reads, or changes nothing when it is made twice.
-    Always,
-    /// Only where the server has said that it did nothing.
-    IfRefused,
-    /// Not at all.
-    Never,
-}
-
-impl Repeat {
-    /// What a method allows whatever it is asked.
-    pub(crate) fn of(method: &str) -> Self {
-        match method {
-            "Create"
-            | "Delete"
-            | "Obliterate"
-            | "SetStreamTags"
-            | "SetStreamAnnotations"
-            | "CreateDevice"
-            | "UpdateDevice"
-            | "DeleteDevice"
-            | "CreateUnit"
-            | "UpdateUnit"
-            | "DeleteUnit" => Self::IfRefused,
-            _ => Self::Always,
-        }
-    }
-
-    fn allows(self, error: &Error) -> bool {
-        match self {
-            Self::Always => error.is_transient(),
-            Self::IfRefused => error.is_refusal(),
-            Self::Never => false,
-        }
-    }
-}
 
 /// How long to wait before each repetition, until the time for them is over.
 #[derive(Debug)]
@@ -108,11 +73,12 @@ impl Backoff {
     }
 
     /// Waits before the next attempt; gives the error back if there is to be none.
-    pub(crate) async fn wait(&mut self, method: &str, error: Error) -> Result<(), Error> {
+    pub(crate) async fn wait(&mut self, method: Method, error: Error) -> Result<(), Error> {
         let Some(delay) = self.delay() else {
             return Err(error);
         };
         let attempt = self.attempts;
+        let method = method.name();
         tracing::debug!(method, attempt, ?delay, %error, "repeating a call");
         sleep(delay).await;
         Ok(())
@@ -133,7 +99,7 @@ impl Client {
     pub(crate) async fn repeated<T, F>(
         &self,
         repeat: Repeat,
-        method: &'static str,
+        method: Method,
         call: impl Fn() -> F + Send + Sync,
     ) -> Result<T, Error>
     where

@@ -21,6 +21,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{
     config::{self, Config},
     error::{Error, ErrorKind},
+    method::Lane,
     stats::Counters,
     transport::{
         dial::Target,
@@ -63,18 +64,6 @@ const MOST_CANCELLED: usize = 256;
 
 /// Connections for calls that must not be made twice.
 const UNREPEATABLE_CONNECTIONS: usize = 2;
-
-/// What kind of call it is: some must not meet on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// It can be made again, if the connection fails, and its answer is read as fast as it comes.
-    Repeatable,
-    /// It cannot, so it does not go where many reads that are cancelled may end the connection.
-    Unrepeatable,
-    /// Its answer is read whenever somebody wants more of it, perhaps never, and must not stand in
-    /// the way of others.
-    Iterator,
-}
 
 /// One connection, which begins with its first call.
 #[derive(Debug)]
