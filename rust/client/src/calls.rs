@@ -8,6 +8,7 @@ pub(crate) mod joined;
 pub(crate) mod management;
 pub(crate) mod metadata;
 pub(crate) mod nearest;
+pub(crate) mod open;
 pub(crate) mod read;
 pub(crate) mod sql;
 pub(crate) mod tables;

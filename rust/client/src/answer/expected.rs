@@ -20,7 +20,7 @@ pub(crate) struct Expected {
 }
 
 /// Times of rows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Times {
     /// The first that there may be.
     first: i64,

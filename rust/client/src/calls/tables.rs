@@ -1,185 +1,50 @@
 //! Answers that are tables, as they arrive, resumed where they were cut.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 
-use arrow_schema::ArrowError;
-use futures_util::{
-    future::BoxFuture,
-    stream::{self, BoxStream, StreamExt},
-};
-use pingthings_types::{PointWidth, TimeRange, Version};
-use tonic::Streaming;
+use futures_util::future::BoxFuture;
+use pingthings_types::Version;
 use uuid::Uuid;
 
 use crate::{
     answer::{
-        arrow_body::ArrowBody,
         budget::Share,
-        expected::{Expected, Times},
+        expected::Times,
         rows::Rows,
-        rpc::Answer,
         table::{AnswerSchema, Table},
     },
+    calls::open::{OpenAnswer, Read},
     error::Error,
-    method::{Lane, Method, Repeat},
-    session::{call::Answers, client::Client, retry::Backoff},
-    stats::{Counted, Counters, Kind},
+    method::{Lane, Method},
+    session::{client::Client, retry::Backoff},
+    stats::{Counted, Counter, Counters},
 };
 
-/// A message of a server without Arrow.
-pub(crate) trait PointsAnswer: Answer + Send + 'static {
-    /// Adds its rows; the version they belong to.
-    fn add_to(self, rows: &mut Rows) -> Result<Version, ArrowError>;
-}
+/// A question about a stream whose answer is a table. The file that asks it owns how the answer is
+/// opened, and what is left to ask once some of it has arrived.
+pub(crate) trait Question: fmt::Debug + Send + Sync {
+    /// What it is called, also where another method answers in Arrow.
+    fn method(&self) -> Method;
 
-/// What is asked of a stream.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Question {
-    Raw(TimeRange),
-    Aligned(TimeRange, PointWidth),
-    Precise(TimeRange, u64),
-}
+    /// Which times its rows may have.
+    fn times(&self) -> Times;
 
-impl Question {
-    const fn kind(self) -> Kind {
-        match self {
-            Self::Raw(_) => Kind::RawValues,
-            Self::Aligned(..) => Kind::AlignedWindows,
-            Self::Precise(..) => Kind::PreciseWindows,
-        }
-    }
-
-    /// When its rows are.
-    pub(crate) fn times(self) -> Times {
-        match self {
-            Self::Raw(range) => Times::of_points(range),
-            Self::Aligned(range, width) => {
-                // The first window may begin before the range does.
-                Times::of_rows(width.floor(range.start()), range.end())
-            }
-            Self::Precise(range, _) => Times::of_rows(range.start(), range.end()),
-        }
-    }
-
-    const fn method(self) -> Method {
-        match self {
-            Self::Raw(_) => Method::RawValues,
-            Self::Aligned(..) => Method::AlignedWindows,
-            Self::Precise(..) => Method::Windows,
-        }
-    }
-
-    const fn what(self) -> &'static str {
-        match self {
-            Self::Raw(_) => "raw values",
-            Self::Aligned(..) | Self::Precise(..) => "windows",
-        }
-    }
+    /// What counts its rows.
+    fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter;
 
     /// What is left to ask after a row of this time; `None` if nothing is.
-    fn after(self, time: i64) -> Option<Self> {
-        match self {
-            // Other points may have the same time: those that were answered are left out later.
-            Self::Raw(range) => TimeRange::new(time, range.end()).ok().map(Self::Raw),
-            Self::Aligned(range, width) => {
-                // The first window of all begins with time itself, maybe within its multiple.
-                let start = width.floor(time);
-                let next = start.saturating_add_unsigned(width.nanoseconds());
-                let rest = TimeRange::new(next, range.end()).ok()?;
-                Some(Self::Aligned(rest, width))
-            }
-            Self::Precise(range, width) => {
-                let next = time.saturating_add_unsigned(width);
-                let rest = TimeRange::new(next, range.end()).ok()?;
-                Some(Self::Precise(rest, width))
-            }
-        }
-    }
+    fn after(&self, time: i64) -> Option<Rest>;
+
+    /// Asks; the first message of the answer has arrived when this is done.
+    fn open<'a>(&'a self, read: Read<'a>) -> BoxFuture<'a, Result<OpenAnswer, Error>>;
 }
 
-/// The messages of an answer, of which the first has arrived.
-pub(crate) struct OpenAnswer {
-    messages: Messages,
-    /// The first message.
-    first: Option<(Version, Rows)>,
-}
-
-enum Messages {
-    None,
-    Arrow(Box<Answers<ArrowBody>>),
-    Points(BoxStream<'static, Result<ReadPoints, Error>>),
-}
-
-/// What adds the rows of a message.
-type ReadPoints = Box<dyn FnOnce(&mut Rows) -> Result<Version, Error> + Send>;
-
-impl Messages {
-    fn of_points<A: PointsAnswer>(answers: Answers<Streaming<A>>, what: &'static str) -> Self {
-        let messages = stream::unfold(answers, move |mut answers| async move {
-            let message = answers.next().await.transpose()?;
-            let read = message.map(|message| -> ReadPoints {
-                Box::new(move |rows| {
-                    let added = message.add_to(rows);
-                    added.map_err(|error| Error::decode(what, error))
-                })
-            });
-            Some((read, answers))
-        });
-        // Whoever asks after the end, as of an answer without messages, is told again.
-        Self::Points(messages.fuse().boxed())
-    }
-
-    /// Adds the rows of the next message; the version they belong to.
-    async fn next_into(
-        &mut self,
-        rows: &mut Rows,
-        counters: &Counters,
-    ) -> Result<Option<Version>, Error> {
-        match self {
-            Self::None => Ok(None),
-            Self::Arrow(answers) => answers.next_into(rows).await,
-            Self::Points(messages) => {
-                let Some(read) = messages.next().await.transpose()? else {
-                    return Ok(None);
-                };
-                let begun = Instant::now();
-                let version = read(rows)?;
-                counters.decode_ns.add_since(begun);
-                Ok(Some(version))
-            }
-        }
-    }
-}
-
-impl OpenAnswer {
-    /// An answer without rows.
-    pub(crate) const fn empty(version: Version, rows: Rows) -> Self {
-        Self {
-            messages: Messages::None,
-            first: Some((version, rows)),
-        }
-    }
-
-    /// An answer that nobody reads any more.
-    const fn none() -> Self {
-        Self {
-            messages: Messages::None,
-            first: None,
-        }
-    }
-
-    /// What the server answers. A server that does not know the call says so here.
-    async fn of(
-        mut messages: Messages,
-        mut rows: Rows,
-        counters: &Counters,
-    ) -> Result<Self, Error> {
-        let version = messages.next_into(&mut rows, counters).await?;
-        Ok(Self {
-            messages,
-            first: version.map(|version| (version, rows)),
-        })
-    }
+/// What is left of a question.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub(crate) question: Box<dyn Question>,
+    /// Whether rows of the last time come once more, which are left out then.
+    pub(crate) repeats_last_time: bool,
 }
 
 /// Where an answer has got to.
@@ -216,7 +81,7 @@ impl Position {
 pub struct Tables {
     client: Client,
     uuid: Uuid,
-    question: Question,
+    question: Box<dyn Question>,
     wanted: AnswerSchema,
     /// The version that was asked for.
     asked: u64,
@@ -224,13 +89,14 @@ pub struct Tables {
     /// What arrived and was not handed out.
     rows: Rows,
     lane: Lane,
-    /// What it holds of the memory that all reads may take; none at leisure, where little is here.
+    /// What it holds of the memory that all reads may take; none for an iterator, of which little is
+    /// here.
     share: Option<Share>,
     position: Position,
     /// The most rows that there ever were.
     furthest: u64,
     backoff: Backoff,
-    /// At leisure, until it has ended.
+    /// For an iterator, until it has ended.
     call: Option<Counted>,
 }
 
@@ -247,12 +113,12 @@ impl Client {
     /// Asks, and receives everything.
     pub(crate) async fn table(
         &self,
-        question: Question,
+        question: impl Question + 'static,
         uuid: Uuid,
         version: u64,
         wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
-        let call = self.begin(question.kind());
+        let call = self.begin(question.method().kind());
         let table = async {
             let mut share = self.state.session()?.budget.join();
             self.turn(question.method(), &mut share).await?;
@@ -267,14 +133,14 @@ impl Client {
     }
 
     /// Asks for an answer that is read whenever somebody wants more of it.
-    pub(crate) async fn tables_at_leisure(
+    pub(crate) async fn iterated_tables(
         &self,
-        question: Question,
+        question: impl Question + 'static,
         uuid: Uuid,
         version: u64,
         wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
-        let call = self.begin(question.kind());
+        let call = self.begin(question.method().kind());
         let lane = Lane::Iterator;
         let mut opened = self.tables(question, uuid, version, wanted, lane).await;
         match &mut opened {
@@ -287,25 +153,32 @@ impl Client {
     /// Asks; the first message of the answer has arrived when this returns.
     pub(crate) async fn tables(
         &self,
-        question: Question,
+        question: impl Question + 'static,
         uuid: Uuid,
         version: u64,
         wanted: &AnswerSchema,
         lane: Lane,
     ) -> Result<Tables, Error> {
-        let open = || self.open(question, uuid, version, wanted, lane);
+        let method = question.method();
+        let read = Read {
+            client: self,
+            uuid,
+            version,
+            schema: wanted,
+            lane,
+        };
         let opened = self
-            .repeated(Repeat::Always, question.method(), open)
+            .repeated(method.repeat(), method, || question.open(read))
             .await
             .map_err(|error| error.on_stream(uuid))?;
         Ok(Tables {
             client: self.clone(),
             uuid,
-            question,
+            rows: self.no_rows(&wanted.expected(question.times()))?,
+            question: Box::new(question),
             wanted: wanted.clone(),
             asked: version,
             opened,
-            rows: self.no_rows(&wanted.expected(question.times()))?,
             lane,
             share: None,
             position: Position::default(),
@@ -313,74 +186,6 @@ impl Client {
             backoff: self.backoff(),
             call: None,
         })
-    }
-
-    async fn open(
-        &self,
-        question: Question,
-        uuid: Uuid,
-        version: u64,
-        wanted: &AnswerSchema,
-        lane: Lane,
-    ) -> Result<OpenAnswer, Error> {
-        match question {
-            Question::Raw(range) => {
-                self.open_raw_values(uuid, range, version, wanted, lane)
-                    .await
-            }
-            Question::Aligned(range, width) => {
-                self.open_aligned_windows(uuid, range, width, version, wanted, lane)
-                    .await
-            }
-            Question::Precise(range, width) => {
-                self.open_precise_windows(uuid, range, width, version, wanted, lane)
-                    .await
-            }
-        }
-    }
-
-    /// The answer in Arrow where the server has it, else in points.
-    ///
-    /// Calls are large as futures, so they are made where they are needed, and moved only once.
-    pub(crate) async fn open_either<'a, A: PointsAnswer>(
-        &'a self,
-        what: &'static str,
-        expected: &Expected,
-        arrow: impl FnOnce() -> BoxFuture<'a, Result<Answers<ArrowBody>, Error>> + Send,
-        points: impl FnOnce() -> BoxFuture<'a, Result<Answers<Streaming<A>>, Error>> + Send,
-    ) -> Result<OpenAnswer, Error> {
-        if self.server.has_arrow() {
-            let opened = async {
-                let answers = Box::new(arrow().await?.with_short_gaps());
-                let rows = self.no_rows(expected)?;
-                OpenAnswer::of(Messages::Arrow(answers), rows, self.counters()).await
-            };
-            match opened.await {
-                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
-                done => return done,
-            }
-        }
-        let messages = Messages::of_points(points().await?.with_short_gaps(), what);
-        OpenAnswer::of(messages, self.no_rows(expected)?, self.counters()).await
-    }
-
-    /// Where the rows of an answer go.
-    pub(crate) fn no_rows(&self, expected: &Expected) -> Result<Rows, Error> {
-        let session = self.state.session()?;
-        let spares = Arc::clone(&session.budget.spares);
-        Ok(Rows::new(expected.clone(), spares))
-    }
-
-    /// Waits until a read may go on, or the client is closed.
-    pub(crate) async fn turn(&self, method: Method, share: &mut Share) -> Result<(), Error> {
-        let session = self.state.session()?;
-        let turn = async {
-            tokio::select! {
-                () = session.alarm.closed() => Err(Error::closed()),
-                () = share.turn() => Ok(()),
-            }
-        };
-        self.in_time(method, turn).await.map_err(Error::unsent)?
     }
 }
 
@@ -422,7 +227,7 @@ impl Tables {
 
     /// The rows so far, which are no longer here then.
     fn table(&mut self) -> Result<Table, Error> {
-        let what = self.question.what();
+        let what = self.question.method().answer();
         let batches = self.rows.take();
         let batches = batches.map_err(|error| Error::decode(what, error));
         let table = batches.and_then(|batches| self.wanted.table(what, batches));
@@ -436,7 +241,15 @@ impl Tables {
     async fn step(&mut self, is_all: bool) -> Result<bool, Error> {
         let (rows, size) = (self.rows.len(), self.rows.bytes());
         let memory = self.rows.memory();
-        let done = match self.receive().await {
+        let done = match self
+            .opened
+            .next_into(
+                &mut self.rows,
+                self.question.method(),
+                self.client.counters(),
+            )
+            .await
+        {
             Ok(None) => return Ok(false),
             Ok(Some(version)) => {
                 self.note(version, self.rows.len() - rows, self.rows.bytes() - size);
@@ -455,27 +268,10 @@ impl Tables {
         done.map_err(|error| error.on_stream(self.uuid))
     }
 
-    /// The version of the next message, whose rows are here then.
-    async fn receive(&mut self) -> Result<Option<Version>, Error> {
-        let Some((version, first)) = self.opened.first.take() else {
-            let messages = &mut self.opened.messages;
-            return messages
-                .next_into(&mut self.rows, self.client.counters())
-                .await;
-        };
-        let added = self.rows.append(first);
-        added.map_err(|error| Error::decode(self.question.what(), error))?;
-        Ok(Some(version))
-    }
-
     /// Keeps in mind how far the answer has got: so many rows more.
     fn note(&mut self, version: Version, rows: usize, bytes: u64) {
         let counters = self.client.counters();
-        let counter = match self.question {
-            Question::Raw(_) => &counters.points_read,
-            Question::Aligned(..) | Question::Precise(..) => &counters.windows_read,
-        };
-        counter.add(rows as u64);
+        self.question.counter(counters).add(rows as u64);
         counters.table_bytes.add(bytes);
         self.position.version = version;
         self.position.advance(rows, self.rows.last_time(rows));
@@ -528,17 +324,14 @@ impl Tables {
 
     /// Asks for what has not arrived; for everything if that cannot be told.
     async fn reopen(&mut self) -> Result<(), Error> {
-        let (question, version, skip) = match self.position.last {
+        let (rest, version, skip) = match self.position.last {
             Some((time, count)) if self.is_fixed() => {
                 let Some(rest) = self.question.after(time) else {
                     self.opened = OpenAnswer::none();
                     return Ok(());
                 };
-                let skip = match rest {
-                    Question::Raw(_) => count,
-                    _ => 0,
-                };
-                (rest, self.position.version.major, skip)
+                let skip = if rest.repeats_last_time { count } else { 0 };
+                (Some(rest.question), self.position.version.major, skip)
             }
             _ => {
                 self.rows.clear();
@@ -546,14 +339,19 @@ impl Tables {
                 if let Some(share) = &mut self.share {
                     share.clear();
                 }
-                (self.question, self.asked, 0)
+                (None, self.asked, 0)
             }
         };
         self.rows.skip(skip);
-        self.opened = self
-            .client
-            .open(question, self.uuid, version, &self.wanted, self.lane)
-            .await?;
+        let read = Read {
+            client: &self.client,
+            uuid: self.uuid,
+            version,
+            schema: &self.wanted,
+            lane: self.lane,
+        };
+        let question = rest.as_deref().unwrap_or(&*self.question);
+        self.opened = question.open(read).await?;
         Ok(())
     }
 }
@@ -580,26 +378,5 @@ mod tests {
         position.advance(2, Some((12, 2)));
         assert_eq!(position.last, Some((12, 2)));
         assert_eq!(position.rows, 15);
-    }
-
-    #[test]
-    fn the_rest_begins_where_the_rows_end() {
-        let range = TimeRange::new(-10, 100).unwrap();
-        let width = PointWidth::new(3).unwrap();
-        let rest = |question: Question, time| match question.after(time)? {
-            Question::Raw(rest) | Question::Aligned(rest, _) | Question::Precise(rest, _) => {
-                Some((rest.start(), rest.end()))
-            }
-        };
-        assert_eq!(rest(Question::Raw(range), 7), Some((7, 100)));
-        assert_eq!(rest(Question::Raw(range), 99), Some((99, 100)));
-        assert_eq!(rest(Question::Aligned(range, width), 8), Some((16, 100)));
-        assert_eq!(rest(Question::Aligned(range, width), 96), None);
-        assert_eq!(rest(Question::Precise(range, 11), 1), Some((12, 100)));
-        assert_eq!(rest(Question::Precise(range, 11), 88), Some((99, 100)));
-        assert_eq!(rest(Question::Precise(range, 11), 89), None);
-        let times = Question::Aligned(range, width).times();
-        assert!(times.check(-16, 99).is_ok() && times.check(-17, 0).is_err());
-        assert!(times.check(0, 100).is_err());
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow_buffer::ToByteSlice;
 use arrow_schema::ArrowError;
-use futures_util::FutureExt;
+use futures_util::{FutureExt, future::BoxFuture};
 use pingthings_proto::v5api;
 use pingthings_types::{AlignedWindows, PointWidth, PreciseWindows, TimeRange, Version, Windows};
 use uuid::Uuid;
@@ -10,18 +10,20 @@ use uuid::Uuid;
 use crate::{
     answer::{
         arrow_body::ArrowRpc,
-        expected::Expected,
+        expected::{Expected, Times},
         rows::Rows,
         rpc::Rpc,
         table::{AnswerSchema, STAT_SCHEMA, Table},
     },
-    calls::tables::{OpenAnswer, PointsAnswer, Question, Tables},
+    calls::{
+        open::{OpenAnswer, PointsAnswer, Read},
+        tables::{Question, Rest, Tables},
+    },
     error::Error,
-    method::{Lane, Method},
+    method::Method,
     session::{call::uuid_bytes, client::Client},
+    stats::{Counter, Counters},
 };
-
-const WHAT: &str = "windows";
 
 impl Client {
     /// Statistics in the windows of length 2^p that a range covers; windows without points are
@@ -37,7 +39,7 @@ impl Client {
         version: u64,
         wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(Question::Aligned(range, width), uuid, version, wanted)
+        self.table(Aligned { range, width }, uuid, version, wanted)
             .await
     }
 
@@ -50,8 +52,7 @@ impl Client {
         version: u64,
         wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
-        let question = Question::Aligned(range, width);
-        self.tables_at_leisure(question, uuid, version, wanted)
+        self.iterated_tables(Aligned { range, width }, uuid, version, wanted)
             .await
     }
 
@@ -65,7 +66,7 @@ impl Client {
         version: u64,
         wanted: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(Question::Precise(range, width_ns), uuid, version, wanted)
+        self.table(Precise { range, width_ns }, uuid, version, wanted)
             .await
     }
 
@@ -78,104 +79,140 @@ impl Client {
         version: u64,
         wanted: &AnswerSchema,
     ) -> Result<Tables, Error> {
-        let question = Question::Precise(range, width_ns);
-        self.tables_at_leisure(question, uuid, version, wanted)
+        self.iterated_tables(Precise { range, width_ns }, uuid, version, wanted)
             .await
     }
+}
 
-    /// Servers refuse a range in which no window fits. The caller gets no rows instead, but only
-    /// for a stream that exists.
-    async fn no_windows(&self, uuid: Uuid, expected: &Expected) -> Result<OpenAnswer, Error> {
-        let version = self.version(uuid).await?;
-        Ok(OpenAnswer::empty(version, self.no_rows(expected)?))
+/// Windows whose length is a power of two, and which begin at multiples of it.
+#[derive(Clone, Copy, Debug)]
+struct Aligned {
+    range: TimeRange,
+    width: PointWidth,
+}
+
+impl Question for Aligned {
+    fn method(&self) -> Method {
+        Method::AlignedWindows
     }
 
-    pub(crate) async fn open_aligned_windows(
-        &self,
-        uuid: Uuid,
-        range: TimeRange,
-        width: PointWidth,
-        version: u64,
-        wanted: &AnswerSchema,
-        lane: Lane,
-    ) -> Result<OpenAnswer, Error> {
-        let expected = wanted.expected(Question::Aligned(range, width).times());
-        if AlignedWindows::new(range, width).is_none() {
-            return self.no_windows(uuid, &expected).await;
-        }
-        let request = v5api::AlignedWindowsParams {
-            uuid: uuid_bytes(uuid),
-            start: range.start(),
-            end: range.end(),
-            version_major: version,
-            point_width: width.exponent(),
-        };
-        let arrow = || {
-            let request = request.clone();
-            self.streaming(
-                Method::ArrowAlignedWindows,
-                lane,
-                request,
-                |mut rpc: ArrowRpc, q| async move { rpc.call(q).await },
-            )
-            .boxed()
-        };
-        let points = || {
-            let request = request.clone();
-            self.streaming(
-                Method::AlignedWindows,
-                lane,
-                request,
-                |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await },
-            )
-            .boxed()
-        };
-        self.open_either(WHAT, &expected, arrow, points).await
+    fn times(&self) -> Times {
+        // The first window may begin before the range does.
+        Times::of_rows(self.width.floor(self.range.start()), self.range.end())
     }
 
-    pub(crate) async fn open_precise_windows(
-        &self,
-        uuid: Uuid,
-        range: TimeRange,
-        width_ns: u64,
-        version: u64,
-        wanted: &AnswerSchema,
-        lane: Lane,
-    ) -> Result<OpenAnswer, Error> {
-        let expected = wanted.expected(Question::Precise(range, width_ns).times());
-        if PreciseWindows::new(range, width_ns)?.is_none() {
-            return self.no_windows(uuid, &expected).await;
-        }
-        let request = v5api::WindowsParams {
-            uuid: uuid_bytes(uuid),
-            start: range.start(),
-            end: range.end(),
-            version_major: version,
-            width: width_ns,
-            depth: 0,
-        };
-        let arrow = || {
-            let request = request.clone();
-            self.streaming(
-                Method::ArrowWindows,
-                lane,
-                request,
-                |mut rpc: ArrowRpc, q| async move { rpc.call(q).await },
-            )
-            .boxed()
-        };
-        let points = || {
-            let request = request.clone();
-            self.streaming(
-                Method::Windows,
-                lane,
-                request,
-                |mut rpc: Rpc, q| async move { rpc.windows(q).await },
-            )
-            .boxed()
-        };
-        self.open_either(WHAT, &expected, arrow, points).await
+    fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
+        &counters.windows_read
     }
+
+    fn after(&self, time: i64) -> Option<Rest> {
+        // The first window of all begins with time itself, maybe within its multiple.
+        let start = self.width.floor(time);
+        let next = start.saturating_add_unsigned(self.width.nanoseconds());
+        let range = TimeRange::new(next, self.range.end()).ok()?;
+        Some(Rest {
+            question: Box::new(Self { range, ..*self }),
+            repeats_last_time: false,
+        })
+    }
+
+    fn open<'a>(&'a self, read: Read<'a>) -> BoxFuture<'a, Result<OpenAnswer, Error>> {
+        let (client, lane) = (read.client, read.lane);
+        Box::pin(async move {
+            let expected = read.schema.expected(self.times());
+            if AlignedWindows::new(self.range, self.width).is_none() {
+                return no_windows(read, &expected).await;
+            }
+            let request = || v5api::AlignedWindowsParams {
+                uuid: uuid_bytes(read.uuid),
+                start: self.range.start(),
+                end: self.range.end(),
+                version_major: read.version,
+                point_width: self.width.exponent(),
+            };
+            let arrow = || {
+                let send = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
+                client
+                    .streaming(Method::ArrowAlignedWindows, lane, request(), send)
+                    .boxed()
+            };
+            let points = || {
+                let send = |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await };
+                client
+                    .streaming(Method::AlignedWindows, lane, request(), send)
+                    .boxed()
+            };
+            read.open(self.method(), &expected, arrow, points).await
+        })
+    }
+}
+
+/// Windows of any length, the first of which begins with the range.
+#[derive(Clone, Copy, Debug)]
+struct Precise {
+    range: TimeRange,
+    width_ns: u64,
+}
+
+impl Question for Precise {
+    fn method(&self) -> Method {
+        Method::Windows
+    }
+
+    fn times(&self) -> Times {
+        Times::of_rows(self.range.start(), self.range.end())
+    }
+
+    fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
+        &counters.windows_read
+    }
+
+    fn after(&self, time: i64) -> Option<Rest> {
+        let next = time.saturating_add_unsigned(self.width_ns);
+        let range = TimeRange::new(next, self.range.end()).ok()?;
+        Some(Rest {
+            question: Box::new(Self { range, ..*self }),
+            repeats_last_time: false,
+        })
+    }
+
+    fn open<'a>(&'a self, read: Read<'a>) -> BoxFuture<'a, Result<OpenAnswer, Error>> {
+        let (client, lane) = (read.client, read.lane);
+        Box::pin(async move {
+            let expected = read.schema.expected(self.times());
+            if PreciseWindows::new(self.range, self.width_ns)?.is_none() {
+                return no_windows(read, &expected).await;
+            }
+            let request = || v5api::WindowsParams {
+                uuid: uuid_bytes(read.uuid),
+                start: self.range.start(),
+                end: self.range.end(),
+                version_major: read.version,
+                width: self.width_ns,
+                depth: 0,
+            };
+            let arrow = || {
+                let send = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
+                client
+                    .streaming(Method::ArrowWindows, lane, request(), send)
+                    .boxed()
+            };
+            let points = || {
+                let send = |mut rpc: Rpc, q| async move { rpc.windows(q).await };
+                client
+                    .streaming(Method::Windows, lane, request(), send)
+                    .boxed()
+            };
+            read.open(self.method(), &expected, arrow, points).await
+        })
+    }
+}
+
+/// Servers refuse a range in which no window fits. The caller gets no rows instead, but only for a
+/// stream that exists.
+async fn no_windows(read: Read<'_>, expected: &Expected) -> Result<OpenAnswer, Error> {
+    let version = read.client.version(read.uuid).await?;
+    Ok(OpenAnswer::empty(version, read.client.no_rows(expected)?))
 }
 
 macro_rules! window_answers {
@@ -214,4 +251,33 @@ fn columns(points: Vec<v5api::StatPoint>) -> Windows {
         windows.stddevs.push(p.stddev);
     }
     windows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_begins_where_the_rows_end() {
+        let range = TimeRange::new(-10, 100).unwrap();
+        let width = PointWidth::new(3).unwrap();
+        let aligned = Aligned { range, width };
+        let precise = Precise {
+            range,
+            width_ns: 11,
+        };
+        let rest = |question: &dyn Question, last| {
+            let rest = question.after(last)?;
+            assert!(!rest.repeats_last_time);
+            Some(rest.question.times())
+        };
+        assert_eq!(rest(&aligned, 8), Some(Times::of_rows(16, 100)));
+        assert_eq!(rest(&aligned, 96), None);
+        assert_eq!(rest(&precise, 1), Some(Times::of_rows(12, 100)));
+        assert_eq!(rest(&precise, 88), Some(Times::of_rows(99, 100)));
+        assert_eq!(rest(&precise, 89), None);
+        let times = aligned.times();
+        assert!(times.check(-16, 99).is_ok() && times.check(-17, 0).is_err());
+        assert!(times.check(0, 100).is_err());
+    }
 }

@@ -181,6 +181,18 @@ impl Client {
         })
     }
 
+    /// Waits until a read may go on, or the client is closed.
+    pub(crate) async fn turn(&self, method: Method, share: &mut Share) -> Result<(), Error> {
+        let session = self.state.session()?;
+        let turn = async {
+            tokio::select! {
+                () = session.alarm.closed() => Err(Error::closed()),
+                () = share.turn() => Ok(()),
+            }
+        };
+        self.in_time(method, turn).await.map_err(Error::unsent)?
+    }
+
     async fn take_off(&self, method: Method, lane: Lane) -> Result<Flight, Error> {
         let session = self.state.session()?;
         let counters = self.counters();
