@@ -65,6 +65,23 @@ fn unwritable(problem: Malformed) -> Error {
     io_error("write to", "journal", source)
 }
 
+/// An insert as the journal keeps it.
+#[derive(Debug)]
+pub(crate) struct InsertRecord(Vec<u8>);
+
+impl InsertRecord {
+    pub(crate) fn new(
+        uuid: Uuid,
+        major: u64,
+        policy: MergePolicy,
+        points: &Points,
+    ) -> Result<Self, Error> {
+        let mut record = Vec::new();
+        encode_insert(&mut record, uuid, major, policy, points).map_err(unwritable)?;
+        Ok(Self(record))
+    }
+}
+
 impl Journal {
     /// A journal whose next file comes after `last`; its frames say what `change` was.
     pub(crate) fn new(
@@ -98,16 +115,8 @@ impl Journal {
 
     /// Writes an insert and returns once it is durable; gives the number of its file, in which it
     /// counts as waiting until released.
-    pub(crate) fn insert(
-        &self,
-        uuid: Uuid,
-        major: u64,
-        policy: MergePolicy,
-        points: &Points,
-    ) -> Result<u32, Error> {
-        let mut record = Vec::new();
-        encode_insert(&mut record, uuid, major, policy, points).map_err(unwritable)?;
-        self.group.submit(record, |records| self.write(&records))
+    pub(crate) fn insert(&self, record: InsertRecord) -> Result<u32, Error> {
+        self.group.submit(record.0, |records| self.write(&records))
     }
 
     fn write(&self, records: &[Vec<u8>]) -> Result<u32, Error> {

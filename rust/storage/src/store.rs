@@ -16,7 +16,7 @@ use crate::columns::Slice;
 use crate::columns::sort_by_time;
 use crate::format::CommitRecord;
 use crate::group::Group;
-use crate::journal::Journal;
+use crate::journal::{InsertRecord, Journal};
 use crate::ledger::Ledger;
 use crate::live::{Stream, View, Writer};
 use crate::masks::Masks;
@@ -206,18 +206,17 @@ impl Store {
         };
         // The journal keeps what was asked for, not what came of it: replayed over the same
         // version it comes to the same.
-        let asked = if view.buffer.len() + points.len() < self.options.buffer_points {
-            Some(points.clone())
-        } else {
-            None
-        };
+        let is_buffered = view.buffer.len() + points.len() < self.options.buffer_points;
+        let record = is_buffered
+            .then(|| InsertRecord::new(uuid, view.major, policy, &points))
+            .transpose()?;
         let told = self.watchers.copy(uuid, &points);
         let Some(buffer) = apply(existing, points, policy)? else {
             return Ok(view.version());
         };
-        let version = match asked {
-            Some(asked) => {
-                let file = self.journal.insert(uuid, view.major, policy, &asked)?;
+        let version = match record {
+            Some(record) => {
+                let file = self.journal.insert(record)?;
                 if self.journal_file.fetch_max(file, Ordering::Relaxed) < file {
                     self.due.wake();
                 }
