@@ -200,25 +200,24 @@ impl Error {
     }
 
     /// Whether no server did anything, and one may do it later.
-    pub(crate) const fn is_refusal(&self) -> bool {
-        // Resources exhausted, wrong endpoint, no healthy owner.
-        matches!(self.kind, ErrorKind::Code(426 | 405 | 419))
-            || (self.unsent && matches!(self.kind, ErrorKind::Connect))
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.is_code(Code::ResourceDepleted) || self.is_elsewhere()
     }
 
     /// Whether the same call may well succeed later.
-    pub(crate) const fn is_transient(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Connect) || self.is_refusal()
     }
 
     /// Whether another server would be the one to ask.
-    pub(crate) const fn is_elsewhere(&self) -> bool {
-        matches!(self.kind, ErrorKind::Code(405 | 419))
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.is_code(Code::WrongEndpoint)
+            || self.is_code(Code::ClusterDegraded)
             || (self.unsent && matches!(self.kind, ErrorKind::Connect))
     }
 
     /// Whether the connection, and not what was asked, is to blame.
-    pub(crate) const fn is_of_connection(&self) -> bool {
+    pub(crate) fn is_of_connection(&self) -> bool {
         matches!(self.kind, ErrorKind::Connect | ErrorKind::Timeout) || self.is_elsewhere()
     }
 
@@ -323,13 +322,15 @@ fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static
     std::iter::successors(error.source(), |&cause| cause.source())
 }
 
+/// Whether the transport failed, and not the server: only a status made here has a cause. What the
+/// text of one says proves nothing, for a server may write anything into it.
 fn is_transport(status: &Status) -> bool {
-    if causes(status).any(|cause| cause.is::<tonic::transport::Error>() || cause.is::<io::Error>())
-    {
-        return true;
-    }
-    let text = status.message();
-    text.contains("h2 protocol error") || text.contains("connection") || text.contains("transport")
+    causes(status).any(|cause| {
+        cause.is::<tonic::transport::Error>()
+            || cause.is::<hyper::Error>()
+            || cause.is::<h2::Error>()
+            || cause.is::<io::Error>()
+    })
 }
 
 /// Whether the server cannot have begun with the call: there was no connection for it, or the server
@@ -392,6 +393,31 @@ mod tests {
         assert_eq!(error.to_string(), "stream does not exist");
         let error = Error::translated("Info", "host:4410", Status::internal("[not] a code"));
         assert_eq!(error.kind(), ErrorKind::Server);
+    }
+
+    #[test]
+    fn a_server_that_speaks_of_connections_has_not_lost_ours() {
+        let translated = |status| Error::translated("Info", "host:4410", status).kind();
+        let texts = [
+            "no connection to the database",
+            "the transport of logs failed",
+            "h2 protocol error: none",
+        ];
+        for text in texts {
+            assert_eq!(
+                translated(Status::internal(text)),
+                ErrorKind::Server,
+                "{text}"
+            );
+        }
+        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+        let broken = Status::from_error(Box::new(broken));
+        assert_eq!(translated(broken), ErrorKind::Connect);
+        let reset = h2::Error::from(h2::Reason::INTERNAL_ERROR);
+        assert_eq!(
+            translated(Status::from_error(Box::new(reset))),
+            ErrorKind::Connect
+        );
     }
 
     #[test]
