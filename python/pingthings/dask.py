@@ -1,4 +1,4 @@
-"""Streams as a frame of dask, whose workers read them.
+"""Reads streams as a Dask frame; the Dask workers read the points.
 
 Install it with `pip install "pingthings[dask]"`.
 """
@@ -29,26 +29,27 @@ def read(
     partitions: int = 1,
     names: Names = "uuid",
 ) -> Any:
-    """Returns the points of many streams as a frame of dask.
+    """Returns the points of many streams as a Dask frame.
 
-    The counts are read here, the points by whoever computes: threads, processes or machines. A
-    worker in another process connects for itself, to the same endpoint or with the same profile,
-    and finds its key in `BTRDB_API_KEY` or in that profile; no key travels.
+    This call reads only counts. The workers (threads, processes or machines) read the points when
+    something is computed. A worker in another process opens its own connection, to the same
+    endpoint or with the same profile, and reads its key from `BTRDB_API_KEY` or from that profile;
+    no key is sent to it.
 
     Args:
-        streams: Synchronous streams. Pin them, after a `flush`, if they still grow.
-        start: First instant; None begins at the first point of any stream.
-        end: The instant after the last one; None ends after the last point of any.
-        rows: How many points a partition has at most, about.
-        partitions: How many partitions to make at least, about.
-        names: What the streams are called; see `frames.join`.
+        streams: Synchronous streams. If they still grow, flush and pin them first.
+        start: First instant; None starts at the first point of all streams.
+        end: The instant after the last one; None ends after the last point of all streams.
+        rows: Approximate maximum number of points of a partition.
+        partitions: Approximate minimum number of partitions.
+        names: How streams are named; see `frames.join`.
 
     Returns:
-        A `dask.dataframe.DataFrame` of the columns `stream` (a category whose values are known),
-        `time` (`datetime64[ns, UTC]`) and `value`. In a partition it is ordered by stream and time.
+        A `dask.dataframe.DataFrame` with the columns `stream` (a categorical with known values),
+        `time` (`datetime64[ns, UTC]`) and `value`. A partition is ordered by stream and time.
 
     Raises:
-        BTRDBTypeError: They are no synchronous streams.
+        BTRDBTypeError: `streams` are not synchronous streams.
         BTRDBValueError: `rows` or `partitions` is below one, or two streams have the same name.
         InvalidTimeRange: `start` is not before `end`.
         MissingExtraError: dask or pandas is not installed.

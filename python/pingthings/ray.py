@@ -1,4 +1,4 @@
-"""Streams as a data set of ray, whose workers read them.
+"""Reads streams as a Ray data set; the Ray workers read the points.
 
 Install it with `pip install "pingthings[ray]"`.
 """
@@ -29,26 +29,26 @@ def read(
     partitions: int = 1,
     names: Names = "uuid",
 ) -> Any:
-    """Returns the points of many streams as a data set of ray.
+    """Returns the points of many streams as a Ray data set.
 
-    The counts are read here, the points by tasks of ray when they are needed. A worker connects for
-    itself, to the same endpoint or with the same profile, and finds its key in `BTRDB_API_KEY` or
-    in that profile; no key travels.
+    This call reads only counts. Ray tasks read the points when they are needed. A worker opens its
+    own connection, to the same endpoint or with the same profile, and reads its key from
+    `BTRDB_API_KEY` or from that profile; no key is sent to it.
 
     Args:
-        streams: Synchronous streams. Pin them, after a `flush`, if they still grow.
-        start: First instant; None begins at the first point of any stream.
-        end: The instant after the last one; None ends after the last point of any.
-        rows: How many points a block has at most, about.
-        partitions: How many blocks to make at least, about.
-        names: What the streams are called; see `frames.join`.
+        streams: Synchronous streams. If they still grow, flush and pin them first.
+        start: First instant; None starts at the first point of all streams.
+        end: The instant after the last one; None ends after the last point of all streams.
+        rows: Approximate maximum number of points of a block.
+        partitions: Approximate minimum number of blocks.
+        names: How streams are named; see `frames.join`.
 
     Returns:
-        A `ray.data.Dataset` of the columns `stream` (string), `time` (timestamp[ns, UTC])
-        and `value`. In a block it is ordered by stream and time.
+        A `ray.data.Dataset` with the columns `stream` (string), `time` (timestamp[ns, UTC])
+        and `value`. A block is ordered by stream and time.
 
     Raises:
-        BTRDBTypeError: They are no synchronous streams.
+        BTRDBTypeError: `streams` are not synchronous streams.
         BTRDBValueError: `rows` or `partitions` is below one, or two streams have the same name.
         InvalidTimeRange: `start` is not before `end`.
         MissingExtraError: ray is not installed.
@@ -69,5 +69,5 @@ def _read(batch: dict[str, Any]) -> pa.Table:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The table with names as texts, since ray does not sort by a dictionary."""
+    """The table with names as strings, because Ray cannot sort by a dictionary column."""
     return table.set_column(0, "stream", table["stream"].cast(pa.string()))

@@ -1,4 +1,4 @@
-"""The server that comes with the package: complete, single-node, offline, durable or in memory."""
+"""The embedded server: complete, single-node, durable or in memory."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _LEAST_MEMORY = 1 << 20
 
 @dataclass(frozen=True)
 class Fault:
-    """Something a `Server` does wrong on purpose, to test what a program does then.
+    """A failure that a `Server` simulates, to test how a program handles it.
 
-    Make one by its name, for example `Fault.delay(0.5, calls=["Insert"], times=3)`. `calls` are
-    names as in the contract (`proto/btrdb.proto`), none meaning all; `times` is how many calls it
-    happens to, None meaning all.
+    Create one with a class method, for example `Fault.delay(0.5, calls=["Insert"], times=3)`.
+    `calls` are method names of the contract (`proto/btrdb.proto`), and an empty sequence means all;
+    `times` is the number of calls that fail, None means all.
 
     Examples:
         >>> from pingthings.server import Fault
@@ -42,45 +42,45 @@ class Fault:
 
     @classmethod
     def delay(cls, seconds: float, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
-        """The call is handled only after this time."""
+        """The server handles the call only after this time."""
         return cls("delay", seconds, tuple(calls), times)
 
     @classmethod
     def hang(cls, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
-        """The call is never handled nor answered."""
+        """The server neither handles nor answers the call."""
         return cls("hang", 0.0, tuple(calls), times)
 
     @classmethod
     def busy(cls, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
-        """The call is not handled, and answered with status 426."""
+        """The server answers with status 426 without handling the call."""
         return cls("busy", 0.0, tuple(calls), times)
 
     @classmethod
     def cut(
         cls, after_bytes: int = 0, *, calls: Sequence[str] = (), times: int | None = None
     ) -> Self:
-        """The connection the call came by breaks once so many more bytes were sent on it."""
+        """The connection of the call breaks after this many more bytes were sent on it."""
         return cls("cut", after_bytes, tuple(calls), times)
 
     @classmethod
     def go_away(cls, *, calls: Sequence[str] = (), times: int | None = None) -> Self:
-        """All connections get HTTP/2 GOAWAY; calls under way are answered, this one included."""
+        """All connections get HTTP/2 GOAWAY; calls in progress are answered, including this one."""
         return cls("go_away", 0.0, tuple(calls), times)
 
     @classmethod
     def slow_reader(
         cls, bytes_per_second: int, *, calls: Sequence[str] = (), times: int | None = None
     ) -> Self:
-        """The connection the call came by is read no faster than this from then on."""
+        """The server reads the connection of the call no faster than this from then on."""
         return cls("slow_reader", bytes_per_second, tuple(calls), times)
 
     @classmethod
     def restart(
         cls, down: float = 0.5, *, calls: Sequence[str] = (), times: int | None = 1
     ) -> Self:
-        """All connections break, and connecting is refused for `down` seconds; data stay.
+        """All connections break and new ones are refused for `down` seconds; the data stay.
 
-        It happens at one call unless `times` says otherwise, and that call is not handled.
+        By default this happens once (`times=1`). The call that triggers it is not handled.
         """
         return cls("restart", down, tuple(calls), times)
 
@@ -89,10 +89,10 @@ class Fault:
 
 
 class Server:
-    """A server on threads of its own in this process, speaking the protocol of the platform.
+    """A server on separate threads of this process, with the protocol of the platform.
 
-    Use it in `with` (or `async with`), which starts it and stops it again, or call `start` and
-    `stop`. It does not replicate: it is one node.
+    Use it in a `with` or `async with` statement, which starts and stops it, or call `start` and
+    `stop`. It is a single node without replication.
 
     Examples:
         >>> with Server() as server, connect(server.endpoint) as client:
@@ -120,48 +120,53 @@ class Server:
         sql_statements: int = 4,
         sql_memory: int | str = "64 MiB",
     ) -> None:
-        """Describes a server; nothing starts yet.
+        """Configures a server; `start` starts it.
 
         Args:
-            directory: Where the data live, made if it does not exist; None keeps them in memory,
-                and they are gone when the server stops. One server per directory.
-            host: IP address to listen on. Without API keys only this machine's own are allowed.
-            port: Port to listen on; 0 takes a free one, which `endpoint` tells.
-            api_keys: Keys that may do everything. Without these and `keys`, everybody on this
-                machine may do everything.
-            keys: File of hashed keys with roles, as `pingthings key add` writes it. What changes
-                in it counts within a second.
-            anonymous: Role of those who send no key, `read`, `write` or `admin`; None refuses them
+            directory: Data directory, created if it does not exist; None keeps the data in memory
+                until the server stops. Only one server can open a directory.
+            host: IP address to listen on. Without API keys it must be a loopback address.
+            port: Port to listen on; 0 selects a free one, see `endpoint`.
+            api_keys: Keys with the role `admin`. Without these and `keys`, everyone on this machine
+                may do everything.
+            keys: File of hashed keys with roles, as written by `pingthings key add`. Changes to it
+                take effect within a second.
+            anonymous: Role of callers without a key: `read`, `write` or `admin`. None refuses them
                 if there are keys.
-            tls_certificate: File with the certificate chain, PEM; needs `tls_key`. A renewed one
-                counts within a second, for new connections.
+            tls_certificate: File with the certificate chain, PEM; needs `tls_key`. A renewed
+                certificate takes effect within a second, for new connections.
             tls_key: File with the private key of the certificate, PEM.
-            metrics: `host:port` where Prometheus is answered by plain HTTP; port 0 takes a free
-                one, which `metrics_endpoint` tells.
-            memory_limit: Most bytes that requests on their way in and answers that were not taken
-                may take; beyond it callers are told to try again later. One key, or one connection
-                without a key, gets three quarters of it. None is 512 MiB.
-            fault: Something to do wrong, for tests of clients.
-            durability: `synced` answers an insert when it is on disk; `relaxed` when it is in the
-                log, so a crash of the machine, but not of the process, may lose the last moments.
-            salvage: Whether to open what is whole of a directory of which something is missing or
-                damaged, and which is refused otherwise; `missing` says what.
-            arrow: Whether to answer in Arrow; False acts like a server of before that, for tests of
+            metrics: `host:port` for Prometheus metrics over plain HTTP; port 0 selects a free one,
+                see `metrics_endpoint`.
+            memory_limit: Maximum bytes of arriving requests and of answers that clients have not
+                read; beyond it callers are told to try again later. One key, or one connection
+                without a key, gets at most three quarters of it. None is 512 MiB.
+            fault: A failure to simulate, for tests of clients.
+            durability: `synced` acknowledges an insert when it is on disk; `relaxed` when it is
+                written to the log, so a crash of the machine (not of the process) may lose the
+                most recent inserts.
+            salvage: Whether to open the intact part of a directory in which something is missing
+                or damaged. Otherwise such a directory is refused. `missing` says what is missing.
+            arrow: Whether to answer in Arrow; False acts like an older server, for tests of
                 clients.
-            sql_statements: SQL statements that run at the same time; more wait for their turn.
-            sql_memory: What each of them may take, in bytes or as text like `64 MiB`; one that
-                wants more is refused.
+            sql_statements: Number of SQL statements that run at the same time; others wait.
+            sql_memory: Memory of each SQL statement, in bytes or as text such as `64 MiB`; a
+                statement that needs more is refused.
         """
         if not 0 <= port <= _PORT_MAXIMUM:
             raise BTRDBValueError(f"port {port} does not exist; give one of 0 to {_PORT_MAXIMUM}")
         if durability not in {"synced", "relaxed"}:
-            raise BTRDBValueError(f"durability `{durability}`; give `synced` or `relaxed`")
+            raise BTRDBValueError(
+                f"durability `{durability}` does not exist; give `synced` or `relaxed`"
+            )
         if isinstance(api_keys, str):
-            raise BTRDBTypeError("`api_keys` is a sequence of keys; put a single one in a list")
+            raise BTRDBTypeError("`api_keys` is a string; give a list of keys")
         if (tls_certificate is None) != (tls_key is None):
-            raise BTRDBValueError("`tls_certificate` and `tls_key` go together; give both")
+            raise BTRDBValueError("`tls_certificate` and `tls_key` belong together; give both")
         if memory_limit is not None and memory_limit < _LEAST_MEMORY:
-            raise BTRDBValueError(f"a memory limit of {memory_limit} bytes; give 1 MiB at least")
+            raise BTRDBValueError(
+                f"a memory limit of {memory_limit} bytes is too small; give at least 1 MiB"
+            )
         self._directory = None if directory is None else Path(directory)
         self._host = host
         self._port = port
@@ -183,11 +188,11 @@ class Server:
         self._core: pyo3_client.Server | None = None
 
     def start(self) -> Self:
-        """Starts it; calls are accepted when this returns.
+        """Starts the server; it accepts calls when this returns.
 
         Raises:
-            BTRDBServerError: The directory is in use or damaged, or the port is taken.
-            BTRDBValueError: The host is no IP address.
+            BTRDBServerError: The directory is in use or damaged, or the port is in use.
+            BTRDBValueError: The host is not an IP address.
         """
         if not self.is_running:
             self._core = pyo3_client.Server.start(
@@ -210,37 +215,37 @@ class Server:
         return self
 
     def stop(self) -> None:
-        """Answers the calls it took, commits, and stops. Stopping twice is fine."""
+        """Finishes the calls in progress, commits and stops. Stopping twice is allowed."""
         _running.discard(self)
         if self._core is not None:
             self._core.stop()
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and not stopped."""
+        """Whether the server has been started and not stopped."""
         return self._core is not None and self._core.is_running
 
     @property
     def endpoint(self) -> str:
-        """Where it listens, as `host:port` for `connect`."""
+        """The address of the server, as `host:port` for `connect`."""
         if self._core is None:
-            raise BTRDBValueError("the server has not been started; use it in `with`")
+            raise BTRDBValueError("the server has not been started; use it in a `with` statement")
         host = f"[{self._core.host}]" if ":" in self._core.host else self._core.host
         return f"{host}:{self._core.port}"
 
     @property
     def metrics_endpoint(self) -> str | None:
-        """Where Prometheus is answered, as `host:port`, or None if it is not."""
+        """The address of the Prometheus metrics, as `host:port`, or None."""
         return None if self._core is None else self._core.metrics
 
     @property
     def missing(self) -> list[str]:
-        """What was missing from a directory opened with `salvage`, a sentence each."""
+        """What was missing from a directory opened with `salvage`, one sentence each."""
         return [] if self._core is None else self._core.missing
 
     @property
     def fault(self) -> Fault | None:
-        """What it does wrong from now on; None is nothing. What was done to connections stays."""
+        """The simulated failure, or None. Effects on existing connections stay."""
         return self._fault
 
     @fault.setter
@@ -250,7 +255,7 @@ class Server:
         self._fault = fault
 
     def go_away(self) -> None:
-        """Sends HTTP/2 GOAWAY on all connections: calls under way are answered, no new ones."""
+        """Sends HTTP/2 GOAWAY on all connections: calls in progress are answered, new ones not."""
         if self._core is not None:
             self._core.go_away()
 
@@ -260,13 +265,13 @@ class Server:
             self._core.interrupt(down)
 
     def reload(self) -> None:
-        """Looks at `keys` and the certificate now, and not only within a second."""
+        """Reads `keys` and the certificate again now instead of within a second."""
         if self._core is not None:
             self._core.reload()
 
     @property
     def directory(self) -> Path | None:
-        """Where the data live, or None if they are in memory."""
+        """The data directory, or None if the data are in memory."""
         return self._directory
 
     def __enter__(self) -> Self:
@@ -292,6 +297,6 @@ _running: WeakSet[Server] = WeakSet()
 
 @atexit.register
 def _stop_all() -> None:
-    """What was not stopped commits before the interpreter ends."""
+    """Stops running servers before the interpreter ends, so that they commit."""
     for server in list(_running):
         server.stop()

@@ -148,7 +148,7 @@ def test_no_type_of_a_column_is_a_crash(run: Run, tmp_path: Path, kind: Any, rol
         (
             "time,a\n2024-01-01,1\n",
             ("--time-step", "0Hz", "--time-start", "2024-01-01"),
-            "is no step of at least 1 ns",
+            "is not a step of at least 1 ns",
         ),
         ("time,a\n2024-01-01,1\n", ("--value-column", "a"), "give it with --name-column"),
         ("time,a\n2024-01-01,1\n", ("--thousands", "."), "not that of --decimal"),

@@ -1,4 +1,4 @@
-"""The command `pingthings`; each of its commands is in the file of its name."""
+"""The command `pingthings`; each subcommand has a file of its name."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _WIDEST = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command and returns its exit code."""
     _open_standard_streams()
     _bound_width()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if given == ["--version"]:  # without what the other commands need
+    if given == ["--version"]:  # does not import what the other commands need
         from pingthings.timeseries import __version__  # noqa: PLC0415
 
         try:
             print(__version__, flush=True)
         except OSError:
-            pass  # said below, as by any other command
+            pass  # reported below, as for any other command
         else:
             return 0
     from pingthings.cli.app import app  # noqa: PLC0415
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _bound_width() -> None:
-    """Takes a width that no terminal has for none: each line of the help is filled up to it."""
+    """Ignores an absurd terminal width, because each line of the help is padded to it."""
     try:
         is_sane = 0 < int(os.environ.get("COLUMNS", "80")) <= _WIDEST
     except ValueError:
@@ -49,7 +49,7 @@ def _bound_width() -> None:
 
 
 class _Closed(io.TextIOBase):
-    """A standard output that was closed: what is printed is lost, and that is said."""
+    """Replaces a closed standard output: every write is an error."""
 
     name = os.devnull
 
@@ -58,16 +58,16 @@ class _Closed(io.TextIOBase):
 
 
 def _open_standard_streams() -> None:
-    """Opens those that were closed before the program began.
+    """Opens standard streams that were closed before the program started.
 
-    Otherwise the next file or socket gets their numbers, and what is printed goes into it.
+    Otherwise the next file or socket would get their descriptors, and output would go into it.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
-    # Python has no object for a stream that was closed, and `print` takes the other one then.
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+    # Python sets a closed stream to None, and `print` to None writes to the other stream.
     if sys.stdout is None:
         closed: Any = _Closed()
         sys.stdout = closed

@@ -1,7 +1,7 @@
-"""What all commands share: how they are found, how they fail, and how they end.
+"""Registers the commands and converts their errors to messages and exit codes.
 
-Exit codes: 0 is well, 1 is that the operation failed, 2 is wrong usage, 130 is interrupted. An
-error is one line on standard error.
+Exit codes: 0 success, 1 the operation failed, 2 wrong usage, 130 interrupted. An error is one line
+on standard error.
 """
 
 from __future__ import annotations
@@ -42,45 +42,45 @@ __all__ = ["app"]
 
 _FAILED = 1
 _WRONG = 2
-# What is raised for wrong usage has no public name of its own, but this one's base is it.
+# The exception for wrong usage has no public name, but it is the base class of this one.
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 _EXAMPLES = """
 Examples:
   pingthings serve ./grid-data                     a server on this machine
-  export BTRDB_ENDPOINTS=127.0.0.1:4410            where the others look
+  export BTRDB_ENDPOINTS=127.0.0.1:4410            the server that other commands use
   pingthings put recording.csv --collection lab    store a file
-  pingthings streams lab                           what is there
-  pingthings get lab/L1MAG --width 1m              look at it
-  pingthings doctor                                why it does not connect
+  pingthings streams lab                           list streams
+  pingthings get lab/L1MAG --width 1m              read statistics of windows
+  pingthings doctor                                find out why a connection fails
 """
 
 
 class Commands(TyperGroup):
-    """The commands; each error that is expected becomes a line and an exit code."""
+    """The commands; converts each expected error to a line and an exit code."""
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Runs a command and exits."""
         kwargs["standalone_mode"] = False
         for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, TextIOWrapper):  # names may hold what a terminal cannot show
+            if isinstance(stream, TextIOWrapper):  # names may be unprintable in its encoding
                 stream.reconfigure(errors="backslashreplace")
         try:
             with _readable_warnings():
                 code = super().main(*args, **kwargs)
         except _UsageError as error:
             code = _wrong_usage(error)
-        except OSError as error:  # the version could not be printed
+        except OSError as error:  # printing the version failed
             _abandon_output()
             code = _complain(_of_system(error), _FAILED)
         sys.exit(code if isinstance(code, int) else 0)
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command; below `main`, which has ideas of its own about closed pipes."""
+        """Runs a command. Handles closed pipes here, because `main` of the base class also does."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads has enough
+        except BrokenPipeError:  # the reader closed the pipe, which is not an error
             _abandon_output()
             return 0
         except (BTrDBError, pa.ArrowException) as error:
@@ -91,17 +91,16 @@ class Commands(TyperGroup):
         except UnicodeEncodeError as error:
             if not any("\udc80" <= sign <= "\udcff" for sign in str(error.object)):
                 raise
-            # An argument or a variable as bytes that are no text. It may be a key: it is not shown.
+            # An argument or a variable has invalid bytes. It may be a key, so it is not shown.
             return _complain(
-                "an argument, or a variable of the environment, is not in UTF-8, where a text is "
-                "needed",
+                "an argument or an environment variable is not valid UTF-8",
                 _WRONG,
             )
         return result
 
 
 def _abandon_output() -> None:
-    """Lets standard output go if it cannot be written: Python would complain again at its end."""
+    """Redirects an unwritable standard output to null, or Python would fail again at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
@@ -112,7 +111,7 @@ def _abandon_output() -> None:
 def _wrong_usage(error: Any) -> int:
     context = error.ctx
     command = "pingthings" if context is None else context.command_path
-    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+    if type(error).__name__ == "NoArgsIsHelpError":  # typer has already printed the help
         return _complain(f"no command given; see `{command} --help`", error.exit_code)
     message = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
     return _complain(f"{message}; see `{command} --help`", error.exit_code)
@@ -130,7 +129,7 @@ def _complain(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def _readable_warnings() -> Generator[None]:
-    """Shows a warning as a line, without the place in our code that it comes from."""
+    """Prints a warning as one line, without its location in our code."""
 
     def show(
         message: Warning | str,
@@ -161,7 +160,7 @@ app = typer.Typer(
 
 
 def _flowing(text: str) -> str:
-    """The text with its paragraphs in one line each: a terminal breaks them where it ends."""
+    """Returns the text with each paragraph on one line, so that the terminal wraps it."""
     paragraphs = inspect.cleandoc(text).split("\n\n")
     return escape("\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs))
 

@@ -1,4 +1,4 @@
-"""`pingthings collections`: the names of collections."""
+"""`pingthings collections`: lists the names of collections."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Examples:
 
 
 def collections(
-    prefix: Annotated[str, typer.Argument(help="Only those that begin with this text.")] = "",
+    prefix: Annotated[str, typer.Argument(help="List only names that begin with this text.")] = "",
     json: Json = False,
     endpoint: Endpoint = None,
     profile: Profile = None,

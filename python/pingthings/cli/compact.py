@@ -1,4 +1,4 @@
-"""`pingthings compact`: the room that a data directory needs no more."""
+"""`pingthings compact`: reclaims space in a data directory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 def _age(text: str) -> float:
     match = re.fullmatch(r"(\d+)([smhdw])", text)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no age; give a number and s, m, h, d or w")
+        raise typer.BadParameter(f"{text!r} is not an age; give a number and s, m, h, d or w")
     return float(int(match[1]) * _UNITS[match[2]])
 
 
@@ -35,14 +35,14 @@ def compact(
         typer.Option(
             metavar="AGE",
             parser=_age,
-            help="Also forget versions replaced longer ago than this, such as 30d, 12h or 90m; "
-            "the latest version of a stream is never forgotten.",
+            help="Also remove versions that were superseded longer ago than this, such as 30d, 12h "
+            "or 90m; the latest version of a stream is never removed.",
         ),
     ] = None,
 ) -> None:
-    """Reclaim room in a data directory that no server has open.
+    """Reclaim space in a data directory that no server has open.
 
-    Writes its files anew without what nothing leads to.
+    Rewrites its files without data that no version refers to.
     """
 
     def progress(segments: int, before: int, after: int) -> None:
@@ -55,14 +55,14 @@ def compact(
     )
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(f"{forgotten} versions forgotten")
-    print(f"{segments} segments looked at, {rewritten} written anew, {removed} removed")
+    print(f"{forgotten} versions removed")
+    print(f"{segments} segments checked, {rewritten} rewritten, {removed} removed")
     print(f"{_size(before)} before, {_size(after)} after")
 
 
 def _size(count: float) -> str:
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1_024:  # noqa: PLR2004 - what the units mean
+        if count < 1_024:  # noqa: PLR2004 - the factor between the units
             return f"{count:.4g} {unit}"
         count /= 1_024
     return f"{count:.4g} TiB"

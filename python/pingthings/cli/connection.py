@@ -1,4 +1,4 @@
-"""How commands reach a server, and how they find the streams that people name."""
+"""Options and functions with which commands connect to a server and look up streams."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Endpoint = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="Where the server is; BTRDB_ENDPOINTS if left out.",
+        help="Address of the server. Default: BTRDB_ENDPOINTS.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -45,7 +45,7 @@ Profile = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Profile of ~/.predictivegrid/credentials.yaml; BTRDB_PROFILE if left out.",
+        help="Profile in ~/.predictivegrid/credentials.yaml. Default: BTRDB_PROFILE.",
         rich_help_panel=_PANEL,
     ),
 ]
@@ -53,7 +53,7 @@ ApiKey = Annotated[
     str | None,
     typer.Option(
         metavar="KEY",
-        help="The API key. Others on this machine see arguments: better give --apikey-file, or set "
+        help="The API key. Other users of this machine can see arguments: prefer --apikey-file or "
         "BTRDB_API_KEY.",
         rich_help_panel=_PANEL,
     ),
@@ -62,18 +62,18 @@ ApiKeyFile = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="A file with the API key as its only line; - for standard input.",
+        help="File whose only line is the API key; - is standard input.",
         rich_help_panel=_PANEL,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Answer in lines of JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 
 
 def key_of(apikey: str | None, file: Path | None) -> str | None:
     """Returns the key of the options `--apikey` and `--apikey-file`; None if neither is given.
 
     Raises:
-        BTrDBError: The file cannot be read, or holds no key.
+        BTrDBError: The file cannot be read, or contains no key.
     """
     if file is None:
         return apikey
@@ -85,11 +85,11 @@ def key_of(apikey: str | None, file: Path | None) -> str | None:
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise BTrDBError(f"the API key cannot be read from `{file}`: {why}") from error
     found = text.strip()
     if not found or len(found.split()) > 1:
-        raise BTrDBError(f"`{file}` holds no API key: it must be the only line")
+        raise BTrDBError(f"`{file}` contains no API key; the key must be its only line")
     return found
 
 
@@ -102,7 +102,7 @@ def connected(
     try:
         client = connect(profile, endpoint, key)
     except ConnectionError as error:
-        # The message of the library tells how to say it in Python.
+        # The message of the library names the Python argument; name the option instead.
         text = str(error).replace("pass `endpoint=`", "give `--endpoint`")
         raise type(error)(text) from error
     with client:
@@ -124,20 +124,22 @@ def find_stream(client: Client, text: str) -> Stream:
         return client.streamset_from_uuids([uuid])[0]
     if not found:
         raise StreamNotFoundError(
-            f"there is no stream `{text}`; `pingthings streams` lists what there is, and a stream "
-            "is named by its uuid or as collection/name"
+            f"there is no stream `{text}`; name a stream by its uuid or as collection/name, and "
+            "list them with `pingthings streams`"
         )
     if len(found) > 1:
         uuids = " ".join(str(stream.uuid) for stream in found)
-        raise BTrDBError(f"`{text}` is the name of {len(found)} streams; give one uuid of {uuids}")
+        raise BTrDBError(
+            f"{len(found)} streams have the name `{text}`; give the uuid of one of them: {uuids}"
+        )
     return found[0]
 
 
 def _by_name(client: Client, text: str) -> list[Stream]:
-    """The streams of a collection and a name; either may hold slashes."""
-    place = len(text)
-    while (place := text.rfind("/", 0, place)) > 0:
-        collection, name = text[:place], text[place + 1 :]
+    """Returns the streams of `collection/name`; collection and name may both contain slashes."""
+    slash = len(text)
+    while (slash := text.rfind("/", 0, slash)) > 0:
+        collection, name = text[:slash], text[slash + 1 :]
         found = client.streams_in_collection(collection, False, {"name": name})  # noqa: FBT003
         if len(found):
             return list(found)

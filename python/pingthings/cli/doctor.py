@@ -1,4 +1,4 @@
-"""`pingthings doctor`: why it does not connect, or how well it does."""
+"""`pingthings doctor`: diagnoses the connection to a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Examples:
   pingthings doctor --endpoint grid.example.com:4411
   pingthings doctor --endpoint a.example.com:4411,b.example.com:4411
   pingthings doctor --json > ticket.json
-  pingthings doctor --stream lab/L1MAG             measure by reading this one
+  pingthings doctor --stream lab/L1MAG             measure throughput with this stream
 """
 
 _STYLES: dict[Verdict, str] = {
@@ -35,7 +35,7 @@ def doctor(
     stream: Annotated[
         str | None,
         typer.Option(
-            metavar="STREAM", help="What to read for MB/s. Default: the largest there is."
+            metavar="STREAM", help="Stream for measuring throughput. Default: the largest."
         ),
     ] = None,
     json: Json = False,
@@ -44,11 +44,11 @@ def doctor(
     apikey: ApiKey = None,
     apikey_file: ApiKeyFile = None,
 ) -> None:
-    """Look at the way to the server, step by step, and say what to do about it.
+    """Check the connection to the server step by step, and say what to do about problems.
 
-    Endpoint, proxy, addresses, TCP, client certificate, TLS, HTTP/2, key, server, clock, round
-    trip, throughput, settings; of several endpoints each. Later steps are tried as far as earlier
-    ones allow. The exit code is 0 if none failed.
+    The steps are endpoint, proxy, addresses, TCP, client certificate, TLS, HTTP/2, key, server,
+    clock, round trip, throughput and settings, for each of several endpoints. Steps that depend on
+    a failed one are skipped. The exit code is 0 if no step failed.
     """
     verdicts = Counter[str]()
     key = key_of(apikey, apikey_file)
@@ -67,7 +67,7 @@ def doctor(
 def _print(finding: Finding) -> None:
     label, why, advice = f"{finding.step:<11}", shown(finding.why), shown(finding.advice)
     if is_terminal():
-        from rich.console import Console  # noqa: PLC0415 - only people need it
+        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
         from rich.text import Text  # noqa: PLC0415
 
         console = Console(highlight=False)

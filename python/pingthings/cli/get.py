@@ -1,4 +1,4 @@
-"""`pingthings get`: points and windows of streams."""
+"""`pingthings get`: reads points and windows of streams."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def get(
         typer.Option(
             metavar="LENGTH",
             parser=instants.length,
-            help="Statistics in windows of this length, such as 1m or 500ms, from START on. A "
-            "last window that reaches beyond END is left out.",
+            help="Read statistics in windows of this length, such as 1m or 500ms, from START on. A "
+            "last window that extends beyond END is left out.",
         ),
     ] = None,
     pw: Annotated[
@@ -55,23 +55,23 @@ def get(
             min=0,
             max=len(PW) - 1,
             metavar="EXPONENT",
-            help="Statistics in windows of 2**EXPONENT ns, at its multiples; 30 is about a "
-            "second. Faster than --width.",
+            help="Read statistics in windows of 2**EXPONENT ns that begin at multiples of it; 30 "
+            "is about a second. Faster than --width.",
         ),
     ] = None,
     format_: Annotated[
         Format | None,
         typer.Option(
             "--format",
-            help="Default: what the name of the output ends with, table on a terminal, csv in a "
-            "pipe.",
+            help="Format of the output. Default: the suffix of --output, else table on a terminal "
+            "and csv in a pipe.",
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Where it goes, in whole or not at all; `-` is standard output.",
+            help="File to write, completely or not at all; `-` is standard output.",
         ),
     ] = None,
     endpoint: Endpoint = None,
@@ -79,10 +79,10 @@ def get(
     apikey: ApiKey = None,
     apikey_file: ApiKeyFile = None,
 ) -> None:
-    """Read points, or statistics in windows, however many: little of it is in memory at once.
+    """Read points, or statistics in windows. Memory does not grow with their number.
 
-    Columns are time and value, or time, min, mean, max, count and stddev. With several streams a
-    column `stream` comes first, with the text that named it here. Times are exact.
+    Columns are time and value, or time, min, mean, max, count and stddev. For several streams there
+    is a first column `stream`, with the STREAM argument. Times are exact.
     """
     if width is not None and pw is not None:
         raise typer.BadParameter("--width and --pw are both given; give one of them")
@@ -104,7 +104,7 @@ def get(
 def _span(
     streams: list[Stream], first: int | None, after: int | None, window: int, *, aligned: int | None
 ) -> tuple[int, int]:
-    """The range to read: what is not given is taken from the points, so that all are in it."""
+    """Returns the range to read; a missing bound is set so that the range includes all points."""
     if first is None:
         times = [p.time for p in StreamSet(streams).earliest().values() if p is not None]
         first = min(times, default=MINIMUM_TIME)
@@ -142,7 +142,7 @@ def _with_streams(schema: Any) -> pa.Schema:
 
 
 def _named(table: Any, names: list[str], place: int) -> pa.Table:
-    # All tables have one dictionary: the file form of Arrow allows no other.
+    # All tables share one dictionary, because Arrow's file format allows only one.
     indices = _arrow.repeat(_arrow.scalar(place, pa.int32()), table.num_rows)
     column = _arrow.DictionaryArray.from_arrays(indices, names)
     found: pa.Table = table.add_column(0, _STREAM, column)

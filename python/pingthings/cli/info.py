@@ -1,4 +1,4 @@
-"""`pingthings info`: who the server is, and how much it holds."""
+"""`pingthings info`: describes the server and the amount of its data."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Examples:
 
 
 def info(
-    count: Annotated[bool, typer.Option("--count", help="Count the points, too.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Also count the points.")] = False,
     json: Json = False,
     endpoint: Endpoint = None,
     profile: Profile = None,
     apikey: ApiKey = None,
     apikey_file: ApiKeyFile = None,
 ) -> None:
-    """Print who the server is: protocol, build, and how much it holds."""
+    """Print protocol and build of the server, and how many collections and streams it has."""
     with connected(endpoint, profile, apikey, apikey_file) as client:
         found = _about(client, count=count)
     if json:

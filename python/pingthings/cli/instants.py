@@ -1,4 +1,4 @@
-"""Times and lengths as people write them in a shell, exact to the nanosecond."""
+"""Parses times and lengths of command-line options, exactly to the nanosecond."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["End", "Start", "as_text", "length", "parse", "step"]
 
 _INSTANT_HELP = (
     "ISO 8601, as in 2024-01-01T12:30:00.5+01:00 (UTC without a zone), nanoseconds since 1970, "
-    "`now`, or before or after now, as in -1h or +90s"
+    "`now`, or an offset from now, as in -1h or +90s"
 )
 
 Start = Annotated[
@@ -48,7 +48,7 @@ def length(text: str) -> int:
     """Returns a length such as `1m` or `500ms` in nanoseconds."""
     match = _LENGTH.fullmatch(text)
     if match is None or not int(match[1]):
-        raise typer.BadParameter(f"{text!r} is no length; give one like {_like()}")
+        raise typer.BadParameter(f"{text!r} is not a length; give one like {_like()}")
     return int(match[1]) * _UNITS[match[2]]
 
 
@@ -75,7 +75,7 @@ def _like() -> str:
 
 
 def step(text: str) -> Fraction:
-    """Returns the nanoseconds from one sample to the next, of a length or a rate such as `50Hz`."""
+    """Returns the period of samples in nanoseconds, from a length or a rate such as `50Hz`."""
     match = _RATE.fullmatch(text)
     if match is not None:
         rate = Fraction(match[1]) * _RATES[match[2].lower()]
@@ -85,7 +85,7 @@ def step(text: str) -> Fraction:
         found = Fraction(match[1]) * _UNITS[match[2]] if match else Fraction(0)
     if found < 1:
         raise typer.BadParameter(
-            f"{text!r} is no step of at least 1 ns; give one like 20ms, 0.5s, 50Hz or 4.8kHz",
+            f"{text!r} is not a step of at least 1 ns; give one like 20ms, 0.5s, 50Hz or 4.8kHz",
             param_hint="'--time-step'",
         )
     return found

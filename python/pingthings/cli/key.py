@@ -1,4 +1,4 @@
-"""`pingthings key`: the file of hashed API keys of a server."""
+"""`pingthings key`: manages the file of hashed API keys of a server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["EXAMPLES", "Role", "key"]
 
 EXAMPLES = """
 Examples:
-  pingthings key add keys --name me --role admin        prints the key, once
+  pingthings key add keys --name me --role admin        prints the key once
   pingthings key list keys
   pingthings key revoke keys me
 """
@@ -29,7 +29,7 @@ _HEADER = "# API keys: name, role, SHA-256 of the key. Written by `pingthings ke
 
 
 class Role(StrEnum):
-    """What the holder of a key may do."""
+    """The permissions of a key."""
 
     READ = "read"
     WRITE = "write"
@@ -39,8 +39,8 @@ class Role(StrEnum):
 File = Annotated[Path, typer.Argument(help="The file of keys.")]
 
 key = typer.Typer(
-    help="Make, list and revoke API keys of a server.\n\nKeeps a file of hashed API keys for "
-    "`pingthings serve --keys`. A running server notices changes within a second.",
+    help="Create, list and revoke API keys of a server.\n\nManages a file of hashed API keys for "
+    "`pingthings serve --keys`. A running server applies changes within a second.",
     epilog=EXAMPLES,
     no_args_is_help=True,
 )
@@ -49,15 +49,17 @@ key = typer.Typer(
 @key.command(epilog=EXAMPLES)
 def add(
     file: File,
-    name: Annotated[str, typer.Option(help="What to know it by.")],
-    role: Annotated[Role, typer.Option(help="What its holder may do.")],
+    name: Annotated[str, typer.Option(help="A name for the key.")],
+    role: Annotated[Role, typer.Option(help="The permissions of the key.")],
 ) -> None:
-    """Make a key and print it, once."""
+    """Create a key and print it once."""
     lines = _lines(file, may_be_missing=True)
     if any(name == known for known, _role, _digest in lines):
-        raise BTrDBError(f"`{file}` has a key `{name}` already; choose another name")
+        raise BTrDBError(f"`{file}` already has a key `{name}`; choose another name")
     if not re.fullmatch(r"[A-Za-z0-9._@-]{1,64}", name):
-        raise BTrDBError(f"name `{name}`; give letters, digits and ._@- only, at most 64")
+        raise BTrDBError(
+            f"the name `{name}` is invalid; use at most 64 letters, digits and characters of ._@-"
+        )
     made = secrets.token_urlsafe(32)
     digest = hashlib.sha256(made.encode()).hexdigest()
     _write(file, [*lines, (name, role.value, digest)])
@@ -77,7 +79,9 @@ def revoke(file: File, name: Annotated[str, typer.Argument(help="Name of the key
     lines = _lines(file, may_be_missing=False)
     kept = [line for line in lines if line[0] != name]
     if len(kept) == len(lines):
-        raise BTrDBError(f"`{file}` has no key `{name}`; `pingthings key list {file}` tells")
+        raise BTrDBError(
+            f"`{file}` has no key `{name}`; list its keys with `pingthings key list {file}`"
+        )
     _write(file, kept)
 
 
@@ -89,20 +93,24 @@ def _lines(file: Path, *, may_be_missing: bool) -> list[tuple[str, str, str]]:
             return []
         raise BTrDBError(f"cannot read `{file}`: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BTrDBError(f"`{file}` is no text; was it written by `pingthings key`?") from error
+        raise BTrDBError(
+            f"`{file}` is not a text file; give one written by `pingthings key`"
+        ) from error
     lines: list[tuple[str, str, str]] = []
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
         if len(words) != 3 or words[1] not in set(Role):  # noqa: PLR2004 - name, role, digest
-            raise BTrDBError(f"line {number} of `{file}` is no key; was it written by hand?")
+            raise BTrDBError(
+                f"line {number} of `{file}` is not a key; give a file written by `pingthings key`"
+            )
         lines.append((words[0], words[1], words[2]))
     return lines
 
 
 def _write(file: Path, lines: Sequence[tuple[str, str, str]]) -> None:
-    """Replaces the file at once: a server never reads half of it."""
+    """Replaces the file atomically, so that a server never reads half of it."""
     text = _HEADER + "".join(" ".join(line) + "\n" for line in lines)
     try:
         with tempfile.NamedTemporaryFile(

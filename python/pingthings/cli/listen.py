@@ -1,4 +1,4 @@
-"""`pingthings listen`: a feed of synchrophasors into streams."""
+"""`pingthings listen`: stores a feed of synchrophasors in streams."""
 
 from __future__ import annotations
 
@@ -39,30 +39,31 @@ def listen(
         str,
         typer.Argument(
             metavar="URL",
-            help="Where the sender is, as c37118://HOST:PORT; with udp-listen where to listen.",
+            help="Address of the sender, as c37118://HOST:PORT; for udp-listen, the address to "
+            "listen on.",
         ),
     ],
     idcode: Annotated[
         int | None,
-        typer.Option(min=1, max=65_534, help="Of the stream of frames, as the sender knows it."),
+        typer.Option(min=1, max=65_534, help="The sender's idcode of the data stream."),
     ] = None,
     collection: Annotated[
-        str, typer.Option(metavar="NAME", help="Above the collections of the stations.")
+        str, typer.Option(metavar="NAME", help="Prefix of the collections of the stations.")
     ] = "pmu",
     transport: Annotated[
         Transport,
         typer.Option(
-            help="udp sends commands and receives frames over UDP; udp-listen waits for frames "
-            "that are sent unasked, also to a multicast group."
+            help="tcp and udp send commands and receive frames; udp-listen waits for frames that "
+            "are sent without commands, also to a multicast group."
         ),
     ] = "tcp",
     configuration: Annotated[
-        Literal["2", "3"], typer.Option(help="Which configuration frame to ask for.")
+        Literal["2", "3"], typer.Option(help="The configuration frame to request.")
     ] = "2",
     silence: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0.1, help="So long without a frame, and it connects again."
+            metavar="SECONDS", min=0.1, help="Connect again after this long without a frame."
         ),
     ] = 5.0,
     most_points: Annotated[
@@ -70,12 +71,13 @@ def listen(
         typer.Option(
             metavar="COUNT",
             min=1,
-            help="So many points wait in memory while the server is away; later ones are dropped.",
+            help="Maximum number of points that wait in memory while the server is unreachable; "
+            "further ones are dropped.",
         ),
     ] = 1_000_000,
     every: Annotated[
         float,
-        typer.Option(metavar="SECONDS", min=0.1, help="How often --json says how far it is."),
+        typer.Option(metavar="SECONDS", min=0.1, help="How often --json prints the progress."),
     ] = 10.0,
     json: Json = False,
     endpoint: Endpoint = None,
@@ -83,16 +85,18 @@ def listen(
     apikey: ApiKey = None,
     apikey_file: ApiKeyFile = None,
 ) -> None:
-    """Store what a sender of synchrophasors (IEEE C37.118) sends, until it is interrupted.
+    """Store the measurements of a synchrophasor sender (IEEE C37.118) until interrupted.
 
-    Streams are made as the sender's configuration says. A lost connection is made again; what was
-    sent meanwhile is gone. Ctrl-C ends it: what has come is stored, and counted. A second Ctrl-C
-    does not wait for that.
+    Creates the streams that the sender's configuration describes. Opens a lost connection again;
+    data sent in between are lost. Ctrl-C ends it after all received points are stored, and prints
+    their number. A second Ctrl-C ends it without waiting.
     """
     host, port, own = _address(source)
     code = idcode if idcode is not None else own
     if code is None and transport != "udp-listen":
-        raise typer.BadParameter("say which stream of frames is meant", param_hint="'--idcode'")
+        raise typer.BadParameter(
+            "the URL has no idcode; give that of the data stream", param_hint="'--idcode'"
+        )
     stop = threading.Event()
     with (
         connected(endpoint, profile, apikey, apikey_file) as client,
@@ -107,7 +111,7 @@ def listen(
 
 
 def _address(source: str) -> tuple[str, int, int | None]:
-    """Host, port, and the idcode, if the path names one."""
+    """Returns host, port, and the idcode if the path contains one."""
     parts = urlsplit(source)
     try:
         port = parts.port
@@ -119,13 +123,13 @@ def _address(source: str) -> tuple[str, int, int | None]:
             f"`{source}` is not of the form c37118://HOST:PORT", param_hint="'URL'"
         )
     if code and not code.isdecimal():
-        raise typer.BadParameter(f"`{code}` is no idcode", param_hint="'URL'")
+        raise typer.BadParameter(f"`{code}` is not an idcode; give a number", param_hint="'URL'")
     return parts.hostname, port, int(code) if code else None
 
 
 @contextmanager
 def _interrupted(stop: threading.Event) -> Generator[None]:
-    """Makes the first interrupt the end of the feed; the second one is as everywhere."""
+    """Lets the first interrupt end the feed; the second one raises `KeyboardInterrupt`."""
     numbers = (signal.SIGINT, signal.SIGTERM)
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -142,7 +146,7 @@ def _interrupted(stop: threading.Event) -> Generator[None]:
 
 
 def _run(feed: Feed, stop: threading.Event, status: float | None, every: float | None) -> None:
-    """Runs the feed in a thread, and says how far it is."""
+    """Runs the feed in a thread and shows its progress."""
     failure: list[BaseException] = []
 
     def receive() -> None:
@@ -205,13 +209,13 @@ def _report(feed: Feed, source: str, *, as_json: bool, is_last: bool) -> None:
     )
     for what, count in (
         (
-            "measurements that the sender calls invalid; of these only STAT and TIMEQ",
+            "measurements marked invalid by the sender; only their STAT and TIMEQ are stored",
             counts.invalid,
         ),
         ("frames refused", counts.refused),
         ("frames of another idcode", counts.foreign),
-        ("points rejected, which no stream can hold", written.rejected),
-        ("bytes of no frame", counts.skipped),
+        ("points rejected, because a stream cannot store them", written.rejected),
+        ("bytes outside of frames skipped", counts.skipped),
     ):
         if count:
             print(f"  {count:,} {what}")

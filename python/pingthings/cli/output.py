@@ -1,7 +1,7 @@
-"""Rows on standard output: a table for people, tab-separated or JSON lines for programs.
+"""Prints rows: a table for people, tab-separated text or JSON lines for programs.
 
-What a server has sent goes to a terminal only as `shown` gives it, or in JSON, which has escapes of
-its own.
+Text from a server is printed to a terminal only after `shown` has escaped it, or as JSON, which
+escapes it too.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _ESCAPES = str.maketrans({"\t": "\\t", "\n": "\\n", "\r": "\\r", "\\": "\\\\"})
 
 
 def is_terminal() -> bool:
-    """Whether a person reads standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
 def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_json: bool) -> None:
-    """Prints rows: JSON whole, otherwise the columns, as a table or without headings and tabbed."""
+    """Prints complete rows as JSON, or the columns as a table or tab-separated text."""
     if as_json:
         for row in rows:
             print_json(row)
@@ -38,7 +38,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], *, as_
 
 
 def print_json(row: Mapping[str, Any]) -> None:
-    """Prints a line of JSON, in which whatever a terminal might obey is escaped."""
+    """Prints a line of JSON, with everything escaped that a terminal could interpret."""
     text = json.dumps(row, ensure_ascii=False, default=str)
     if not text.isprintable():
         text = "".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text)
@@ -46,8 +46,8 @@ def print_json(row: Mapping[str, Any]) -> None:
 
 
 def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Prints a table that is as wide as it needs to be: a uuid in pieces cannot be copied."""
-    from rich.console import Console  # noqa: PLC0415 - only people need it
+    """Prints a table without wrapping, because a wrapped uuid cannot be copied."""
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -60,12 +60,12 @@ def print_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> No
 
 
 def shown(text: str) -> str:
-    """Returns a text as a terminal may have it: see `visible`."""
+    """Returns a text with everything escaped that a terminal could interpret; see `visible`."""
     return visible(text)
 
 
 def cell(value: Any) -> str:
-    """The text of a value; nothing for None."""
+    """Returns the text of a value; the empty string for None."""
     if value is None:
         return ""
     if isinstance(value, str):

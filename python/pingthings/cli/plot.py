@@ -1,4 +1,4 @@
-"""`pingthings plot`: a picture of streams."""
+"""`pingthings plot`: plots streams into a picture."""
 
 from __future__ import annotations
 
@@ -27,18 +27,20 @@ def plot(
         list[str], typer.Argument(metavar="STREAM", help="A uuid, or collection/name.")
     ],
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help="The picture: .png, .svg, .pdf or what else.")
+        Path, typer.Option(metavar="FILE", help="The picture: .png, .svg, .pdf or another format.")
     ],
     start: instants.Start = None,
     end: instants.End = None,
-    width: Annotated[int | None, typer.Option(metavar="PIXELS", help="Default: 1000.")] = None,
+    width: Annotated[
+        int | None, typer.Option(metavar="PIXELS", help="Width of the picture. Default: 1000.")
+    ] = None,
     gap: Annotated[
         int | None,
         typer.Option(
             metavar="LENGTH",
             parser=instants.length,
-            help="The longest time between points that is no gap. Default: four times what is "
-            "usual.",
+            help="The longest time between points that is not a gap. Default: four times the usual "
+            "distance.",
         ),
     ] = None,
     endpoint: Endpoint = None,
@@ -46,13 +48,13 @@ def plot(
     apikey: ApiKey = None,
     apikey_file: ApiKeyFile = None,
 ) -> None:
-    """Draw streams, a panel for each unit, from no more than the picture can show.
+    """Plot streams, with a panel for each unit, at the resolution of the picture.
 
     Needs matplotlib: pip install 'pingthings[plot]'.
     """
     if not output.suffix:
         raise typer.BadParameter(
-            f"the name `{output}` does not say which format it is; end it in .png or .svg",
+            f"the name `{output}` has no suffix, which determines the format; add .png or .svg",
             param_hint="'--output'",
         )
     now = time.time_ns()

@@ -1,4 +1,4 @@
-"""`pingthings serve`: the server that comes with the package."""
+"""`pingthings serve`: runs the server in the package."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["EXAMPLES", "serve"]
 
 EXAMPLES = """
 Examples:
-  pingthings serve                         data in memory, gone at the end
-  pingthings serve ./grid-data             data in a directory, kept
+  pingthings serve                         data in memory, lost at the end
+  pingthings serve ./grid-data             data in a directory
   pingthings key add keys --name me --role admin
   pingthings serve ./grid-data --host 0.0.0.0 --keys keys
 
@@ -41,31 +41,33 @@ _HANGUP: int | None = getattr(signal, "SIGHUP", None)
 def serve(
     directory: Annotated[
         str | None,
-        typer.Argument(help="Where the data live; without it they are kept in memory."),
+        typer.Argument(help="The data directory; without it the data are in memory."),
     ] = None,
     host: Annotated[str, typer.Option(help="IP address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 4410,
+    port: Annotated[int, typer.Option(help="Port; 0 selects a free one.")] = 4410,
     durability: Annotated[
         Literal["synced", "relaxed"],
-        typer.Option(help="When an insert is answered: on disk, or in the log."),
+        typer.Option(
+            help="When an insert is acknowledged: once it is on disk, or once it is in the log."
+        ),
     ] = "synced",
     salvage: Annotated[
         bool,
         typer.Option(
             "--salvage",
-            help="Open what is whole of a directory that is not, and say what is missing.",
+            help="Open the intact part of a damaged directory, and say what is missing.",
         ),
     ] = False,
     no_arrow: Annotated[
-        bool, typer.Option("--no-arrow", help="Answer in points only, like old servers.")
+        bool, typer.Option("--no-arrow", help="Answer without Arrow, like old servers.")
     ] = False,
     api_keys_file: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="File with one API key per line that may do everything; without it "
-            "PINGTHINGS_SERVER_KEYS counts, where keys are separated by commas; without any key, "
-            "this machine may connect without one.",
+            help="File with one API key per line; these keys may do everything. Default: the keys "
+            "in PINGTHINGS_SERVER_KEYS, separated by commas. Without any key, everyone on this "
+            "machine may connect.",
         ),
     ] = None,
     keys: Annotated[
@@ -75,7 +77,7 @@ def serve(
         ),
     ] = None,
     anonymous: Annotated[
-        Role | None, typer.Option(help="What those may do who send no key (default: nothing).")
+        Role | None, typer.Option(help="Role of callers without a key. Default: none.")
     ] = None,
     tls_certificate: Annotated[
         str | None, typer.Option(metavar="FILE", help="Certificate chain, PEM.")
@@ -85,33 +87,33 @@ def serve(
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Answer Prometheus there, by plain HTTP."),
+        typer.Option(metavar="HOST:PORT", help="Serve Prometheus metrics here, over plain HTTP."),
     ] = None,
     sql_statements: Annotated[
-        int, typer.Option(help="SQL statements that run at the same time.")
+        int, typer.Option(help="Number of SQL statements that run at the same time.")
     ] = 4,
     sql_memory: Annotated[
-        str, typer.Option(metavar="SIZE", help="Memory that each SQL statement may take.")
+        str, typer.Option(metavar="SIZE", help="Maximum memory of each SQL statement.")
     ] = "64 MiB",
     memory_limit: Annotated[
         int | None,
         typer.Option(
             metavar="MIB",
             min=1,
-            help="Most MiB of requests that arrive and answers that are not taken (default: 512).",
+            help="Maximum MiB of arriving requests and unread answers. Default: 512.",
         ),
     ] = None,
     log_level: Annotated[
         Literal["error", "warn", "info", "debug", "trace"],
-        typer.Option(help="What is written to standard error."),
+        typer.Option(help="Level of the log on standard error."),
     ] = "warn",
     log_format: Annotated[
-        Literal["text", "json"], typer.Option(help="Lines of text or of JSON.")
+        Literal["text", "json"], typer.Option(help="Format of the log.")
     ] = "text",
 ) -> None:
-    """Run the server that comes with the package, until Ctrl-C.
+    """Run the server in the package until Ctrl-C.
 
-    It is a single node, and speaks the platform's protocol.
+    It is a single node and speaks the platform's protocol.
     """
     server = Server(
         directory,
@@ -130,39 +132,39 @@ def serve(
         sql_statements=sql_statements,
         sql_memory=sql_memory,
     )
-    # A signal may reach any thread, also those of libraries; the wake-up socket hears of each.
-    hears, tells = socket.socketpair()
-    tells.setblocking(False)  # noqa: FBT003 - the standard library's
-    signal.set_wakeup_fd(tells.fileno())
+    # A signal may reach any thread, even one of a library; the wake-up socket receives each.
+    signals, wakeup = socket.socketpair()
+    wakeup.setblocking(False)  # noqa: FBT003 - the standard library's
+    signal.set_wakeup_fd(wakeup.fileno())
     for number in (signal.SIGINT, signal.SIGTERM, _HANGUP):
         if number is not None:
-            signal.signal(number, _heard)
+            signal.signal(number, _ignore)
     pyo3_client.log_to_stderr(log_level, log_format == "json")
     _raise_file_limit()
     with server:
         where = "in memory" if directory is None else f"in {directory}"
         at = "" if server.metrics_endpoint is None else f", metrics on {server.metrics_endpoint}"
         print(f"listening on {server.endpoint}, data {where}{at}", flush=True)
-        while hears.recv(1)[0] == _HANGUP:
+        while signals.recv(1)[0] == _HANGUP:
             server.reload()
         print("stopping", file=sys.stderr, flush=True)
-        threading.Thread(target=_stop_at_once, args=(hears,), daemon=True).start()
+        threading.Thread(target=_stop_at_once, args=(signals,), daemon=True).start()
 
 
-def _stop_at_once(hears: socket.socket) -> None:
-    """Ends the process at the second signal; what was acknowledged is on disk."""
-    with contextlib.suppress(OSError):  # the socket goes with the interpreter
-        while heard := hears.recv(1):
-            if heard[0] != _HANGUP:
+def _stop_at_once(signals: socket.socket) -> None:
+    """Ends the process at the second signal; acknowledged points are on disk."""
+    with contextlib.suppress(OSError):  # the interpreter closes the socket at exit
+        while received := signals.recv(1):
+            if received[0] != _HANGUP:
                 os._exit(_STOPPED_AT_ONCE)
 
 
-def _heard(_number: int, _frame: FrameType | None) -> None:
-    """Keeps the signal from ending the process; the wake-up socket tells that it came."""
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """Keeps the signal from ending the process; the wake-up socket receives it."""
 
 
 def _raise_file_limit() -> None:
-    """Each connection takes a file descriptor, and the usual limit suits programs that have few."""
+    """Raises the limit of file descriptors, because each connection takes one."""
     try:
         import resource  # noqa: PLC0415 - Windows has neither the module nor the limit
     except ImportError:
@@ -184,8 +186,10 @@ def _api_keys(file: str | None) -> list[str]:
         except OSError as error:
             raise BTrDBError(f"cannot read `{file}`: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise BTrDBError(f"`{file}` is no text; write one API key on each line") from error
+            raise BTrDBError(
+                f"`{file}` is not a text file; write one API key on each line"
+            ) from error
     found = [key.strip() for key in keys if key.strip()]
     if file is not None and not found:
-        raise BTrDBError(f"`{file}` holds no API key; write one on each line")
+        raise BTrDBError(f"`{file}` contains no API key; write one on each line")
     return found

@@ -1,4 +1,4 @@
-"""Where tables go: standard output or a file, as text for people, CSV, Parquet or Arrow IPC."""
+"""Writes tables to standard output or a file, as text for people, CSV, Parquet or Arrow IPC."""
 
 from __future__ import annotations
 
@@ -37,34 +37,36 @@ _NUMBER_WIDTH = 24
 
 
 def format_of(asked: Format | None, output: Path | None) -> Format:
-    """Returns the format that was asked for, or that suits where the output goes."""
+    """Returns the requested format, or the default for this output."""
     if output is not None and output != _STANDARD_OUTPUT:
         found = asked or _SUFFIXES.get(output.suffix.lower())
         if found is None:
             raise typer.BadParameter(
-                f"the name `{output}` does not say which format it is; give `--format`, too",
+                f"the suffix of `{output}` is of no known format; give `--format`, too",
                 param_hint="'--output'",
             )
         return found
     chosen = asked or ("table" if is_terminal() else "csv")
     if chosen in {"parquet", "arrow"} and is_terminal():
         raise typer.BadParameter(
-            f"{chosen} is nothing for a terminal; give `--output FILE`", param_hint="'--format'"
+            f"{chosen} cannot be shown on a terminal; give `--output FILE`",
+            param_hint="'--format'",
         )
     return chosen
 
 
 class _Writer(Protocol):
-    """What writes one format."""
+    """A writer of one format."""
 
     def write(self, table: pa.Table) -> None: ...
     def close(self) -> None: ...
 
 
 class Sink:
-    """Takes tables of one schema, one after the other.
+    """Writes tables of one schema.
 
-    A file appears under its name when all is in it: half an answer is never taken for a whole one.
+    A file appears under its name only once it is complete, so half of an answer is never mistaken
+    for a complete one.
     """
 
     def __init__(self, chosen: Format, output: Path | None, schema: pa.Schema) -> None:
@@ -84,7 +86,7 @@ class Sink:
                 self._file, self._fresh = _open(output)
             except OSError as error:
                 raise _unwritable(output, error) from error
-        # The file form of Arrow can be mapped and read in parts, but not written into a pipe.
+        # Arrow's file format can be mapped and read in parts, but not written into a pipe.
         open_writer = _ArrowFile if chosen == "arrow" and self._fresh else _WRITERS[chosen]
         self._writer = open_writer(self._file, schema)
 
@@ -117,10 +119,10 @@ class Sink:
                 self._discard()
 
     def _discard(self) -> None:
-        """Removes what is not whole, if there is anything."""
+        """Removes an incomplete file, if there is one."""
         if not self._file.closed:
             with contextlib.suppress(OSError, ValueError, pa.ArrowException):
-                self._writer.close()  # or it would try to when it is collected
+                self._writer.close()  # otherwise the garbage collector would close it later
             with contextlib.suppress(OSError):
                 self._file.close()
         if self._fresh is not None:
@@ -135,14 +137,14 @@ class Sink:
 
 
 def _open(output: Path) -> tuple[IO[bytes], Path | None]:
-    """The file to write, and its name until it is whole; a pipe has none."""
+    """Returns the file to write and its temporary name; a pipe has none."""
     if output.exists() and not output.is_file():  # a pipe, or /dev/null
         return output.open("wb"), None
     number, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
     mask = os.umask(0)
     os.umask(mask)
     fresh = Path(name)
-    fresh.chmod(0o666 & ~mask)  # as any new file, and not as a secret one
+    fresh.chmod(0o666 & ~mask)  # the mode of a new file; `mkstemp` creates private ones
     return os.fdopen(number, "wb"), fresh
 
 
@@ -158,7 +160,7 @@ class _Csv:
     def write(self, table: pa.Table) -> None:
         import pyarrow.csv  # noqa: PLC0415 - only this format needs it
 
-        # Arrow takes "needed" for all text, and times need no quotes.
+        # With "needed", Arrow quotes all text, but times need no quotes.
         name = cell(table["stream"][0].as_py()) if "stream" in table.column_names else ""
         quoting: Any = "needed" if set(name) & set('",\r\n') else "none"
         options = pyarrow.csv.WriteOptions(include_header=False, quoting_style=quoting)
@@ -169,7 +171,7 @@ class _Csv:
 
 
 class _Table:
-    """Columns of fixed width, so that it can begin before all is known."""
+    """Text with columns of fixed width, so that writing can start before all rows are known."""
 
     def __init__(self, file: IO[bytes], schema: pa.Schema) -> None:
         self._file = file
@@ -190,7 +192,7 @@ class _Table:
 
 
 def _width(name: str) -> int:
-    """Texts to the left, as a negative width; numbers to the right."""
+    """Returns the width of a column; negative for text, which is aligned to the left."""
     return -_TIME_WIDTH if name in {"time", "stream"} else _NUMBER_WIDTH
 
 
@@ -199,13 +201,13 @@ def _aligned(text: str, width: int) -> str:
 
 
 def _texts(table: pa.Table) -> pa.Table:
-    """The table with times as ISO 8601 to the nanosecond."""
-    place = table.schema.get_field_index("time")
-    # Slices of one regular text: Arrow's own replacement and strftime are ten times as slow.
+    """Returns the table with times as ISO 8601 to the nanosecond."""
+    index = table.schema.get_field_index("time")
+    # Slicing the text is ten times as fast as Arrow's replacement and strftime.
     text = table["time"].cast(pa.string())
-    join: Any = pc.binary_join_element_wise  # its stub knows no separator
+    join: Any = pc.binary_join_element_wise  # its stub has no separator
     day, clock = pc.utf8_slice_codeunits(text, 0, 10), pc.utf8_slice_codeunits(text, 11)
-    return table.set_column(place, "time", join(day, clock, "T"))
+    return table.set_column(index, "time", join(day, clock, "T"))
 
 
 class _Parquet:

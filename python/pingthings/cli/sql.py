@@ -1,4 +1,4 @@
-"""`pingthings sql`: queries over the metadata."""
+"""`pingthings sql`: queries the metadata."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Examples:
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT in PostgreSQL's SQL.")],
+    query: Annotated[str, typer.Argument(help="One SELECT statement in PostgreSQL's dialect.")],
     param: Annotated[
         list[str] | None,
-        typer.Option(metavar="VALUE", help="The value of $1, $2 and so on; may be repeated."),
+        typer.Option(metavar="VALUE", help="Value of $1; repeat the option for $2 and so on."),
     ] = None,
     format_: Annotated[
         Literal["table", "csv", "json"] | None,
-        typer.Option("--format", help="Default: table on a terminal, csv in a pipe."),
+        typer.Option("--format", help="Format. Default: table on a terminal, csv in a pipe."),
     ] = None,
     json: Json = False,
     endpoint: Endpoint = None,
@@ -37,9 +37,9 @@ def sql(
     apikey: ApiKey = None,
     apikey_file: ApiKeyFile = None,
 ) -> None:
-    """Ask for metadata in SQL, over the tables streams, collections, devices and units.
+    """Query metadata with SQL, in the tables streams, collections, devices and units.
 
-    Values of points are not in SQL; `pingthings get` reads them.
+    Points are not available in SQL; `pingthings get` reads them.
     """
     with connected(endpoint, profile, apikey, apikey_file) as client:
         rows: list[dict[str, Any]] = client.sql_query(query, param or [])
@@ -51,7 +51,7 @@ def sql(
     elif chosen == "table":
         print_table(rows, columns)
     elif rows:
-        # Programs get every text as it is.
+        # Programs get text without escapes.
         as_text = shown if is_terminal() else str
         lines = csv.writer(sys.stdout, lineterminator="\n")
         lines.writerow([as_text(name) for name in columns])

@@ -1,4 +1,4 @@
-"""`pingthings streams`: streams with their metadata."""
+"""`pingthings streams`: lists streams with their metadata."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ _COLUMNS = ["name", "unit", "collection", "uuid"]
 
 def streams(
     collection: Annotated[
-        str, typer.Argument(help="Only those of this collection and the ones below it.")
+        str, typer.Argument(help="List only this collection and the ones below it.")
     ] = "",
     tag: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Only those with this tag; may be repeated."),
+        typer.Option(metavar="KEY=VALUE", help="List only streams with this tag; may be repeated."),
     ] = None,
     annotation: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY[=VALUE]", help="Only those with this annotation; may be repeated."
+            metavar="KEY[=VALUE]", help="List only streams with this annotation; may be repeated."
         ),
     ] = None,
-    count: Annotated[bool, typer.Option("--count", help="Count their points.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Count the points of each.")] = False,
     range_: Annotated[
-        bool, typer.Option("--range", help="Say when their first and last points are.")
+        bool, typer.Option("--range", help="Show the times of the first and last point of each.")
     ] = False,
     json: Json = False,
     endpoint: Endpoint = None,
@@ -50,8 +50,7 @@ def streams(
 ) -> None:
     """List streams: name, unit, collection, uuid.
 
-    In a pipe these are separated by tabs, without a line of headings. JSON has tags and annotations
-    as well.
+    In a pipe columns are separated by tabs, without headings. JSON also has tags and annotations.
     """
     tags = pairs("--tag", tag or ())
     annotations = pairs("--annotation", annotation or ())
@@ -77,7 +76,7 @@ def _found(
     annotations: dict[str, str | None],
 ) -> list[Stream]:
     below = collection.rstrip("/") + "/"
-    # The server knows only prefixes of text, and `lab` is one of `labour`.
+    # The server compares text prefixes, and `lab` is also a prefix of `labour`.
     found = [
         stream
         for stream in client.streams_in_collection(collection, tags=tags, annotations=annotations)
