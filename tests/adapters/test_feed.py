@@ -227,7 +227,7 @@ def test_the_command_says_what_is_wrong_with_its_source(server: Server, collecti
         ("http://pmu.example:4712", "c37118://HOST:PORT"),
         ("c37118://pmu.example", "c37118://HOST:PORT"),
         ("c37118://pmu.example:4712", "--idcode"),
-        ("c37118://pmu.example:4712/x", "no idcode"),
+        ("c37118://pmu.example:4712/x", "not an idcode"),
     ):
         command = [*listening(server, 1, collection)[:4], source, "--endpoint", server.endpoint]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

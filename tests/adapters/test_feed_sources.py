@@ -83,7 +83,7 @@ def test_two_senders_of_one_station_are_refused_by_name(client: pt.Client, colle
 
     with sending(frames, lambda: unit("OAK")) as port, Writer(client) as writer:
         feed = Feed(client, writer, "127.0.0.1", port, IDCODE, collection)
-        with pytest.raises(BTRDBValueError, match=f"of 12 and of {IDCODE} both have a .*`OAK`"):
+        with pytest.raises(BTRDBValueError, match=f"12 and {IDCODE} both have a .*`OAK`"):
             feed.run(threading.Event())
 
 

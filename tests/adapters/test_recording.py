@@ -124,7 +124,7 @@ def test_older_files_are_from_where_the_caller_says(tmp_path: Path):
     tokyo = read(written(tmp_path, recorded), zone="Asia/Tokyo").start
     assert tokyo == START - 9 * 3_600 * 10**9
     twice = replace(recorded, start="27/10/2024,02:30:00.000000")
-    with pytest.raises(RecordingError, match="came twice"):
+    with pytest.raises(RecordingError, match="occurred twice"):
         read(written(tmp_path, twice), zone="Europe/Vienna")
 
 
@@ -181,9 +181,9 @@ def test_what_is_no_recording_says_why(tmp_path: Path):
     path.write_text("a table,of,1999\nwith other things\n", encoding="utf-8")
     with pytest.raises(RecordingError, match="line 2 of the description, `with other things`"):
         read(path)
-    with pytest.raises(RecordingError, match="neither a sampling rate nor a time at sample 2"):
+    with pytest.raises(RecordingError, match="sample 2 has no time stamp"):
         read(written(tmp_path, replace(PLAIN, stamps=[0, None, 2, 3])))
-    with pytest.raises(RecordingError, match=r"is no time: `yesterday`"):
+    with pytest.raises(RecordingError, match=r"is not a time: `yesterday`"):
         read(written(tmp_path, replace(PLAIN, start="yesterday", rates=[("1000", 4)])))
     cut = tmp_path / "r.cff"
     cut.write_bytes(b"--- file type: CFG ---\r\n")
@@ -253,30 +253,30 @@ def test_quirks_of_vendors_are_read(tmp_path: Path, dat: str, changed: dict[str,
 @pytest.mark.parametrize(
     ("dat", "changed", "message"),
     [
-        ("1,0,10\n2,1000,20\n", {}, "line 1 of the data has 3 cells where .* wants 4"),
+        ("1,0,10\n2,1000,20\n", {}, "line 1 of the data has 3 cells, but .* requires 4"),
         (DAT + "5,4000,50,0,1\n", {}, "line 5 of the data has 5 cells"),
-        (DAT.replace(",20,", ",x,"), {}, "sample 2 of the data holds `x`"),
-        (DAT.replace("30,1", "30,7"), {}, "sample 3 of the data holds the state `7`"),
+        (DAT.replace(",20,", ",x,"), {}, "sample 2 of the data contains `x`"),
+        (DAT.replace("30,1", "30,7"), {}, "sample 3 of the data contains the state `7`"),
         (DAT.replace("3,2000", "2,2000"), {}, "sample 3 has the number 2 after 2"),
         (DAT.replace("3,2000", "x,2000"), {}, "sample 3 of the data has the number `x`"),
         (DAT.replace("2000", "2x"), {}, "sample 3 of the data has the time `2x`"),
-        ("", {}, "hold no sample"),
-        (DAT, {"rates": "0\n0,4", "factor": "0"}, "multiplier of the stamps is zero"),
+        ("", {}, "contain no sample"),
+        (DAT, {"rates": "0\n0,4", "factor": "0"}, "multiplier of the time stamps is zero"),
         (DAT.replace("2000", "1000"), {"rates": "0\n0,4"}, "do not ascend"),
         (DAT, {"rates": "0\n0,4", "factor": "1e-9"}, "do not ascend"),
-        (DAT, {"rates": "1\n-1000,4"}, "below zero"),
+        (DAT, {"rates": "1\n-1000,4"}, "the rate is negative"),
         (DAT, {"rates": "2\n1000,4\n2000,2"}, "do not ascend"),
-        (DAT, {"rates": "1\nnan,4"}, "`nan` is no number"),
-        (DAT, {"rates": "x"}, "`x` is no whole number"),
+        (DAT, {"rates": "1\nnan,4"}, "`nan` is not a number"),
+        (DAT, {"rates": "x"}, "`x` is not an integer"),
         (DAT, {"analog": "1,VA,A,,kV,0,0"}, "factor of zero"),
         (DAT, {"analog": "1,VA,A,,kV"}, "no factor"),
-        (DAT, {"analog": "1,VA,A,,kV,x,0"}, "`x` is no number"),
+        (DAT, {"analog": "1,VA,A,,kV,x,0"}, "`x` is not a number"),
         (DAT, {"counts": "2"}, "how many channels"),
         (DAT, {"counts": "2,1A"}, "TRIP"),
-        (DAT, {"head": "ST"}, "begins with the station"),
-        (DAT, {"head": "ST,DEV,new"}, "no year"),
+        (DAT, {"head": "ST"}, "must have the station"),
+        (DAT, {"head": "ST,DEV,new"}, "not a revision year"),
         (DAT, {"start": "07/17/2021,18:06:06.826009"}, "month"),
-        (DAT, {"form": "TEXT"}, "data of type `TEXT`"),
+        (DAT, {"form": "TEXT"}, "data type `TEXT`"),
     ],
     ids=repr,
 )
@@ -385,24 +385,28 @@ NUMBERS: list[tuple[dict[str, str], str, str]] = [
     ({"rate": "0,4"}, ROWS.replace("2000", "1e999999999"), "sample 3 .* the time `1e999999999`"),
     ({"rate": "0,4"}, ROWS.replace("2000", "2e-99999999"), "sample 3 .* the time `2e-99999999`"),
     ({"rate": "0,4"}, ROWS.replace("2000", "1/3"), "sample 3 .* the time `1/3`"),
-    ({"rate": "0,4"}, ROWS.replace("3000", "1e30"), "does not fit in nanoseconds"),
-    ({"rate": "1e-30,4"}, ROWS, "does not fit in nanoseconds"),
-    ({"rate": "1e-99999999,4"}, ROWS, "line 7 .* is no number, or too large"),
-    ({"rate": "1/3,4"}, ROWS, "line 7 .* is no number, or too large"),
-    ({"rate": "3e9,4"}, ROWS, "the sampling rate is beyond one in a nanosecond"),
-    ({"tail": "1e-99999999\n0,0"}, ROWS, "is no number, or too large"),
-    ({"start": "15/03/1600,12:30:00.1"}, ROWS, "does not fit in nanoseconds"),
-    ({"start": "15/03/9999,12:30:00.1"}, ROWS, "does not fit in nanoseconds"),
-    ({"revision": "1991"}, ROWS, "in revision 1991, by the first line, the month comes first"),
-    ({"analog": "1,VA,A,,V,1e308,1"}, ROWS, "`VA` has values that are no finite .* sample 1"),
+    ({"rate": "0,4"}, ROWS.replace("3000", "1e30"), "outside the range of nanoseconds"),
+    ({"rate": "1e-30,4"}, ROWS, "outside the range of nanoseconds"),
+    ({"rate": "1e-99999999,4"}, ROWS, "line 7 .* is not a number, or too large"),
+    ({"rate": "1/3,4"}, ROWS, "line 7 .* is not a number, or too large"),
+    ({"rate": "3e9,4"}, ROWS, "the sampling rate is higher than one per nanosecond"),
+    ({"tail": "1e-99999999\n0,0"}, ROWS, "is not a number, or too large"),
+    ({"start": "15/03/1600,12:30:00.1"}, ROWS, "outside the range of nanoseconds"),
+    ({"start": "15/03/9999,12:30:00.1"}, ROWS, "outside the range of nanoseconds"),
+    (
+        {"revision": "1991"},
+        ROWS,
+        "in revision 1991, given by the first line, the month comes first",
+    ),
+    ({"analog": "1,VA,A,,V,1e308,1"}, ROWS, "`VA` has values that are not finite.* sample 1"),
     ({"analog": "1,VA,A,,V,1e300,0,0,0,0,1e300,1e-300,S"}, ROWS, "`VA` .* ratio 1e.300 to 1e-300"),
-    ({"analog": "1,VA,A,,V,1,1,1e25"}, ROWS, "`VA` has a skew"),
-    ({"analog": "1,VA,A,,V,1_0,1"}, ROWS, "line 3 .*`1_0` is no number"),
-    ({"analog": "1,VA,A,,V,0,5,1,0,-32767,32767,1,1,P"}, ROWS, "numbers have no comma"),
-    ({}, ROWS.replace(",10,", ",1_0,"), "sample 1 .* holds `1_0`"),
+    ({"analog": "1,VA,A,,V,1,1,1e25"}, ROWS, "the skew of channel `VA`"),
+    ({"analog": "1,VA,A,,V,1_0,1"}, ROWS, "line 3 .*`1_0` is not a number"),
+    ({"analog": "1,VA,A,,V,0,5,1,0,-32767,32767,1,1,P"}, ROWS, "numbers must not have a comma"),
+    ({}, ROWS.replace(",10,", ",1_0,"), "sample 1 .* contains `1_0`"),
     ({}, ROWS.replace("4,3", "1_0,3"), "sample 4 .* the number `1_0`"),
     *(
-        ({"tail": f"1\n{code},0\n0,0"}, ROWS, f"`{code}` does not say how far the clock")
+        ({"tail": f"1\n{code},0\n0,0"}, ROWS, f"`{code}` is not an offset from UTC")
         for code in ("hello", "5.5", "99", "-15", "5h60")
     ),
 ]
@@ -412,7 +416,9 @@ NUMBERS: list[tuple[dict[str, str], str, str]] = [
 def test_what_cannot_be_meant_is_refused_at_once(
     tmp_path: Path, changes: dict[str, str], data: str, why: str
 ):
-    with pytest.raises(RecordingError, match=f"r.cfg` is no recording: .*{why.replace('+', '.')}"):
+    with pytest.raises(
+        RecordingError, match=f"r.cfg` is not a valid recording: .*{why.replace('+', '.')}"
+    ):
         read_text(tmp_path, described(**changes), data)
 
 

@@ -159,10 +159,14 @@ def test_samples_that_are_not_counted_from_one(
 def test_a_word_of_states_without_names(tmp_path: Path):
     ten = Written(tuple(range(10)), "BINARY")
     assert replace(ten, words=1).points(tmp_path) == ten.points(tmp_path)
-    with pytest.raises(RecordingError, match=r"14 bytes for each of the 10 samples .* take 10"):
+    with pytest.raises(
+        RecordingError, match=r"14 bytes for each of the 10 declared samples, .* need 10"
+    ):
         replace(ten, words=2).read(tmp_path)
     # With states that have names, two more bytes may be of a channel that lacks its line.
-    with pytest.raises(RecordingError, match=r"14 bytes for each of the 10 samples .* take 12"):
+    with pytest.raises(
+        RecordingError, match=r"14 bytes for each of the 10 declared samples, .* need 12"
+    ):
         replace(ten, words=2, digital=1).read(tmp_path)
 
 
@@ -183,9 +187,9 @@ def test_names_of_any_encoding(tmp_path: Path, codec: str, name: str, said: str 
 
 
 def test_an_encoding_that_is_none_or_another(tmp_path: Path):
-    with pytest.raises(RecordingError, match="no encoding `klingon`"):
+    with pytest.raises(RecordingError, match="encoding `klingon` does not exist"):
         THREE.read(tmp_path, encoding="klingon")
-    with pytest.raises(RecordingError, match="no text in `ascii`"):
+    with pytest.raises(RecordingError, match="not text in `ascii`"):
         replace(THREE, name="Süd").read(tmp_path, encoding="ascii")
 
 
@@ -205,7 +209,7 @@ def test_one_file_of_bytes(tmp_path: Path, codec: str, suffix: str):
         found = written(size, end).channels[0]
         assert (found.name, found.values.tolist()) == ("Süd", [1, 2, 3])
     assert written(size + 100).channels[0].values.tolist() == [1, 2, 3]
-    with pytest.raises(RecordingError, match=f"says that it has {size - 10} bytes"):
+    with pytest.raises(RecordingError, match=f"declares {size - 10} bytes"):
         written(size - 10)
 
 

@@ -221,7 +221,7 @@ def test_points_that_cannot_be_meant(client: pt.Client, stream: pt.Stream):
     with Writer(client) as writer:
         with pytest.raises(TypeError, match="float64"):
             writer.add(stream.uuid, T / 1, 1)
-        with pytest.raises(ValueError, match="times for"):
+        with pytest.raises(ValueError, match="arrays of equal length"):
             writer.add(stream.uuid, [T, T + 1], [1])
         writer.add(stream.uuid, [], [])
     assert writer.counts == Counts()
@@ -269,10 +269,10 @@ def test_what_is_rejected_is_said_by_name(
         writer.add(stream.uuid, MAXIMUM_INSERT_TIME + 1, 1.0)
     assert points(client, stream.uuid) == [(T, 1.0), (T + 2, 3.0)]
     assert [record.getMessage() for record in caplog.records] == [
-        f"1 of 3 points of stream {stream.uuid} are rejected: the value at time {T + 1} is nan",
+        f"rejected 1 of 3 points of stream {stream.uuid}: the value at time {T + 1} is nan",
         (
-            f"1 of 1 points of stream {stream.uuid} are rejected: time {MAXIMUM_INSERT_TIME + 1} "
-            "is beyond those of streams (1933 to 2079)"
+            f"rejected 1 of 1 points of stream {stream.uuid}: time {MAXIMUM_INSERT_TIME + 1} "
+            "is outside the range of a stream (1933 to 2079)"
         ),
     ]
 
@@ -313,18 +313,18 @@ REFUSED: dict[str, tuple[Any, Any, type[BTrDBError], str]] = {
     "a far time": (np.array(["3000"], "M8[s]"), 1.0, InvalidTimeRange, "row 0: the time `3000"),
     "a missing time": (np.array(["NaT"], "M8[s]"), 1.0, InvalidTimeRange, "NaT"),
     "no unit": (np.array([5]).astype("M8"), 1.0, BTRDBTypeError, "without a unit"),
-    "a large uint64": (np.array([2**63], np.uint64), 1.0, InvalidTimeRange, "does not fit"),
-    "a large whole number": (1, 2**53 + 1, BadValue, "9007199254740993 is no float64"),
-    "a large one of numpy": ([1, 2], np.array([0, 2**60 + 1]), BadValue, "row 1: the whole"),
+    "a large uint64": (np.array([2**63], np.uint64), 1.0, InvalidTimeRange, "outside the range"),
+    "a large whole number": (1, 2**53 + 1, BadValue, "9007199254740993 cannot be represented"),
+    "a large one of numpy": ([1, 2], np.array([0, 2**60 + 1]), BadValue, "row 1: the integer"),
     "text": (1, "x", BTRDBTypeError, "give numbers"),
     "a complex number": (1, 1j, BTRDBTypeError, "give numbers"),
     "a duration": (1, np.timedelta64(1, "s"), BTRDBTypeError, "give numbers"),
-    "None": (1, None, BadValue, "row 0 holds a null"),
-    "a masked value": ([1], np.ma.array([1.0], mask=[True]), BadValue, "row 0 holds a null"),
+    "None": (1, None, BadValue, "row 0 has a null"),
+    "a masked value": ([1], np.ma.array([1.0], mask=[True]), BadValue, "row 0 has a null"),
     "a truth value": (1, True, BTRDBTypeError, "cast them if 0 and 1"),
     "a truth value of numpy": ([1], np.array([True]), BTRDBTypeError, "cast them if 0 and 1"),
     "truth among objects": ([1, 2], np.array([1.5, True], object), BadValue, "row 1: .* `True`"),
-    "two dimensions": (np.array([[1]]), np.array([[1.0]]), BTRDBValueError, "times for"),
+    "two dimensions": (np.array([[1]]), np.array([[1.0]]), BTRDBValueError, "one-dimensional"),
 }
 
 

@@ -1,7 +1,7 @@
-"""Ways into streams: a buffered writer, and what is built on it.
+"""Stores points in streams: a buffered writer, and importers that use it.
 
-`recording` stores COMTRADE recordings, `feed` what a sender of synchrophasors sends (C37.118),
-`folder` folders of long tables. Nothing of this is imported by `import pingthings`.
+`recording` stores COMTRADE recordings, `feed` the data of a synchrophasor sender (C37.118), and
+`folder` folders of long tables. `import pingthings` does not import this package.
 """
 
 from pingthings.ingest.streams import Wanted, ensure

@@ -1,6 +1,6 @@
-"""What frames of synchrophasors say (IEEE C37.118.2): exact times, and values in their units.
+"""Decodes synchrophasor frames (IEEE C37.118.2) to exact times and values in their units.
 
-Nothing of this reads or writes a socket; `c37118_frames` finds the frames in what is read.
+This module reads no socket; `c37118_frames` finds the frames in received bytes.
 """
 
 from __future__ import annotations
@@ -42,32 +42,32 @@ _NO_CLOCK = 15
 
 @dataclass(frozen=True)
 class Phasor:
-    """A phasor: volts or amperes, and how much one step is."""
+    """A phasor channel, in volts or amperes."""
 
     name: str
     unit: str
     scale: float
-    """Of integers; in configuration 3 of floating-point numbers, too."""
+    """The value of one integer step. In configuration 3 it also scales floating-point numbers."""
     adjustment: float = 0.0
-    """So many degrees configuration 3 takes off its angle."""
+    """Degrees that are subtracted from its angle, in configuration 3."""
     scales_floats: bool = False
 
 
 @dataclass(frozen=True)
 class Analog:
-    """An analog value; in configuration 3 it is `scale` times what is sent, and `offset`."""
+    """An analog channel; in configuration 3 a value is `scale * sent + offset`."""
 
     name: str
     kind: int
     factor: int
-    """What its owner scales it by, in configuration 1 and 2; it is left to the owner."""
+    """A user-defined scale in configuration 1 and 2. It is recorded, but not applied."""
     scale: float = 1.0
     offset: float = 0.0
 
 
 @dataclass(frozen=True)
 class Digital:
-    """Sixteen states; the least significant bit comes first."""
+    """A word of sixteen states, beginning with the least significant bit."""
 
     names: tuple[str, ...]
     normal: int
@@ -76,7 +76,7 @@ class Digital:
 
 @dataclass(frozen=True)
 class Pmu:
-    """One measurement unit of a stream of frames."""
+    """One measurement unit (PMU) of a data stream."""
 
     station: str
     idcode: int
@@ -86,17 +86,17 @@ class Pmu:
     digitals: tuple[Digital, ...]
     nominal: int
     """In hertz."""
-    place: tuple[float, float] | None = None
-    """Latitude and longitude in degrees, where configuration 3 says them."""
+    location: tuple[float, float] | None = None
+    """Latitude and longitude in degrees, if configuration 3 contains them."""
 
     @property
     def is_polar(self) -> bool:
-        """Whether phasors come as magnitude and angle."""
+        """Whether phasors are sent as magnitude and angle."""
         return bool(self.form & 1)
 
     @cached_property
     def layout(self) -> struct.Struct:
-        """What it sends in a frame."""
+        """The layout of its part of a data frame."""
         integers = "Hh" if self.is_polar else "hh"
         phasor = "ff" if self.form & 2 else integers
         analog = "f" if self.form & 4 else "h"
@@ -109,24 +109,24 @@ class Pmu:
 
 @dataclass(frozen=True)
 class Configuration:
-    """What the frames of data will consist of."""
+    """The description of the data frames of one idcode."""
 
     idcode: int
     time_base: int
-    """How many parts a second is divided into."""
+    """The number of parts into which a second is divided."""
     pmus: tuple[Pmu, ...]
     rate: int
-    """Frames in a second; below zero, seconds between two."""
+    """Frames per second; a negative number is the seconds between two frames."""
 
     @cached_property
     def size(self) -> int:
-        """How many bytes a frame of data has."""
+        """The length of a data frame in bytes."""
         return HEAD.size + sum(pmu.layout.size for pmu in self.pmus) + CHECK_BYTES
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one unit measured. A value that is missing is NaN."""
+    """The values that one unit measured. A missing value is NaN."""
 
     stat: int
     phasors: tuple[tuple[float, float], ...]
@@ -134,18 +134,18 @@ class Measurement:
     frequency: float
     """In hertz."""
     rocof: float
-    """Its change, in hertz per second."""
+    """Rate of change of frequency, in hertz per second."""
     analogs: tuple[float, ...]
     digitals: tuple[int, ...]
 
     @property
     def is_valid(self) -> bool:
-        """Whether the unit says that these are measurements: no error, and no test."""
+        """Whether the status word marks these as measurements, without error or test mode."""
         return self.stat >> 14 == 0
 
     @property
     def is_changing(self) -> bool:
-        """Whether the configuration is about to change; it has when this ends."""
+        """Whether the configuration is about to change; when this bit clears, it has changed."""
         return bool(self.stat & 0x0400)
 
 
@@ -156,27 +156,27 @@ class Data:
     time: int
     """Nanoseconds since 1970, UTC."""
     quality: int
-    """Of the time: the upper eight bits of FRACSEC."""
+    """The time quality: the upper eight bits of FRACSEC."""
     measurements: tuple[Measurement, ...]
 
     @property
     def has_clock(self) -> bool:
-        """Whether the sender's clock works; where it does not, the time is not reliable."""
+        """Whether the sender's clock works; otherwise the time is not reliable."""
         return self.quality & 0x0F != _NO_CLOCK
 
 
 def configuration(received: bytes) -> Configuration:
-    """Returns what a frame of configuration 1, 2 or 3 says; of 3 a whole one.
+    """Decodes a frame of configuration 1, 2 or 3. One of configuration 3 must be complete.
 
     Raises:
-        FrameError: It is shorter or longer than it says.
+        FrameError: It is shorter or longer than its fields require.
     """
     is_third = kind(received) is Kind.CONFIGURATION_3
     skip = CONTINUED if is_third else 0
     reader = _Reader(received[HEAD.size + skip : -CHECK_BYTES])
     time_base = reader.number(4) & 0xFFFFFF
     if not time_base:
-        raise FrameError("a second is divided into no parts")
+        raise FrameError("the time base of the configuration is zero")
     read = _third_pmu if is_third else _pmu
     pmus = tuple(read(reader) for _ in range(reader.number(2)))
     rate = reader.number(2, signed=True)
@@ -194,7 +194,7 @@ def _pmu(reader: _Reader) -> Pmu:
     analog_units = [reader.number(4) for _ in range(analogs)]
     digital_units = [reader.number(4) for _ in range(digitals)]
     nominal = 50 if reader.number(2) & 1 else 60
-    reader.number(2)  # how often the configuration has changed
+    reader.number(2)  # the number of configuration changes
     return Pmu(
         station,
         code,
@@ -215,14 +215,14 @@ def _pmu(reader: _Reader) -> Pmu:
 def _third_pmu(reader: _Reader) -> Pmu:
     station = reader.counted_text()
     code = reader.number(2)
-    reader.skip(16)  # a global identity
+    reader.skip(16)  # the global identifier
     form = reader.number(2)
     phasors, analogs, digitals = reader.number(2), reader.number(2), reader.number(2)
     names = [reader.counted_text() for _ in range(phasors + analogs + _BITS * digitals)]
     found: list[Phasor] = []
     for name in names[:phasors]:
         kinds, scale, turn = reader.number(4), reader.factor(), reader.factor()
-        # A scale of nothing is none: senders of floating-point numbers leave it out.
+        # Senders of floating-point numbers leave the scale at zero, which means no scale.
         one = Phasor(name, _unit(kinds >> 11 & 1), scale or 1.0, math.degrees(turn), True)  # noqa: FBT003
         found.append(one)
     values = [
@@ -233,13 +233,13 @@ def _third_pmu(reader: _Reader) -> Pmu:
     latitude, longitude = reader.real(), reader.real()
     reader.skip(4 + 1 + 4 + 4)  # elevation, class of service, window, delay
     nominal = 50 if reader.number(2) & 1 else 60
-    reader.number(2)  # how often the configuration has changed
+    reader.number(2)  # the number of configuration changes
     is_known = math.isfinite(latitude) and math.isfinite(longitude)
     return Pmu(
         *(station, code, form, tuple(found), tuple(values)),
         digitals=_digitals(names[phasors + analogs :], digital_units),
         nominal=nominal,
-        place=(latitude, longitude) if is_known else None,
+        location=(latitude, longitude) if is_known else None,
     )
 
 
@@ -255,7 +255,7 @@ def _digitals(names: list[str], units: list[int]) -> tuple[Digital, ...]:
 
 
 class _Reader:
-    """The fields of a frame one after another."""
+    """Reads the fields of a configuration frame in order."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -267,7 +267,7 @@ class _Reader:
 
     def _take(self, count: int) -> bytes:
         if self.rest < count:
-            raise FrameError("the configuration ends too early")
+            raise FrameError("the configuration is truncated")
         self._place += count
         return self._content[self._place - count : self._place]
 
@@ -288,11 +288,11 @@ class _Reader:
         self._take(count)
 
     def text(self) -> str:
-        """A name of sixteen bytes, filled up with blanks or zeros."""
+        """Reads a name of sixteen bytes, padded with blanks or zeros."""
         return _name(self._take(_NAME))
 
     def counted_text(self) -> str:
-        """A name that says how long it is."""
+        """Reads a name that follows its length."""
         return _name(self._take(self.number(1)))
 
 
@@ -301,16 +301,17 @@ def _name(content: bytes) -> str:
 
 
 def data(received: bytes, known: Configuration) -> Data:
-    """Returns what a frame of data says.
+    """Decodes a data frame.
 
     Raises:
-        FrameError: It is not as long as the configuration says, or its fraction is no fraction.
+        FrameError: Its length differs from the configuration's, or its fraction of a second is 1
+            or more.
     """
     soc, fracsec = HEAD.unpack_from(received)[4:]
     parts = fracsec & 0xFFFFFF
     if parts >= known.time_base:
-        raise FrameError(f"{parts} parts of a second that has {known.time_base}")
-    # In whole numbers, to the nearest nanosecond.
+        raise FrameError(f"the fraction of its time is {parts}/{known.time_base} of a second")
+    # Computed with integers, to the nearest nanosecond.
     fraction = (2 * parts * SECOND + known.time_base) // (2 * known.time_base)
     if known.size != len(received):
         raise FrameError(f"{len(received)} bytes of data where the configuration says {known.size}")
@@ -347,7 +348,7 @@ def _phasor(pmu: Pmu, phasor: Phasor, pair: tuple[float, float]) -> tuple[float,
         if _MISSING in (second, first):
             return math.nan, math.nan
         first *= phasor.scale
-        # Angles are steps of 0.1 mrad, imaginary parts are as real ones.
+        # Angles have steps of 0.1 mrad; imaginary parts are scaled like real ones.
         second *= 1e-4 if pmu.is_polar else phasor.scale
     elif phasor.scales_floats:
         first *= phasor.scale

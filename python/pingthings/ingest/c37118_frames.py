@@ -1,6 +1,6 @@
-"""Frames of synchrophasors (IEEE C37.118.2) as bytes: found in what comes, put together, and made.
+"""Finds, assembles and encodes synchrophasor frames (IEEE C37.118.2).
 
-What is in them says `c37118`.
+`c37118` decodes their content.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _BEGIN = re.compile(rb"\xaa(?:[\x00-\x5f]|\Z)")
 HEAD = struct.Struct(">BBHHII")
 CHECK_BYTES = 2
 CONTINUED = 2
-"""So many bytes of configuration 3 say which part of it comes."""
+"""Bytes of the continuation index in configuration 3."""
 _SIZED = 4
-"""After so many bytes a frame has said how long it is."""
+"""Bytes up to the end of the length field of a frame."""
 _START = 0xFFFF
 _POLYNOMIAL = 0x1021
 _PERIOD = 32_767
-"""After so many zero bits a checksum is what it was."""
+"""The checksum register returns to its value after this many zero bits."""
 _STEP = 256
 _DONE = 1 << 16
 _LAST = 0xFFFF
@@ -47,11 +47,11 @@ _LARGEST = 1 << 20
 
 
 class FrameError(ValueError):
-    """A whole frame with a good checksum that cannot be meant."""
+    """A complete frame with a valid checksum has invalid content."""
 
 
 class Kind(IntEnum):
-    """What a frame is."""
+    """The type of a frame."""
 
     DATA = 0
     HEADER = 1
@@ -62,7 +62,7 @@ class Kind(IntEnum):
 
 
 class Command(IntEnum):
-    """What a receiver asks for."""
+    """A command to a sender."""
 
     DATA_OFF = 1
     DATA_ON = 2
@@ -73,25 +73,26 @@ class Command(IntEnum):
 
 
 class Splitter:
-    """Takes bytes as they come, and gives whole frames whose checksum is right.
+    """Splits received bytes into complete frames with a valid checksum.
 
-    A byte that may begin a frame may be any other byte, too, and says then that any length follows.
-    So the checksum of a frame is not taken over its bytes anew: it is found from those of all bytes
-    up to its begin and up to its end, which takes as long for a large frame as for a small one.
+    A byte that looks like the start of a frame may be any other byte, and the length after it may
+    then be anything. To keep the cost linear, the checksum of a candidate is not computed over its
+    bytes. It is derived from two checksums of all kept bytes, up to the start of the candidate and
+    up to its end, which takes the same time for every length.
     """
 
     def __init__(self) -> None:
         self._kept = bytearray()
         self._place = 0
-        """What lies before it is done with."""
+        """Offset of the first byte that is not processed yet."""
         self._sums = [0]
-        """Checksums of the first 0, 256, 512, ... bytes that are kept, from a start of zero."""
+        """Checksums of the first 0, 256, 512, ... kept bytes, with an initial value of zero."""
         self.skipped = 0
-        """Bytes that belong to no good frame."""
+        """Number of bytes outside of valid frames."""
 
     @property
     def waiting(self) -> int:
-        """How many bytes wait for the rest of their frame."""
+        """The number of bytes that wait for the rest of their frame."""
         return len(self._kept) - self._place
 
     def split(self, received: bytes) -> Iterator[bytes]:
@@ -100,7 +101,7 @@ class Splitter:
         return self._frames(more_comes=True)
 
     def rest(self) -> Iterator[bytes]:
-        """Yields the frames that are in what waits, and skips the rest: nothing more comes."""
+        """Yields the frames in the waiting bytes and skips the rest, as no more bytes will come."""
         return self._frames(more_comes=False)
 
     def _frames(self, *, more_comes: bool) -> Iterator[bytes]:
@@ -128,19 +129,19 @@ class Splitter:
         return begins and size >= HEAD.size + CHECK_BYTES
 
     def _skip(self) -> None:
-        """Leaves out all before the next byte that may begin a frame."""
+        """Skips to the next byte that may begin a frame."""
         found = _BEGIN.search(self._kept, self._place + 1)
         after = len(self._kept) if found is None else found.start()
         self.skipped += after - self._place
         self._place = after
 
     def _is_whole(self, place: int, size: int) -> bool:
-        """Whether so many bytes are a frame: the checksum over all of one, its own too, is zero."""
+        """Whether these bytes are a frame: the checksum over a frame and its own is zero."""
         before, after = self._sum(place), self._sum(place + size)
-        return after == _moved(before ^ _START, size)
+        return after == _shifted(before ^ _START, size)
 
     def _sum(self, end: int) -> int:
-        """The checksum of the bytes that are kept up to this one, from a start of zero."""
+        """Returns the checksum of the kept bytes before `end`, with an initial value of zero."""
         while len(self._sums) * _STEP <= end:
             begin = (len(self._sums) - 1) * _STEP
             step = self._kept[begin : begin + _STEP]
@@ -149,18 +150,18 @@ class Splitter:
         return binascii.crc_hqx(self._kept[whole * _STEP : end], self._sums[whole])
 
 
-def _moved(check: int, size: int) -> int:
-    """What so many zero bytes make of a checksum."""
-    powers, first, moved = _powers(), 8 * size, 0
+def _shifted(check: int, size: int) -> int:
+    """Returns a checksum after `size` more zero bytes."""
+    powers, first, shifted = _powers(), 8 * size, 0
     for bit in range(16):
         if check >> bit & 1:
-            moved ^= powers[(first + bit) % _PERIOD]
-    return moved
+            shifted ^= powers[(first + bit) % _PERIOD]
+    return shifted
 
 
 @cache
 def _powers() -> array[int]:
-    """What 0, 1, 2, ... zero bits make of a checksum of 1."""
+    """Returns the checksum 1 after 0, 1, 2, ... zero bits."""
     found, power = array("H"), 1
     for _ in range(_PERIOD):
         found.append(power)
@@ -169,7 +170,7 @@ def _powers() -> array[int]:
 
 
 def frame(what: Kind, idcode: int, soc: int, fracsec: int, body: bytes) -> bytes:
-    """Returns a frame of these contents, with its checksum."""
+    """Encodes a frame with its checksum."""
     size = HEAD.size + len(body) + CHECK_BYTES
     head = HEAD.pack(SYNC, what << 4 | 1, size, idcode, soc, fracsec)
     check = binascii.crc_hqx(head + body, _START)
@@ -177,45 +178,45 @@ def frame(what: Kind, idcode: int, soc: int, fracsec: int, body: bytes) -> bytes
 
 
 def command(idcode: int, what: Command, soc: int) -> bytes:
-    """Returns the frame that asks for something."""
+    """Encodes a command frame."""
     return frame(Kind.COMMAND, idcode, soc, 0, what.to_bytes(2, "big"))
 
 
 def kind(received: bytes) -> Kind:
-    """Returns what a frame is."""
+    """Returns the type of a frame."""
     return Kind(received[1] >> 4)
 
 
 def idcode(received: bytes) -> int:
-    """Returns of which stream of frames a frame is."""
+    """Returns the idcode of the data stream to which a frame belongs."""
     code: int = HEAD.unpack_from(received)[3]
     return code
 
 
 class Assembler:
-    """Puts together what comes in several frames, as configuration 3 may."""
+    """Assembles a configuration 3 that is sent in several frames."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._size = 0
 
     def add(self, received: bytes) -> bytes | None:
-        """Returns a whole frame, or None if more has to come.
+        """Returns a complete frame, or None if further parts are missing.
 
         Raises:
-            FrameError: Parts are missing or too many.
+            FrameError: A part is out of order, or the parts are too large.
         """
         if kind(received) is not Kind.CONFIGURATION_3:
             return received
         if len(received) < HEAD.size + CONTINUED + CHECK_BYTES:
-            raise FrameError("the configuration ends too early")
+            raise FrameError("the configuration is truncated")
         body = received[HEAD.size + CONTINUED : -CHECK_BYTES]
         number = int.from_bytes(received[HEAD.size : HEAD.size + CONTINUED], "big")
         if number in {0, 1}:
             self._forget()
         elif not self._parts or (number != _LAST and number != len(self._parts) + 1):
             self._forget()
-            raise FrameError(f"part {number} of a configuration does not follow the one before")
+            raise FrameError(f"part {number} of a configuration does not follow the previous part")
         self._parts.append(body)
         self._size += len(body)
         if self._size > _LARGEST:

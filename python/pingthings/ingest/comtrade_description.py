@@ -1,4 +1,4 @@
-"""The description of a COMTRADE recording, a `.cfg` file: channels, rates, and when it began."""
+"""Parses the description of a COMTRADE recording, a `.cfg` file: channels, rates, start time."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _STAMP = re.compile(
 )
 _OFFSET = re.compile(r"([+-]?)(\d{1,2})(?:[h:](\d{2}))?", re.IGNORECASE)
 _FARTHEST = 14 * 3_600
-"""So many seconds clocks on the wall are ahead of UTC, or behind it, at most."""
+"""The largest offset of a time zone from UTC, in seconds."""
 _DECIMAL = re.compile(r"[+-]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:e[+-]?\d{1,2})?", re.IGNORECASE)
 _COUNT = re.compile(r"\s*(\d{1,7})\s*([AD]?)\s*", re.IGNORECASE)
 
 
 class RecordingError(BTRDBValueError):
-    """The files are no recording that can be read; the message says why."""
+    """The files are not a readable recording; the message contains the reason."""
 
 
 @dataclass(frozen=True)
 class Analog:
-    """An analog channel: what its samples mean is `factor * sample + offset`."""
+    """An analog channel: the value of a sample is `factor * sample + offset`."""
 
     number: str
     name: str
@@ -51,10 +51,11 @@ class Analog:
     primary: float
     secondary: float
     side: str
-    """`P` or `S`: of which side of the instrument transformer the values are."""
+    """`P` or `S`: the side of the instrument transformer to which the values refer."""
     smallest: float
-    """Of what is recorded; NaN if the file does not say."""
+    """The lower end of the recorded range; NaN if the file does not have it."""
     largest: float
+    """The upper end of the recorded range."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Digital:
 
 @dataclass(frozen=True)
 class Description:
-    """What a `.cfg` file says."""
+    """The content of a `.cfg` file."""
 
     station: str
     device: str
@@ -79,40 +80,40 @@ class Description:
     analog: tuple[Analog, ...]
     digital: tuple[Digital, ...]
     rates: tuple[tuple[Fraction, int], ...]
-    """Samples in a second, and the last sample to which that applies; empty if stamps count."""
+    """Samples per second, and the last sample with that rate; empty if time stamps are used."""
     declared: int
-    """How many samples it promises, 0 if it does not say."""
+    """The declared number of samples, 0 if there is none."""
     start: int
-    """When the first sample was taken, in nanoseconds."""
+    """The time of the first sample, in nanoseconds."""
     trigger: int
     form: str
     multiplier: Fraction
-    """Nanoseconds that one step of a stamp is."""
+    """The length of one step of a time stamp, in nanoseconds."""
 
 
 def describe(text: str, zone: str = "UTC") -> Description:
-    """Returns what the text of a `.cfg` file says.
+    """Parses the text of a `.cfg` file.
 
     Args:
         text: The text.
-        zone: Where the clock of the recorder is from, if the file does not say.
+        zone: The time zone of the recorder, if the file does not contain it.
 
     Raises:
-        RecordingError: It is not as the standard says; the message names the line.
+        RecordingError: It does not follow the standard; the message names the line.
     """
     lines = _Lines(text)
     station, device, revision = _head(lines)
     analogs, digitals = _counts(lines)
     analog = tuple(_analog(lines) for _ in range(analogs))
     digital = tuple(_digital(lines) for _ in range(digitals))
-    hertz = lines.next().strip(" ,\t")  # of the mains, which may be left out
+    hertz = lines.next().strip(" ,\t")  # the line frequency, which may be left out
     if hertz:
         _number(lines, hertz)
     rates, declared = _rates(lines)
     first, last = lines.next(), lines.next()
     form = lines.next().strip().upper()
     if form not in FORMS:
-        raise lines.error(f"data of type `{form}` are not known; there are {', '.join(FORMS)}")
+        raise lines.error(f"the data type `{form}` is unknown; the types are {', '.join(FORMS)}")
     factor = _multiplier(lines, revision)
     offset = _offset(lines) if revision == 2013 else None  # noqa: PLR2004 - the revision
     start, digits = _instant(first, revision, offset, zone)
@@ -126,10 +127,10 @@ def describe(text: str, zone: str = "UTC") -> Description:
 
 
 class _Lines:
-    """The lines one after another, and the place for messages."""
+    """Reads the lines in order, and adds the line to error messages."""
 
     def __init__(self, text: str) -> None:
-        # Names hold signs at which `splitlines` would cut them, such as the ellipsis of Windows.
+        # `splitlines` would also split at characters within names, such as the Windows ellipsis.
         self._lines = re.split(r"\r\n|\r|\n", text.partition("\x1a")[0].lstrip("\r\n \t"))
         self._place = 0
 
@@ -151,11 +152,11 @@ class _Lines:
 def _head(lines: _Lines) -> tuple[str, str, int]:
     cells = lines.cells()
     if len(cells) < 2:  # noqa: PLR2004 - station and recorder
-        raise lines.error("it begins with the station and the recorder")
+        raise lines.error("the first line must have the station and the recorder")
     year = 1991
     if len(cells) > 2 and cells[-1]:  # noqa: PLR2004
         if not re.fullmatch(r"\d{4}", cells[-1]):
-            raise lines.error(f"`{cells[-1]}` is no year of the standard")
+            raise lines.error(f"`{cells[-1]}` is not a revision year of the standard")
         year = int(cells[-1])
     rest = cells[:-1] if len(cells) > 2 else cells  # noqa: PLR2004
     revision = max((known for known in (1991, 1999, 2013) if known <= year), default=1991)
@@ -178,11 +179,12 @@ def _analog(lines: _Lines) -> Analog:
     cells = lines.cells()
     while len(cells) > _ANALOG_CELLS and not cells[-1]:
         cells.pop()
-    if len(cells) > _ANALOG_CELLS:  # a name with commas; what follows it is counted from the end
+    if len(cells) > _ANALOG_CELLS:  # a name with commas; the cells after it count from the end
         extra = len(cells) - _ANALOG_CELLS
         if _DECIMAL.fullmatch(cells[4 + extra]) and not _DECIMAL.fullmatch(cells[4]):
             raise lines.error(
-                f"it has {len(cells)} cells where {_ANALOG_CELLS} are wanted; numbers have no comma"
+                f"it has {len(cells)} cells instead of {_ANALOG_CELLS}; numbers must not have a "
+                "comma"
             )
         cells[1 : extra + 2] = [",".join(cells[1 : extra + 2])]
     if len(cells) < _FEWEST_CELLS or not cells[5]:
@@ -225,14 +227,14 @@ def _rates(lines: _Lines) -> tuple[tuple[tuple[Fraction, int], ...], int]:
     for _ in range(max(count, 1)):
         cells = lines.cells()
         if len(cells) < 2:  # noqa: PLR2004 - rate and sample
-            raise lines.error("it says a sampling rate and the last sample of it")
+            raise lines.error("it must have a sampling rate and the last sample with that rate")
         rate, before, last = _fraction(lines, cells[0] or "0"), last, _whole(lines, cells[1])
         if rate < 0 or last < before:
-            raise lines.error("a rate below zero, or samples that do not ascend")
+            raise lines.error("the rate is negative, or the last samples do not ascend")
         if count and last > before:
             rates.append((rate, last))
     if any(rate == 0 for rate, _ in rates):
-        return (), last  # then the stamps have to say it
+        return (), last  # then the time stamps are used
     return tuple(rates), last
 
 
@@ -247,17 +249,17 @@ def _number(lines: _Lines, text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        raise lines.error(f"`{text}` is no number") from None
-    if not math.isfinite(number) or "_" in text:  # Python's own
-        raise lines.error(f"`{text}` is no number")
+        raise lines.error(f"`{text}` is not a number") from None
+    if not math.isfinite(number) or "_" in text:  # Python accepts underscores
+        raise lines.error(f"`{text}` is not a number")
     return number
 
 
 def exactly(text: str) -> Fraction:
-    """Returns what a text says as a decimal number, without rounding it.
+    """Parses a decimal number without rounding.
 
     Raises:
-        ValueError: It is none, or one of so many digits that no recorder can mean it.
+        ValueError: It is not a decimal number, or has absurdly many digits.
     """
     if not _DECIMAL.fullmatch(text):
         raise ValueError(text)
@@ -268,20 +270,20 @@ def _fraction(lines: _Lines, text: str) -> Fraction:
     try:
         number = exactly(text)
     except ValueError:
-        raise lines.error(f"`{text}` is no number, or too large") from None
-    if abs(number) > 10**30:  # far beyond any
+        raise lines.error(f"`{text}` is not a number, or too large") from None
+    if abs(number) > 10**30:  # far beyond any real value
         raise lines.error(f"`{text}` is too large")
     return number
 
 
 def _whole(lines: _Lines, text: str) -> int:
     if not re.fullmatch(r"\s*\+?\d{1,12}(\.0*)?\s*", text):
-        raise lines.error(f"`{text.strip()}` is no whole number")
+        raise lines.error(f"`{text.strip()}` is not an integer")
     return int(text.partition(".")[0])
 
 
 def _offset(lines: _Lines) -> int | None:
-    """Seconds of the file's clock ahead of UTC; None if the file does not say."""
+    """Returns the offset of the file's times from UTC in seconds; None if it has none."""
     text = lines.next().split(",", maxsplit=1)[0].strip()
     if text.casefold() in {"", "x"}:
         return None
@@ -289,16 +291,16 @@ def _offset(lines: _Lines) -> int | None:
     seconds = 0 if match is None else int(match[2]) * 3_600 + int(match[3] or 0) * 60
     if match is None or seconds > _FARTHEST or int(match[3] or 0) > 59:  # noqa: PLR2004 - minutes
         raise lines.error(
-            f"`{text}` does not say how far the clock is ahead of UTC, as `-4`, `+5h30` or `x` do"
+            f"`{text}` is not an offset from UTC; it must be like `-4` or `+5h30`, or `x` for none"
         )
     return -seconds if match[1] == "-" else seconds
 
 
 def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[int, int]:
-    """A time in nanoseconds, and how many digits its fraction has."""
+    """Returns a time in nanoseconds, and the number of digits of its fraction."""
     match = _STAMP.fullmatch(line)
     if match is None:
-        raise RecordingError(f"a line of the description is no time: `{line.strip()}`")
+        raise RecordingError(f"a line of the description is not a time: `{line.strip()}`")
     first, second, year, hour, minute, rest = (int(part) for part in match.groups()[:6])
     order = "month comes first" if revision == 1991 else "day comes first"  # noqa: PLR2004
     day, month = (second, first) if revision == 1991 else (first, second)  # noqa: PLR2004
@@ -309,31 +311,31 @@ def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[i
         if rest > 60:  # noqa: PLR2004 - a leap second
             raise ValueError("a minute has 60 seconds")  # noqa: TRY301
         days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
-        clock = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - of some clock
+        clock = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - zone comes later
         ahead = _ahead(clock, zone) if offset is None else offset
     except ValueError as error:
         raise RecordingError(
-            f"a line of the description is no time: `{line.strip()}`: {error}; in revision "
-            f"{revision}, by the first line, the {order}"
+            f"a line of the description is not a time: `{line.strip()}`: {error}; in revision "
+            f"{revision}, given by the first line, the {order}"
         ) from error
-    # A leap second is the first one of the next minute, as everywhere in this database.
+    # A leap second becomes the first second of the next minute, as everywhere in this package.
     seconds = days * 86_400 + hour * 3_600 + minute * 60 + rest - ahead
     time = seconds * _SECOND + int(fraction.ljust(9, "0"))
     if not MINIMUM_TIME <= time < MAXIMUM_TIME:
         raise RecordingError(
-            f"a time of the description, `{line.strip()}`, does not fit in nanoseconds"
+            f"a time of the description, `{line.strip()}`, is outside the range of nanoseconds"
         )
     return time, len(fraction)
 
 
 def _ahead(time: datetime, zone: str) -> int:
-    """Seconds that a clock on the wall was ahead of UTC."""
+    """Returns the offset of a local time from UTC, in seconds."""
     try:
-        place = ZoneInfo(zone)
+        known = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise RecordingError(f"there is no zone `{zone}`") from None
-    found = {time.replace(tzinfo=place, fold=fold).utcoffset() for fold in (0, 1)}
+        raise RecordingError(f"the time zone `{zone}` does not exist") from None
+    found = {time.replace(tzinfo=known, fold=fold).utcoffset() for fold in (0, 1)}
     if len(found) > 1:
-        raise ValueError(f"it came twice or never in {zone}")
+        raise ValueError(f"it occurred twice or never in {zone}")
     (offset,) = found
     return 0 if offset is None else round(offset.total_seconds())

@@ -1,8 +1,7 @@
-"""The samples of a COMTRADE recording, a `.dat` file in any of its forms.
+"""Parses the samples of a COMTRADE recording, a `.dat` file in any of its forms.
 
-A sample that is missing is recorded as a number. Which one, the revisions of the standard say
-differently, and in some it is a number that a sample may have. What the description says is the
-range of a channel decides then.
+A missing sample is recorded as a reserved number, which depends on the revision of the standard.
+In some revisions a sample may also have that value; then the range of the channel decides.
 """
 
 from __future__ import annotations
@@ -38,36 +37,36 @@ _MISSING_FLOAT32 = float(np.finfo(np.float32).min)
 
 @dataclass(frozen=True)
 class Samples:
-    """What the channels showed, sample by sample."""
+    """The samples of all channels."""
 
     numbers: Integers
     """The number of each sample; the first is 1."""
     stamps: list[int | Fraction | None]
-    """What stands with each sample as its time, None where nothing does."""
+    """The time stamp of each sample, or None."""
     analog: list[Floats]
-    """As they were recorded; NaN where a sample is missing."""
+    """The recorded values of each analog channel; NaN where a sample is missing."""
     digital: list[Floats]
     """States, 0 or 1."""
 
 
 def read_samples(data: bytes, about: Description) -> Samples:
-    """Returns the samples of a recording; a row that is cut off at the end is left out.
+    """Returns the samples of a recording, without a truncated last row.
 
     Raises:
-        RecordingError: A row has too few or too many cells, or a cell that is no number; there is
-            no sample, or their numbers do not ascend.
+        RecordingError: A row has too few or too many cells, or a cell that is not a number; there
+            is no sample, or their numbers do not ascend.
     """
     found = _of_text(data, about) if about.form == "ASCII" else _of_bytes(data, about)
     if not len(found.numbers):
-        raise RecordingError("the data hold no sample")
-    if found.numbers[0] == 0:  # some count from zero
+        raise RecordingError("the data contain no sample")
+    if found.numbers[0] == 0:  # some recorders count from zero
         found = Samples(found.numbers + 1, found.stamps, found.analog, found.digital)
     wrong = np.flatnonzero(np.diff(found.numbers) <= 0)
     if len(wrong):
         place = int(wrong[0])
         raise RecordingError(
             f"sample {place + 2} has the number {found.numbers[place + 1]} after "
-            f"{found.numbers[place]}; numbers of samples ascend"
+            f"{found.numbers[place]}; sample numbers must ascend"
         )
     return found
 
@@ -84,10 +83,10 @@ def _of_text(data: bytes, about: Description) -> Samples:
         while len(cells) > width and not cells[-1]:
             cells.pop()
         if len(cells) < width and rows and number == len(lines) and not line.endswith(_ENDS):
-            break  # the file was cut off
+            break  # the file is truncated
         if len(cells) != width:
             raise RecordingError(
-                f"line {number} of the data has {len(cells)} cells where the description wants "
+                f"line {number} of the data has {len(cells)} cells, but the description requires "
                 f"{width}: a number, a time, {len(about.analog)} analog and {len(about.digital)} "
                 "digital channels"
             )
@@ -108,7 +107,9 @@ def _of_text(data: bytes, about: Description) -> Samples:
 def _whole(cell: str, row: int) -> int:
     number = int(cell) if cell.isdecimal() and len(cell) <= _LONGEST_NUMBER else -1
     if not 0 <= number < 1 << 32:
-        raise RecordingError(f"sample {row} of the data has the number `{cell}`")
+        raise RecordingError(
+            f"sample {row} of the data has the number `{cell}`, which is not from 0 to 4294967295"
+        )
     return number
 
 
@@ -118,11 +119,13 @@ def _stamp(cell: str, row: int) -> Fraction | None:
     try:
         return exactly(cell)
     except ValueError:
-        raise RecordingError(f"sample {row} of the data has the time `{cell}`") from None
+        raise RecordingError(
+            f"sample {row} of the data has the time `{cell}`, which is not a number"
+        ) from None
 
 
 def _missing_texts(channel: Analog, about: Description) -> set[str]:
-    """What is recorded where nothing was; from 2013 on five nines may be a value, too."""
+    """Returns the texts that stand for a missing sample; from 2013 on 99999 may be a value."""
     is_value = about.revision >= 2013 and channel.largest >= int(_MISSING_TEXT)  # noqa: PLR2004
     return {""} if is_value else {"", _MISSING_TEXT}
 
@@ -130,7 +133,7 @@ def _missing_texts(channel: Analog, about: Description) -> set[str]:
 def _analog(cells: tuple[str, ...], missing: set[str]) -> Floats:
     kept = ["nan" if cell in missing else cell for cell in cells]
     try:
-        if any("_" in cell for cell in kept):  # Python's own
+        if any("_" in cell for cell in kept):  # Python accepts underscores in numbers
             raise ValueError("_")  # noqa: TRY301
         return np.array(kept, np.float64)
     except ValueError:
@@ -139,7 +142,7 @@ def _analog(cells: tuple[str, ...], missing: set[str]) -> Floats:
                 float(cell.replace("_", "?"))
             except ValueError:
                 raise RecordingError(
-                    f"sample {row} of the data holds `{cell}`, which is no number"
+                    f"sample {row} of the data contains `{cell}`, which is not a number"
                 ) from None
         raise
 
@@ -148,14 +151,14 @@ def _states(cells: tuple[str, ...]) -> Floats:
     for row, cell in enumerate(cells, 1):
         if cell not in {"0", "1"}:
             raise RecordingError(
-                f"sample {row} of the data holds the state `{cell}`; there are 0 and 1"
+                f"sample {row} of the data contains the state `{cell}`; states are 0 and 1"
             )
     return np.array(cells, np.float64)
 
 
 def _of_bytes(data: bytes, about: Description) -> Samples:
     rows = _rows(data, about)
-    with np.errstate(invalid="ignore"):  # a signalling NaN is a missing sample like another
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a missing sample, too
         analog = [_numbers(rows["analog"][:, k], one, about) for k, one in enumerate(about.analog)]
     stamps = [None if stamp == _MISSING_STAMP else stamp for stamp in rows["stamp"].tolist()]
     states = [
@@ -166,20 +169,20 @@ def _of_bytes(data: bytes, about: Description) -> Samples:
 
 
 def _rows(data: bytes, about: Description) -> npt.NDArray[Any]:
-    """The samples as they are laid out, one behind the other."""
+    """Returns the samples as an array of records."""
     rows = np.frombuffer(data, row := _layout(about), len(data) // row.itemsize)
     if np.all(np.diff(rows["number"].astype(np.int64)) > 0) or not about.declared:
         return rows
     each, rest = divmod(len(data), about.declared)
     if rest or each == row.itemsize:
         return rows
-    if not about.digital and each == row.itemsize + 2:  # a word of states that nobody has named
+    if not about.digital and each == row.itemsize + 2:  # a word of states without names
         spare = np.frombuffer(data, _layout(about, words=1), about.declared)
         if np.all(np.diff(spare["number"].astype(np.int64)) == 1):
             return spare
     raise RecordingError(
-        f"the data have {each} bytes for each of the {about.declared} samples that are promised, "
-        f"and the channels of the description take {row.itemsize}"
+        f"the data have {each} bytes for each of the {about.declared} declared samples, but the "
+        f"channels of the description need {row.itemsize}"
     )
 
 
@@ -194,11 +197,11 @@ def _layout(about: Description, words: int | None = None) -> np.dtype[Any]:
 
 
 def _numbers(recorded: npt.NDArray[Any], channel: Analog, about: Description) -> Floats:
-    """The samples of a channel; NaN where one is missing."""
+    """Returns the samples of a channel; NaN where one is missing."""
     if about.form == "FLOAT32":
         missing = recorded == _MISSING_FLOAT32
     elif about.form == "BINARY" and about.revision == 1991:  # noqa: PLR2004 - the revision
-        # All bits are set, which is the number -1 of a channel that has such.
+        # All bits are set, which is also -1; it is a value if the range of the channel has it.
         missing = recorded == -1 if not channel.smallest <= -1 else np.zeros(len(recorded), bool)
     else:
         missing = recorded == _MISSING_INTEGERS[about.form]

@@ -1,9 +1,9 @@
-"""Synchrophasors as they are sent (IEEE C37.118.2, over TCP or UDP), into streams.
+"""Stores the data of a synchrophasor sender (IEEE C37.118.2, over TCP or UDP) in streams.
 
-A feed connects, asks for the configuration, makes the streams, asks for data, and hands it to a
-`Writer`. A connection that is lost or silent is made again. What is sent meanwhile is gone, since
-the protocol sends nothing twice. While the server is away points wait in memory, up to the bound of
-the writer.
+A feed connects, requests the configuration, creates the streams, requests data, and passes them to
+a `Writer`. It opens a lost or silent connection again. Data sent in between are lost, because the
+protocol sends nothing twice. While the server is unreachable, points wait in memory, up to the
+limit of the writer.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uuid import UUID
 from pingthings.ingest import c37118, c37118_frames
 from pingthings.ingest.c37118 import Configuration, Measurement, Pmu
 from pingthings.ingest.c37118_frames import Assembler, Command, FrameError, Kind
-from pingthings.ingest.streams import Wanted, ensure, told_apart
+from pingthings.ingest.streams import Wanted, ensure, unique_names
 from pingthings.ingest.transport import Link, Transport, connected
 from pingthings.ingest.writer import Points, Writer
 from pingthings.timeseries.client import Client
@@ -42,23 +42,23 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Counts:
-    """What has come so far."""
+    """The connections, frames and bytes that a feed has received so far."""
 
     connections: int = 0
     frames: int = 0
     invalid: int = 0
-    """Measurements that their unit called no measurements; of these only STAT is stored."""
+    """Measurements that their unit marked as invalid; only their STAT and TIMEQ are stored."""
     refused: int = 0
-    """Frames that were not as the configuration says, without one, or of an impossible time."""
+    """Frames that do not fit the configuration, have none, or have an impossible time."""
     foreign: int = 0
-    """Frames of another idcode than the one that is listened for."""
+    """Frames of another idcode than the requested one."""
     skipped: int = 0
-    """Bytes that belonged to no good frame."""
+    """Bytes outside of valid frames."""
 
 
 @dataclass
 class _Source:
-    """What is known of the frames of one idcode."""
+    """The state of the frames of one idcode."""
 
     parts: Assembler = field(default_factory=Assembler)
     known: Configuration | None = None
@@ -68,25 +68,26 @@ class _Source:
 
 @dataclass
 class Feed:
-    """What a sender sends, into streams of `collection/STATION`.
+    """Stores the data of a sender in streams of `collection/STATION`.
 
     A phasor `VA` becomes the streams `VA MAG` (volts or amperes) and `VA ANG` (degrees). `FREQ` is
-    in hertz, `ROCOF` in hertz per second, `STAT` the status word and `TIMEQ` the quality of the
-    time, as they came. Analog values and the valid bits of digital words have the names they were
-    given, without what fills them up; of equal names each gets its place behind it.
+    in hertz, `ROCOF` in hertz per second; `STAT` is the status word and `TIMEQ` the time quality,
+    both unchanged. Analog values and the valid bits of digital words keep their names, without
+    padding; if several channels have the same name, the position of each is appended to it.
 
     Args:
-        client: Connected; it makes the streams.
-        writer: Over the same client; it stores the points.
-        host: Of the sender; with `udp-listen` the address to listen at, or a multicast group.
-        port: Likewise.
-        idcode: Of the stream of frames, as the sender knows it. With `udp-listen` others are left
-            out, and 0 takes all.
-        collection: Above those of the stations.
-        transport: `tcp`; `udp`, where commands go to the sender and frames come back; or
-            `udp-listen`, where a sender sends frames and its configuration of its own accord.
-        configuration: Which one to ask for, 2 or 3.
-        silence: After so many seconds without a frame the connection counts as lost.
+        client: A connected client, which creates the streams.
+        writer: A writer over the same client, which stores the points.
+        host: Address of the sender; for `udp-listen` the address to listen on, or a multicast
+            group.
+        port: Port of the sender, or port to listen on.
+        idcode: The sender's idcode of the data stream. With `udp-listen` frames of other idcodes
+            are left out; 0 accepts all.
+        collection: Prefix of the collections of the stations.
+        transport: `tcp`; `udp`, which sends commands to the sender and receives frames; or
+            `udp-listen`, for a sender that sends frames and its configuration without commands.
+        configuration: The configuration to request, 2 or 3.
+        silence: Seconds without a frame after which the connection counts as lost.
     """
 
     client: Client
@@ -108,12 +109,12 @@ class Feed:
         return any(source.known is not None for source in list(self._sources.values()))
 
     def run(self, stop: threading.Event) -> None:
-        """Receives until it is told to stop.
+        """Receives frames until `stop` is set.
 
         Raises:
-            WriterFailed: The points cannot be stored, now or later.
+            WriterFailed: The points cannot be stored, and a retry would not help.
             BTRDBValueError: A stream has another unit, several have the name of a channel, or two
-                senders have a station of one name.
+                senders have a station with the same name.
         """
         pause = 0.1
         while not stop.is_set():
@@ -121,12 +122,12 @@ class Feed:
             try:
                 self._receive(stop)
             except (OSError, BTRDBServerError) as error:
-                log.warning("%s:%s is lost: %s", self.host, self.port, error)
+                log.warning("connection to %s:%s lost: %s", self.host, self.port, error)
             pause = 0.1 if self.counts.frames > before else min(2 * pause, _LONGEST_PAUSE)
             stop.wait(pause)
 
     def _receive(self, stop: threading.Event) -> None:
-        """One connection, until it ends."""
+        """Receives frames of one connection until it ends."""
         self._sources.clear()
         self._held.clear()
         with connected(self.transport, self.host, self.port, self.silence) as link:
@@ -139,7 +140,7 @@ class Feed:
                         heard = time.monotonic()
                         self._take(link, one)
                     if time.monotonic() - heard > self.silence:
-                        raise TimeoutError(f"nothing came for {self.silence:g} s")
+                        raise TimeoutError(f"no frame arrived for {self.silence:g} s")
                 self._ask(link, Command.DATA_OFF)
             finally:
                 self.counts.skipped += link.skipped
@@ -154,7 +155,7 @@ class Feed:
             self.counts.foreign += 1
             return
         if code not in self._sources and len(self._sources) >= _MOST_SOURCES:
-            self._refuse(f"there are frames of {_MOST_SOURCES:,} idcodes already")
+            self._refuse(f"frames of {_MOST_SOURCES:,} other idcodes have already arrived")
             return
         source = self._sources.setdefault(code, _Source())
         what = c37118_frames.kind(received)
@@ -165,7 +166,7 @@ class Feed:
                     return
                 known = c37118.configuration(whole)
             except FrameError as error:
-                raise ConnectionError(f"its configuration is none: {error}") from error
+                raise ConnectionError(f"its configuration is invalid: {error}") from error
             if known != source.known:
                 self._configure(source, known)
             self._ask(link, Command.DATA_ON)
@@ -174,11 +175,11 @@ class Feed:
             self._measured(link, source, received, source.known)
         elif what is Kind.DATA:
             if len(self._held) == _MOST_HELD:
-                self._refuse("no configuration has come for it")
+                self._refuse("no configuration has arrived for it")
             self._held.append(received)
 
     def _take_held(self, link: Link) -> None:
-        """Takes what waited for a configuration, and keeps what waits for another one."""
+        """Processes frames that waited for a configuration; some may wait for another one."""
         held = list(self._held)
         self._held.clear()
         for one in held:
@@ -186,7 +187,7 @@ class Feed:
 
     def _refuse(self, why: str) -> None:
         self.counts.refused += 1
-        log.warning("a frame of %s:%s is refused: %s", self.host, self.port, why)
+        log.warning("refused a frame from %s:%s: %s", self.host, self.port, why)
 
     def _measured(self, link: Link, source: _Source, received: bytes, known: Configuration) -> None:
         try:
@@ -200,16 +201,16 @@ class Feed:
             self._held.append(received)
             self._reconfigure(link, source)
         elif not found.time <= MAXIMUM_INSERT_TIME:
-            self._refuse(f"time {found.time} is beyond 2079")
+            self._refuse(f"its time {found.time} is after 2079")
         elif not found.has_clock and abs(found.time - time.time_ns()) > _DAY:
-            self._refuse(f"its time {found.time} is of a clock that has failed, as it says itself")
+            self._refuse(f"its time {found.time} is from a clock that the sender reports as failed")
         else:
             self.counts.frames += 1
             self._store(source, found, known)
         source.was_changing = is_changing
 
     def _reconfigure(self, link: Link, source: _Source) -> None:
-        """Asks what the frames consist of now. Those that come before the answer wait for it."""
+        """Requests the configuration again. Frames that arrive before the answer wait for it."""
         source.known = None
         self._ask(link, _ASKED[self.configuration])
 
@@ -219,8 +220,8 @@ class Feed:
             shared = set(stations).intersection(_stations(other.known) if other.known else ())
             if other is not source and other.known and shared:
                 raise BTRDBValueError(
-                    f"the frames of {known.idcode} and of {other.known.idcode} both have a station "
-                    f"`{min(shared)}`; listen for each idcode with a collection of its own"
+                    f"idcodes {known.idcode} and {other.known.idcode} both have a station "
+                    f"`{min(shared)}`; use a separate feed and collection for each idcode"
                 )
         source.uuids = []
         for pmu, name in zip(known.pmus, stations, strict=True):
@@ -234,24 +235,24 @@ class Feed:
         for pmu, one, uuids in zip(known.pmus, found.measurements, source.uuids, strict=True):
             self.counts.invalid += not one.is_valid
             values = [float(found.quality), *_values(pmu, one)]
-            for uuid, value in zip(uuids, values, strict=False):  # fewer, if they are invalid
+            for uuid, value in zip(uuids, values, strict=False):  # fewer values if invalid
                 if not math.isnan(value):
                     points[uuid] = found.time, value
         self.writer.add_all(points)
 
 
 def _stations(known: Configuration) -> list[str]:
-    """What the collections of the units are called; a station may have several of them."""
+    """Returns the names of the units' collections; a station may have several units."""
     names = [pmu.station or str(pmu.idcode) for pmu in known.pmus]
     several = [
         name if names.count(name) == 1 else f"{name} {pmu.idcode}"
         for name, pmu in zip(names, known.pmus, strict=True)
     ]
-    return told_apart(several)
+    return unique_names(several)
 
 
 def _bits(pmu: Pmu) -> Iterator[tuple[int, int, str]]:
-    """The words, bits and names of the states that the unit calls valid."""
+    """Yields word, bit and name of each state that the unit marks as valid."""
     for word, digital in enumerate(pmu.digitals):
         for bit, name in enumerate(digital.names):
             if digital.valid >> bit & 1 and name:
@@ -259,17 +260,17 @@ def _bits(pmu: Pmu) -> Iterator[tuple[int, int, str]]:
 
 
 def _wanted(pmu: Pmu) -> Iterator[Wanted]:
-    """The streams of a unit, in the order of `_values`."""
+    """Yields the streams of a unit, in the order of `_values`."""
     every = list(_channels(pmu))
-    names = told_apart(one.name for one in every)
+    names = unique_names(one.name for one in every)
     for one, name in zip(every, names, strict=True):
         yield Wanted(name, one.unit, one.annotations)
 
 
 def _channels(pmu: Pmu) -> Iterator[Wanted]:
     about: dict[str, object] = {"station": pmu.station, "idcode": pmu.idcode}
-    if pmu.place is not None:
-        about |= {"latitude": pmu.place[0], "longitude": pmu.place[1]}
+    if pmu.location is not None:
+        about |= {"latitude": pmu.location[0], "longitude": pmu.location[1]}
     yield Wanted("TIMEQ", "bits", about)
     yield Wanted("STAT", "bits", about)
     for number, phasor in enumerate(pmu.phasors, 1):

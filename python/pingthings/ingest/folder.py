@@ -1,11 +1,11 @@
-"""A folder of tables with a row for each point, CSV or Parquet, into streams.
+"""Stores a folder of long tables, which have a row for each point.
 
-Each row says which stream, when, and what: three columns. Files with a column for each stream need
-no program: `pingthings put` takes them, and folders of them.
+Each row has a stream name, a time and a value in three columns. For files with a column for each
+stream, use `pingthings put`.
 
-A ledger says how far each file is stored. Started again, after whatever ended it, `store` goes on
-there: every row is stored once, or rejected with a reason. Files that are new or have changed since
-are stored, those that are finished are not looked into.
+A ledger records the progress in each file. After an interruption of any kind, `store` continues
+there: every row is stored once, or rejected with a reason. New and changed files are stored,
+finished files are not read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ COMMIT_ROWS = 8 * INSERT_POINTS
 
 @dataclass(frozen=True)
 class Columns:
-    """What the columns are called, and how their cells are read."""
+    """The names of the columns, and how their cells are read."""
 
     time: str = "time"
     name: str = "name"
@@ -51,25 +51,25 @@ class Columns:
     unit: str = ""
     clock: Clock = field(default_factory=Clock)
     layout: Layout = field(default_factory=Layout)
-    """How text files are laid out, where that is not found by itself."""
+    """The layout of text files, as far as it is not to be detected."""
 
 
 @dataclass
 class Progress:
-    """How far a file is."""
+    """The progress in a file."""
 
     size: int
     changed: int
     rows: int = 0
     rejected: int = 0
     place: list[int] | None = None
-    """Where it goes on: bytes or rows before, the line, the row."""
+    """The position at which to continue: bytes or rows before it, line, row."""
     is_finished: bool = False
 
 
 @dataclass
 class Ledger:
-    """How far every file is, in a file that is replaced as a whole."""
+    """The progress in all files, kept in a file that is replaced atomically."""
 
     path: Path
     files: dict[str, Progress] = field(default_factory=dict[str, Progress])
@@ -77,7 +77,7 @@ class Ledger:
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """Returns what is known of earlier runs."""
+        """Reads the ledger of earlier runs; it is empty if the file does not exist."""
         if not path.exists():
             return cls(path)
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ class Ledger:
         return cls(path, files, kept["rejected_bytes"])
 
     def of(self, file: Path) -> Progress:
-        """Returns how far a file is: at its start, if it is not the one of before."""
+        """Returns the progress in a file; it is at the start if the file is new or has changed."""
         status = file.stat()
         known = self.files.get(str(file))
         if known is None or (known.size, known.changed) != (status.st_size, status.st_mtime_ns):
@@ -93,7 +93,7 @@ class Ledger:
         return known
 
     def save(self) -> None:
-        """Writes it at once: it is never half there."""
+        """Writes the ledger atomically."""
         files = {name: vars(progress) for name, progress in self.files.items()}
         fresh = self.path.with_name(f"{self.path.name}.new")
         text = json.dumps({"files": files, "rejected_bytes": self.rejected_bytes}, indent=1)
@@ -109,27 +109,28 @@ def store(
     rejects: Rejects,
     columns: Columns | None = None,
 ) -> Ledger:
-    """Stores what is not stored yet, and returns the ledger.
+    """Stores the rows that are not stored yet, and returns the ledger.
 
     Args:
-        client: Connected.
-        folder: Files, and folders of them such as `station=oak/`; all that `pingthings put` reads.
-        collection: Where the streams go; `{station}` is what the path says of `station`.
-        ledger: How far it is; it is written as points are stored.
-        rejects: Where rows go that cannot be stored, with the reason.
-        columns: What the columns are called.
+        client: A connected client.
+        folder: Files, and subfolders such as `station=oak/`; all formats of `pingthings put`.
+        collection: Collection of the streams; `{station}` is replaced by what follows `station=`
+            in the path.
+        ledger: The progress so far; it is saved as points are stored.
+        rejects: The file for rows that cannot be stored, with the reason.
+        columns: The names of the columns.
 
     Raises:
-        BTRDBValueError: The rejected rows that the ledger knows of are gone.
-        SourceError: There is no file, or a path has no key of this name; or a file cannot be read:
-            it lacks a column, or is damaged.
+        BTRDBValueError: Rejected rows that the ledger has recorded are missing.
+        SourceError: There is no file, a path has no such key, or a file cannot be read because a
+            column is missing or it is damaged.
         WriterFailed: The points cannot be stored.
     """
     columns = columns or Columns()
     if not rejects.holds(ledger.rejected_bytes):
         raise BTRDBValueError(
-            f"`{rejects.path}` does not hold what `{ledger.path}` knows of; remove both, and "
-            "everything is stored again"
+            f"`{rejects.path}` lacks rejected rows that `{ledger.path}` has recorded; remove both "
+            "files to store everything again"
         )
     rejects.resume(ledger.rejected_bytes)
     known: dict[str, dict[str, UUID]] = {}
@@ -165,7 +166,7 @@ def store(
 
 
 def _commit(writer: Writer, ledger: Ledger, rejected_bytes: int) -> None:
-    """Notes how far it is. What is noted is stored: the server has answered for it."""
+    """Saves the progress, after the server has acknowledged all points up to it."""
     writer.flush()
     ledger.rejected_bytes = rejected_bytes
     ledger.save()
@@ -176,12 +177,12 @@ def _present(found: list[str], columns: Columns, path: Path) -> list[str]:
     for name in wanted:
         if name not in found:
             known = ", ".join(f"`{one}`" for one in found)
-            raise SourceError(f"`{path}` has no column `{name}`; there are {known}")
+            raise SourceError(f"`{path}` has no column `{name}`; it has {known}")
     return wanted
 
 
 def _points(block: Block, columns: Columns) -> tuple[dict[str, Points], list[Rejected]]:
-    """The points of each stream; and the rows that hold none, with their line and the reason."""
+    """Returns the points of each stream, and the rejected rows with line and reason."""
     table = block.table
     refused = [Rejected(line, why, block.text(line)) for line, why in block.refused]
     if not table.num_rows:

@@ -1,8 +1,8 @@
-"""COMTRADE recordings (IEEE C37.111 and IEC 60255-24, 1991 to 2013) into streams.
+"""Reads COMTRADE recordings (IEEE C37.111 and IEC 60255-24, 1991 to 2013) and stores them.
 
-Times are computed in whole numbers: from the sampling rates, where there are any, and else from the
-stamps of the samples. What cannot be meant is refused, with the line or the sample that it is in:
-rows with too few cells, stamps that stand still, channels without a factor.
+Times are computed with integers: from the sampling rates if there are any, otherwise from the time
+stamps of the samples. Invalid content is refused with its line or sample: rows with too few cells,
+time stamps that do not advance, channels without a factor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pingthings.ingest.comtrade_description import Description, RecordingError, describe
 from pingthings.ingest.comtrade_samples import Samples, read_samples
-from pingthings.ingest.streams import Wanted, decoded, ensure, told_apart
+from pingthings.ingest.streams import Wanted, decoded, ensure, unique_names
 from pingthings.ingest.writer import Writer
 from pingthings.timeseries.client import Client
 
@@ -40,30 +40,30 @@ _SECTION = re.compile(
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel: when it was sampled, and what it showed."""
+    """A channel with the times and values of its samples."""
 
     name: str
     unit: str
     times: Instants
-    """Nanoseconds in UTC, the skew of the channel included."""
+    """Nanoseconds in UTC, including the skew of the channel."""
     values: npt.NDArray[np.float64]
-    """Without samples that are missing. The states of a digital channel are 0 and 1."""
+    """Values without missing samples. The states of a digital channel are 0 and 1."""
     annotations: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording holds."""
+    """The content of a recording."""
 
     station: str
     device: str
     start: int
-    """When the first sample was taken, in nanoseconds."""
+    """The time of the first sample, in nanoseconds."""
     trigger: int
     channels: list[Channel]
     samples: int
     declared: int
-    """How many samples the description promises; more than `samples` in a truncated file."""
+    """The number of samples in the description; more than `samples` if the file is truncated."""
 
 
 def read(
@@ -73,18 +73,18 @@ def read(
     scaling: Scaling = "primary",
     encoding: str | None = None,
 ) -> Recording:
-    """Returns a recording.
+    """Reads a recording.
 
     Args:
-        path: A `.cfg` file with a `.dat` file beside it, either of the two, or a `.cff` file.
-        zone: Where the clock of the recorder is from. A file of 2013 says so itself.
-        scaling: Whether values are those of the primary or the secondary side of the instrument
-            transformers; `recorded` leaves them as the file has them.
-        encoding: Of the names, such as `cp1251`; None is UTF-8, or else that of Windows in western
-            Europe.
+        path: A `.cff` file, or a `.cfg` or `.dat` file with the other one in the same folder.
+        zone: The time zone of the recorder. A file of 2013 contains it.
+        scaling: Whether to return values of the primary or the secondary side of the instrument
+            transformers; `recorded` leaves them unchanged.
+        encoding: Encoding of the names, such as `cp1251`; None is UTF-8, or Windows-1252 if they
+            are not valid UTF-8.
 
     Raises:
-        RecordingError: A file is missing, or is not as the standard says.
+        RecordingError: A file is missing, or does not follow the standard.
 
     Examples:
         >>> from pingthings.ingest import recording
@@ -99,7 +99,7 @@ def read(
         times = _times(samples, about)
         channels = [*_analog(about, samples, times, scaling), *_digital(about, samples, times)]
     except RecordingError as error:
-        raise RecordingError(f"`{path}` is no recording: {error}") from error
+        raise RecordingError(f"`{path}` is not a valid recording: {error}") from error
     return Recording(
         about.station,
         about.device,
@@ -118,15 +118,15 @@ def store(
     *,
     merge: Literal["replace", "retain", "equal", "never"] = "replace",
 ) -> int:
-    """Stores a recording, each channel as a stream of its name; returns the number of points.
+    """Stores each channel in a stream of its name, and returns the number of points.
 
-    Stored twice, it is there once: a time that has a value gets the same one again.
+    With the default `merge` a recording that is stored twice exists once.
 
     Args:
-        client: Connected.
-        collection: Where the streams go; those that are not there are made.
-        recording: What `read` returned.
-        merge: What happens to a time that has a value; see `Stream.insert`.
+        client: A connected client.
+        collection: Collection of the streams; missing streams are created.
+        recording: The result of `read`.
+        merge: The merge policy; see `Stream.insert`.
 
     Raises:
         BTRDBValueError: A stream has another unit, or several have the name of a channel.
@@ -141,7 +141,7 @@ def store(
 
 
 def _parts(path: Path, encoding: str | None) -> tuple[str, bytes]:
-    """The text of the description, and the data."""
+    """Returns the text of the description, and the data."""
     try:
         if path.suffix.lower() == ".cff":
             return _sections(path.read_bytes(), encoding)
@@ -154,7 +154,7 @@ def _parts(path: Path, encoding: str | None) -> tuple[str, bytes]:
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """The other file of a recording, whose name may be in other letters."""
+    """Returns the other file of a recording, whose name may have another case."""
     found = [
         file
         for file in sorted(path.parent.iterdir())
@@ -162,12 +162,12 @@ def _beside(path: Path, suffix: str) -> Path:
     ]
     exact = [file for file in found if file.stem == path.stem]
     if not found:
-        raise RecordingError(f"it has no `{suffix}` file beside it")
+        raise RecordingError(f"there is no `{suffix}` file in the same folder")
     return (exact or found)[0]
 
 
 def _sections(content: bytes, encoding: str | None) -> tuple[str, bytes]:
-    """The same of a file that has both in it."""
+    """Returns description and data of a `.cff` file, which contains both."""
     if content.startswith(_UTF_16):
         content, encoding = content.decode("utf-16", "replace").encode(), "utf-8"
     content = content.removeprefix(codecs.BOM_UTF8)
@@ -193,11 +193,11 @@ def _sections(content: bytes, encoding: str | None) -> tuple[str, bytes]:
 
 
 def _check_end(content: bytes, begin: int, end: int) -> None:
-    """Looks whether the section that says how many bytes it has ends there."""
+    """Checks that a section with a declared length ends at the next section or the file's end."""
     rest = content[end:].lstrip(b"\r\n\x1a\0 \t")
     if rest and not _SECTION.match(rest):
         raise RecordingError(
-            f"the section of data says that it has {end - begin} bytes, and no section begins there"
+            f"the data section declares {end - begin} bytes, but no section begins after them"
         )
 
 
@@ -209,13 +209,13 @@ def _decoded(content: bytes, encoding: str | None) -> str:
     try:
         return content.decode(encoding)
     except LookupError:
-        raise RecordingError(f"there is no encoding `{encoding}`") from None
+        raise RecordingError(f"the encoding `{encoding}` does not exist") from None
     except UnicodeDecodeError as error:
-        raise RecordingError(f"the description is no text in `{encoding}`: {error}") from None
+        raise RecordingError(f"the description is not text in `{encoding}`: {error}") from None
 
 
 def _times(samples: Samples, about: Description) -> Instants:
-    """When each sample was taken; they ascend."""
+    """Returns the time of each sample; the times ascend."""
     try:
         if about.rates:
             numbers = samples.numbers - _before(samples, about)
@@ -225,16 +225,16 @@ def _times(samples: Samples, about: Description) -> Instants:
         times = _moved(after, about.start)
     except OverflowError:
         raise RecordingError(
-            "a sample has a time that does not fit in nanoseconds (1677 to 2262), by its sampling "
-            "rate or stamp"
+            "the time of a sample, by its sampling rate or time stamp, is outside the range of "
+            "nanoseconds (1677 to 2262)"
         ) from None
     still = np.flatnonzero(np.diff(times) <= 0)
     if len(still):
         place = int(still[0])
         why = (
-            "the sampling rate is beyond one in a nanosecond"
+            "the sampling rate is higher than one per nanosecond"
             if about.rates
-            else f"the multiplier of the stamps is {float(about.multiplier)} ns"
+            else f"the multiplier of the time stamps is {float(about.multiplier)} ns"
         )
         raise RecordingError(
             f"samples {place + 1} and {place + 2} have the times {times[place]} and "
@@ -244,7 +244,7 @@ def _times(samples: Samples, about: Description) -> Instants:
 
 
 def _before(samples: Samples, about: Description) -> int:
-    """How many samples are counted that were taken before the recording begins."""
+    """Returns the number of samples before this part of the recording."""
     number, stamp = int(samples.numbers[0]), samples.stamps[0]
     if number == 1 or stamp == 0:
         return number - 1
@@ -253,36 +253,38 @@ def _before(samples: Samples, about: Description) -> int:
     if stamp is not None and abs(stamp * about.multiplier - int(after)) < period:
         return 0
     raise RecordingError(
-        f"the first sample has the number {number}, and its time does not say whether the "
-        "recording begins with it or with sample 1"
+        f"the first sample has the number {number}, and its time stamp does not show whether the "
+        "recording starts with it or with sample 1"
     )
 
 
 def _moved(times: Instants, by: int) -> Instants:
-    """The times so many nanoseconds later; numpy itself lets an overflow pass."""
+    """Returns the times shifted by `by` nanoseconds; numpy would ignore an overflow."""
     if len(times) and not all(abs(int(end) + by) < 1 << 63 for end in (times.min(), times.max())):
         raise OverflowError
     return times + by
 
 
 def _rounded(numbers: Iterable[Any]) -> Instants:
-    """Whole and rational numbers, each to the nearest whole one."""
+    """Returns integers and fractions, each rounded to the nearest integer."""
     return np.fromiter(((2 * n + 1) // 2 for n in numbers), np.int64)
 
 
 def _by_stamps(stamps: list[int | Fraction | None], unit: Fraction) -> Instants:
-    """Nanoseconds after the start by what stands at each sample."""
+    """Returns nanoseconds after the start, from the time stamps."""
     if None in stamps:
-        place = stamps.index(None) + 1
-        raise RecordingError(f"there is neither a sampling rate nor a time at sample {place}")
+        sample = stamps.index(None) + 1
+        raise RecordingError(f"there is no sampling rate, and sample {sample} has no time stamp")
     if not unit:
-        raise RecordingError("the multiplier of the stamps is zero, and there is no sampling rate")
+        raise RecordingError(
+            "there is no sampling rate, and the multiplier of the time stamps is zero"
+        )
     factor: int | Fraction = unit.numerator if unit.denominator == 1 else unit
     return _rounded(stamp * factor for stamp in stamps if stamp is not None)
 
 
 def _by_rates(numbers: list[int], rates: Iterable[tuple[Fraction, int]]) -> Instants:
-    """Nanoseconds after the start by the sampling rates: each sample a period after the last."""
+    """Returns nanoseconds after the start, from the sampling rates."""
     times: list[Instants] = []
     begun, first = Fraction(0), 1
     places = np.array(numbers, np.int64)
@@ -292,7 +294,7 @@ def _by_rates(numbers: list[int], rates: Iterable[tuple[Fraction, int]]) -> Inst
         is_last = number == len(every) - 1
         lower = 0 if number == 0 else first
         own = places[(places > lower) & (is_last | (places <= last))]
-        # In whole numbers: (a + k * b) / c, to the nearest.
+        # (a + k * b) / c with integers, rounded to the nearest one.
         c = begun.denominator * period.denominator
         a, b = begun.numerator * period.denominator, period.numerator * begun.denominator
         times.append(
@@ -311,9 +313,9 @@ def _analog(
         is_there = np.isfinite(recorded)
         if not one.factor and len(np.unique(recorded[is_there])) > 1:
             raise RecordingError(
-                f"channel `{one.name}` has a factor of zero, which makes one value of all samples"
+                f"channel `{one.name}` has a factor of zero, which makes all its values equal"
             )
-        with np.errstate(over="ignore", invalid="ignore"):  # what becomes of it is looked at below
+        with np.errstate(over="ignore", invalid="ignore"):  # infinities are refused below
             values = one.factor * recorded[is_there] + one.offset
         side = {"P": "primary", "S": "secondary"}.get(one.side, "recorded")
         if scaling != "recorded" and one.primary and one.secondary:
@@ -325,7 +327,7 @@ def _analog(
         large = np.flatnonzero(~np.isfinite(values))
         if len(large):
             raise RecordingError(
-                f"channel `{one.name}` has values that are no finite number, the first at sample "
+                f"channel `{one.name}` has values that are not finite, the first at sample "
                 f"{np.flatnonzero(is_there)[large[0]] + 1}: its factor is {one.factor!r}, its "
                 f"offset {one.offset!r}, its ratio {one.primary!r} to {one.secondary!r}"
             )
@@ -333,7 +335,7 @@ def _analog(
             late = _moved(times[is_there], math.floor(one.skew + Fraction(1, 2)))
         except OverflowError:
             raise RecordingError(
-                f"channel `{one.name}` has a skew that moves its times out of 1677 to 2262"
+                f"the skew of channel `{one.name}` moves its times outside 1677 to 2262"
             ) from None
         notes = {"phase": one.phase, "component": one.component, "side": side}
         ratio = {"primary": one.primary, "secondary": one.secondary}
@@ -354,7 +356,7 @@ def _digital(about: Description, samples: Samples, times: Instants) -> Iterable[
 
 
 def _unique(channels: list[Channel]) -> Iterable[Channel]:
-    """The channels, of which those of one name are told apart by their place."""
-    names = told_apart([one.name for one in channels])
+    """Yields the channels with unique names."""
+    names = unique_names([one.name for one in channels])
     for one, name in zip(channels, names, strict=True):
         yield replace(one, name=name)

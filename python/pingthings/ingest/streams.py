@@ -1,4 +1,4 @@
-"""The streams of a collection by name, made where they are missing; and what names are made of."""
+"""Finds or creates the streams of a collection by name, and cleans names of devices."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from uuid import UUID, uuid4
 from pingthings.timeseries.client import Client
 from pingthings.timeseries.exceptions import BTRDBValueError
 
-__all__ = ["Wanted", "clean", "decoded", "ensure", "told_apart"]
+__all__ = ["Wanted", "clean", "decoded", "ensure", "unique_names"]
 
 
 def decoded(content: bytes) -> str:
-    """Returns the text of bytes that do not say how they are encoded: UTF-8, or that of Windows.
+    """Decodes text of unknown encoding as UTF-8 or, if it is not valid, as Windows-1252.
 
     Examples:
         >>> decoded("Süd".encode()), decoded("5 €".encode("cp1252"))
@@ -26,14 +26,14 @@ def decoded(content: bytes) -> str:
             return content.decode(codec)
         except UnicodeDecodeError:
             pass
-    return content.decode("latin-1")  # five bytes mean nothing in the other
+    return content.decode("latin-1")  # five bytes are undefined in Windows-1252
 
 
 def clean(name: str) -> str:
-    r"""Returns a name as it is given, without the blanks around it and what cannot be shown.
+    r"""Returns a name without surrounding blanks and unprintable characters.
 
-    Devices fill names with blanks or zero bytes up to a fixed length. Letters, signs, and blanks
-    within stay as they are.
+    Devices pad names with blanks or zero bytes to a fixed length. All other characters, including
+    blanks inside a name, stay unchanged.
 
     Examples:
         >>> clean(" L1 Mag\0\0")
@@ -42,11 +42,11 @@ def clean(name: str) -> str:
     return "".join(one for one in name if one.isprintable()).strip()
 
 
-def told_apart(names: Iterable[str]) -> list[str]:
-    """Returns the names, each once: those that are there several times get their place behind them.
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Returns the names made unique: the position is appended to names that occur several times.
 
     Examples:
-        >>> told_apart(["I", "I", "U"])
+        >>> unique_names(["I", "I", "U"])
         ['I 1', 'I 2', 'U']
     """
     given = list(names)
@@ -64,7 +64,7 @@ def told_apart(names: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A stream that is to be there."""
+    """A stream to find or create."""
 
     name: str
     unit: str
@@ -72,7 +72,7 @@ class Wanted:
 
 
 def ensure(client: Client, collection: str, wanted: Iterable[Wanted]) -> dict[str, UUID]:
-    """Returns the streams of these names, and makes those that are not there.
+    """Returns the uuids of the streams with these names, and creates missing streams.
 
     Raises:
         BTRDBValueError: A stream has another unit, or two have the same name.
@@ -80,12 +80,12 @@ def ensure(client: Client, collection: str, wanted: Iterable[Wanted]) -> dict[st
     there: dict[str, Any] = {}
     for stream in client.streams_in_collection(collection, is_collection_prefix=False):
         if stream.name in there:
-            raise BTRDBValueError(f"`{collection}/{stream.name}` is the name of several streams")
+            raise BTRDBValueError(f"several streams have the name `{collection}/{stream.name}`")
         there[str(stream.name)] = stream
     found: dict[str, UUID] = {}
     for one in wanted:
         if one.name in found:
-            raise BTRDBValueError(f"two streams of `{collection}` would be called `{one.name}`")
+            raise BTRDBValueError(f"two streams of `{collection}` would have the name `{one.name}`")
         if one.name in there and there[one.name].unit != one.unit:
             raise BTRDBValueError(
                 f"`{collection}/{one.name}` has the unit `{there[one.name].unit}`, not `{one.unit}`"

@@ -1,4 +1,4 @@
-"""How frames of synchrophasors come: over TCP, over UDP, or by themselves."""
+"""Receives synchrophasor frames over TCP or UDP."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pingthings.ingest.c37118_frames import Splitter
 __all__ = ["Link", "Transport", "connected"]
 
 Transport = Literal["tcp", "udp", "udp-listen"]
-"""`tcp`; `udp`, where commands go to a sender; `udp-listen`, where frames come without any."""
+"""`tcp`; `udp`, which sends commands to a sender; `udp-listen`, which sends none."""
 
 _RECEIVED = 1 << 16
 
 
 class Link:
-    """A connection over which frames come."""
+    """A connection that receives frames."""
 
     def __init__(self, own: socket.socket, transport: Transport) -> None:
         self._socket = own
@@ -28,19 +28,19 @@ class Link:
 
     @property
     def skipped(self) -> int:
-        """How many bytes belonged to no good frame."""
+        """The number of bytes outside of valid frames."""
         return self._splitter.skipped
 
     def send(self, frame: bytes) -> None:
-        """Sends a command, if there is anybody to send it to."""
+        """Sends a command, unless this only listens."""
         if self._transport != "udp-listen":
             self._socket.sendall(frame)
 
     def receive(self, seconds: float) -> list[bytes]:
-        """Returns the frames that have come, none if nothing does for so long.
+        """Returns the frames that arrive within this time; an empty list if none does.
 
         Raises:
-            ConnectionError: The sender hung up.
+            ConnectionError: The sender closed the connection.
         """
         self._socket.settimeout(seconds)
         try:
@@ -48,19 +48,19 @@ class Link:
         except TimeoutError:
             return []
         frames = list(self._splitter.split(received))
-        if self._transport != "tcp" or not received:  # nothing of a frame comes later
+        if self._transport != "tcp" or not received:  # the rest of a frame cannot follow
             frames += self._splitter.rest()
         if not received and not frames and self._transport == "tcp":
-            raise ConnectionError("the sender hung up")
+            raise ConnectionError("the sender closed the connection")
         return frames
 
 
 @contextmanager
 def connected(transport: Transport, host: str, port: int, seconds: float) -> Generator[Link]:
-    """Connects to a sender, or listens for one, for the time of a block.
+    """Connects to a sender, or listens for one, in a `with` statement.
 
     Raises:
-        OSError: There is no such address, or nobody answers within so many seconds.
+        OSError: The address does not exist, or the sender does not answer in time.
     """
     if transport == "tcp":
         with socket.create_connection((host, port), seconds) as own:
@@ -85,4 +85,4 @@ def _listen(own: socket.socket, host: str, port: int, address: tuple[object, ...
         joined = socket.inet_aton(group) + socket.inet_aton("0.0.0.0")  # noqa: S104 - any interface
         own.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
     else:
-        raise OSError(f"`{host}` is a group of IPv6, which cannot be joined here")
+        raise OSError(f"`{host}` is an IPv6 multicast group, which is not supported")

@@ -1,11 +1,11 @@
-"""A writer of many streams: points in as they come, inserts of many points out.
+"""A writer for many streams, which collects points and inserts many at once.
 
-What is handed over waits here until there is enough for an insert, or until it has waited long
-enough. A thread makes the inserts. Only so many points wait at a time: whoever adds more waits, too
-(back-pressure), or has them dropped and counted. Nothing is written to disk on the way.
+Added points wait until there are enough for an insert, or until one has waited long enough. A
+background thread makes the inserts. The number of waiting points is limited: beyond it `add` blocks
+(back pressure), or points are dropped and counted. Nothing is written to disk.
 
-An insert is all or nothing, so one value that no stream can hold would refuse the points of
-everybody. Such points are rejected before: counted, kept in `rejected`, and said in the log.
+An insert is all or nothing, so one invalid value would make the server refuse the points of all
+streams. Invalid points are therefore rejected first: counted, kept in `rejected`, and logged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from pingthings.timeseries.insert_data import to_arrow
 __all__ = ["Counts", "Points", "Rejected", "Writer", "WriterFailed"]
 
 Points = tuple[Any, Any]
-"""Times in nanoseconds and values, each a number or as many as the other has."""
+"""Times in nanoseconds and values: two numbers, or two arrays of the same length."""
 
 _Piece = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 _Pieces = list[_Piece]
@@ -51,38 +51,38 @@ _PASSING = ConnectionError, DeadlineExceededError, BTRDBServerError
 _LASTING = AuthenticationError, NotSupportedError
 _LONGEST_PAUSE = 10.0
 _LARGE = 2.0**53
-"""Beyond it not every whole number is a float64."""
+"""Beyond it a float64 cannot represent every integer."""
 _MOST_REJECTED = 1_000
 
 log = logging.getLogger(__name__)
 
 
-class WriterFailed(BTrDBError):  # noqa: N818 - it is what happened
-    """An insert failed for good; `unstored` of the writer holds what is not known to be stored."""
+class WriterFailed(BTrDBError):  # noqa: N818 - documented name
+    """An insert failed permanently; `unstored` has the points not known to be stored."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the points so far."""
+    """The numbers of points, inserts and retries so far."""
 
     added: int = 0
     stored: int = 0
-    """Answered by the server, so on its disk."""
+    """Acknowledged by the server, so they are on its disk."""
     dropped: int = 0
     rejected: int = 0
-    """NaN, infinite, or of a time that no stream can hold."""
+    """NaN, infinite, or with a time outside the range of a stream."""
     inserts: int = 0
     retries: int = 0
 
     @property
     def waiting(self) -> int:
-        """How many are neither stored nor dropped."""
+        """The number of added points that are not stored yet."""
         return self.added - self.stored
 
 
 @dataclass(frozen=True)
 class Rejected:
-    """A point that no stream can hold."""
+    """A point that a stream cannot store."""
 
     uuid: UUID
     time: int
@@ -91,27 +91,26 @@ class Rejected:
 
     def __str__(self) -> str:
         if math.isfinite(self.value):
-            return f"time {self.time} is beyond those of streams (1933 to 2079)"
+            return f"time {self.time} is outside the range of a stream (1933 to 2079)"
         return f"the value at time {self.time} is {self.value}"
 
 
 class Writer:
-    """Takes points of any streams from any thread, and stores them.
+    """Stores points of any streams, added from any thread.
 
-    As a context it stores all that was added before it ends. Where the block fails, nothing more is
-    begun, and `unstored` holds the rest.
+    A `with` statement stores everything that was added before it ends. If its body raises, no
+    further insert starts, and `unstored` has the remaining points.
 
     Args:
-        client: Connected; the writer does not close it.
-        insert_points: With so many points waiting an insert begins.
-        insert_seconds: So long a point waits for others at most.
-        most_points: So many points are here at most, those of the insert under way included.
-        when_full: Whether one who adds more waits, or what is added then is dropped and counted.
-        merge: What happens to a time that has a value. An insert that failed on the way is made
-            again, which `replace`, `retain` and `equal` make harmless. Under `never` it is an error
-            if the points may be stored already.
-        give_up_after: For how many seconds an insert is tried while the server is away; None for
-            ever.
+        client: A connected client; the writer does not close it.
+        insert_points: Number of waiting points that starts an insert.
+        insert_seconds: The longest time that a point waits for others.
+        most_points: Maximum number of points held, including those of the insert in progress.
+        when_full: `wait` blocks `add` while there is no space; `drop` drops and counts the points.
+        merge: The merge policy. A failed insert is retried, which is harmless under `replace`,
+            `retain` and `equal`. Under `never` it is an error if the points may already be stored.
+        give_up_after: Seconds for which an insert is retried while the server is unreachable; None
+            means without limit.
 
     Examples:
         >>> with Writer(client) as writer:
@@ -166,7 +165,7 @@ class Writer:
 
     @property
     def counts(self) -> Counts:
-        """What became of the points so far."""
+        """The numbers of points, inserts and retries so far."""
         with self._changed:
             return self._counts
 
@@ -178,7 +177,7 @@ class Writer:
 
     @property
     def unstored(self) -> dict[UUID, Points]:
-        """What was added and is not known to be stored; whole once the writer has stopped."""
+        """The points not known to be stored; complete once the writer has stopped."""
         with self._changed:
             return {uuid: _joined(pieces) for uuid, pieces in self._pending.items()}
 
@@ -187,20 +186,20 @@ class Writer:
         return self.add_all({uuid: (times, values)})
 
     def add_all(self, data: Mapping[UUID, Points]) -> bool:
-        """Adds points of several streams, all or none; returns whether they were taken.
+        """Adds points of several streams, all or none; returns False if they were dropped.
 
-        Points that no stream can hold are rejected, and the others taken: those whose value is NaN
-        or infinite, or whose time is beyond the instants of streams.
+        Points whose value is NaN or infinite, or whose time is outside the range of a stream, are
+        rejected; the others are added.
 
         Args:
-            data: Times in whole nanoseconds and values of each stream. They are copied.
+            data: Times in integer nanoseconds and values of each stream. They are copied.
 
         Raises:
-            BTRDBTypeError: Times are no integers, or values no numbers.
-            BTRDBValueError: There are not as many values as times.
-            BadValue: A value is null, or a whole number that is no float64.
-            InvalidTimeRange: A time does not fit in nanoseconds.
-            WriterFailed: An earlier insert failed for good, or the writer was stopped.
+            BTRDBTypeError: Times are not integers, or values are not numbers.
+            BTRDBValueError: The numbers of times and values differ.
+            BadValue: A value is null, or an integer that a float64 cannot represent.
+            InvalidTimeRange: A time is outside the range of nanoseconds.
+            WriterFailed: An earlier insert failed permanently, or the writer was stopped.
         """
         every = {uuid: _piece(*points) for uuid, points in data.items()}
         bad = {uuid: _unfit(*piece) for uuid, piece in every.items()}
@@ -211,7 +210,7 @@ class Writer:
         count = sum(len(times) for times, _ in pieces.values())
         with self._changed:
             self._check()
-            # What is too much on its own comes in when nothing else is here.
+            # Points that exceed the limit alone are accepted when nothing else waits.
             while self._counts.waiting and self._counts.waiting + count > self._most_points:
                 if self._drops:
                     self._count(dropped=count)
@@ -230,10 +229,10 @@ class Writer:
         return True
 
     def flush(self) -> None:
-        """Waits until the server has answered for everything that was added before.
+        """Waits until the server has acknowledged everything that was added before.
 
         Raises:
-            WriterFailed: It cannot be stored, or the writer was stopped.
+            WriterFailed: The points cannot be stored, or the writer was stopped.
         """
         with self._changed:
             self._wanted = wanted = self._counts.added
@@ -243,10 +242,10 @@ class Writer:
                 self._changed.wait()
 
     def close(self) -> None:
-        """Stores what is left, and ends.
+        """Stores the waiting points and stops.
 
         Raises:
-            WriterFailed: It cannot be stored.
+            WriterFailed: The points cannot be stored.
         """
         try:
             self.flush()
@@ -254,14 +253,14 @@ class Writer:
             self.stop()
 
     def stop(self) -> None:
-        """Ends as soon as the insert under way has ended; `unstored` holds the rest."""
+        """Stops after the insert in progress; `unstored` has the remaining points."""
         self._stopped.set()
         with self._changed:
             self._changed.notify_all()
         self._thread.join()
 
     def _reject(self, uuid: UUID, piece: _Piece, places: npt.NDArray[np.intp]) -> _Piece:
-        """Notes the points at these places, and returns the others."""
+        """Records the points at these indices as rejected, and returns the others."""
         times, values = piece
         last = places[-_MOST_REJECTED:]
         noted = [
@@ -269,7 +268,7 @@ class Writer:
             for time, value in zip(times[last].tolist(), values[last].tolist(), strict=True)
         ]
         counts = len(places), len(times)
-        log.warning("%d of %d points of stream %s are rejected: %s", *counts, uuid, noted[-1])
+        log.warning("rejected %d of %d points of stream %s: %s", *counts, uuid, noted[-1])
         with self._changed:
             self._rejected.extend(noted)
             self._count(rejected=len(places))
@@ -306,7 +305,7 @@ class Writer:
                 self._changed.notify_all()
 
     def _next(self) -> dict[UUID, _Pieces] | None:
-        """What the next insert consists of, when it is time; None if there will be none."""
+        """Waits until an insert is due and returns its points; None after `stop`."""
         with self._changed:
             while not self._stopped.is_set():
                 rest = self._oldest + self._insert_seconds - time.monotonic()
@@ -319,7 +318,7 @@ class Writer:
         return None
 
     def _insert(self, data: dict[UUID, Points]) -> None:
-        """Stores a batch, again and again while what hinders it may pass."""
+        """Stores a batch, and retries it after transient errors."""
         begun, pause = time.monotonic(), 0.1
         streams = self._client.streamset_from_uuids(data, fetch_metadata=False)
         while True:
@@ -331,7 +330,7 @@ class Writer:
                 is_unsafe = self._merge == "never" and error.in_doubt
                 if isinstance(error, _LASTING) or is_unsafe or is_over or self._stopped.is_set():
                     raise
-                log.warning("an insert is made again after %.1f s: %s", pause, error)
+                log.warning("an insert failed and is retried after %.1f s: %s", pause, error)
                 with self._changed:
                     self._count(retries=1)
                 self._stopped.wait(pause)
@@ -344,19 +343,22 @@ def _piece(times: Any, values: Any) -> _Piece:
     instants, numbers = (_atleast_1d(one) for one in (times, values))
     is_plain = instants.dtype == np.int64 and numbers.dtype == np.float64
     if is_plain and not np.ma.isMaskedArray(numbers):
-        # `array` copies: the caller may go on with its own.
+        # `array` copies, because the caller may change its arrays.
         found = np.array(instants), np.array(numbers)
     elif not len(instants) and not len(numbers):
         found = np.zeros(0, np.int64), np.zeros(0)
     else:
         found = _converted(instants, numbers)
     if found[0].ndim != 1 or found[0].shape != found[1].shape:
-        raise BTRDBValueError(f"{found[0].shape} times for {found[1].shape} values")
+        raise BTRDBValueError(
+            f"times have the shape {found[0].shape}, values {found[1].shape}; give one-dimensional "
+            "arrays of equal length"
+        )
     return found
 
 
 def _unfit(times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """The places of points that no stream can hold."""
+    """Returns the indices of points that a stream cannot store."""
     fits = np.isfinite(values) & (times >= MINIMUM_TIME) & (times <= MAXIMUM_INSERT_TIME)
     return np.flatnonzero(~fits)
 
@@ -366,26 +368,29 @@ def _atleast_1d(given: Any) -> npt.NDArray[Any]:
 
 
 def _converted(times: npt.NDArray[Any], values: npt.NDArray[Any]) -> _Piece:
-    """Columns of other types, as an insert takes them: each value as it is, or not at all."""
+    """Converts columns of other types exactly, with the rules of an insert."""
     if times.shape != values.shape:
-        raise BTRDBValueError(f"{times.shape} times for {values.shape} values")
+        raise BTRDBValueError(
+            f"times have the shape {times.shape}, values {values.shape}; give one-dimensional "
+            "arrays of equal length"
+        )
     table: Any = to_arrow((times, values))
     held = table.column(1)
     if held.null_count:
         row = held.is_null().combine_chunks().index(True).as_py()
-        raise BadValue(f"row {row} holds a null: leave points without a value out")
+        raise BadValue(f"row {row} has a null; leave out points without a value")
     try:
         instants = np.array(table.column(0).cast("int64").to_numpy())
     except pa.ArrowInvalid as error:
-        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
+        raise InvalidTimeRange(f"a time is outside the range of nanoseconds: {error}") from error
     given = held.to_numpy()
     numbers = given.astype(np.float64)
     if given.dtype.kind in "iu":
         for row in np.flatnonzero(np.abs(numbers) >= _LARGE).tolist():
             if int(numbers[row]) != int(given[row]):
                 raise BadValue(
-                    f"row {row}: the whole number {given[row]} is no float64, which is what "
-                    "streams hold: round it first"
+                    f"row {row}: the integer {given[row]} cannot be represented as a float64, the "
+                    "type of values in streams; round it first"
                 )
     return instants, numbers
 
