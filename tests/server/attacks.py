@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
 import socket
 import struct
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -54,33 +55,53 @@ class Honest:
         )
 
 
-class Attack:
-    """Threads that attack until the attack is over."""
+# Attackers inherit what they attack with, and nothing of theirs is sent back but two numbers.
+_FORKED = multiprocessing.get_context("fork")
 
-    def __init__(self, attack: Callable[[Attack], None], threads: int) -> None:
-        self.is_over = threading.Event()
+
+class Attack:
+    """Processes that attack until the attack is over.
+
+    They are other machines in earnest, so they run only while neither the server nor the honest
+    client wants the processor, and share no interpreter with the latter.
+    """
+
+    def __init__(self, attack: Callable[[Attack], None], attackers: int) -> None:
+        self.is_over = _FORKED.Event()
         # What was sent, in whatever the attack counts, and how many connections it took.
-        self.sent = 0
-        self.connections = 0
-        self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=attack, args=(self,), daemon=True) for _ in range(threads)
+        self._sent = _FORKED.Value("q", 0)
+        self._connections = _FORKED.Value("q", 0)
+        self._attackers = [
+            _FORKED.Process(target=self._run, args=(attack,), daemon=True) for _ in range(attackers)
         ]
 
+    @property
+    def sent(self) -> int:
+        return int(self._sent.value)
+
+    @property
+    def connections(self) -> int:
+        return int(self._connections.value)
+
     def count(self, sent: int, connections: int = 0) -> None:
-        with self._lock:
-            self.sent += sent
-            self.connections += connections
+        with self._sent.get_lock():
+            self._sent.value += sent
+        with self._connections.get_lock():
+            self._connections.value += connections
+
+    def _run(self, attack: Callable[[Attack], None]) -> None:
+        os.nice(19)
+        attack(self)
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        for attacker in self._attackers:
+            attacker.start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self.is_over.set()
-        for thread in self._threads:
-            thread.join(60)
+        for attacker in self._attackers:
+            attacker.join(60)
 
 
 def rapid_reset(endpoint: str, *headers: tuple[str, str]) -> Callable[[Attack], None]:

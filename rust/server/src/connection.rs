@@ -18,7 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
 
 use crate::entrance::Place;
-use crate::goaway::{CALM_DOWN, Position};
+use crate::frames::Calls;
+use crate::goaway::CALM_DOWN;
 use crate::peer::{End, Peer, SLOW_TICK, UNLIMITED};
 use crate::tls::Identity;
 
@@ -33,6 +34,11 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const BYTES_AT_ONCE: usize = 64 << 10;
 /// The same of a stranger, and of who gives up most calls that he makes.
 const BYTES_OF_SUSPECT: usize = 1 << 10;
+/// Calls given up in what is taken; with more of them the others are begun first, too.
+const GIVEN_UP_AT_ONCE: usize = 32;
+/// How much is read of a peer that was told to calm down, in each [`SLOW_TICK`]: he who heard it stops,
+/// and he who did not is not to keep a processor busy.
+const BYTES_WHILE_CALMING: usize = 256 << 10;
 
 enum Io {
     Plain(TcpStream),
@@ -49,11 +55,13 @@ pub(crate) struct Connection {
     received: u64,
     /// Bytes that were taken since calls were begun.
     taken: usize,
+    /// Calls that were given up in them.
+    given_up: usize,
     /// While a reader that is slow on purpose does not read.
     pause: Option<Pin<Box<Sleep>>>,
     /// Until when the peer must have ended it, once the server has.
     farewell: Option<Pin<Box<Sleep>>>,
-    sent: Position,
+    calls: Calls,
     /// Once the peer is told to calm down.
     calming: Option<Calming>,
     _place: Place,
@@ -64,6 +72,7 @@ struct Calming {
     told: usize,
     is_ended: bool,
     until: Pin<Box<Sleep>>,
+    pause: Pin<Box<Sleep>>,
 }
 
 impl Connection {
@@ -107,9 +116,10 @@ impl Connection {
             greeting: Some(Box::pin(sleep(GREETING))),
             received: 0,
             taken: 0,
+            given_up: 0,
             pause: None,
             farewell: None,
-            sent: Position::default(),
+            calls: Calls::default(),
             calming: None,
             _place: place,
         })
@@ -145,12 +155,13 @@ impl Connection {
                 told: 0,
                 is_ended: false,
                 until: Box::pin(sleep(FAREWELL)),
+                pause: Box::pin(sleep(Duration::ZERO)),
             }
         });
         if calming.until.as_mut().poll(cx).is_ready() {
             return Err(broken("too many calls in vain"));
         }
-        if calming.told == 0 && !self.sent.is_between_frames() {
+        if calming.told == 0 && !self.calls.is_between_frames() {
             self.calming = Some(calming);
             return Ok(());
         }
@@ -163,8 +174,11 @@ impl Connection {
         }
         if calming.told == CALM_DOWN.len() {
             calming.is_ended = calming.is_ended || self.end(cx)?.is_ready();
-            if calming.is_ended && self.discard(cx).is_ready() {
-                return Err(broken("too many calls in vain"));
+            while calming.is_ended && calming.pause.as_mut().poll(cx).is_ready() {
+                calming.pause = Box::pin(sleep(SLOW_TICK));
+                if self.discard(cx, BYTES_WHILE_CALMING).is_ready() {
+                    return Err(broken("too many calls in vain"));
+                }
             }
         }
         self.calming = Some(calming);
@@ -178,19 +192,22 @@ impl Connection {
             .is_some_and(|calming| calming.told > 0)
     }
 
-    /// Reads what nobody wants, until the peer ends the connection.
+    /// Reads what nobody wants, until the peer ends the connection; pending, too, once it has read
+    /// so much.
     ///
     /// To close a socket while something that came is unread breaks the connection: the system drops
     /// what it has not sent yet, and the last answers with it. Clients send until they see the end.
-    fn discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn discard(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
         let mut unwanted = [0; 4096];
-        loop {
+        let mut count = 0;
+        while count < most {
             let mut buffer = ReadBuf::new(&mut unwanted);
             match ready!(self.read(cx, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => {}
+                Ok(()) if !buffer.filled().is_empty() => count += buffer.filled().len(),
                 _ => return Poll::Ready(()),
             }
         }
+        Poll::Pending
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -235,7 +252,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
-        if this.calming.is_some() || !this.peer.control.has_room() {
+        if this.calming.is_some() || !this.peer.control.has_room(this.calls.open()) {
             // The task is woken once there is room.
             return Poll::Pending;
         }
@@ -248,8 +265,9 @@ impl AsyncRead for Connection {
         } else {
             BYTES_OF_SUSPECT
         };
-        if this.taken >= at_once {
+        if this.taken >= at_once || this.given_up >= GIVEN_UP_AT_ONCE {
             this.taken = 0;
+            this.given_up = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -268,8 +286,14 @@ impl AsyncRead for Connection {
         if slow != UNLIMITED {
             this.pause = Some(Box::pin(sleep(SLOW_TICK)));
         }
-        this.taken += buffer.filled().len() - before;
-        this.received += (buffer.filled().len() - before) as u64;
+        let received = &buffer.filled()[before..];
+        let given_up = this.calls.received(received);
+        if given_up > 0 {
+            this.given_up += given_up;
+            this.peer.control.count_in_vain(given_up);
+        }
+        this.taken += received.len();
+        this.received += received.len() as u64;
         if this.received >= GREETING_BYTES {
             this.greeting = None;
         }
@@ -302,7 +326,7 @@ impl AsyncWrite for Connection {
             let mut rest = written;
             for slice in slices {
                 let part = rest.min(slice.len());
-                this.sent.advance(&slice[..part]);
+                this.calls.sent(&slice[..part]);
                 rest -= part;
             }
             return Poll::Ready(Ok(written));
@@ -314,7 +338,7 @@ impl AsyncWrite for Connection {
             return Poll::Ready(Err(broken("cut on purpose")));
         }
         let written = ready!(this.write(cx, &[io::IoSlice::new(part)]))?;
-        this.sent.advance(&part[..written]);
+        this.calls.sent(&part[..written]);
         this.peer.control.cut_after(left - written as u64);
         Poll::Ready(Ok(written))
     }
@@ -343,7 +367,7 @@ impl AsyncWrite for Connection {
         }
         let mut farewell = this.farewell.take();
         let until = farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
-        if until.as_mut().poll(cx).is_pending() && this.discard(cx).is_pending() {
+        if until.as_mut().poll(cx).is_pending() && this.discard(cx, usize::MAX).is_pending() {
             this.farewell = farewell;
             return Poll::Pending;
         }

@@ -158,13 +158,10 @@ impl Door {
         let checked = self.check(request.uri().path(), request.headers());
         let admitted = checked.inspect_err(|_| {
             if let Some(control) = &control {
-                control.count_vain_call(None);
+                control.count_in_vain(1);
             }
         })?;
         let may_call = !matches!(admitted, Admitted::Anybody);
-        if let Some(control) = control.as_ref().filter(|_| may_call) {
-            control.recognize();
-        }
         let of_connection = || match &control {
             Some(control) => Arc::clone(&control.owner),
             None => Owner::new(&self.limits),
@@ -173,7 +170,9 @@ impl Door {
             Admitted::WithKey(owner) => owner,
             Admitted::Anybody | Admitted::WithoutKey => of_connection(),
         };
-        ongoing.owner = may_call.then(|| Arc::clone(&owner));
+        if let Some(control) = control.as_ref().filter(|_| may_call) {
+            control.recognize(&owner);
+        }
         let hold = |kind| self.budget.hold(kind, Arc::clone(&owner), control.clone());
         let caller = Caller {
             owner: Arc::clone(&owner),

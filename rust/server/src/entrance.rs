@@ -106,7 +106,6 @@ impl Places {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let control = Arc::new(Control::new(
             Owner::new(&self.limits),
-            calls_per_connection(&self.limits),
             Arc::downgrade(self),
             number,
         ));
@@ -230,7 +229,7 @@ mod tests {
     async fn the_oldest_stranger_gives_way_and_who_called_does_not() {
         let places = places(3);
         let caller = places.take().await.unwrap();
-        caller.control.recognize();
+        caller.control.recognize(&Owner::new(&Limits::default()));
         let oldest = places.take().await.unwrap();
         let younger = places.take().await.unwrap();
         let (next, ()) = futures_util::future::join(places.take(), async {
@@ -249,8 +248,8 @@ mod tests {
         );
 
         // With nobody but callers the newcomer is refused.
-        younger.control.recognize();
-        next.control.recognize();
+        younger.control.recognize(&Owner::new(&Limits::default()));
+        next.control.recognize(&Owner::new(&Limits::default()));
         assert!(places.take().await.is_none());
         assert_eq!(
             places.metrics.connections_refused.load(Ordering::Relaxed),

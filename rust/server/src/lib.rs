@@ -19,6 +19,7 @@ mod entrance;
 mod error;
 mod fault;
 mod fields;
+mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod gate;

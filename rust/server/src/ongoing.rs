@@ -16,7 +16,6 @@ use crate::budget::Hold;
 use crate::call;
 use crate::door::refused;
 use crate::metrics::{CANCELLED, Metrics};
-use crate::owner::Owner;
 use crate::peer::Peer;
 use crate::status::Refusal;
 
@@ -33,8 +32,6 @@ pub(crate) struct Ongoing {
     trace: Option<HeaderValue>,
     since: Instant,
     status: usize,
-    /// Who accounts for it, once it was let in.
-    pub(crate) owner: Option<Arc<Owner>>,
     /// What is held of the answer.
     pub(crate) answer: Option<Arc<Hold>>,
 }
@@ -55,7 +52,6 @@ impl Ongoing {
             trace: traceparent(request.headers()),
             since: Instant::now(),
             status: CANCELLED,
-            owner: None,
             answer: None,
         }
     }
@@ -91,9 +87,6 @@ impl Drop for Ongoing {
         }
         if let Some(peer) = &self.peer {
             peer.control.end_call();
-            if self.status == CANCELLED {
-                peer.control.count_vain_call(self.owner.as_deref());
-            }
         }
         let peer = self.peer.as_ref().map(|peer| peer.addr);
         let (path, status) = (&self.path, self.status);

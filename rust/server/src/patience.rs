@@ -57,12 +57,14 @@ impl Patience {
         Self::new(OF_OWNER, Instant::now())
     }
 
-    /// Counts a call that was made in vain.
-    pub(crate) fn count(&self, now: Instant) -> Verdict {
+    /// Counts calls that were made in vain; none only asks.
+    pub(crate) fn count(&self, calls: usize, now: Instant) -> Verdict {
         let mut left = self.left.lock();
-        let (calls, since) = *left;
+        let (before, since) = *left;
         let regained = now.duration_since(since).as_secs_f64() * self.rate.per_second;
-        let calls = (calls + regained).min(self.rate.at_once) - 1.0;
+        // More than there is patience for at once is too many, however many.
+        let counted = f64::from(u32::try_from(calls).unwrap_or(u32::MAX));
+        let calls = (before + regained).min(self.rate.at_once) - counted;
         *left = (calls.max(0.0), now);
         if calls < 0.0 {
             Verdict::TooMany
@@ -83,7 +85,7 @@ mod tests {
     fn count(patience: &Patience, calls: usize, now: Instant) -> Verdict {
         let mut last = Verdict::Usual;
         for _ in 0..calls {
-            last = patience.count(now);
+            last = patience.count(1, now);
         }
         last
     }
@@ -99,8 +101,12 @@ mod tests {
         let later = began + Duration::from_secs(1);
         assert_eq!(count(&patience, 16, later), Verdict::Suspect);
         assert_eq!(count(&patience, 1, later), Verdict::TooMany);
+        // To ask costs nothing.
+        assert_eq!(patience.count(0, later), Verdict::Suspect);
         let much_later = later + Duration::from_hours(1);
+        assert_eq!(patience.count(0, much_later), Verdict::Usual);
         assert_eq!(count(&patience, 64, much_later), Verdict::Usual);
-        assert_eq!(count(&patience, 65, much_later), Verdict::TooMany);
+        assert_eq!(patience.count(64, much_later), Verdict::Suspect);
+        assert_eq!(patience.count(1, much_later), Verdict::TooMany);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ pub(crate) const UNLIMITED: u64 = u64::MAX;
 pub(crate) const SLOW_TICK: Duration = Duration::from_millis(50);
 /// Calls under way of a stranger; what comes beyond is not read until some of them have ended.
 const CALLS_OF_STRANGER: usize = 32;
+/// Calls that were given up and have not noticed; the same.
+const CALLS_GIVEN_UP: usize = 32;
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,10 +43,10 @@ pub(crate) struct Control {
     readable: AtomicU64,
     /// Calls whose work or answer has not ended, those that were given up included.
     calls: AtomicUsize,
-    /// Most of them that may be open; more were given up and have not noticed.
-    most_calls: usize,
-    /// Whether it made a call that its peer was allowed to make.
-    is_known: AtomicBool,
+    /// Whether it is not read before some of them have ended.
+    is_full: AtomicBool,
+    /// Who accounts for the first call that its peer was allowed to make.
+    known_as: OnceLock<Arc<Owner>>,
     /// What is left of the patience with it while it is a stranger's.
     patience: Patience,
     /// Whether more calls came to nothing lately than one expects.
@@ -58,19 +60,14 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(
-        owner: Arc<Owner>,
-        most_calls: usize,
-        places: Weak<Places>,
-        number: u64,
-    ) -> Self {
+    pub(crate) fn new(owner: Arc<Owner>, places: Weak<Places>, number: u64) -> Self {
         Self {
             owner,
             sendable: AtomicU64::new(UNLIMITED),
             readable: AtomicU64::new(UNLIMITED),
             calls: AtomicUsize::new(0),
-            most_calls,
-            is_known: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            known_as: OnceLock::new(),
             patience: Patience::with_stranger(),
             is_suspect: AtomicBool::new(false),
             end: AtomicU8::new(End::Open as u8),
@@ -103,10 +100,14 @@ impl Control {
     }
 
     /// Its peer may call: it is no stranger any more, and keeps its place.
-    pub(crate) fn recognize(&self) {
-        if self.is_known.load(Ordering::Relaxed) || self.is_known.swap(true, Ordering::Relaxed) {
+    pub(crate) fn recognize(&self, owner: &Arc<Owner>) {
+        if self.is_known() || self.known_as.set(Arc::clone(owner)).is_err() {
             return;
         }
+        // Another connection does not make anybody trusted again.
+        let verdict = owner.patience.count(0, Instant::now());
+        self.is_suspect
+            .store(verdict != Verdict::Usual, Ordering::Relaxed);
         if let Some(places) = self.places.upgrade() {
             places.recognize(self.number);
         }
@@ -114,20 +115,26 @@ impl Control {
     }
 
     pub(crate) fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
+        self.known_as.get().is_some()
     }
 
     /// Whether its peer may call and is not about to do so in vain all the time.
     pub(crate) fn is_trusted(&self) -> bool {
+        if self.is_suspect.load(Ordering::Relaxed) {
+            self.count_in_vain(0);
+        }
         self.is_known() && !self.is_suspect.load(Ordering::Relaxed)
     }
 
-    /// Counts a call that was made in vain; with too many of them the connection ends.
-    pub(crate) fn count_vain_call(&self, owner: Option<&Owner>) {
-        let patience = owner.map_or(&self.patience, |owner| &owner.patience);
-        let verdict = patience.count(Instant::now());
-        let is_suspect = verdict != Verdict::Usual;
-        self.is_suspect.store(is_suspect, Ordering::Relaxed);
+    /// Counts calls that were refused for their key, or given up; with too many the connection ends.
+    pub(crate) fn count_in_vain(&self, calls: usize) {
+        let patience = self
+            .known_as
+            .get()
+            .map_or(&self.patience, |owner| &owner.patience);
+        let verdict = patience.count(calls, Instant::now());
+        self.is_suspect
+            .store(verdict != Verdict::Usual, Ordering::Relaxed);
         if verdict == Verdict::TooMany {
             self.end(End::Calm);
         }
@@ -156,27 +163,32 @@ impl Control {
     }
 
     pub(crate) fn begin_call(&self) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::SeqCst);
     }
 
     pub(crate) fn end_call(&self) {
-        let before = self.calls.fetch_sub(1, Ordering::Relaxed);
-        if before == self.most_calls() + 1 {
+        self.calls.fetch_sub(1, Ordering::SeqCst);
+        if self.is_full.load(Ordering::SeqCst) {
             self.task.wake();
         }
     }
 
-    /// Whether more calls may be read: those given up must have noticed before.
-    pub(crate) fn has_room(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) <= self.most_calls()
-    }
-
-    fn most_calls(&self) -> usize {
-        if self.is_known() {
-            self.most_calls
+    /// Whether more may be read, while so many calls are open: those that were given up must have
+    /// noticed before. The task is woken when a call ends, if not.
+    pub(crate) fn has_room(&self, open: usize) -> bool {
+        let most = if self.is_known() {
+            open.saturating_add(CALLS_GIVEN_UP)
         } else {
             CALLS_OF_STRANGER
+        };
+        if self.calls.load(Ordering::SeqCst) <= most {
+            return true;
         }
+        self.is_full.store(true, Ordering::SeqCst);
+        // The last of them may have ended meanwhile.
+        let has_room = self.calls.load(Ordering::SeqCst) <= most;
+        self.is_full.store(!has_room, Ordering::SeqCst);
+        has_room
     }
 }
 
