@@ -27,7 +27,6 @@ class Difference:
 
 
 _STREAM_READS = ("Stream.values", "Stream.aligned_windows", "Stream.windows")
-_NEAREST = ("Stream.nearest", "Stream.earliest", "Stream.latest", "Stream.current")
 _JOINS = (
     *("StreamSet.rows", "StreamSet.to_dict", "StreamSet.to_dataframe", "StreamSet.to_polars"),
     *("StreamSet.to_csv", "StreamSet.to_table"),
@@ -93,9 +92,9 @@ _DIFFERENCES = (
         "texts are kept as they are; `create` takes what `update` takes",
     ),
     Difference(
-        (*_STREAM_READS, *_NEAREST),
+        _STREAM_READS,
         "the version beside a point came with the answer",
-        "it is that of the last commit before the question; before the answer, of `nearest` after",
+        "it is that of the last commit before the question",
     ),
     Difference(
         ("to_nanoseconds", "datetime_to_ns", "ns_to_datetime", "ns_delta", "currently_as_ns"),

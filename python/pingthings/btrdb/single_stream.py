@@ -16,7 +16,7 @@ from pingthings.btrdb.exceptions import retry
 from pingthings.btrdb.point import RawPoint, StatPoint
 from pingthings.btrdb.utils.conversion import AnnotationDecoder, AnnotationEncoder
 from pingthings.btrdb.utils.timez import currently_as_ns, to_nanoseconds
-from pingthings.timeseries.arguments import as_time
+from pingthings.timeseries.arguments import as_time, as_version
 from pingthings.timeseries.constants import _PW, MAXIMUM_TIME, MINIMUM_TIME, RAW_F64_SCHEMA
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
@@ -355,8 +355,10 @@ class Stream:
         Returns:
             None if there is no point on that side.
         """
-        found = self._ours.nearest(to_nanoseconds(time), version, backward)
-        return None if found is None else (RawPoint(*found), version or self.version())
+        at = [(self._uuid, as_version(version))]
+        core = self._btrdb.client._client._core
+        (found,) = self._btrdb._await(core.nearest(at, to_nanoseconds(time), bool(backward)))
+        return None if found is None else (RawPoint(*found[:2]), found[2])
 
     @retry
     def earliest(

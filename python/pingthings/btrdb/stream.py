@@ -129,7 +129,7 @@ class StreamSetBase(Sequence[Stream]):
         uuids = [stream.uuid for stream in self._streams]
         at = list(zip(uuids, self._versions_read(), strict=True))
         points = self._btrdb._await(self._btrdb.client._client._core.nearest(at, time, backward))
-        return tuple(None if point is None else RawPoint(*point) for point in points)
+        return tuple(None if point is None else RawPoint(*point[:2]) for point in points)
 
     def earliest(self) -> tuple[RawPoint | None, ...]:
         """Returns the first point of each stream within the bounds, or None."""

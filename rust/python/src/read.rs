@@ -110,7 +110,7 @@ impl Client {
         slf.fan_out(py, streams, on_error(return_errors), work, table)
     }
 
-    /// The point of each stream nearest to `time`, as a pair, or `None`.
+    /// The point of each stream nearest to `time`, as time, value and the version read, or `None`.
     #[pyo3(signature = (streams, time, backward, *, return_errors=false))]
     fn nearest<'py>(
         slf: Entered<'py, Self>,
@@ -124,7 +124,7 @@ impl Client {
             core.nearest(uuid, time.0, version, backward).await
         };
         slf.fan_out(py, streams, on_error(return_errors), work, |point| {
-            point.map(|point| (point.time, point.value))
+            point.map(|(point, version)| (point.time, point.value, version))
         })
     }
 

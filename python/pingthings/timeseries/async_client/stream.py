@@ -829,7 +829,7 @@ class AsyncStream:
         (point,) = await self._client._traced_core().nearest(
             [self._at(version)], as_time(time, "time"), bool(backward)
         )
-        return None if point is None else RawPoint(*point)
+        return None if point is None else RawPoint(*point[:2])
 
     async def earliest(self, version: int | None = None) -> RawPoint | None:
         """Returns the first point, or None if the stream is empty.

@@ -554,7 +554,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
         if not self._streams:
             return {}
         points = await self._traced_core().nearest(self._at(None), time, backward)
-        found = [None if point is None else RawPoint(*point) for point in points]
+        found = [None if point is None else RawPoint(*point[:2]) for point in points]
         return dict(zip(self._uuids, found, strict=True))
 
     async def plot(

@@ -12,15 +12,15 @@ use crate::{
 };
 
 impl Client {
-    /// The first point at or after `time`, or with `backward` the last one before it; `None` if
-    /// there is none.
+    /// The first point at or after `time`, or with `backward` the last one before it, and the
+    /// version that was read; `None` if there is none.
     pub async fn nearest(
         &self,
         uuid: Uuid,
         time: i64,
         version: u64,
         backward: bool,
-    ) -> Result<Option<RawPoint>, Error> {
+    ) -> Result<Option<(RawPoint, u64)>, Error> {
         let request = v5api::NearestParams {
             uuid: uuid_bytes(uuid),
             time,
@@ -43,9 +43,12 @@ impl Client {
                     ),
                 )
                 .on_stream(uuid)),
-                found => Ok(found.map(|p| RawPoint {
-                    time: p.time,
-                    value: p.value,
+                found => Ok(found.map(|p| {
+                    let point = RawPoint {
+                        time: p.time,
+                        value: p.value,
+                    };
+                    (point, answer.version_major)
                 })),
             },
             Err(error) if error.is_code(Code::NoSuchPoint) => Ok(None),
