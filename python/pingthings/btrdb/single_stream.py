@@ -22,6 +22,7 @@ from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
     InvalidCollection,
+    InvalidTimeRange,
     StreamNotFoundError,
 )
 
@@ -505,6 +506,8 @@ class Stream:
     ) -> pa.Table:
         """Returns windows of `width` ns as a table; see `windows`."""
         first, last = as_time(to_nanoseconds(start), "start"), as_time(to_nanoseconds(end), "end")
+        if 0 < last - first < int(width):
+            raise InvalidTimeRange(f"range [{first}, {last}) holds no window of {width} ns")
         found = self._ours.windowed_values(first, last, int(width), version, None)
         whole = last - (last - first) % int(width)
         keeps_last = bool(version) or self._ours.nearest(whole) is not None
