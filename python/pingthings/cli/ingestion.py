@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pingthings.cli.checkpoint import Checkpoint
+from pingthings.cli.points import Points, Rows
 from pingthings.cli.repeats import Repeats
 from pingthings.cli.targets import Streams, Target
 from pingthings.files.arrays import flags, is_text, one_chunk
@@ -27,8 +28,8 @@ from pingthings.files.columns import (
 )
 from pingthings.files.numbers import Notation, numbers
 from pingthings.files.rejects import Rejected, Rejects
-from pingthings.files.source import Block, Position, Source, SourceError
-from pingthings.files.times import Clock, times
+from pingthings.files.source import Block, Kinds, Position, Source, SourceError
+from pingthings.files.times import Clock, likely_kind, times
 from pingthings.timeseries.client import StreamSet
 from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME
 
@@ -63,16 +64,6 @@ class Options:
     keep_cells: bool = False
     """Whether a bad cell rejects itself only, and not its row."""
     collection: str | None = None
-
-
-@dataclass
-class _Points:
-    """Some rows of a block that go into one stream."""
-
-    target: Target
-    times: Instants
-    values: Any
-    lines: Instants
 
 
 @dataclass
@@ -118,6 +109,7 @@ class Ingestion:
             source, sample, taken, options.values, options.unit, options.notation
         )
         self.notes = [*source.notes, *left_out, *([] if self.names else hints)]
+        self._kinds = self._likely_kinds(sample)
         self.targets = {}
         if self.names is None:
             for value in self.values:
@@ -131,6 +123,19 @@ class Ingestion:
             fresh = replace(fresh.anew(), position=start)
         self._clock.last = fresh.last_time
         self.checkpoint = fresh
+
+    def _likely_kinds(self, sample: Any) -> Kinds:
+        """What columns of text hold if no cell of them is odd."""
+        notation, kinds = self.options.notation, dict[str, Any]()
+        if notation.thousands is None:
+            kinds.update((value.column, arrow.float64()) for value in self.values)
+        if len(self.times) == 1:
+            kinds.pop(self.times[0], None)
+            kind = likely_kind(sample[self.times[0]], self.options.clock)
+            kinds.update({self.times[0]: kind} if kind is not None else {})
+        if self.names is not None:
+            kinds.pop(self.names, None)
+        return Kinds(kinds, notation.decimal)
 
     def _first_rows(self) -> Iterator[Block]:
         """A block that has rows, if the file can be looked at twice."""
@@ -172,7 +177,7 @@ class Ingestion:
         names = [self.names] if self.names else []
         read = [*self.times, *names, *(value.column for value in self.values)]
         columns: list[str] = list(dict.fromkeys(read))
-        blocks = self.source.blocks(columns, self.checkpoint.position)
+        blocks = self.source.blocks(columns, self.checkpoint.position, self._kinds)
         for block in _ahead(blocks) if self.source.can_resume else blocks:
             self._take(block, comes_again=self.checkpoint.position.offset < begun)
             advance(block.after.offset)
@@ -236,7 +241,16 @@ class Ingestion:
     def _times(self, block: Block) -> tuple[Instants, dict[int, str]]:
         options = self.options
         if options.step is None:
-            return times(joined_times([block.table[name] for name in self.times]), self._clock)
+            last = self._clock.last
+            found, bad = times(
+                joined_times([block.table[name] for name in self.times]), self._clock
+            )
+            if not bad or block.written is None:
+                return found, bad
+            # Once more, with cells as they are written: reasons show them.
+            self._clock.last = last
+            table = block.written(self.times)
+            return times(joined_times([table[name] for name in self.times]), self._clock)
         # In two parts, so that no product leaves 64 bits.
         whole, rest = divmod(options.step.numerator, options.step.denominator)
         room = (MAXIMUM_INSERT_TIME - (options.start or 0)) // max(1, whole + 1)
@@ -305,12 +319,12 @@ class Ingestion:
         good: Flags,
         names: Any,
         lines: Instants,
-    ) -> list[_Points]:
-        parts: list[_Points] = []
+    ) -> list[Points]:
+        parts: list[Points] = []
         if names is None:
+            every = Rows(whens, lines, good)
             for value, column in columns:
-                target = self.targets["", value.name]
-                parts.append(_points(target, whens, column, good, lines))
+                parts.append(every.points(self.targets["", value.name], column))
             return [part for part in parts if len(part.times)]
         codes = names.indices.fill_null(0).to_numpy(zero_copy_only=False)
         known = names.dictionary.to_pylist()
@@ -319,11 +333,10 @@ class Ingestion:
         edges = np.flatnonzero(np.diff(codes[order])) + 1
         for chosen in np.split(order, edges) if len(order) else []:
             name = known[int(codes[chosen[0]])]
+            some = Rows(whens[chosen], lines[chosen], np.ones(len(chosen), bool))
             for value, column in columns:
                 target = self._named_target(name, value)
-                some = column.take(arrow.array(chosen))
-                every = np.ones(len(chosen), bool)
-                parts.append(_points(target, whens[chosen], some, every, lines[chosen]))
+                parts.append(some.points(target, column.take(arrow.array(chosen))))
         return [part for part in parts if len(part.times)]
 
     def _named_target(self, name: str, value: Value) -> Target:
@@ -353,7 +366,7 @@ class Ingestion:
                 )
         return Target(value, self.collection, self.streams.find(value, self.collection))
 
-    def _show(self, parts: list[_Points]) -> None:
+    def _show(self, parts: list[Points]) -> None:
         """Keeps the first rows as they would be stored."""
         wanted = _PREVIEW - len(self.preview)
         if not self.options.dry_run or wanted <= 0:
@@ -367,7 +380,7 @@ class Ingestion:
                 row["values"][part.target.name] = part.values[place].as_py()
         self.preview.extend(rows[line] for line in sorted(rows)[:wanted])
 
-    def _store(self, parts: list[_Points], after: Position, *, comes_again: bool) -> None:
+    def _store(self, parts: list[Points], after: Position, *, comes_again: bool) -> None:
         if not parts:
             return
         merge = self.options.merge
@@ -394,7 +407,7 @@ class Ingestion:
         kept.replaced += replaced
         kept.ignored += ignored
         for part in parts:
-            part.target.add(part.times)
+            part.target.add(len(part.times), *part.ends)
             kept.points += len(part.times)
 
     def _note(
@@ -428,13 +441,6 @@ class Ingestion:
         kept.last_time = self._clock.last
         if not self.options.dry_run:
             kept.save()
-
-
-def _points(target: Target, whens: Instants, column: Any, good: Flags, lines: Instants) -> _Points:
-    if not column.null_count and good.all():
-        return _Points(target, whens, column, lines)
-    mask = good & column.is_valid().to_numpy(zero_copy_only=False)
-    return _Points(target, whens[mask], column.filter(arrow.array(mask)), lines[mask])
 
 
 def _ahead(blocks: Iterator[Block]) -> Iterator[Block]:

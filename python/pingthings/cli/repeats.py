@@ -6,13 +6,13 @@ so that what is reported stored is what is there, whoever else fed the stream be
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pingthings.cli import instants
-from pingthings.cli.targets import Target
+from pingthings.cli.points import Points
 from pingthings.timeseries.client import StreamSet
 
 __all__ = ["Repeats"]
@@ -21,13 +21,6 @@ Instants = npt.NDArray[np.int64]
 
 _SHOWN = 3
 _LOOKED_AT = 4_000_000
-
-
-class _Points(Protocol):
-    target: Target
-    times: Instants
-    values: Any
-    lines: Instants
 
 
 class Repeats:
@@ -42,7 +35,7 @@ class Repeats:
         self.ignored = 0
         self._stored_before: dict[int, Any] = {}
 
-    def before(self, parts: list[Any], *, comes_again: bool) -> dict[str, int]:
+    def before(self, parts: list[Points], *, comes_again: bool) -> dict[str, int]:
         """Returns how many points streams have at the times of some, before these are stored."""
         if self._merge == "never":
             return {}
@@ -56,8 +49,8 @@ class Repeats:
             for part in parts
             if part.target.stream is not None
             and (
-                not _is_rising(part.times)
-                or (part.target.newest is not None and int(part.times.min()) <= part.target.newest)
+                not part.is_rising
+                or (part.target.newest is not None and part.ends[0] <= part.target.newest)
             )
         ]
         counts = _counts(later)
@@ -66,7 +59,7 @@ class Repeats:
                 self._look_at_stored(part, counts[part.target.key])
         return counts
 
-    def after(self, parts: list[Any], before: dict[str, int]) -> tuple[int, int]:
+    def after(self, parts: list[Points], before: dict[str, int]) -> tuple[int, int]:
         """Returns how many points were replaced, and how many ignored."""
         if self._merge == "never":
             return 0, 0
@@ -76,7 +69,7 @@ class Repeats:
         for part in parts:
             key = part.target.key
             own = self._identity(part.times, part.values)
-            distinct = own if _is_rising(part.times) else np.unique(own)
+            distinct = own if part.is_rising else np.unique(own)
             repeated = len(own) - len(distinct)
             if self._dry_run and key in before:
                 stored = self._stored_before.pop(id(part), None)
@@ -117,8 +110,8 @@ class Repeats:
         pairs["time"], pairs["value"] = times, values.to_numpy()
         return pairs
 
-    def _look_within(self, part: _Points) -> None:
-        if len(self._samples) >= _SHOWN or _is_rising(part.times):
+    def _look_within(self, part: Points) -> None:
+        if len(self._samples) >= _SHOWN or part.is_rising:
             return
         own = self._identity(part.times, part.values)
         order = np.argsort(own, kind="stable")
@@ -128,13 +121,13 @@ class Repeats:
             time = instants.as_text(int(part.times[order[place]]))
             self._say(f"line {second} has the time of line {first}, {time}")
 
-    def _look_at_stored(self, part: _Points, count: int) -> None:
+    def _look_at_stored(self, part: Points, count: int) -> None:
         if count > _LOOKED_AT or (len(self._samples) >= _SHOWN and not self._dry_run):
             return
         stream = part.target.stream
         if stream is None:
             return
-        low, high = int(part.times.min()), int(part.times.max())
+        low, high = part.ends
         table: Any = stream.raw_values(low, high + 1)
         stored = table["time"].cast("int64").to_numpy()
         if self._dry_run:
@@ -149,31 +142,28 @@ class Repeats:
             self._samples.append(text)
 
     @staticmethod
-    def _ask_newest(parts: list[Any]) -> None:
+    def _ask_newest(parts: list[Points]) -> None:
         """Learns where streams end that were there before; those that were made are empty."""
         unknown = [
-            part.target
+            (part.target, part.target.stream)
             for part in parts
             if part.target.stream is not None and not part.target.is_known
         ]
         if not unknown:
             return
-        latest = StreamSet([target.stream for target in unknown]).latest()
-        for target in unknown:
-            point = latest.get(target.stream.uuid)
+        latest = StreamSet([stream for _, stream in unknown]).latest()
+        for target, stream in unknown:
+            point = latest.get(stream.uuid)
             target.newest = None if point is None else point.time
             target.is_known = True
 
 
-def _counts(parts: list[Any]) -> dict[str, int]:
+def _counts(parts: list[Points]) -> dict[str, int]:
     """How many points streams have from the first to the last time of some."""
-    if not parts:
+    streams = [part.target.stream for part in parts if part.target.stream is not None]
+    if not streams:
         return {}
-    low = min(int(part.times.min()) for part in parts)
-    high = max(int(part.times.max()) for part in parts)
-    counts = StreamSet([part.target.stream for part in parts]).count(low, high + 1)
+    low = min(part.ends[0] for part in parts)
+    high = max(part.ends[1] for part in parts)
+    counts = StreamSet(streams).count(low, high + 1)
     return {str(uuid): count for uuid, count in counts.items()}
-
-
-def _is_rising(times: Instants) -> bool:
-    return bool((np.diff(times) > 0).all())

@@ -6,16 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-import numpy as np
-import numpy.typing as npt
-
 from pingthings.files.columns import Value
 from pingthings.timeseries.client import Client, Stream
 from pingthings.timeseries.exceptions import BTrDBError, StreamNotFoundError
 
 __all__ = ["Streams", "Target"]
-
-Instants = npt.NDArray[np.int64]
 
 
 @dataclass
@@ -49,10 +44,9 @@ class Target:
         """What tells it from all others."""
         return str(self.stream.uuid) if self.stream else f"{self.collection}/{self.name}"
 
-    def add(self, times: Instants) -> None:
-        """Counts points of these times."""
-        low, high = int(times.min()), int(times.max())
-        self.points += len(times)
+    def add(self, count: int, low: int, high: int) -> None:
+        """Counts points from one time to another."""
+        self.points += count
         self.first = low if self.first is None else min(self.first, low)
         self.last = high if self.last is None else max(self.last, high)
         self.newest = high if self.newest is None else max(self.newest, high)

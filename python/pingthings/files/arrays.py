@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 
 __all__ = [
     "Bad",
+    "are_finite",
     "cast_each",
     "flags",
     "is_number",
@@ -57,7 +59,10 @@ def is_number(kind: Any) -> bool:
 
 def one_chunk(column: Any) -> Any:
     """Returns a column as one array, without the ways that types have to be stored."""
-    array = column.combine_chunks() if isinstance(column, arrow.ChunkedArray) else column
+    array = column
+    if isinstance(column, arrow.ChunkedArray):
+        # Combining one chunk would copy it.
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if isinstance(array, arrow.ChunkedArray):  # without rows it stays one
         array = arrow.array([], column.type)
     if isinstance(array.type, arrow.BaseExtensionType):
@@ -86,6 +91,12 @@ def flags(mask: Any) -> npt.NDArray[np.bool_]:
     filled = compute.fill_null(mask, fill_value=False)
     found: npt.NDArray[np.bool_] = filled.to_numpy(zero_copy_only=False)
     return found
+
+
+def are_finite(array: Any) -> bool:
+    """Whether floats hold no NaN and no infinity, for which one pass is enough; nulls may be."""
+    total = compute.sum(array).as_py()
+    return total is None or math.isfinite(total)
 
 
 def places(mask: Any) -> list[int]:

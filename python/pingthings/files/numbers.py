@@ -17,7 +17,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pingthings.files.arrays import Bad, cast_each, flags, is_text, one_chunk, places, shown
+from pingthings.files.arrays import (
+    Bad,
+    are_finite,
+    cast_each,
+    flags,
+    is_text,
+    one_chunk,
+    places,
+    shown,
+)
 from pingthings.timeseries.exceptions import BTRDBValueError
 
 __all__ = ["MISSING", "NO_NUMBER", "TOO_LARGE", "Notation", "numbers"]
@@ -85,6 +94,8 @@ def numbers(column: Any, name: str, notation: Notation | str = ".") -> tuple[Any
             for place in np.flatnonzero(_is_large(array)).tolist():
                 bad[place] = _too_large(array, place, name)
         found = array.cast(arrow.float64(), safe=False)
+        if not notation.missing and are_finite(found):
+            return found, bad
         found = compute.if_else(compute.is_nan(found), None, found)
     else:
         raise BTRDBValueError(f"column `{name}` is {array.type}, not numbers")

@@ -6,7 +6,7 @@ row keeps the number it has in its file: that of its line, or its place counted 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,17 @@ import numpy.typing as npt
 
 from pingthings.timeseries.exceptions import BTrDBError
 
-__all__ = ["Block", "Layout", "Lines", "Position", "Source", "SourceError", "distinct_names"]
+__all__ = [
+    "AS_WRITTEN",
+    "Block",
+    "Kinds",
+    "Layout",
+    "Lines",
+    "Position",
+    "Source",
+    "SourceError",
+    "distinct_names",
+]
 
 Lines = npt.NDArray[np.int64]
 
@@ -51,6 +61,18 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Kinds:
+    """Types that columns of text come in, wherever all of their cells can be converted."""
+
+    types: Mapping[str, Any]
+    decimal: str = "."
+    """What stands before the decimals of numbers."""
+
+
+AS_WRITTEN = Kinds({})
+
+
+@dataclass(frozen=True)
 class Block:
     """Some rows of a file."""
 
@@ -66,6 +88,8 @@ class Block:
     """Where the next block begins."""
     comments: int = 0
     """How many lines were left out as comments."""
+    written: Callable[[Sequence[str]], Any] | None = None
+    """Some columns of these rows as they are written, where `table` has them converted."""
 
 
 class Source(Protocol):
@@ -87,8 +111,16 @@ class Source(Protocol):
         """Returns the first rows with all columns."""
         raise NotImplementedError
 
-    def blocks(self, columns: Sequence[str], position: Position) -> Iterator[Block]:
-        """Yields the rows from a position on, with some columns."""
+    def blocks(
+        self, columns: Sequence[str], position: Position, kinds: Kinds = AS_WRITTEN
+    ) -> Iterator[Block]:
+        """Yields the rows from a position on, with some columns.
+
+        Args:
+            columns: Their names.
+            position: Where to begin.
+            kinds: What to convert columns of text to.
+        """
         raise NotImplementedError
 
 

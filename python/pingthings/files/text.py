@@ -9,21 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyarrow import csv as pa_csv
 
 from pingthings.files.content import FAILURES, Bytes
 from pingthings.files.dialect import Dialect, find_dialect
 from pingthings.files.encodings import Encoding, Reader, Transcoded, find_encoding
 from pingthings.files.numbers import MISSING
+from pingthings.files.parser import Parser, Ragged
 from pingthings.files.quotes import Rows, find_rows
-from pingthings.files.source import Block, Layout, Position, SourceError
+from pingthings.files.source import AS_WRITTEN, Block, Kinds, Layout, Position, SourceError
 from pingthings.files.spaces import Spaced, single_spaces
 
 __all__ = ["Text"]
 
-# Their stubs lag behind them.
-arrow: Any = pa
-arrow_csv: Any = pa_csv
+arrow: Any = pa  # its stubs lag behind it
 
 _BLOCK_BYTES = 8 << 20
 _SAMPLE_BYTES = 1 << 20
@@ -67,7 +65,8 @@ class Text:
             *([self._encoding.note] if self._encoding.note else []),
             *self._dialect.notes,
         ]
-        self._missing = [*MISSING, *layout.missing]
+        missing = [*MISSING, *layout.missing]
+        self._parser = Parser(self.path, self.columns, self._dialect.delimiter, missing)
 
     def _found_encoding(self, head: bytes, layout: Layout) -> Encoding:
         found = find_encoding(head, layout.encoding)
@@ -129,7 +128,7 @@ class Text:
             raise SourceError(
                 f"line {self.start.line} of `{self.path}` is longer than {_SAMPLE_BYTES >> 20} MiB"
             )
-        block = self._parse(data, rows, self.columns, self.start)
+        block = self._parse(data, rows, self.columns, self.start, AS_WRITTEN)
         if block.refused and not block.table.num_rows:
             line, reason = min(block.refused)
             raise SourceError(f"no row of `{self.path}` can be read; line {line}: {reason}")
@@ -139,18 +138,20 @@ class Text:
     def _delimiter(self) -> bytes:
         return self._dialect.delimiter.encode()
 
-    def blocks(self, columns: Sequence[str], position: Position) -> Iterator[Block]:
+    def blocks(
+        self, columns: Sequence[str], position: Position, kinds: Kinds = AS_WRITTEN
+    ) -> Iterator[Block]:
         """Yields the rows from a position on, with some columns.
 
         Raises:
             SourceError: The file is damaged, or has a line of more than 16 MiB.
         """
         try:
-            yield from self._blocks(columns, position)
+            yield from self._blocks(columns, position, kinds)
         except FAILURES as error:
             raise SourceError(f"cannot read `{self.path}`: {error}") from error
 
-    def _blocks(self, columns: Sequence[str], position: Position) -> Iterator[Block]:
+    def _blocks(self, columns: Sequence[str], position: Position, kinds: Kinds) -> Iterator[Block]:
         file = self._at(position.offset)
         try:
             rest = b""
@@ -159,7 +160,7 @@ class Text:
                 data = _with_breaks(rest + fresh)
                 rows = find_rows(data, self._delimiter, is_last=not fresh)
                 if rows.end:
-                    block = self._parse(data, rows, columns, position)
+                    block = self._parse(data, rows, columns, position, kinds)
                     yield block
                     position = block.after
                 if not fresh:
@@ -170,7 +171,9 @@ class Text:
         finally:
             file.close()
 
-    def _parse(self, data: bytes, rows: Rows, columns: Sequence[str], position: Position) -> Block:
+    def _parse(
+        self, data: bytes, rows: Rows, columns: Sequence[str], position: Position, kinds: Kinds
+    ) -> Block:
         is_row = np.ones(len(rows.starts), bool)
         is_row[self._blank(data, rows)] = False
         commented = self._commented(data, rows)
@@ -189,13 +192,21 @@ class Text:
         )
         is_row[rows.stray] = False
         kept = np.flatnonzero(is_row)
-        table, ragged = self._table(_joined(data, rows, is_row), columns, len(kept))
+        count = len(kept)
+        text = _joined(data, rows, is_row)
+        text = text if data.isascii() else _valid(text)
+        table, ragged = self._table(text, columns, count, kinds)
+
+        def written(some: Sequence[str]) -> Any:
+            return self._table(text, some, count, AS_WRITTEN)[0]
+
         wanted = len(self.columns)
         if ragged:
             refused.extend((int(line[kept[row]]), f"{n} cells, not {wanted}") for row, n in ragged)
             kept = np.delete(kept, [row for row, _ in ragged])
-        text = _Texts(data, rows, position.line)
-        return Block(table, line[kept], numbers[kept], refused, text, after, len(commented))
+        shown = _Texts(data, rows, position.line)
+        lines = line[kept]
+        return Block(table, lines, numbers[kept], refused, shown, after, len(commented), written)
 
     def _blank(self, data: bytes, rows: Rows) -> list[int]:
         """Rows without anything in them, which no table has."""
@@ -225,40 +236,12 @@ class Text:
         ]
 
     def _table(
-        self, data: Any, columns: Sequence[str], count: int
-    ) -> tuple[Any, list[tuple[int, int]]]:
+        self, data: Any, columns: Sequence[str], count: int, kinds: Kinds
+    ) -> tuple[Any, Ragged]:
         if not count:
             nothing = arrow.array([], arrow.string())
             return arrow.table([nothing] * len(columns), list(columns)), []
-        data = _valid(data)
-        ragged: list[tuple[int, int]] = []
-
-        def keep(row: Any) -> str:
-            ragged.append((row.number - 1, row.actual_columns))
-            return "skip"
-
-        try:
-            table = arrow_csv.read_csv(
-                _native(data),
-                # One block, without threads: only so are the numbers of bad rows known.
-                arrow_csv.ReadOptions(
-                    column_names=self.columns, use_threads=False, block_size=len(data) + 1
-                ),
-                arrow_csv.ParseOptions(
-                    delimiter=self._dialect.delimiter,
-                    invalid_row_handler=keep,
-                    ignore_empty_lines=False,
-                ),
-                arrow_csv.ConvertOptions(
-                    include_columns=list(columns),
-                    column_types=dict.fromkeys(columns, arrow.string()),
-                    null_values=self._missing,
-                    strings_can_be_null=True,
-                    check_utf8=False,
-                ),
-            )
-        except arrow.ArrowInvalid as error:
-            raise SourceError(f"cannot read `{self.path}`: {error}") from error
+        table, ragged = self._parser.table(data, columns, kinds)
         if table.num_rows + len(ragged) != count:
             raise SourceError(
                 f"`{self.path}` has rows that end where none should; is "
@@ -351,17 +334,8 @@ def _joined(data: bytes, rows: Rows, is_row: npt.NDArray[np.bool_]) -> Any:
 def _valid(data: Any) -> Any:
     """The rows as UTF-8: bytes that are none would fail columns, and not cells."""
     found = bytes(data)
-    if found.isascii():
-        return data
     try:
         found.decode()
     except UnicodeDecodeError:
         return found.decode(errors="replace").encode()
     return data
-
-
-def _native(data: Any) -> Any:
-    """The bytes as Arrow's own: its threads read ahead, and might want Python when that ends."""
-    copy = arrow.BufferOutputStream()
-    copy.write(data)
-    return arrow.BufferReader(copy.getvalue())

@@ -27,7 +27,7 @@ from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import BTRDBValueError, InvalidTimeRange
 from pingthings.timeseries.utils.timez import to_nanoseconds
 
-__all__ = ["Ambiguous", "Clock", "TimeUnit", "times"]
+__all__ = ["Ambiguous", "Clock", "TimeUnit", "likely_kind", "times"]
 
 arrow: Any = pa  # its stubs lag behind it
 compute: Any = pc
@@ -93,8 +93,21 @@ def times(column: Any, clock: Clock) -> tuple[Instants, Bad]:
         found = _number_times(array, clock, bad)
     else:
         raise BTRDBValueError(f"{array.type} is no type of times")
-    _outside(array, (found < _LEAST) | (found > _MOST), bad)
+    if len(found) and (found.min() < _LEAST or found.max() > _MOST):
+        _outside(array, (found < _LEAST) | (found > _MOST), bad)
     return found, bad
+
+
+def likely_kind(column: Any, clock: Clock) -> Any:
+    """Returns the type that a column of texts has if all are written as the first, None if none."""
+    array = one_chunk(column)
+    if not arrow.types.is_string(array.type) or clock.form is not None:
+        return None
+    first = _first(array)
+    if clock.unit is None:
+        return _UTC if compute.match_substring_regex(first, _WITH_ZONE).as_py() else _NAIVE
+    is_whole = compute.match_substring_regex(first, r"^-?\d{1,18}$").as_py()
+    return arrow.int64() if is_whole and clock.unit != "excel" else None
 
 
 def _outside(array: Any, wrong: Flags, bad: Bad) -> None:
@@ -103,6 +116,9 @@ def _outside(array: Any, wrong: Flags, bad: Bad) -> None:
 
 
 def _filled(array: Any) -> Instants:
+    if not array.null_count:
+        whole: Instants = array.to_numpy()
+        return whole
     found: Instants = compute.fill_null(array, 0).to_numpy(zero_copy_only=False)
     return found
 
@@ -310,6 +326,8 @@ def _infer(early: Instants, late: Instants, twice: Flags, good: Flags, clock: Cl
 
 def _multiplied(numbers: Instants, factor: int) -> tuple[Instants, Flags]:
     """Whole numbers times a factor, and where that fits 64 bits."""
+    if factor == 1:
+        return numbers, np.ones(len(numbers), bool)
     most = ((1 << 63) - 1) // factor - 1  # and room for a fraction
     fits = (numbers <= most) & (numbers >= -most)
     return np.where(fits, numbers, 0) * factor, fits
@@ -412,7 +430,9 @@ def _counted(array: Any, clock: Clock, bad: Bad) -> Instants:
         return _excel_texts(array, clock, bad)
     digits = _DIGITS[unit]
     try:
-        return _number_times(array.cast(arrow.int64()), clock, bad)
+        # Arrow reads 0x10 as 16, which is no decimal number.
+        if not compute.any(compute.match_substring(array, "x", ignore_case=True)).as_py():
+            return _number_times(array.cast(arrow.int64()), clock, bad)
     except arrow.ArrowInvalid:
         pass
     array, shown_as = _without_exponents(array, unit, bad), array

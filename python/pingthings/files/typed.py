@@ -15,7 +15,9 @@ from pyarrow import parquet as pa_parquet
 
 from pingthings.files.content import FAILURES, Bytes
 from pingthings.files.source import (
+    AS_WRITTEN,
     Block,
+    Kinds,
     Layout,
     Lines,
     Position,
@@ -76,12 +78,15 @@ class _Typed:
             raise SourceError(f"cannot read `{self.path}`: {error}") from error
         raise SourceError(f"`{self.path}` has no rows")
 
-    def blocks(self, columns: Sequence[str], position: Position) -> Iterator[Block]:
-        """Yields the rows from a position on, with some columns.
+    def blocks(
+        self, columns: Sequence[str], position: Position, kinds: Kinds = AS_WRITTEN
+    ) -> Iterator[Block]:
+        """Yields the rows from a position on, with some columns, in the types that they have.
 
         Raises:
             SourceError: The file is damaged.
         """
+        del kinds
         done = position.offset
         places = [self.columns.index(name) for name in columns]
         try:
