@@ -32,7 +32,7 @@ def test_numbers_and_what_is_none():
     assert found[2] == "`x` in column `v` is no number"
     assert found[5] == "`1e999` in column `v` is not finite"
     assert found[6] == "`inf` in column `v` is not finite"
-    assert found[9] == "`0x1` in column `v` is no number"
+    assert found[9] == "`0x1` in column `v` is no number; write it in decimal"
 
 
 NAN = ["nan", "+nan", "-nan", "nan(ind)", "1.#QNAN", "-1.#IND", "n/a", "null"]

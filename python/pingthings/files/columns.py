@@ -450,7 +450,7 @@ def _reason_to_skip(column: Any, notation: Notation) -> str | None:  # noqa: PLR
     if notation.thousands is None and are_numbers(column, replace(notation, thousands=",")):
         return "its numbers have commas between thousands; say `--thousands ,`"
     failed = _no_numbers(held, notation)
-    if len(failed) == len(held) and "; say" not in failed[0]:
+    if len(failed) == len(held) and ";" not in failed[0]:
         return _NONE
     return f"most of its cells are no numbers; the first: {failed[0].replace(' in column ``', '')}"
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pingthings.files.advice import advice
 from pingthings.files.arrays import (
     Bad,
     are_finite,
@@ -145,7 +146,9 @@ def _of_texts(array: Any, name: str, notation: Notation, bad: Bad) -> Any:
     is_number = compute.match_substring_regex(written, _NUMBER)
     found, more = cast_each(compute.if_else(is_number, written, None), arrow.float64())
     for place in [*places(compute.invert(is_number)), *more]:
-        reason = "is not finite" if _is_infinite(texts[place].as_py()) else f"{NO_NUMBER}{why}"
+        text = texts[place].as_py()
+        told = why + advice(text, notation.decimal)
+        reason = "is not finite" if _is_infinite(text) else f"{NO_NUMBER}{told}"
         bad[place] = f"`{shown(array, place)}` in column `{name}` {reason}"
     return _checked(written, found, name, bad)
 
@@ -180,8 +183,6 @@ def _plain(texts: Any, notation: Notation) -> tuple[Any, str]:
     # What is written otherwise stays as it is, and is refused.
     marked = compute.binary_join_element_wise("?", texts, "")
     told = "" if thousands or decimal == "." else ", where decimals follow a comma"
-    if told:
-        told += "; say `--thousands .` if a point parts thousands"
     return compute.if_else(is_plain, plain, marked), told
 
 
