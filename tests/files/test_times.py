@@ -364,3 +364,35 @@ def test_a_file_that_begins_within_the_hour_that_comes_twice_says_nothing():
             [f"2024-10-27 {row}" for row in rows], zone="Europe/Vienna", ambiguous="infer"
         )
         assert all("order of rows" in str(one) for one in found)
+
+
+@given(st.dates(date(1934, 1, 1), date(2078, 1, 1)), st.sampled_from(["", "T12:30:00Z"]))
+def test_days_may_be_written_by_week_and_by_their_number(day: date, rest: str):
+    year, week, weekday = day.isocalendar()
+    texts = [f"{day}", f"{day:%Y-%j}", f"{year}-W{week:02}-{weekday}"]
+    assert len(set(times([text + rest for text in texts]))) == 1
+
+
+@given(
+    st.dates(date(1934, 1, 1), date(2078, 1, 1)),
+    st.sampled_from(["", ":00", ":00:00", ":00:00.000", ":00:00Z", ":00:00+05:30"]),
+    st.sampled_from(["T", " "]),
+    st.sampled_from([None, "Europe/Vienna", "America/New_York"]),
+)
+def test_24_o_clock_is_the_beginning_of_the_next_day(
+    day: date, rest: str, between: str, zone: str | None
+):
+    later = day + timedelta(1)
+    column = [f"{day}{between}24{rest}", f"{later}{between}00{rest}"]
+    found = times(column, zone=zone)
+    assert found[0] == found[1]
+    told = times([f"{day:%d.%m.%Y} 24:00", f"{later:%d.%m.%Y} 00:00"], form="%d.%m.%Y %H:%M")
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["2023-366", "2024-000", "2024-W53-1", "2024-W01-8", "2024-01-01 24:01"]
+)
+def test_days_and_hours_beyond_the_last_do_not_exist(text: str):
+    (why,) = times([text])
+    assert str(why).startswith(f"time `{text}` does not exist")

@@ -24,11 +24,11 @@ from pingthings.files.columns import (
     are_numbers,
     choose_times,
     choose_values,
-    joined_times,
 )
 from pingthings.files.numbers import Notation, numbers
 from pingthings.files.rejects import Rejected, Rejects
 from pingthings.files.source import Block, Kinds, Position, Source, SourceError
+from pingthings.files.timeparts import TimeColumns
 from pingthings.files.times import Clock, likely_kind, times
 from pingthings.timeseries.client import StreamSet
 from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME
@@ -100,9 +100,10 @@ class Ingestion:
         self._clock = replace(options.clock)
         self.notes = []
         if options.step is None:
-            self.times, hints = choose_times(source, sample, options.times, options.clock)
+            self._time, hints = choose_times(source, sample, options.times, options.clock)
         else:
-            self.times, hints = [], []
+            self._time, hints = TimeColumns(()), []
+        self.times = list(self._time.names)
         self.names = self._name_column(sample)
         taken = [*self.times, *([self.names] if self.names else [])]
         self.values, left_out = choose_values(
@@ -242,15 +243,13 @@ class Ingestion:
         options = self.options
         if options.step is None:
             last = self._clock.last
-            found, bad = times(
-                joined_times([block.table[name] for name in self.times]), self._clock
-            )
+            found, bad = times(self._time.joined(block.table), self._clock)
             if not bad or block.written is None:
                 return found, bad
             # Once more, with cells as they are written: reasons show them.
             self._clock.last = last
             table = block.written(self.times)
-            return times(joined_times([table[name] for name in self.times]), self._clock)
+            return times(self._time.joined(table), self._clock)
         # In two parts, so that no product leaves 64 bits.
         whole, rest = divmod(options.step.numerator, options.step.denominator)
         room = (MAXIMUM_INSERT_TIME - (options.start or 0)) // max(1, whole + 1)

@@ -17,9 +17,16 @@ from pingthings.files.dialect import TIME_NAME
 from pingthings.files.numbers import NO_NUMBER, TOO_LARGE, Notation, numbers
 from pingthings.files.source import Source, SourceError
 from pingthings.files.timeformat import COMMON, TimeFormat
-from pingthings.files.times import Clock, times
+from pingthings.files.timeparts import (
+    TimeColumns,
+    calendar_columns,
+    hour_columns,
+    told_columns,
+)
+from pingthings.files.times import Clock, likely_kind, times
+from pingthings.files.zones import zone_exists
 
-__all__ = ["Value", "are_numbers", "choose_times", "choose_values", "joined_times"]
+__all__ = ["Value", "are_numbers", "choose_times", "choose_values"]
 
 arrow: Any = pa  # its stubs lag behind it
 compute: Any = pc
@@ -39,7 +46,7 @@ _ZONE = re.compile(
     r"(?:UTC|GMT) ?[+-] ?\d{1,2}(?::?\d{2})?)(?![A-Za-z])",
     re.IGNORECASE,
 )
-_MIDNIGHT = r"[ T]00:00(:00([.,]0+)?)?\s*$"
+_OFFSET = re.compile(r"(?:UTC|GMT) ?[+-] ?\d{1,2}(?::?\d{2})?|[+-]\d{2}:\d{2}")
 _MANY = 20
 _JUDGED = 1_000
 _WRITTEN_AS_TIMES = "outside", "does not exist", "is not `"
@@ -62,8 +69,8 @@ class Value:
 
 def choose_times(
     source: Source, sample: Any, asked: Sequence[str], clock: Clock
-) -> tuple[list[str], list[str]]:
-    """Returns the column of times, or those of dates and of times of day, and what to say of it.
+) -> tuple[TimeColumns, list[str]]:
+    """Returns the column of times, or those that are times together, and what to say of them.
 
     Raises:
         SourceError: There is no such column, or it holds no times.
@@ -72,17 +79,26 @@ def choose_times(
         if name not in source.columns:
             raise SourceError(f"`{source.path}` has no column `{name}`; it has {_listed(source)}")
     if asked:
-        column = joined_times([sample[name] for name in asked])
-        _check_times(source, column, " and ".join(asked), clock)
-        return list(asked), []
+        told = told_columns(asked, sample, has_form=clock.form is not None)
+        _check_times(source, told.joined(sample), " and ".join(asked), clock)
+        return told, told.note(sample)
     alone = _alone(source, sample, clock)
     days = [name for name in source.columns if _holds(sample[name], _DATE_ONLY)]
     if days and (alone is None or alone in days):
         pair = _pair(source, sample, alone or days[0], clock)
         if pair is not None:
-            return pair, []
+            return pair, pair.note(sample)
     if alone is not None:
-        return [alone], [*_zone_in(alone, clock), *_long_table(source, sample, alone)]
+        notes = [*_zone_in(alone, clock), *_zones_beside(source, sample, alone, clock)]
+        return TimeColumns((alone,)), [*notes, *_long_table(source, sample, alone)]
+    parts = calendar_columns(source.columns, sample) if clock.form is None else None
+    if parts is not None and _are_times(parts.joined(sample), clock):
+        return parts, parts.note(sample)
+    raise _no_times(source, sample, clock)
+
+
+def _no_times(source: Source, sample: Any, clock: Clock) -> SourceError:
+    """Says why no column holds times."""
     for name in source.columns:
         if TIME_NAME.fullmatch(name) and not _is_odd(sample[name].type):
             _check_times(source, sample[name], name, clock)
@@ -95,35 +111,15 @@ def choose_times(
         "",
     )
     if len(source.columns) == 1:
-        raise SourceError(
+        return SourceError(
             f"`{source.path}` has but one column, `{source.columns[0]}`, and it holds no times. If "
             "something parts its cells, say what with `--delimiter`; if times are counted, say "
             "`--time-start` and `--time-step`"
         )
-    raise SourceError(
+    return SourceError(
         f"no column of `{source.path}` holds times; name one with `--time`, and how it is "
         f"written with `--time-format`. {advice}It has {_listed(source)}"
     )
-
-
-def joined_times(columns: Sequence[Any]) -> Any:
-    """Returns a column of times, or two of dates and times of day as one of texts."""
-    arrays = [one_chunk(column) for column in columns]
-    if len(arrays) == 1:
-        return arrays[0]
-    texts = [_as_text(array) for array in arrays]
-    found = texts[0]
-    for more in texts[1:]:
-        found = compute.binary_join_element_wise(found, more, " ")
-    return found
-
-
-def _as_text(array: Any) -> Any:
-    if arrow.types.is_timestamp(array.type):  # midnight of a day
-        return compute.utf8_slice_codeunits(array.cast(arrow.string()), 0, 10)
-    text = array if arrow.types.is_string(array.type) else array.cast(arrow.string())
-    trimmed = compute.utf8_trim(text, "\"' \t\u00a0")
-    return compute.replace_substring_regex(trimmed, _MIDNIGHT, "")
 
 
 def _alone(source: Source, sample: Any, clock: Clock) -> str | None:
@@ -182,8 +178,8 @@ def _are_midnights(array: Any) -> bool:
     )
 
 
-def _pair(source: Source, sample: Any, day: str, clock: Clock) -> list[str] | None:
-    """A column of dates and one of times of day that are times together."""
+def _pair(source: Source, sample: Any, day: str, clock: Clock) -> TimeColumns | None:
+    """A column of dates and one of times of day, or of hours, that are times together."""
     places = {name: place for place, name in enumerate(source.columns)}
     clocks = [name for name in source.columns if _holds(sample[name], _TIME_OF_DAY)]
     clocks.sort(
@@ -194,15 +190,21 @@ def _pair(source: Source, sample: Any, day: str, clock: Clock) -> list[str] | No
     for name in clocks:
         if is_daily and TIME_NAME.fullmatch(name) is None:
             continue  # it may be when something was, on days that come once
-        if name != day and _are_times(joined_times([sample[day], sample[name]]), clock):
-            return [day, name]
-    form = _likely_format(joined_times([sample[day], sample[clocks[0]]])) if clocks else None
-    if clocks and (form or _are_times(sample[day], clock)):
+        pair = TimeColumns((day, name))
+        if name != day and _are_times(pair.joined(sample), clock):
+            return pair
+    hours = hour_columns(source.columns, sample, day) if clock.form is None else None
+    if hours is not None and not clocks and _are_times(hours.joined(sample), clock):
+        return hours
+    names = (day, clocks[0]) if clocks else hours.names if hours is not None else ()
+    form = _likely_format(TimeColumns(names).joined(sample)) if names else None
+    if names and (form or clock.form is None or _are_times(sample[day], clock)):
         # The days alone would put all of a day at midnight.
+        named = " and ".join(f"`{name}`" for name in names)
+        told = " ".join(f"--time '{name}'" for name in names)
         raise SourceError(
-            f"columns `{day}` and `{clocks[0]}` of `{source.path}` seem to be times together; say "
-            f"`--time '{day}' --time '{clocks[0]}'` with {form or '`--time-format`'}, or "
-            f"`--time '{day}'` alone if its days are meant"
+            f"columns {named} of `{source.path}` seem to be times together; say `{told}` with "
+            f"{form or '`--time-format`'}, or `--time '{day}'` alone if its days are meant"
         )
     return None
 
@@ -214,6 +216,29 @@ def _zone_in(name: str, clock: Clock) -> list[str]:
         return []
     told = f"column `{name}` names `{found[0]}`, which is not followed"
     return [f"{told}: times without a zone are taken for UTC; `--time-zone` says otherwise"]
+
+
+def _zones_beside(source: Source, sample: Any, time: str, clock: Clock) -> list[str]:
+    """What to say of a column that names the zones of times, if these have none."""
+    array = one_chunk(sample[time])
+    kind = array.type if arrow.types.is_timestamp(array.type) else likely_kind(array, clock)
+    if clock.zone is not None or not arrow.types.is_timestamp(kind) or kind.tz is not None:
+        return []
+    for name in source.columns:
+        cells = one_chunk(sample[name]).drop_null().slice(0, _JUDGED)
+        if name == time or not arrow.types.is_string(cells.type) or not len(cells):
+            continue
+        known = [text.strip() for text in compute.unique(cells).to_pylist()]
+        if len(known) <= _MANY and all(map(_is_zone, known)):
+            told = f"column `{name}` names `{known[0]}`, which is not followed: times without a"
+            return [f"{told} zone are taken for UTC; `--time-zone` says otherwise"]
+    return []
+
+
+def _is_zone(text: str) -> bool:
+    return bool(
+        _ZONE.fullmatch(text) or _OFFSET.fullmatch(text) or ("/" in text and zone_exists(text))
+    )
 
 
 def _long_table(source: Source, sample: Any, time: str) -> list[str]:

@@ -36,7 +36,8 @@ _SPACED = 0.4
 """How sure it must be that spaces part cells: they stand in any text."""
 _NUMBER_LIKE = re.compile(r"[+\-\u2212]?(\d[\d.,'\u00a0\u202f ]*|[.,]\d+)([eE][+-]?\d+)?%?")
 _TIME_LIKE = re.compile(
-    r"[+-]?\d[\d.\-/:, TZ+]*\d[Z]?|\d+[./\- ][A-Za-z]{3,9}[./\- ,]+\d.*|[A-Za-z]{3,9} \d+.*|"
+    r"[+-]?\d[\d.\-/:, TZ+W]*\d[Z]?|[A-Za-z]{3,9} \d+.*|"
+    r"(?:[A-Za-z]{3}, )?\d+[./\- ][A-Za-z]{3,9}[./\- ,]+\d.*|"
     r"\d[\d.\-/: T]*\s*(?:[AaPp]\.?[Mm]\.?|[A-Z]{3,4})"
 )
 _ODD_NUMBER = re.compile(r"[+-]?(?:nan.*|inf|infinity|1\.#.*)|<na>|n/?a|null|none", re.IGNORECASE)

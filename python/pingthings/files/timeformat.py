@@ -58,38 +58,48 @@ _NUMBERS = set("YymdeHIMSfjs")
 _SECOND = 1_000_000_000
 _CENTURY = 69  # as POSIX has it: 69 to 99 are of the twentieth century
 
-COMMON = [
-    f"{day}{clock}"
-    for day in (
-        "%d.%m.%Y",
-        "%d/%m/%Y",
-        "%m/%d/%Y",
-        "%d-%m-%Y",
-        "%m-%d-%Y",
-        "%Y-%m-%d",
-        "%Y/%m/%d",
-        "%Y.%m.%d",
-        "%Y%m%d",
-        "%d-%b-%Y",
-        "%d %b %Y",
-        "%b %d %Y",
-        "%d.%m.%y",
-        "%d/%m/%y",
-        "%m/%d/%y",
-    )
-    for clock in (
-        " %H:%M:%S",
-        " %H:%M",
-        " %H:%M:%S.%f",
-        " %H:%M:%S,%f",
-        " %I:%M:%S %p",
-        " %I:%M %p",
-        "",
-        "T%H:%M:%S",
-        " %H:%M:%S %z",
-        " %H:%M:%S %Z",
-    )
-] + ["%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H%M%S%f", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z"]
+COMMON = (
+    [
+        f"{day}{clock}"
+        for day in (
+            "%d.%m.%Y",
+            "%d/%m/%Y",
+            "%m/%d/%Y",
+            "%d-%m-%Y",
+            "%m-%d-%Y",
+            "%Y-%m-%d",
+            "%Y/%m/%d",
+            "%Y.%m.%d",
+            "%Y%m%d",
+            "%d-%b-%Y",
+            "%d %b %Y",
+            "%b %d %Y",
+            "%d.%m.%y",
+            "%d/%m/%y",
+            "%m/%d/%y",
+        )
+        for clock in (
+            " %H:%M:%S",
+            " %H:%M",
+            " %H:%M:%S.%f",
+            " %H:%M:%S,%f",
+            " %I:%M:%S %p",
+            " %I:%M %p",
+            "",
+            "T%H:%M:%S",
+            " %H:%M:%S %z",
+            " %H:%M:%S %Z",
+            " %H",
+            " %H%M",
+        )
+    ]
+    + [
+        *("%Y:%m:%d %H:%M:%S", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d-%H.%M.%S.%f", "%Y-%m-%d %H:%M:%S:%f"),
+        *("%y-%m-%d %H:%M", "%y-%m-%d %H:%M:%S", "%Y%m%d:%H%M", "%Y%m%d%H"),
+        *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a, %d %b %Y %H:%M:%S %z"),
+    ]
+    + ["%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H%M%S%f", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z"]
+)
 """What is tried to say how times may be written; none is taken unasked."""
 
 
@@ -175,14 +185,14 @@ class TimeFormat:
         numbers = {
             field: _whole(found[field]) for field in self.fields if field in _NUMBERS - {"f"}
         }
-        seconds, is_real = self._seconds(numbers, found, len(texts))
+        nanoseconds = np.zeros(len(texts), np.int64)
+        if "f" in found:
+            nanoseconds = _whole(compute.utf8_rpad(compute.fill_null(found["f"], ""), 9, "0"))
+        seconds, is_real = self._seconds(numbers, found, nanoseconds)
         offsets = None
         if "z" in found:
             offsets, exist = _offsets(found["z"])
             is_real &= exist
-        nanoseconds = np.zeros(len(texts), np.int64)
-        if "f" in found:
-            nanoseconds = _whole(compute.utf8_rpad(compute.fill_null(found["f"], ""), 9, "0"))
         return Reading(
             seconds,
             nanoseconds,
@@ -193,8 +203,9 @@ class TimeFormat:
         )
 
     def _seconds(
-        self, numbers: dict[str, Numbers], found: dict[str, Any], count: int
+        self, numbers: dict[str, Numbers], found: dict[str, Any], nanoseconds: Numbers
     ) -> tuple[Numbers, Flags]:
+        count = len(nanoseconds)
         if "s" in numbers:
             return numbers["s"], np.ones(count, bool)
         nothing = np.zeros(count, np.int64)
@@ -225,7 +236,9 @@ class TimeFormat:
             is_afternoon = _flags(compute.match_substring_regex(found["p"], "(?i)^p"))
             hour = numbers["I"] % 12 + 12 * is_afternoon
         minute, second = numbers.get("M", nothing), numbers.get("S", nothing)
-        is_real &= (hour < 24) & (minute < 60) & (second < 60)  # noqa: PLR2004 - of a clock
+        is_last = (hour == 24) & (minute == 0) & (second == 0) & (nanoseconds == 0)  # noqa: PLR2004
+        is_real &= (minute < 60) & (second < 60)  # noqa: PLR2004 - of a clock
+        is_real &= (hour < 24) | is_last  # noqa: PLR2004 - 24:00 ends a day, and begins the next
         since: Numbers = days.astype(np.int64) * 86_400 + hour * 3_600 + minute * 60 + second
         return since, is_real
 

@@ -22,6 +22,7 @@ from pingthings.files.arrays import (
     places,
     shown,
 )
+from pingthings.files.isodates import with_plain_dates
 from pingthings.files.timeformat import Reading, TimeFormat
 from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import BTRDBValueError, InvalidTimeRange
@@ -149,6 +150,7 @@ def _first(array: Any) -> Any:
 def _mixed_times(shown_as: Any, clock: Clock, bad: Bad) -> Instants:
     array = compute.utf8_trim(shown_as, "\"' \t\u00a0\r\n")
     array = compute.replace_substring_regex(array, _UTC_NAMED, r"\1Z")
+    array, is_day_later = with_plain_dates(array, bad)
     # Arrow need not try what it cannot read: each failure of it is expensive.
     regular = compute.match_substring_regex(array, _REGULAR)
     zoned = flags(compute.match_substring_regex(array, _WITH_ZONE))
@@ -162,6 +164,8 @@ def _mixed_times(shown_as: Any, clock: Clock, bad: Bad) -> Instants:
     # What Arrow does not read may be a time all the same, such as 2024-1-1 0:00.
     for place in [*wrong, *more, *places(compute.invert(regular))]:
         text = array[place].as_py()
+        if place in bad:
+            continue
         try:
             found[place] = to_nanoseconds(f"{text} ns" if text.lstrip("+-").isdigit() else text)
         except InvalidTimeRange:
@@ -170,6 +174,7 @@ def _mixed_times(shown_as: Any, clock: Clock, bad: Bad) -> Instants:
             why = str(error).partition(" is not valid: ")[2]
             told = f"does not exist: {why}" if why else "is not understood"
             bad[place] = f"time `{shown(shown_as, place)}` {told}" if text else "no time"
+    found[is_day_later] += _DAY
     naive = ~zoned
     if clock.zone is None or not naive.any():
         return found
