@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pingthings.files import times as read
-from pingthings.files.columns import choose_times
 from pingthings.files.open import open_source
 from pingthings.files.source import Source, SourceError
+from pingthings.files.timecolumns import choose_times
 from pingthings.files.times import Clock
 
 FIXTURE = HealthCheck.function_scoped_fixture

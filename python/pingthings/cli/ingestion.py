@@ -19,15 +19,11 @@ from pingthings.cli.points import Points, Rows
 from pingthings.cli.repeats import Repeats
 from pingthings.cli.targets import Streams, Target
 from pingthings.files.arrays import flags, is_text, one_chunk
-from pingthings.files.columns import (
-    Value,
-    are_numbers,
-    choose_times,
-    choose_values,
-)
+from pingthings.files.columns import Value, are_numbers, choose_values
 from pingthings.files.numbers import Notation, numbers
 from pingthings.files.rejects import Rejected, Rejects
-from pingthings.files.source import Block, Kinds, Position, Source, SourceError
+from pingthings.files.source import Block, Kinds, NothingInItError, Position, Source, SourceError
+from pingthings.files.timecolumns import choose_times
 from pingthings.files.timeparts import TimeColumns
 from pingthings.files.times import Clock, likely_kind, times
 from pingthings.timeseries.client import StreamSet
@@ -96,7 +92,7 @@ class Ingestion:
         options, source = self.options, self.source
         sample = source.sample()
         if not sample.num_rows and not any(True for _ in self._first_rows()):
-            raise SourceError(f"`{source.path}` has no rows")
+            raise NothingInItError(f"`{source.path}` has no rows")
         self._clock = replace(options.clock)
         self.notes = []
         if options.step is None:
@@ -116,6 +112,7 @@ class Ingestion:
             for value in self.values:
                 found = self.streams.find(value, self.collection)
                 self.targets["", value.name] = Target(value, self.collection, found)
+                self._notice_alike(value.name)
         self.repeats = Repeats(options.merge, dry_run=options.dry_run)
         identity = [self.endpoint, self.collection, options, self.rejects.path]
         start = source.start
@@ -124,6 +121,14 @@ class Ingestion:
             fresh = replace(fresh.anew(), position=start)
         self._clock.last = fresh.last_time
         self.checkpoint = fresh
+
+    def _notice_alike(self, name: str) -> None:
+        other = self.streams.alike(name, self.collection)
+        if other is not None:
+            self.notes.append(
+                f"`{self.collection}/{other}` is there, and `{name}` differs from it only in case, "
+                "or in how letters are composed: it is another stream"
+            )
 
     def _likely_kinds(self, sample: Any) -> Kinds:
         """What columns of text hold if no cell of them is odd."""
@@ -363,6 +368,7 @@ class Ingestion:
                 return Target(
                     value, self.collection, self.streams.find(value, self.collection), uuid
                 )
+        self._notice_alike(value.name)
         return Target(value, self.collection, self.streams.find(value, self.collection))
 
     def _show(self, parts: list[Points]) -> None:

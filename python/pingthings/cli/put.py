@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from io import StringIO
 from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from pingthings.cli import instants
 from pingthings.cli.connection import ApiKey, ApiKeyFile, Endpoint, Json, Profile, connected
 from pingthings.cli.ingestion import Ingestion, Options
+from pingthings.cli.put_options import (
+    clock_of,
+    counted_of,
+    delimiter_of,
+    encoding_of,
+    names_of,
+    notation_of,
+)
 from pingthings.cli.recordings import Handling, parted, put_recordings
-from pingthings.cli.report import report, summary
+from pingthings.cli.report import report, report_left_out, summary
 from pingthings.cli.targets import Streams
 from pingthings.files.content import STANDARD_INPUT
-from pingthings.files.encodings import check_encoding
-from pingthings.files.folder import every_file
-from pingthings.files.numbers import Notation
+from pingthings.files.folder import File, every_file
 from pingthings.files.open import open_source
 from pingthings.files.rejects import Rejects
-from pingthings.files.source import Layout, Source
-from pingthings.files.timeformat import TimeFormat
-from pingthings.files.times import Ambiguous, Clock, TimeUnit
-from pingthings.files.zones import zone_exists, zones_are_known
+from pingthings.files.source import Layout, NothingInItError, Source
+from pingthings.files.times import Ambiguous, TimeUnit
 from pingthings.ingest.recording import Scaling
+from pingthings.timeseries.client import Client
 from pingthings.timeseries.exceptions import BTrDBError
-from pingthings.timeseries.utils.timez import currently_as_ns
 
 __all__ = ["EXAMPLES", "put"]
 
@@ -289,12 +289,12 @@ def put(
     How far it is stands beside the file: when interrupted, the same command goes on there.
     """
     layout = Layout(
-        _delimiter(delimiter),
-        _encoding(encoding),
+        delimiter_of(delimiter),
+        encoding_of(encoding),
         skip_lines,
         header_line,
         not no_header,
-        _names(names),
+        names_of(names),
         unit_line,
         comment or None,
         sheet,
@@ -310,15 +310,15 @@ def put(
         times=tuple(time or ()),
         values=(value_column,) if value_column is not None else tuple(value or ()),
         unit=unit,
-        clock=_clock(time_zone, ambiguous, time_unit, time_format, time_start, time_step),
-        notation=_notation(decimal, thousands, missing or []),
+        clock=clock_of(time_zone, ambiguous, time_unit, time_format, time_start, time_step),
+        notation=notation_of(decimal, thousands, missing or []),
         merge=merge,
         dry_run=dry_run,
         name_column=name_column,
         keep_cells=bad_cell == "cell",
         collection=collection,
     )
-    options = _counted(options, time_start, time_step)
+    options = counted_of(options, time_start, time_step)
     if STANDARD_INPUT in files and apikey_file == STANDARD_INPUT:
         raise typer.BadParameter(
             "standard input can be read once only", param_hint="'--apikey-file'"
@@ -336,21 +336,44 @@ def put(
     found = every_file(files)
     rejects = Rejects(rejected)
     rejects.check([*recordings, *(file.path for file in found)])
+    connect = partial(connected, endpoint, profile, apikey, apikey_file)
     if recordings:
         handling = Handling(collection, time_zone, scaling, layout.encoding, merge, dry_run, json)
-        with connected(endpoint, profile, apikey, apikey_file) as client:
+        with connect() as client:
             put_recordings(client, recordings, handling)
         if not files:
             return
-    sources = [(open_source(file.path, layout), file.collection(collection)) for file in found]
-    with connected(endpoint, profile, apikey, apikey_file) as client:
+    _put_files(found, layout, options, rejects, connect, as_json=json)
+
+
+def _put_files(
+    found: list[File],
+    layout: Layout,
+    options: Options,
+    rejects: Rejects,
+    connect: Callable[[], AbstractContextManager[Client]],
+    *,
+    as_json: bool,
+) -> None:
+    nothing: dict[Path, str] = {}
+    sources: list[tuple[File, Source]] = []
+    for file in found:
+        with _left_out(file, nothing):
+            sources.append((file, open_source(file.path, layout)))
+    with connect() as client:
         streams = Streams(client)
-        every = [
-            Ingestion(source, place, options, rejects, streams, client.endpoint)
-            for source, place in sources
-        ]
+        where = client.endpoint
+        every: list[Ingestion] = []
+        for file, source in sources:
+            place = file.collection(options.collection)
+            one = Ingestion(source, place, options, rejects, streams, where)
+            with _left_out(file, nothing):
+                one.prepare()
+                every.append(one)
+        if not every:
+            raise NothingInItError(next(iter(nothing.values())))
         try:
-            _run(every, rejects, as_json=json)
+            _run(every, nothing, rejects, as_json=as_json)
         except KeyboardInterrupt:
             with contextlib.suppress(OSError):
                 print(
@@ -362,111 +385,20 @@ def put(
     _judge(every, rejects)
 
 
-# Options.
-
-
-def _delimiter(text: str | None) -> str | None:
-    if text is None:
-        return None
-    found = {"\\t": "\t", "tab": "\t", "space": " "}.get(text, text)
-    if len(found) != 1:
-        raise typer.BadParameter("give one character", param_hint="'--delimiter'")
-    if not found.isascii() or found in '"\r\n\0':
-        raise typer.BadParameter(
-            f"{text!r} cannot part cells; give a character of ASCII, such as ;",
-            param_hint="'--delimiter'",
-        )
-    return found
-
-
-def _encoding(name: str | None) -> str | None:
-    if name is None:
-        return None
+@contextmanager
+def _left_out(file: File, nothing: dict[Path, str]) -> Generator[None]:
+    """Leaves a file of a folder out that has no rows; one that was named is refused."""
     try:
-        return check_encoding(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="'--encoding'") from error
+        yield
+    except NothingInItError as error:
+        if file.folder is None:
+            raise
+        nothing[file.path] = str(error)
 
 
-def _names(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    try:
-        rows = list(csv.reader(StringIO(text, newline=""), skipinitialspace=True))
-    except csv.Error:
-        rows = []
-    if len(rows) != 1 or not any(rows[0]):
-        raise typer.BadParameter("give names with commas between", param_hint="'--names'")
-    return tuple(rows[0])
-
-
-def _notation(decimal: str, thousands: str | None, missing: list[str]) -> Notation:
-    if thousands is not None and (
-        len(thousands) != 1 or thousands == decimal or thousands.isalnum() or thousands in "+-"
-    ):
-        raise typer.BadParameter(
-            "give one character, which is no digit and not that of --decimal",
-            param_hint="'--thousands'",
-        )
-    return Notation(decimal, thousands, tuple(missing))
-
-
-def _clock(
-    zone: str | None,
-    ambiguous: Ambiguous,
-    unit: TimeUnit | None,
-    form: str | None,
-    start: str | None,
-    step: str | None,
-) -> Clock:
-    if zone is not None and not zone_exists(zone):
-        why = "" if zones_are_known() else "; this machine knows none: pip install tzdata"
-        raise typer.BadParameter(f"there is no zone `{zone}`{why}", param_hint="'--time-zone'")
-    if form is not None:
-        try:
-            TimeFormat(form)
-        except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="'--time-format'") from error
-    if form is not None and unit is not None:
-        raise typer.BadParameter("--time-format and --time-unit are both given; give one of them")
-    if start is not None and step is None and unit in {None, "excel"}:
-        raise typer.BadParameter(
-            "give --time-step, or the --time-unit of a column of numbers",
-            param_hint="'--time-start'",
-        )
-    origin = (
-        0
-        if start is None or step is not None
-        else instants.parse(start, currently_as_ns(), "--time-start")
-    )
-    return Clock(zone, ambiguous, unit, form, origin)
-
-
-def _counted(found: Options, start: str | None, step: str | None) -> Options:
-    """The options with times that are counted from the first row, if they are."""
-    if step is None:
-        return found
-    if start is None:
-        raise typer.BadParameter("say when the first row was", param_hint="'--time-start'")
-    if found.times or found.clock.unit is not None or found.clock.form is not None:
-        raise typer.BadParameter(
-            "times are either counted or in a column; leave --time, --time-unit and --time-format "
-            "out",
-            param_hint="'--time-step'",
-        )
-    return replace(
-        found,
-        start=instants.parse(start, currently_as_ns(), "--time-start"),
-        step=instants.step(step),
-    )
-
-
-# Files.
-
-
-def _run(every: list[Ingestion], rejects: Rejects, *, as_json: bool) -> None:
-    for one in every:
-        one.prepare()
+def _run(
+    every: list[Ingestion], nothing: dict[Path, str], rejects: Rejects, *, as_json: bool
+) -> None:
     rejects.resume(max(one.checkpoint.rejected_bytes for one in every))
     with _progress([one.source for one in every]) as advance:
         for place, one in enumerate(every):
@@ -474,6 +406,7 @@ def _run(every: list[Ingestion], rejects: Rejects, *, as_json: bool) -> None:
             one.run(partial(advance, place))
     for one in every:
         report(one, as_json=as_json)
+    report_left_out(nothing, as_json=as_json)
     if len(every) > 1 and not as_json:
         summary(every)
     for one in every:

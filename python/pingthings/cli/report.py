@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pingthings.cli import instants
@@ -9,7 +10,7 @@ from pingthings.cli.ingestion import Ingestion
 from pingthings.cli.output import print_json, shown
 from pingthings.cli.targets import Target
 
-__all__ = ["report", "summary"]
+__all__ = ["report", "report_left_out", "summary"]
 
 
 def report(one: Ingestion, *, as_json: bool) -> None:
@@ -57,6 +58,15 @@ def _stream(target: Target) -> dict[str, Any]:
         "first": None if target.first is None else instants.as_text(target.first),
         "last": None if target.last is None else instants.as_text(target.last),
     }
+
+
+def report_left_out(nothing: dict[Path, str], *, as_json: bool) -> None:
+    """Prints which files of folders have nothing in them."""
+    for path, reason in nothing.items():
+        if as_json:
+            print_json({"file": str(path), "left_out": reason})
+        else:
+            _say(f"{reason}: it is left out")
 
 
 def summary(every: list[Ingestion]) -> None:

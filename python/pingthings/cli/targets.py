@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from pingthings.files.columns import Value
+from pingthings.files.columns import Value, folded
 from pingthings.timeseries.client import Client, Stream
 from pingthings.timeseries.exceptions import BTrDBError, StreamNotFoundError
 
@@ -58,6 +58,7 @@ class Streams:
 
     client: Client
     _known: dict[str, dict[str, list[Stream]]] = field(default_factory=dict[str, Any])
+    _folded: dict[str, tuple[int, dict[str, str]]] = field(default_factory=dict[str, Any])
     fed: dict[str, list[tuple[str, int, int]]] = field(
         default_factory=dict[str, list[tuple[str, int, int]]]
     )
@@ -80,6 +81,20 @@ class Streams:
                 f"`{value.unit}`; leave the unit out, or choose another name"
             )
         return found[0] if found else None
+
+    def alike(self, name: str, collection: str) -> str | None:
+        """Returns the name of a stream that is there, if this one differs from it by case only.
+
+        Or by how its letters are composed.
+        """
+        known = self._named(collection)
+        if name in known:
+            return None
+        count, names = self._folded.get(collection, (-1, {}))
+        if count != len(known):
+            count, names = len(known), {folded(other): other for other in known}
+            self._folded[collection] = count, names
+        return names.get(folded(name))
 
     def find_path(self, text: str) -> tuple[str, str, Stream | None] | None:
         """Returns the collection, name and stream of `collection/name`, None if it is no such.

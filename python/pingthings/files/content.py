@@ -18,7 +18,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from pingthings.files.encodings import Reader
-from pingthings.files.source import SourceError
+from pingthings.files.source import NothingInItError, SourceError
 
 __all__ = ["COMPRESSED", "FAILURES", "STANDARD_INPUT", "Bytes", "open_bytes", "same_file"]
 
@@ -155,7 +155,7 @@ def open_bytes(path: Path) -> Bytes:
     except FAILURES as error:
         raise SourceError(f"cannot read `{path}`: {_reason(error)}") from error
     if not found.head:
-        raise SourceError(f"`{path}` is empty")
+        raise NothingInItError(f"`{path}` is empty")
     return found
 
 

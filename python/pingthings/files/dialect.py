@@ -17,7 +17,7 @@ from pathlib import Path
 
 from pingthings.files.numbers import MISSING
 from pingthings.files.quotes import find_rows
-from pingthings.files.source import Layout, Position, SourceError, distinct_names
+from pingthings.files.source import Layout, NothingInItError, Position, SourceError, distinct_names
 from pingthings.files.spaces import single_spaces
 
 __all__ = ["TIME_NAME", "Dialect", "find_dialect"]
@@ -117,7 +117,7 @@ class _Finder:
         if not body and not self._is_whole:
             raise SourceError(f"`{self._path}` has no rows in its first {len(self._head):,} bytes")
         if not body:
-            raise SourceError(f"`{self._path}` has no rows, and no names either")
+            raise NothingInItError(f"`{self._path}` has no rows, and no names either")
         width = self._width(body)
         names_row, unit_row, first = self._header(rows, body, width)
         names = self._names(names_row, body, first, width)
@@ -170,12 +170,17 @@ class _Finder:
             found = self._evidence(rows)
             if found > most:
                 best, most = delimiter, found
-        if not most[1] and b" " in self._head.strip():
+        if (not most[1] or self._may_be_decimals(best)) and b" " in self._head.strip():
             whole, self._head = self._head, single_spaces(self._head)
             if self._are_spaced():
                 return " "
             self._head = whole
         return best
+
+    def _may_be_decimals(self, delimiter: str) -> bool:
+        """Whether commas stand in rows, but not in what is above them: as before decimals."""
+        rows = [row for row in self._rows(delimiter) if not row.is_blank][:_ROWS]
+        return delimiter == "," and bool(rows) and rows[0].width == 1 and self._layout.has_header
 
     def _are_spaced(self) -> bool:
         """Whether spaces part cells: they do in names, too, and not in a column of dates alone."""
@@ -213,6 +218,7 @@ class _Finder:
         return cell.lower() in self._missing or _ODD_NUMBER.fullmatch(cell) is not None
 
     def _is_like_data(self, cell: str) -> bool:
+        cell = cell.strip('"')
         return bool(
             self._is_no_value(cell) or _NUMBER_LIKE.fullmatch(cell) or _TIME_LIKE.fullmatch(cell)
         )
@@ -432,7 +438,8 @@ def _cells(text: str, delimiter: str) -> list[str]:
 
 def _stripped(cell: str) -> str:
     bare = cell.strip(" \t\u00a0\ufeff\r\n")
-    is_quoted = len(bare) > 1 and bare[0] == bare[-1] == '"'
+    # Marks with something around them are still those of the file; others belong to the cell.
+    is_quoted = bare != cell and len(bare) > 1 and bare[0] == bare[-1] == '"'
     return bare[1:-1].strip() if is_quoted else bare
 
 

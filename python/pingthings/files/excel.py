@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import weakref
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
@@ -12,12 +13,18 @@ from typing import Any
 
 from pingthings.files.content import Bytes
 from pingthings.files.encodings import Reader
-from pingthings.files.source import Layout, SourceError
+from pingthings.files.source import Layout, NothingInItError, SourceError
 
 __all__ = ["as_text"]
 
 _PIECE_ROWS = 512
+_PIECE_BYTES = 1 << 20
 _LOOKED_AT = 100
+_UNCOMPUTED = re.compile(
+    rb"""<(?:\w+:)?c\b[^>]*?\br="([A-Z]+\d+)"[^>]*>\s*<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)"""
+    rb"""\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
+)
+"""A cell with a formula and no value; its letters and number."""
 
 
 def as_text(content: Bytes, layout: Layout) -> Bytes:
@@ -30,15 +37,19 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
     try:
         names = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
         every = [sheet.title for sheet in workbook.worksheets]
+        charts = [sheet.title for sheet in workbook.chartsheets]
         tables = [name for name in names if len(names) > 1 and _holds_table(workbook[name])]
     finally:
         workbook.close()
     asked = layout.sheet
+    if asked in charts:
+        raise SourceError(f"sheet `{asked}` of `{content.path}` is a chart, and holds no table")
     if asked is not None and asked not in every:
-        has = ", ".join(f"`{name}`" for name in every)
+        has = _listed(every)
         raise SourceError(f"`{content.path}` has no sheet `{asked}`; it has {has}")
     if not names and asked is None:
-        raise SourceError(f"`{content.path}` has no sheet")
+        only = f", only charts: {_listed(charts)}" if charts else ""
+        raise SourceError(f"`{content.path}` has no sheet of cells{only}")
     chosen = asked if asked is not None else (tables or names)[0]
 
     def opener() -> Reader:
@@ -52,11 +63,41 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
     others = [name for name in names if name != chosen]
     found.notes = [f"sheet `{chosen}` is read"]
     if others:
-        listed = ", ".join(f"`{name}`" for name in others)
-        found.notes = [f"sheet `{chosen}` is read, and not {listed}; `--sheet` says which"]
+        told = f"sheet `{chosen}` is read, and not {_listed(others)}; `--sheet` says which"
+        found.notes = [told]
+    if charts:
+        found.notes.append(f"charts are left out: {_listed(charts)}")
+    found.notes.extend(_without_value(content, chosen))
     if not head.strip(b",\n"):
-        raise SourceError(f"sheet `{chosen}` of `{content.path}` is empty")
+        raise NothingInItError(f"sheet `{chosen}` of `{content.path}` is empty")
     return found
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _without_value(content: Bytes, name: str) -> list[str]:
+    """What to say of formulas that no spreadsheet has computed: their cells seem to be empty."""
+    workbook = _open(content)
+    count, first = 0, ""
+    try:
+        with workbook[name]._get_source() as file:  # there is no other way to the cells as written
+            rest = b""
+            while fresh := file.read(_PIECE_BYTES):
+                # Whole cells only: the last one may go on.
+                text, end, rest = (rest + fresh).rpartition(b"</c>")
+                found = _UNCOMPUTED.findall(text + end)
+                first = first or (found[0].decode() if found else "")
+                count += len(found)
+    except Exception as error:
+        raise SourceError(f"cannot read `{content.path}`: {error}") from error
+    finally:
+        workbook.close()
+    if not count:
+        return []
+    told = f"formulas without a value are taken for empty cells: {count:,}, the first in {first}"
+    return [f"{told}; save the file with a spreadsheet program, which computes them"]
 
 
 def _holds_table(sheet: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +78,20 @@ def _is_one(file: Path, folder: Path) -> bool:
     if any(part.startswith(_HIDDEN) for part in file.relative_to(folder).parts):
         return False
     inner = file.with_suffix("") if file.suffix.lower() in COMPRESSED else file
-    return inner.suffix.lower() in _ENDINGS and file.is_file()
+    if not file.is_file():
+        return False
+    return inner.suffix.lower() in _ENDINGS or (
+        file.suffix.lower() == ".zip" and _holds_table(file)
+    )
+
+
+def _holds_table(archive: Path) -> bool:
+    """Whether a file is in an archive that would be one by itself."""
+    try:
+        with zipfile.ZipFile(archive) as found:
+            return any(Path(name).suffix.lower() in _ENDINGS for name in found.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return True  # what is wrong with it is said where it is opened
 
 
 def _keys(path: Path) -> Iterator[tuple[str, str]]:

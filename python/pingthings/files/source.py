@@ -22,6 +22,7 @@ __all__ = [
     "Kinds",
     "Layout",
     "Lines",
+    "NothingInItError",
     "Position",
     "Source",
     "SourceError",
@@ -33,6 +34,10 @@ Lines = npt.NDArray[np.int64]
 
 class SourceError(BTrDBError):
     """The file cannot be used; the message says why and what to do."""
+
+
+class NothingInItError(SourceError):
+    """There is no row in the file."""
 
 
 @dataclass(frozen=True)

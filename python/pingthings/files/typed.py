@@ -20,6 +20,7 @@ from pingthings.files.source import (
     Kinds,
     Layout,
     Lines,
+    NothingInItError,
     Position,
     SourceError,
     distinct_names,
@@ -76,7 +77,7 @@ class _Typed:
                     return arrow.Table.from_batches([batch]).rename_columns(self.columns)
         except FAILURES as error:
             raise SourceError(f"cannot read `{self.path}`: {error}") from error
-        raise SourceError(f"`{self.path}` has no rows")
+        raise NothingInItError(f"`{self.path}` has no rows")
 
     def blocks(
         self, columns: Sequence[str], position: Position, kinds: Kinds = AS_WRITTEN
