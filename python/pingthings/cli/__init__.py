@@ -5,14 +5,17 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
 __all__ = ["main"]
 
 _WIDEST = 10_000
+_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,13 +32,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pass  # reported below, as for any other command
         else:
             return 0
-    from pingthings.cli.app import app  # noqa: PLC0415
-
+    if arguments is None and given[:1] == ["put"] and "pandas" not in sys.modules:
+        sys.meta_path.insert(0, _WithoutPandas())
     try:
+        from pingthings.cli.app import app  # noqa: PLC0415
+
         app(given, prog_name="pingthings")
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
-    return 0
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    else:
+        code = 0
+    if arguments is None:  # what was to be done is done, and Python takes a while to end
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return code
+
+
+class _WithoutPandas(MetaPathFinder):
+    """Keeps Arrow from importing pandas, which it does with the first array that it makes.
+
+    That takes as long as storing a million rows, and Ctrl-C in the middle of it leaves half of
+    pandas behind.
+    """
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None, /) -> None:  # noqa: ARG002
+        if fullname == "pandas":
+            raise ModuleNotFoundError(fullname)
 
 
 def _bound_width() -> None:

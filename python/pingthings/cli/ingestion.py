@@ -81,6 +81,7 @@ class Ingestion:
     repeats: Repeats = field(init=False)
     preview: list[dict[str, Any]] = field(init=False, default_factory=list[dict[str, Any]])
     comments: int = field(init=False, default=0)
+    is_over: bool = field(init=False, default=False)
 
     def prepare(self) -> None:
         """Decides columns and streams, and where to begin.
@@ -188,6 +189,16 @@ class Ingestion:
             self._take(block, comes_again=self.checkpoint.position.offset < begun)
             advance(block.after.offset)
         self._finish()
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a point may be stored."""
+        return not self.options.dry_run and self.checkpoint.begun > 0
+
+    def forget(self) -> None:
+        """Forgets how far it is: it is stored, and was said to be."""
+        self.is_over = True
+        self.checkpoint.forget()
 
     def _finish(self) -> None:
         for value in self.values:

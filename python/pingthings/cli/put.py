@@ -355,6 +355,41 @@ def _put_files(
     *,
     as_json: bool,
 ) -> None:
+    every: list[Ingestion] = []
+    try:
+        _store(found, layout, options, rejects, connect, every, as_json=as_json)
+    except KeyboardInterrupt:
+        if not all(one.is_over for one in every) or not every:
+            with contextlib.suppress(OSError):
+                print(f"pingthings: interrupted; {_how_far(every)}", file=sys.stderr)
+            raise
+    finally:
+        rejects.close()
+    _judge(every, rejects)
+
+
+def _how_far(every: list[Ingestion]) -> str:
+    """What became of the files of a command that was interrupted."""
+    begun = [one for one in every if one.is_begun]
+    if not begun:
+        return "nothing was stored"
+    if all(one.checkpoint.path for one in begun):
+        return "the same command goes on from there"
+    rows = sum(one.checkpoint.accepted for one in begun)
+    return f"{rows:,} rows or more are stored; the same command begins anew"
+
+
+def _store(
+    found: list[File],
+    layout: Layout,
+    options: Options,
+    rejects: Rejects,
+    connect: Callable[[], AbstractContextManager[Client]],
+    every: list[Ingestion],
+    *,
+    as_json: bool,
+) -> None:
+    """Stores files, of which those that can be read become known in `every`."""
     nothing: dict[Path, str] = {}
     sources: list[tuple[File, Source]] = []
     for file in found:
@@ -363,7 +398,6 @@ def _put_files(
     with connect() as client:
         streams = Streams(client)
         where = client.endpoint
-        every: list[Ingestion] = []
         for file, source in sources:
             place = file.collection(options.collection)
             one = Ingestion(source, place, options, rejects, streams, where)
@@ -372,17 +406,7 @@ def _put_files(
                 every.append(one)
         if not every:
             raise NothingInItError(next(iter(nothing.values())))
-        try:
-            _run(every, nothing, rejects, as_json=as_json)
-        except KeyboardInterrupt:
-            with contextlib.suppress(OSError):
-                print(
-                    "pingthings: interrupted; the same command goes on from there", file=sys.stderr
-                )
-            raise
-        finally:
-            rejects.close()
-    _judge(every, rejects)
+        _run(every, nothing, rejects, as_json=as_json)
 
 
 @contextmanager
@@ -410,7 +434,7 @@ def _run(
     if len(every) > 1 and not as_json:
         summary(every)
     for one in every:
-        one.checkpoint.forget()
+        one.forget()
 
 
 def _judge(every: list[Ingestion], rejects: Rejects) -> None:
