@@ -68,6 +68,13 @@ def test_a_user_without_a_home_can_connect(server: Server, monkeypatch: pytest.M
         credentials.resolve("name", None, None, {})
 
 
+def test_a_home_that_is_a_file_holds_no_credentials(server: Server, tmp_path: Path):
+    home = tmp_path / "home"
+    home.touch()
+    done = shell(f"HOME='{home}' {PROGRAM} info", server)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize("name", ["$\\frac{1}$", "_hidden", "<b>x</b>", "a_b^c", "100 % & more"])
 def test_names_are_drawn_as_they_are(client: pt.Client, tmp_path: Path, name: str):
     collection = f"names/{uuid4()}"

@@ -207,7 +207,7 @@ def _load(file: Path) -> Mapping[object, object]:
 
     try:
         content: object = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CredentialsFileNotFound(f"there is no credentials file `{file}`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CredentialsFileInvalid(f"cannot read `{file}`: {error}") from error
