@@ -213,5 +213,5 @@ def test_a_zone_in_the_name_of_a_column_is_noticed(run: Run, tmp_path: Path):
 
 
 def test_days_that_come_again_are_said_to_be_at_midnight(run: Run, tmp_path: Path):
-    file = str(write(tmp_path, "date,hour,a\n2024-01-01,1,1\n2024-01-01,2,2\n"))
+    file = str(write(tmp_path, "date,part,a\n2024-01-01,1,1\n2024-01-01,2,2\n"))
     assert "times at midnight" in run("put", file, "--dry-run").stdout

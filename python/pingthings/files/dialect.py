@@ -178,9 +178,13 @@ class _Finder:
         return best
 
     def _may_be_decimals(self, delimiter: str) -> bool:
-        """Whether commas stand in rows, but not in what is above them: as before decimals."""
-        rows = [row for row in self._rows(delimiter) if not row.is_blank][:_ROWS]
-        return delimiter == "," and bool(rows) and rows[0].width == 1 and self._layout.has_header
+        """Whether commas stand between digits only, and in none of the names."""
+        if delimiter != "," or not self._layout.has_header:
+            return False
+        rows = [row for row in self._rows(",") if not row.is_blank and not self._is_comment(row)]
+        return any(row.width == 1 for row in rows) and all(
+            row.width == 1 or all(map(self._is_like_data, row.cells)) for row in rows
+        )
 
     def _are_spaced(self) -> bool:
         """Whether spaces part cells: they do in names, too, and not in a column of dates alone."""
