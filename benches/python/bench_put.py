@@ -1,6 +1,7 @@
 """How fast `pingthings put` is, and the readers it could have been built on.
 
-    python benches/python/bench_put.py            put of CSV and Parquet, wide and with a stray mark
+    python benches/python/bench_put.py            put of CSV and Parquet, wide, with a stray mark,
+                                                  beside inserts of the same points out of memory
     python benches/python/bench_put.py readers    the same CSV file read by pyarrow, DuckDB, polars
 
 Each measurement is a process of its own, so that its memory and the seconds of its processors are
@@ -19,14 +20,17 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
+import pingthings.timeseries as pt
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from pingthings.server import Server
 
 ROWS = int(os.environ.get("PUT_ROWS", "10000000"))
+BATCH_ROWS = 131_072
 START = 1_704_067_200_000_000_000
 
 
@@ -83,7 +87,9 @@ def measured(command: list[str], environ: dict[str, str]) -> tuple[float, float,
     return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
 
 
-def report(what: str, rows: int, seconds: float, processors: float, memory: int) -> None:
+def report(
+    what: str, rows: int, seconds: float, processors: float, memory: int, server: float = 0.0
+) -> None:
     print(
         json.dumps(
             {
@@ -91,7 +97,9 @@ def report(what: str, rows: int, seconds: float, processors: float, memory: int)
                 "rows": rows,
                 "seconds": round(seconds, 2),
                 "processor_seconds": round(processors, 2),
+                "server_processor_seconds": round(server, 2),
                 "rows_per_second": round(rows / seconds),
+                "rows_per_processor_second": round(rows / (processors + server)),
                 "megabytes": memory >> 20,
             }
         ),
@@ -100,11 +108,32 @@ def report(what: str, rows: int, seconds: float, processors: float, memory: int)
 
 
 def put(file: Path, rows: int, what: str, *options: str) -> None:
+    command = [sys.executable, "-m", "pingthings", "put", str(file), "--collection", "bench"]
+    against_server(what, rows, [*command, "--rejected", os.devnull, *options])
+
+
+def against_server(what: str, rows: int, command: list[str]) -> None:
+    """Runs a command beside a server in this process, whose seconds are told, too."""
     with Server() as server:
-        environ = {"BTRDB_ENDPOINTS": server.endpoint}
-        command = [sys.executable, "-m", "pingthings", "put", str(file), "--collection", "bench"]
-        command += ["--rejected", os.devnull, *options]
-        report(what, rows, *measured(command, environ))
+        before = time.process_time()
+        seconds, processors, memory = measured(command, {"BTRDB_ENDPOINTS": server.endpoint})
+        used = time.process_time() - before
+    report(what, rows, seconds, processors, memory, used)
+
+
+def insert(file: str) -> None:
+    """Inserts the rows of a Parquet file with nothing between it and the client."""
+    batches = pq.ParquetFile(file).iter_batches(BATCH_ROWS)
+    with pt.connect(os.environ["BTRDB_ENDPOINTS"]) as client:
+        names: list[str] = pq.read_schema(file).names[1:]
+        streams = [client.create(uuid4(), "bench", {"name": name}) for name in names]
+        for batch in batches:
+            pairs = zip(streams, batch.columns[1:], strict=True)
+            data: Any = {
+                stream.uuid: pa.table([batch.columns[0], column], ["time", "value"])
+                for stream, column in pairs
+            }
+            pt.StreamSet(streams).insert(data, "replace")
 
 
 def read(reader: str, file: str) -> None:
@@ -133,6 +162,9 @@ def main() -> None:
     if sys.argv[1:2] == ["read"]:
         read(*sys.argv[2:])
         return
+    if sys.argv[1:2] == ["insert"]:
+        insert(sys.argv[2])
+        return
     if sys.argv[1:2] == ["make"]:
         recording(Path(sys.argv[2]))
         return
@@ -146,6 +178,8 @@ def main() -> None:
                 command = [sys.executable, __file__, "read", reader, str(csv)]
                 report(reader, ROWS, *measured(command, {}))
             return
+        straight = [sys.executable, __file__, "insert", str(parquet)]
+        against_server("inserts out of Arrow", ROWS, straight)
         put(csv, ROWS, "CSV, dry run", "--dry-run")
         put(csv, ROWS, "CSV")
         put(parquet, ROWS, "Parquet, dry run", "--dry-run")

@@ -42,6 +42,7 @@ _ZONE = re.compile(
     re.IGNORECASE,
 )
 _OFFSET = re.compile(r"(?:UTC|GMT) ?[+-] ?\d{1,2}(?::?\d{2})?|[+-]\d{2}:\d{2}")
+_NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
 _MANY = 20
 _JUDGED = 1_000
 _WRITTEN_AS_TIMES = "outside", "does not exist", "is not `"
@@ -145,6 +146,10 @@ def _are_times(column: Any, clock: Clock) -> bool:
     held = one_chunk(column).drop_null().slice(0, _JUDGED)
     if not len(held):
         return False
+    if clock.form is None and clock.unit is None and is_text(held.type):
+        count = compute.sum(compute.match_substring_regex(held, _NUMBER)).as_py()
+        if 2 * count >= len(held):  # which are no times without a unit
+            return False
     bad = times(held, _plain(clock))[1]
     odd = sum(not any(word in reason for word in _WRITTEN_AS_TIMES) for reason in bad.values())
     return len(bad) < len(held) and 2 * odd < len(held)
