@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pingthings.files import times as read
+from pingthings.files.timeformat import COMMON
 from pingthings.files.times import Clock
 
 START = 1_704_067_200_000_000_000  # 2024-01-01
@@ -396,3 +397,22 @@ def test_24_o_clock_is_the_beginning_of_the_next_day(
 def test_days_and_hours_beyond_the_last_do_not_exist(text: str):
     (why,) = times([text])
     assert str(why).startswith(f"time `{text}` does not exist")
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("01.01.2024 00:00 - 01.01.2024 01:00", "%d.%m.%Y %H:%M - %*"),
+        ("2024-01-01T01:00:00+01:00[Europe/Vienna]", "%Y-%m-%dT%H:%M:%S%z[%*]"),
+        ("2024-01-01T00:00Z/2024-01-01T01:00Z", "%Y-%m-%dT%H:%M%z/%*"),
+        ("Mon Jan  1 00:00:00 2024", "%a %b %d %H:%M:%S %Y"),
+    ],
+)
+def test_what_stands_behind_a_time_may_be_passed_over(text: str, form: str):
+    assert form in COMMON
+    assert times([text], form=form) == [START]
+
+
+def test_marks_of_files_that_were_put_together_are_no_part_of_times():
+    assert times(["\ufeff2024-01-01"]) == [START]
+    assert times(["\ufeff01.01.2024"], form="%d.%m.%Y") == [START]

@@ -46,7 +46,7 @@ _NAN = r"(?i)^([+-]?nan(\(.*\))?|[+-]?1\.#(QNAN|IND|SNAN|NAN).*|n/a|na|null|none
 _WHOLE = r"^[+-]?\d+(\.0*)?$"
 _MANY_DIGITS = r"^\s*[+-]?[0.]*[1-9](\.?\d){15,}\.?[eE]"  # with fewer a double shows them all
 _LARGEST_WHOLE = 1 << 53
-_SPACES = "\"' \t\u00a0\u202f\u2009\r\n"
+_SPACES = "\"' \t\u00a0\u202f\u2009\ufeff\r\n"
 
 
 @dataclass(frozen=True)

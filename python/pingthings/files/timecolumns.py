@@ -28,6 +28,9 @@ compute: Any = pc
 
 _EXCEL_DAYS = 25_569, 73_050
 """What spreadsheets have for 1970 to 2099."""
+_EARLIEST_S = 100_000_000
+_IN_1904 = 2_900_000_000, 4_200_000_000
+"""Seconds of 1995 to 2036 since 1904, as LabVIEW counts them."""
 _EPOCH_UNITS = ((10**11, "s"), (10**14, "ms"), (10**17, "us"), (10**20, "ns"))
 _DATE_ONLY = (
     r"^\s*\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\.?\s*$|^\s*\d{8}\s*$|"
@@ -291,10 +294,10 @@ def _check_times(source: Source, column: Any, name: str, clock: Clock) -> None:
             )
         if likely == "s" and _EXCEL_DAYS[0] < float(str(first)) < _EXCEL_DAYS[1]:
             likely = "excel"
-        raise SourceError(
-            f"column `{name}` of `{source.path}` holds numbers such as {first}; say what they "
-            f"count since 1970 with `--time-unit`, which may be {likely}"
-        )
+        told = f"column `{name}` of `{source.path}` holds numbers such as {first}; say what they"
+        if likely == "s" and (origin := _likely_origin(float(str(first)))):
+            raise SourceError(f"{told} count with `--time-unit`, and since when {origin}")
+        raise SourceError(f"{told} count since 1970 with `--time-unit`, which may be {likely}")
     if not is_text(kind) or not len(held) or _are_times(held, clock):
         return
     bad = times(held.slice(0, _JUDGED), _plain(clock))[1]
@@ -316,6 +319,15 @@ def _check_times(source: Source, column: Any, name: str, clock: Clock) -> None:
         f"column `{name}` of `{source.path}` holds no times: `{shown(held, place)}` is not "
         f"understood. Times are ISO 8601, or as `--time-format` or `--time-unit` says{advice}"
     )
+
+
+def _likely_origin(first: float) -> str | None:
+    """How to say since when numbers count that would be seconds of 1970 to 1973, or of 2062 on."""
+    if first < _EARLIEST_S:
+        return "with `--time-start`, if they count from the beginning of the recording"
+    if _IN_1904[0] < first < _IN_1904[1]:
+        return "with `--time-start 1904-01-01`, which may be what `s` counts from here"
+    return None
 
 
 def _likely_unit(text: str) -> str | None:

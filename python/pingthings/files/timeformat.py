@@ -54,6 +54,8 @@ _SHORTHAND = {
     "n": r" ",
     "t": r" ",
 }
+_WITHOUT_VALUE = {"%": "%", "*": ".*"}
+"""A sign, and whatever is of no use, such as the end of an interval."""
 _NUMBERS = set("YymdeHIMSfjs")
 _SECOND = 1_000_000_000
 _CENTURY = 69  # as POSIX has it: 69 to 99 are of the twentieth century
@@ -96,6 +98,8 @@ COMMON = (
     + [
         *("%Y:%m:%d %H:%M:%S", "%Y-%m-%d_%H:%M:%S", "%Y-%m-%d-%H.%M.%S.%f", "%Y-%m-%d %H:%M:%S:%f"),
         *("%y-%m-%d %H:%M", "%y-%m-%d %H:%M:%S", "%Y%m%d:%H%M", "%Y%m%d%H"),
+        *(f"{day} %H:%M - %*" for day in ("%d.%m.%Y", "%d/%m/%Y", "%Y-%m-%d", "%Y/%m/%d")),
+        *("%Y-%m-%dT%H:%M:%S%z[%*]", "%Y-%m-%dT%H:%M%z/%*", "%Y-%m-%dT%H:%M:%S%z/%*"),
         *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a, %d %b %Y %H:%M:%S %z"),
     ]
     + ["%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d%H%M%S%f", "%Y%m%dT%H%M%S", "%Y%m%dT%H%M%S%z"]
@@ -160,8 +164,8 @@ class TimeFormat:
                 code = form[place : place + 1]
                 place += 1
             code = _SAME.get(code, code)
-            if code == "%":
-                parts.append("%")
+            if code in _WITHOUT_VALUE:
+                parts.append(_WITHOUT_VALUE[code])
             elif code in _SHORTHAND:
                 parts.extend(self._parts(_SHORTHAND[code]))
             elif code in _FIELDS:

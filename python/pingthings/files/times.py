@@ -46,6 +46,8 @@ _EXCEL_FIRST = 61
 _REGULAR = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _WITH_ZONE = r":\d{2}([.,]\d+)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _UTC_NAMED = r"^(\d{4}-.*:\d{2}(?:[.,]\d+)?)\s*(?:UTC|GMT|utc|gmt)$"
+_AROUND = "\"' \t\u00a0\ufeff\r\n"
+"""What may stand around a time: marks of files that were put together, too."""
 _NAIVE = arrow.timestamp("ns")
 _UTC = arrow.timestamp("ns", tz="UTC")
 _UNIVERSAL = {"UTC", "GMT", "Z", "UT"}
@@ -148,7 +150,7 @@ def _first(array: Any) -> Any:
 
 
 def _mixed_times(shown_as: Any, clock: Clock, bad: Bad) -> Instants:
-    array = compute.utf8_trim(shown_as, "\"' \t\u00a0\r\n")
+    array = compute.utf8_trim(shown_as, _AROUND)
     array = compute.replace_substring_regex(array, _UTC_NAMED, r"\1Z")
     array, is_day_later = with_plain_dates(array, bad)
     # Arrow need not try what it cannot read: each failure of it is expensive.
@@ -200,7 +202,7 @@ def _format(form: str) -> TimeFormat:
 
 
 def _formed(array: Any, clock: Clock, bad: Bad) -> Instants:
-    reading = _format(clock.form or "").read(compute.utf8_trim(array, "\"' \t\u00a0\r\n"))
+    reading = _format(clock.form or "").read(compute.utf8_trim(array, _AROUND))
     for place in np.flatnonzero(~reading.is_like).tolist():
         bad.setdefault(place, f"time `{shown(array, place)}` is not like `{clock.form}`")
     for place in np.flatnonzero(reading.is_like & ~reading.is_real).tolist():
@@ -486,7 +488,7 @@ def _as_meant(number: Decimal) -> Decimal:
 
 
 def _excel_texts(array: Any, clock: Clock, bad: Bad) -> Instants:
-    trimmed = compute.utf8_trim(array, "\"' \t\u00a0\r\n")
+    trimmed = compute.utf8_trim(array, _AROUND)
     is_number = compute.match_substring_regex(trimmed, r"^\d{1,6}([.,]\d*)?$")
     for place in places(compute.invert(is_number)):
         bad.setdefault(place, f"time `{shown(array, place)}` is no number of days of a spreadsheet")
