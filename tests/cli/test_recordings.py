@@ -94,7 +94,7 @@ def test_what_is_no_recording_is_an_error_of_one_line(run: Run, collection: str,
     done = run("put", str(fault), "--collection", collection)
     assert done.exit_code == 1
     assert done.stderr.startswith("pingthings: `")
-    assert "begins with the station" in done.stderr
+    assert "the first line must have the station" in done.stderr
     assert done.stderr.count("\n") == 1
     done = run("put", str(fault), "--collection", collection, "--value", "VA")
     assert done.exit_code == 2
