@@ -117,7 +117,7 @@ class Client:
     def obliterate(self, uuid: UUID) -> Awaitable[None]: ...
     def sql_query(self, query: str, params: Sequence[str]) -> Awaitable[list[bytes]]: ...
     def stream_info(
-        self, uuids: Sequence[UUID], *, return_errors: bool = False
+        self, uuids: Sequence[UUID]
     ) -> Awaitable[list[StreamInfo]]: ...
     def lookup_streams(
         self,
@@ -128,14 +128,14 @@ class Client:
     ) -> Awaitable[list[StreamInfo]]: ...
     def list_collections(self, prefix: str) -> Awaitable[list[str]]: ...
     def latest_versions(
-        self, uuids: Sequence[UUID], *, return_errors: bool = False
+        self, uuids: Sequence[UUID]
     ) -> Awaitable[list[int]]: ...
     def insert(
-        self, data: Sequence[tuple[UUID, Any]], merge: str, *, return_errors: bool = False
+        self, data: Sequence[tuple[UUID, Any]], merge: str
     ) -> Awaitable[list[int]]: ...
     def inserting(self, data: Sequence[tuple[UUID, Any]], merge: str) -> Inserting: ...
     def flush(
-        self, uuids: Sequence[UUID], *, return_errors: bool = False
+        self, uuids: Sequence[UUID]
     ) -> Awaitable[list[int]]: ...
     def delete(self, uuid: UUID, start: int, end: int) -> Awaitable[int]: ...
     def raw_values(
@@ -144,8 +144,6 @@ class Client:
         start: int,
         end: int,
         schema: pa.Schema | None,
-        *,
-        return_errors: bool = False,
     ) -> Awaitable[list[pa.Table]]: ...
     def joined_values(
         self,
@@ -161,8 +159,6 @@ class Client:
         end: int,
         point_width: int,
         schema: pa.Schema | None,
-        *,
-        return_errors: bool = False,
     ) -> Awaitable[list[pa.Table]]: ...
     def precise_windows(
         self,
@@ -171,16 +167,12 @@ class Client:
         end: int,
         width_ns: int,
         schema: pa.Schema | None,
-        *,
-        return_errors: bool = False,
     ) -> Awaitable[list[pa.Table]]: ...
     def nearest(
         self,
         streams: Sequence[tuple[UUID, int]],
         time: int,
         backward: bool,
-        *,
-        return_errors: bool = False,
     ) -> Awaitable[list[tuple[int, float, int] | None]]: ...
     def raw_values_iter(
         self, stream: tuple[UUID, int], start: int, end: int, schema: pa.Schema | None
@@ -205,14 +197,12 @@ class Client:
         self,
         streams: Sequence[tuple[UUID, int, int]],
         resolution: int,
-        *,
-        return_errors: bool = False,
     ) -> Awaitable[list[list[tuple[int, int]]]]: ...
     def changes_iter(
         self, stream: tuple[UUID, int, int], resolution: int
     ) -> Awaitable[ChangeIterator]: ...
     def versions_at_time(
-        self, uuids: Sequence[UUID], time: int, *, return_errors: bool = False
+        self, uuids: Sequence[UUID], time: int
     ) -> Awaitable[list[int]]: ...
     def stream_retention(self, uuid: UUID) -> Awaitable[tuple[int | None, int | None]]: ...
     def set_stream_retention(self, uuid: UUID, keep_ns: int | None) -> Awaitable[None]: ...

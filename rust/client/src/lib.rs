@@ -27,6 +27,5 @@ pub use fork::forked;
 pub use insert::acknowledged::Acknowledged;
 pub use insert::points::Insert;
 pub use session::client::Client;
-pub use session::fanout::OnError;
 pub use session::trace::Trace;
 pub use stats::{CallCounts, Stats};

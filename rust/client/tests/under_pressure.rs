@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use pingthings_client::{
-    AnswerSchema, Client, Config, Endpoint, ErrorKind, Insert, NewStream, OnError, Tables,
+    AnswerSchema, Client, Config, Endpoint, ErrorKind, Insert, NewStream, Tables,
 };
 use pingthings_server::{Fault, FaultKind, Server};
 use pingthings_types::{MergePolicy, TimeRange};
@@ -155,9 +155,9 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
             let wanted = wanted.clone();
             async move { client.raw_values(uuid, all(), 0, &wanted).await }
         };
-        let tables = client.for_each(uuids.clone(), OnError::Raise, read).await;
+        let tables = client.for_each(uuids.clone(), read).await;
         for (uuid, table) in uuids.iter().zip(tables.unwrap()) {
-            let rows = table.unwrap().num_rows();
+            let rows = table.num_rows();
             assert_eq!(rows, 300_000 + usize::from(*uuid == buffered));
         }
     }))

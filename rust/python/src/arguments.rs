@@ -1,7 +1,7 @@
 //! Arguments from Python, as the core takes them.
 
 use arrow_schema::SchemaRef;
-use pingthings_client::{AnswerSchema, Error, OnError};
+use pingthings_client::{AnswerSchema, Error};
 use pingthings_types::{Code, PointWidth, TimeRange};
 use pyo3::prelude::*;
 use pyo3_arrow::PySchema;
@@ -26,14 +26,6 @@ impl<'py> FromPyObject<'_, 'py> for Integer {
             }
             Err(error) => Err(error),
         }
-    }
-}
-
-pub(crate) const fn on_error(return_errors: bool) -> OnError {
-    if return_errors {
-        OnError::Return
-    } else {
-        OnError::Raise
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, OnError, Proxies, Trace};
+use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, Proxies, Trace};
 use pingthings_types::Code;
 use pyo3::{
     prelude::*,
@@ -12,7 +12,6 @@ use pyo3::{
 };
 
 use crate::{
-    arrow::Outcomes,
     call::{Mode, call},
     error::{self, to_exception},
     exit::{Entered, First},
@@ -124,7 +123,6 @@ impl Entered<'_, Client> {
         &self,
         py: Python<'py>,
         items: Vec<I>,
-        on_error: OnError,
         work: impl Fn(pingthings_client::Client, I) -> F + Send + Sync + 'static,
         convert: impl Fn(T) -> R + Send + 'static,
     ) -> PyResult<Bound<'py, PyAny>>
@@ -136,13 +134,8 @@ impl Entered<'_, Client> {
     {
         let core = self.core.for_call();
         call(&self.inside, py, self.mode, async move {
-            let outcomes = core.for_each(items, on_error, work).await?;
-            Ok(Outcomes(
-                outcomes
-                    .into_iter()
-                    .map(|outcome| outcome.map(&convert))
-                    .collect(),
-            ))
+            let done = core.for_each(items, work).await?;
+            Ok(done.into_iter().map(convert).collect::<Vec<_>>())
         })
     }
 }

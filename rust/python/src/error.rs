@@ -48,8 +48,7 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, error).map_or_else(|failed| failed, PyErr::from_value)
 }
 
-/// The same as an object, for results that hold errors.
-pub(crate) fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
+fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     let classes = Classes::get(py)?;
     let message = error.to_string();
     let exception = match class_name(error.kind()) {

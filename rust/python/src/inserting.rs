@@ -3,17 +3,16 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
-use pingthings_client::{Acknowledged, Error, ErrorKind, Insert, OnError};
+use pingthings_client::{Acknowledged, Error, ErrorKind, Insert};
 use pingthings_types::{MergePolicy, Version};
-use pyo3::prelude::*;
+use pyo3::{IntoPyObjectExt, prelude::*};
 
 use crate::{
-    arrow::Outcomes,
     call::{Mode, call},
     exit::Entered,
 };
 
-type Versions = Vec<Result<Version, Error>>;
+type Versions = Vec<Version>;
 type Work = Pin<Box<dyn Future<Output = Result<Versions, Error>> + Send>>;
 
 /// Inserts into one or more streams, which go on while somebody waits for the next step.
@@ -45,7 +44,7 @@ impl Inserting {
             let work = move |core: pingthings_client::Client, insert| async move {
                 core.insert(insert, policy).await
             };
-            core.for_each(inserts, OnError::Raise, work).await
+            core.for_each(inserts, work).await
         };
         Self {
             work: Arc::new(Mutex::new(Some(Box::pin(work)))),
@@ -113,9 +112,8 @@ impl<'py> IntoPyObject<'py> for Step {
         match self {
             Self::Points(points) => Ok(points.into_pyobject(py)?.into_any()),
             Self::Over(versions) => {
-                let versions = versions.into_iter();
-                let majors = versions.map(|outcome| outcome.map(|version| version.major));
-                Ok(Outcomes(majors.collect()).into_pyobject(py)?.into_any())
+                let majors = versions.into_iter().map(|version| version.major);
+                majors.collect::<Vec<_>>().into_bound_py_any(py)
             }
         }
     }

@@ -8,7 +8,7 @@ use pingthings_client::{NewStream, StreamChange, StreamFilter};
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
 use uuid::Uuid;
 
-use crate::{arguments::on_error, call::call, client::Client, exit::Entered};
+use crate::{call::call, client::Client, exit::Entered};
 
 /// What a stream is: the metadata and, where it was asked for, the version of its data.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
@@ -91,16 +91,15 @@ impl Client {
     }
 
     /// Metadata and version of each stream.
-    #[pyo3(signature = (uuids, *, return_errors=false))]
+    #[pyo3(signature = (uuids))]
     fn stream_info<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work =
             |core: pingthings_client::Client, uuid| async move { core.stream_info(uuid).await };
-        slf.fan_out(py, uuids, on_error(return_errors), work, StreamInfo::from)
+        slf.fan_out(py, uuids, work, StreamInfo::from)
     }
 
     /// The streams that meet all conditions.
@@ -141,17 +140,14 @@ impl Client {
     }
 
     /// The latest version of each stream.
-    #[pyo3(signature = (uuids, *, return_errors=false))]
+    #[pyo3(signature = (uuids))]
     fn latest_versions<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = |core: pingthings_client::Client, uuid| async move { core.version(uuid).await };
-        slf.fan_out(py, uuids, on_error(return_errors), work, |version| {
-            version.major
-        })
+        slf.fan_out(py, uuids, work, |version| version.major)
     }
 
     /// Changes metadata; returns what they are then.

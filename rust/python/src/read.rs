@@ -8,7 +8,7 @@ use pyo3_arrow::PySchema;
 use uuid::Uuid;
 
 use crate::{
-    arguments::{Integer, exponent, on_error, range, wanted, width_ns},
+    arguments::{Integer, exponent, range, wanted, width_ns},
     arrow::TableOut,
     call::call,
     client::Client,
@@ -23,7 +23,7 @@ fn table(table: Table) -> TableOut {
 #[pymethods]
 impl Client {
     /// Points of each stream, given with its version, in `[start, end)`.
-    #[pyo3(signature = (streams, start, end, schema, *, return_errors=false))]
+    #[pyo3(signature = (streams, start, end, schema))]
     fn raw_values<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
@@ -31,7 +31,6 @@ impl Client {
         start: Integer,
         end: Integer,
         schema: Option<PySchema>,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let wanted = wanted(py, AnswerSchema::raw, schema)?;
@@ -39,7 +38,7 @@ impl Client {
             let wanted = wanted.clone();
             async move { core.raw_values(uuid, range, version, &wanted).await }
         };
-        slf.fan_out(py, streams, on_error(return_errors), work, table)
+        slf.fan_out(py, streams, work, table)
     }
 
     /// Points of the streams, given with their versions, in `[start, end)`, in one table.
@@ -61,7 +60,7 @@ impl Client {
     }
 
     /// Windows of 2^p ns of each stream in `[start, end)`.
-    #[pyo3(signature = (streams, start, end, point_width, schema, *, return_errors=false))]
+    #[pyo3(signature = (streams, start, end, point_width, schema))]
     fn aligned_windows<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
@@ -70,7 +69,6 @@ impl Client {
         end: Integer,
         point_width: Integer,
         schema: Option<PySchema>,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let width = exponent(py, "point width", point_width)?;
@@ -82,11 +80,11 @@ impl Client {
                     .await
             }
         };
-        slf.fan_out(py, streams, on_error(return_errors), work, table)
+        slf.fan_out(py, streams, work, table)
     }
 
     /// Windows of any length of each stream, from `start` on.
-    #[pyo3(signature = (streams, start, end, width_ns, schema, *, return_errors=false))]
+    #[pyo3(signature = (streams, start, end, width_ns, schema))]
     fn precise_windows<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
@@ -95,7 +93,6 @@ impl Client {
         end: Integer,
         width_ns: Integer,
         schema: Option<PySchema>,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let width = self::width_ns(py, width_ns)?;
@@ -107,23 +104,22 @@ impl Client {
                     .await
             }
         };
-        slf.fan_out(py, streams, on_error(return_errors), work, table)
+        slf.fan_out(py, streams, work, table)
     }
 
     /// The point of each stream nearest to `time`, as time, value and the version read, or `None`.
-    #[pyo3(signature = (streams, time, backward, *, return_errors=false))]
+    #[pyo3(signature = (streams, time, backward))]
     fn nearest<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64)>,
         time: Integer,
         backward: bool,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = move |core: pingthings_client::Client, (uuid, version)| async move {
             core.nearest(uuid, time.0, version, backward).await
         };
-        slf.fan_out(py, streams, on_error(return_errors), work, |point| {
+        slf.fan_out(py, streams, work, |point| {
             point.map(|(point, version)| (point.time, point.value, version))
         })
     }
@@ -191,19 +187,18 @@ impl Client {
     }
 
     /// Ranges in which each stream changed between two versions, given as triples.
-    #[pyo3(signature = (streams, resolution, *, return_errors=false))]
+    #[pyo3(signature = (streams, resolution))]
     fn changes<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         streams: Vec<(Uuid, u64, u64)>,
         resolution: Integer,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let resolution = exponent(py, "resolution", resolution)?;
         let work = move |core: pingthings_client::Client, (uuid, from, to)| async move {
             core.changes(uuid, from, to, resolution).await
         };
-        slf.fan_out(py, streams, on_error(return_errors), work, |ranges| ranges)
+        slf.fan_out(py, streams, work, |ranges| ranges)
     }
 
     /// The same for one stream, as they arrive.
@@ -222,17 +217,16 @@ impl Client {
     }
 
     /// The version of each stream that was the latest at an instant of the server's clock.
-    #[pyo3(signature = (uuids, time, *, return_errors=false))]
+    #[pyo3(signature = (uuids, time))]
     fn versions_at_time<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
         time: Integer,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = move |core: pingthings_client::Client, uuid| async move {
             core.version_at_time(uuid, time.0).await
         };
-        slf.fan_out(py, uuids, on_error(return_errors), work, |version| version)
+        slf.fan_out(py, uuids, work, |version| version)
     }
 }

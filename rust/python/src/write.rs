@@ -9,7 +9,7 @@ use pyo3_arrow::PyTable;
 use uuid::Uuid;
 
 use crate::{
-    arguments::{Integer, on_error, range},
+    arguments::{Integer, range},
     call::call,
     client::Client,
     error::to_exception,
@@ -46,21 +46,18 @@ fn inserts(
 #[pymethods]
 impl Client {
     /// Inserts a table into each stream; returns their versions.
-    #[pyo3(signature = (data, merge, *, return_errors=false))]
+    #[pyo3(signature = (data, merge))]
     fn insert<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let (inserts, policy) = inserts(py, data, merge)?;
         let work = move |core: pingthings_client::Client, insert| async move {
             core.insert(insert, policy).await
         };
-        slf.fan_out(py, inserts, on_error(return_errors), work, |version| {
-            version.major
-        })
+        slf.fan_out(py, inserts, work, |version| version.major)
     }
 
     /// The same, told of on the way; nothing is sent before the first step.
@@ -80,17 +77,14 @@ impl Client {
     }
 
     /// Commits what is buffered in each stream; returns their versions.
-    #[pyo3(signature = (uuids, *, return_errors=false))]
+    #[pyo3(signature = (uuids))]
     fn flush<'py>(
         slf: Entered<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
-        return_errors: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         let work = |core: pingthings_client::Client, uuid| async move { core.flush(uuid).await };
-        slf.fan_out(py, uuids, on_error(return_errors), work, |version| {
-            version.major
-        })
+        slf.fan_out(py, uuids, work, |version| version.major)
     }
 
     /// Removes the points of `[start, end)`; returns the version without them.

@@ -7,7 +7,7 @@
 use std::{error::Error, sync::Arc};
 
 use arrow_array::{Float64Array, RecordBatch, TimestampNanosecondArray};
-use pingthings_client::{AnswerSchema, Client, Config, Endpoint, Insert, OnError, RAW_SCHEMA};
+use pingthings_client::{AnswerSchema, Client, Config, Endpoint, Insert, RAW_SCHEMA};
 use pingthings_types::{MergePolicy, PointWidth, TimeRange};
 use uuid::Uuid;
 
@@ -88,8 +88,8 @@ async fn set(client: &Client, streams: i64) -> Outcome {
         let wanted = wanted.clone();
         async move { client.raw_values(uuid, range, 0, &wanted).await }
     };
-    for table in client.for_each(uuids, OnError::Raise, work).await? {
-        expect(table?.num_rows(), POINTS_OF_A_STREAM)?;
+    for table in client.for_each(uuids, work).await? {
+        expect(table.num_rows(), POINTS_OF_A_STREAM)?;
     }
     Ok(())
 }

@@ -9,27 +9,17 @@ use crate::{
     session::client::Client,
 };
 
-/// What a call over many streams does when one of them fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnError {
-    /// End the others and fail with that stream's error.
-    #[default]
-    Raise,
-    /// Go on, and return that stream's error in its place.
-    Return,
-}
-
 impl Client {
-    /// Runs `work` for each item and returns the outcomes in the order of the items.
+    /// Runs `work` for each item and returns what comes of them in the order of the items. The first
+    /// one that fails ends the others, and its error is that of all.
     ///
     /// At most as many are under way as the concurrency limit lets through. Dropping the future
     /// ends all of them.
     pub async fn for_each<I, T, F>(
         &self,
         items: Vec<I>,
-        on_error: OnError,
         work: impl Fn(Self, I) -> F + Send + Sync,
-    ) -> Result<Vec<Result<T, Error>>, Error>
+    ) -> Result<Vec<T>, Error>
     where
         I: Send,
         T: Send + 'static,
@@ -40,14 +30,10 @@ impl Client {
         if let [_] = items.as_slice()
             && let Some(item) = items.pop()
         {
-            let outcome = work(self.clone(), item).await;
-            return match (outcome, on_error) {
-                (Err(error), OnError::Raise) => Err(error),
-                (outcome, _) => Ok(vec![outcome]),
-            };
+            return Ok(vec![work(self.clone(), item).await?]);
         }
-        let mut outcomes: Vec<Option<Result<T, Error>>> = Vec::new();
-        outcomes.resize_with(items.len(), || None);
+        let mut done: Vec<Option<T>> = Vec::new();
+        done.resize_with(items.len(), || None);
         let mut items = items.into_iter().enumerate();
         let mut running = JoinSet::new();
         loop {
@@ -67,11 +53,8 @@ impl Client {
                     format!("a call ended abnormally: {error}"),
                 )
             })?;
-            match outcome {
-                Err(error) if on_error == OnError::Raise => return Err(error),
-                outcome => outcomes[index] = Some(outcome),
-            }
+            done[index] = Some(outcome?);
         }
-        Ok(outcomes.into_iter().flatten().collect())
+        Ok(done.into_iter().flatten().collect())
     }
 }
