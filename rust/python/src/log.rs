@@ -21,7 +21,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::{exit, runtime};
+use crate::exit;
 
 /// Records that may wait for the completer; further ones are left out, and that is said.
 const MOST_WAITING: usize = 1_000;
@@ -29,19 +29,22 @@ const MOST_WAITING: usize = 1_000;
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
 
-/// Hands records over from now on, unless they go elsewhere already, as those of `pingthings serve`.
-pub(crate) fn install() {
+/// Has somebody do what needs the GIL, later and elsewhere.
+pub(crate) type Later = fn(Box<dyn FnOnce(Python<'_>) + Send>);
+
+/// Hands records over by `later` from now on, unless they go elsewhere already, as those of `pingthings serve`.
+pub(crate) fn install(later: Later) {
     let told = Targets::new()
         .with_target("pingthings_client", LevelFilter::DEBUG)
         .with_target("pingthings_server", LevelFilter::INFO)
         .with_target("pingthings_storage", LevelFilter::INFO);
     // The second time this fails, which is as well.
     let _ = tracing_subscriber::registry()
-        .with(ToPython.with_filter(told))
+        .with(ToPython(later).with_filter(told))
         .try_init();
 }
 
-struct ToPython;
+struct ToPython(Later);
 
 impl<S: Subscriber> Layer<S> for ToPython {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -54,12 +57,12 @@ impl<S: Subscriber> Layer<S> for ToPython {
             return;
         }
         let record = Record::of(event);
-        runtime::with_gil_later(move |py| {
+        (self.0)(Box::new(move |py| {
             drop(waiting);
             if let Err(error) = record.hand_over(py) {
                 error.write_unraisable(py, None);
             }
-        });
+        }));
     }
 }
 

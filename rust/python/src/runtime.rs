@@ -28,7 +28,10 @@ use pyo3::{prelude::*, types::PyTuple};
 use pyo3_async_runtimes::{TaskLocals, generic};
 use tokio::runtime::Handle;
 
-use crate::exit::{self, Entered, is_stopped};
+use crate::{
+    exit::{self, Entered, is_stopped},
+    log,
+};
 
 /// Results handed over in one go, so that Python code gets its turn in between.
 const BATCH: usize = 256;
@@ -61,7 +64,7 @@ impl Bridge {
                 format!("the client's threads cannot be started: {error}"),
             )
         };
-        crate::log::install();
+        log::install(|job| with_gil_later(job));
         let tokio = multi_thread("pingthings").map_err(failed)?;
         let (jobs, queue) = mpsc::channel();
         let (alive, ended) = mpsc::channel();

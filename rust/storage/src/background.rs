@@ -4,50 +4,14 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
-use crate::Error;
-use crate::error::io_error;
+use crate::error::{Error, io_error};
 use crate::retention::Trim;
 use crate::store::Store;
 
-/// How often to look whether something is due.
-const PERIOD: Duration = Duration::from_secs(1);
-
 /// How often to look at what takes longer.
 const SELDOM: Duration = Duration::from_mins(1);
-
-/// Wakes the thread, and tells what became of its work.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    state: Mutex<State>,
-    changed: Condvar,
-    error: Mutex<Option<Error>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    is_stopped: bool,
-    is_due: bool,
-}
-
-impl Signal {
-    /// Has the thread look at once.
-    pub(crate) fn wake(&self) {
-        self.state.lock().is_due = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits until something may be due; false once the thread is to end.
-    fn wait(&self) -> bool {
-        let mut state = self.state.lock();
-        if !state.is_stopped && !state.is_due {
-            self.changed.wait_for(&mut state, PERIOD);
-        }
-        state.is_due = false;
-        !state.is_stopped
-    }
-}
 
 /// A thread that runs until stopped.
 #[derive(Debug)]
@@ -72,13 +36,12 @@ impl Background {
 
     /// What failed the last time.
     pub(crate) fn error(&self) -> Option<Error> {
-        self.store.due.error.lock().clone()
+        self.store.due.error()
     }
 
     /// Stops the thread and waits for it.
     pub(crate) fn stop(&self) {
-        self.store.due.state.lock().is_stopped = true;
-        self.store.due.changed.notify_all();
+        self.store.due.stop();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
@@ -102,7 +65,7 @@ fn run(store: &Store) {
         });
         // What failed seldom is not forgotten because what is done often succeeds.
         if done.is_err() || is_seldom {
-            *store.due.error.lock() = done.err();
+            store.due.note(done.err());
         }
     }
 }

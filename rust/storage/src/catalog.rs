@@ -7,6 +7,7 @@ mod reclaim;
 mod records;
 mod schema;
 mod sqlite;
+mod values;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

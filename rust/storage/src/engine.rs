@@ -14,6 +14,7 @@ use crate::lock::DirectoryLock;
 use crate::recover;
 use crate::retention::Trim;
 use crate::store::Store;
+use crate::watch::Watcher;
 use crate::{Clock, Error, NewStream, Options, Snapshot, StreamDescriptor, StreamQuery};
 
 /// A store of time series, open for reading and writing.
@@ -229,6 +230,21 @@ impl Engine {
     pub fn close(&self) -> Result<(), Error> {
         self.background.stop();
         self.store.close()
+    }
+
+    /// Has a watcher told of the points that are inserted into a stream from now on; gives the
+    /// number by which [`Engine::unwatch`] ends it.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchStream`] if there is none. One that is obliterated later is just silent.
+    pub fn watch(&self, uuid: Uuid, watcher: Arc<dyn Watcher>) -> Result<u64, Error> {
+        self.version(uuid)?;
+        Ok(self.store.watchers.add(uuid, watcher))
+    }
+
+    /// Ends what [`Engine::watch`] began.
+    pub fn unwatch(&self, uuid: Uuid, number: u64) {
+        self.store.watchers.remove(uuid, number);
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use pingthings_types::Points;
+use pingthings_types::{MAX_TIME, MIN_TIME, Points, RangeError, RawPoint, TimeRange};
 
 use crate::columns::{Slice, stretch};
+use crate::error::Error;
 use crate::live::Hold;
-use crate::tree::{Piece, Walk};
-use crate::{Error, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::tree::{Piece, Walk, last_before};
 
 /// Room made at once for a batch, so that a huge `max` costs nothing by itself.
 const ROOM: usize = 1 << 16;
@@ -28,6 +29,37 @@ pub struct RawReader {
 impl fmt::Debug for RawReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawReader").finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// The points in `range`.
+    pub fn raw(&self, range: TimeRange) -> RawReader {
+        RawReader::new(self, range.start(), range.end())
+    }
+
+    /// The first point at or after `time`, or with `backward` the last one before it.
+    ///
+    /// # Errors
+    /// [`Error::Range`] if no point may have that time.
+    pub fn nearest(&self, time: i64, backward: bool) -> Result<Option<RawPoint>, Error> {
+        if !(MIN_TIME..MAX_TIME).contains(&time) {
+            return Err(RangeError::TimeOutOfBounds { time }.into());
+        }
+        if !backward {
+            let first = RawReader::new(self, time, MAX_TIME).next_batch(1)?;
+            return Ok(first.and_then(|points| points.iter().next()));
+        }
+        let stored = last_before(&self.segments, self.root, &self.masks, time)?;
+        let count = self.buffered.times.partition_point(|&t| t < time);
+        let buffered = count.checked_sub(1).map(|at| RawPoint {
+            time: self.buffered.times[at],
+            value: self.buffered.values[at],
+        });
+        Ok(match (stored, buffered) {
+            (Some(stored), Some(buffered)) if stored.time > buffered.time => Some(stored),
+            (stored, buffered) => buffered.or(stored),
+        })
     }
 }
 

@@ -6,68 +6,23 @@
 //! Readers that had a doomed version open when it was doomed keep it: its blocks are only looked
 //! for once they are through.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::blocks::FileName;
 use crate::catalog::{Hole, SegmentState};
 use crate::compact::{Compaction, holes_of, joined};
 use crate::format::FILE_HEADER;
-use crate::live::{Hold, Stream, View};
+use crate::live::{Stream, View};
 use crate::store::Store;
 use crate::tree::unshared;
 use crate::{Engine, Error};
 
 /// The background writes a segment anew once less than this many hundredths of it are needed.
 const BACKGROUND_LIVE_PERCENT: u64 = 30;
-
-/// What reclaiming needs to remember between its steps.
-#[derive(Debug)]
-pub(crate) struct Reclaim {
-    /// What readers of doomed versions hold, by the number of the stream.
-    holds: Mutex<HashMap<i64, Vec<Weak<Hold>>>>,
-    /// Whether there may be holes that are still in a file.
-    has_holes: AtomicBool,
-    /// Locked by the thread that replaces segments. False once the catalog did not say whether
-    /// one was replaced: only opening it anew will tell.
-    may_replace: Mutex<bool>,
-}
-
-impl Default for Reclaim {
-    fn default() -> Self {
-        Self {
-            holds: Mutex::default(),
-            has_holes: AtomicBool::new(true),
-            may_replace: Mutex::new(true),
-        }
-    }
-}
-
-impl Reclaim {
-    fn hold(&self, stream: i64, hold: &Arc<Hold>) {
-        let mut holds = self.holds.lock();
-        let own = holds.entry(stream).or_default();
-        own.push(Arc::downgrade(hold));
-    }
-
-    /// Whether a reader still has a doomed version of the stream open.
-    fn is_held(&self, stream: i64) -> bool {
-        let mut holds = self.holds.lock();
-        let Some(own) = holds.get_mut(&stream) else {
-            return false;
-        };
-        own.retain(|hold| hold.strong_count() > 0);
-        let is_held = !own.is_empty();
-        if !is_held {
-            holds.remove(&stream);
-        }
-        is_held
-    }
-}
 
 impl Engine {
     /// Forgets the versions of all streams that were replaced by a later one at or before

@@ -9,8 +9,6 @@ use parking_lot::RwLock;
 use pingthings_types::Points;
 use uuid::Uuid;
 
-use crate::{Engine, Error};
-
 /// Somebody who is told of inserted points.
 pub trait Watcher: Send + Sync {
     /// Points of one insert were acknowledged, sorted by time; those that the merge policy then
@@ -49,26 +47,18 @@ impl Watchers {
             watcher.inserted(uuid, points);
         }
     }
-}
 
-impl Engine {
-    /// Has a watcher told of the points that are inserted into a stream from now on; gives the
-    /// number by which [`Engine::unwatch`] ends it.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchStream`] if there is none. One that is obliterated later is just silent.
-    pub fn watch(&self, uuid: Uuid, watcher: Arc<dyn Watcher>) -> Result<u64, Error> {
-        self.version(uuid)?;
-        let watchers = &self.store.watchers;
-        let number = watchers.next.fetch_add(1, Ordering::Relaxed);
-        let mut of = watchers.of.write();
+    /// Adds a watcher of a stream; gives its number.
+    pub(crate) fn add(&self, uuid: Uuid, watcher: Arc<dyn Watcher>) -> u64 {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut of = self.of.write();
         of.entry(uuid).or_default().push((number, watcher));
-        Ok(number)
+        number
     }
 
-    /// Ends what [`Engine::watch`] began.
-    pub fn unwatch(&self, uuid: Uuid, number: u64) {
-        let mut of = self.store.watchers.of.write();
+    /// Removes the watcher with this number.
+    pub(crate) fn remove(&self, uuid: Uuid, number: u64) {
+        let mut of = self.of.write();
         if let Some(watchers) = of.get_mut(&uuid) {
             watchers.retain(|(known, _)| *known != number);
             if watchers.is_empty() {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use pingthings_types::{AlignedWindows, Points, PreciseWindows, Stat, StatPoint, Windows};
 
 use crate::columns::Slice;
+use crate::error::Error;
 use crate::live::Hold;
+use crate::snapshot::Snapshot;
 use crate::tree::{InOneWindow, Piece, Walk};
-use crate::{Error, Snapshot};
 
 /// How time is divided into windows.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,18 @@ impl fmt::Debug for WindowReader {
         f.debug_struct("WindowReader")
             .field("grid", &self.grid)
             .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot {
+    /// Statistics of the aligned windows that hold points.
+    pub fn aligned_windows(&self, windows: AlignedWindows) -> WindowReader {
+        WindowReader::new(self, Grid::Aligned(windows))
+    }
+
+    /// Statistics of windows of any length; empty ones are zeros.
+    pub fn windows(&self, windows: PreciseWindows) -> WindowReader {
+        WindowReader::new(self, Grid::Precise(windows))
     }
 }
 

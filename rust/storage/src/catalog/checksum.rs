@@ -7,11 +7,8 @@ use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
 
-use super::sqlite::failed;
+use super::values::{DAMAGED, failed};
 use crate::Error;
-
-/// Begins the message of a row that does not fit its checksum.
-pub(super) const DAMAGED: &str = "damaged: ";
 
 /// A catalog up to this many bytes is also checked for rows that are out of place or missing.
 const CHECKED_BYTES: i64 = 64 << 20;

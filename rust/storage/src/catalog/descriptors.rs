@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::sqlite::{damaged, failed};
+use super::values::{damaged, failed};
 use crate::stream::TAG_KEYS;
 use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
 

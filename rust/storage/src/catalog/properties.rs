@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::descriptors::{holder, in_collection, one};
-use super::sqlite::{failed, signed};
+use super::values::{failed, signed};
 use super::{PropertyChange, reclaim};
 use crate::stream::{TAG_KEYS, check_annotations};
 use crate::{CollectionRetention, Error, StreamRetention};

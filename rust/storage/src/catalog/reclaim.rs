@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::sqlite::{address, damaged, failed, place, signed};
+use super::values::{address, damaged, failed, place, signed};
 use super::{Doomed, Hole, SegmentState};
 use crate::Error;
 use crate::tree::Address;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
-use super::sqlite::failed;
+use super::values::failed;
 use crate::{Error, Record, RecordKind};
 
 /// How fields that are there become those to store.

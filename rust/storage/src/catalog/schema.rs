@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::sqlite::failed;
+use super::values::failed;
 use crate::Error;
 
 /// Each step leads from the version that is its position to the next one. Steps that were ever

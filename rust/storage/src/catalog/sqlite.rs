@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use pingthings_types::FIRST_MAJOR;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::checksum::{self, DAMAGED};
+use super::checksum;
+use super::values::{address, damaged, failed, place, signed};
 use super::{
     Catalog, CatalogState, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState,
 };
@@ -55,32 +55,6 @@ fn uri_of(path: &Path) -> String {
         }
     }
     uri
-}
-
-/// The error for a failed statement.
-pub(super) fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> Error {
-    move |source| {
-        if let rusqlite::Error::SqliteFailure(_, Some(message)) = &source
-            && let Some(problem) = message.strip_prefix(DAMAGED)
-        {
-            return damaged(problem);
-        }
-        Error::Catalog {
-            action,
-            source: Arc::new(source),
-        }
-    }
-}
-
-/// Integers of the database are signed; versions never come near the difference.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-pub(super) fn damaged(problem: impl Into<String>) -> Error {
-    Error::CatalogDamaged {
-        problem: problem.into(),
-    }
 }
 
 impl SqliteCatalog {
@@ -211,24 +185,6 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     connection.set_prepared_statement_cache_capacity(64);
     checksum::install(connection)?;
     schema::prepare(connection, path)
-}
-
-pub(super) type Place = (Option<u32>, Option<u32>, Option<u32>);
-
-pub(super) fn place(row: &Row<'_>, at: usize) -> rusqlite::Result<Place> {
-    Ok((row.get(at)?, row.get(at + 1)?, row.get(at + 2)?))
-}
-
-pub(super) fn address(place: Place) -> Result<Option<Address>, Error> {
-    match place {
-        (Some(segment), Some(offset), Some(length)) => Ok(Some(Address {
-            segment,
-            offset,
-            length,
-        })),
-        (None, None, None) => Ok(None),
-        _ => Err(damaged("a version has half an address")),
-    }
 }
 
 impl Catalog for SqliteCatalog {
