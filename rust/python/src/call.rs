@@ -51,7 +51,7 @@ where
             // Moved from hand to hand below, and large.
             let future = Box::pin(future);
             let outcome = async move { Ok(Outcome(future.await)) };
-            runtime::starting(|| future_into_py_with_locals::<Tokio, _, _>(py, locals, outcome))
+            future_into_py_with_locals::<Tokio, _, _>(py, locals, outcome)
         }
         Mode::Blocking => {
             let value = Outcome(block(inside, py, future)?).into_py_any(py)?;

@@ -7,12 +7,12 @@
 
 use std::{
     any::Any,
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::Future,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{Arc, LazyLock, mpsc},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     thread,
     time::Duration,
 };
@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use pingthings_client::{Error, ErrorKind};
 use pyo3::{prelude::*, types::PyTuple};
 use pyo3_async_runtimes::{TaskLocals, generic};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
 
 use crate::{
     exit::{self, Entered, is_stopped},
@@ -329,50 +329,60 @@ impl LoopProxy {
 /// Our runtime, as the bridge library sees it.
 pub(crate) struct Tokio;
 
-thread_local! {
-    /// Whether the next future to spawn on this thread is a call, which nobody waits for.
-    static IS_CALL: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Has `start` hand the bridge library a call, for which it spawns a future that spawns another.
-pub(crate) fn starting<T>(start: impl FnOnce() -> T) -> T {
-    // Meanwhile Python may run anything, another call among it.
-    let before = IS_CALL.replace(true);
-    let started = start();
-    IS_CALL.set(before);
-    started
-}
-
-/// What was to be spawned.
+/// What was spawned. It goes on when this is dropped, as a task does.
 pub(crate) enum Spawned {
-    /// A task of its own.
-    Task,
-    /// Part of the task that waits for it: one task is enough for a call.
-    Here(CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>),
-    /// A job of the completer, which nobody waits for.
-    Job,
+    /// A task of its own; none where the process is ending.
+    Task(Option<JoinHandle<()>>),
+    /// Part of the task that spawned it, which runs it by waiting for it: one task is enough for a
+    /// call.
+    Here(Option<CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>>),
+    /// A job of the completer.
+    Job(oneshot::Receiver<()>),
 }
 
-/// What a future panicked with.
-pub(crate) struct Failed(Box<dyn Any + Send>);
+/// What a future panicked with, if it has not just been given up.
+pub(crate) struct Failed(Option<Box<dyn Any + Send>>);
 
 impl generic::JoinError for Failed {
     fn is_panic(&self) -> bool {
-        true
+        self.0.is_some()
     }
 
     fn into_panic(self) -> Box<dyn Any + Send + 'static> {
-        self.0
+        self.0.unwrap_or_else(|| Box::new("it was given up"))
     }
 }
 
 impl Future for Spawned {
     type Output = Result<(), Failed>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.get_mut() {
-            Self::Here(future) => Pin::new(future).poll(cx).map_err(Failed),
-            Self::Task | Self::Job => Poll::Ready(Ok(())),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Task(Some(task)) => Pin::new(task)
+                .poll(cx)
+                .map_err(|error| Failed(error.try_into_panic().ok())),
+            Self::Here(here) => {
+                let Some(future) = here else {
+                    return Poll::Ready(Ok(()));
+                };
+                let done = ready!(Pin::new(future).poll(cx));
+                // What has ended must not go on when this is dropped.
+                *here = None;
+                Poll::Ready(done.map_err(|panic| Failed(Some(panic))))
+            }
+            Self::Job(done) => Pin::new(done).poll(cx).map_err(|_| Failed(None)),
+            Self::Task(None) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        if let Self::Here(future) = self
+            && let Some(future) = future.take()
+            && let Some(bridge) = CURRENT.load_full()
+        {
+            drop(bridge.handle.spawn(future.map(drop)));
         }
     }
 }
@@ -385,22 +395,24 @@ impl generic::Runtime for Tokio {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        if !IS_CALL.replace(false) {
-            return Spawned::Here(AssertUnwindSafe(future.boxed()).catch_unwind());
+        if tokio::task::try_id().is_some() {
+            return Spawned::Here(Some(AssertUnwindSafe(future.boxed()).catch_unwind()));
         }
         // Without a runtime the process is ending, and nobody is left who waits.
-        if let Ok(bridge) = current() {
-            drop(bridge.handle.spawn(future));
-        }
-        Spawned::Task
+        Spawned::Task(current().ok().map(|bridge| bridge.handle.spawn(future)))
     }
 
     fn spawn_blocking<F>(job: F) -> Spawned
     where
         F: FnOnce() + Send + 'static,
     {
-        with_gil_later(|_| job());
-        Spawned::Job
+        let (tell, done) = oneshot::channel();
+        with_gil_later(move |_| {
+            job();
+            // Nobody waits for most jobs.
+            let _ = tell.send(());
+        });
+        Spawned::Job(done)
     }
 }
 
