@@ -37,7 +37,7 @@ select * from sqlite_master
 select * from annotations
 
 -- name: other_schema
--- refused: only the schema `public` is here, at line 1, column 15
+-- refused: only the schema `public` exists, at line 1, column 15
 -- postgresql: allows
 select * from pg_catalog.pg_class
 
@@ -175,7 +175,7 @@ select name from streams union select property_version from streams
 select 1 union select 1, 2
 
 -- name: condition_is_no_boolean
--- refused: no cast leads from bigint to boolean
+-- refused: there is no cast from bigint to boolean
 select name from streams where property_version
 
 -- name: negative_limit

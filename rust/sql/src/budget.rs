@@ -1,7 +1,7 @@
-//! What the statement that runs on this thread may still take: time and memory.
+//! The time and memory limits of the statement that runs on this thread.
 //!
-//! `SQLite` looks at the clock only between its steps, and one step may call a function on a long
-//! value. So the functions look too, before they take memory and in loops that may be long.
+//! `SQLite` checks the time limit only between its steps, and one step may call a function with a
+//! long value. So functions also check, before they take memory and in long loops.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use pingthings_sqlite::{Allowance, give_back, take};
 
-/// The problem of a function that got no memory.
-pub(crate) const NO_MEMORY: &str = "the statement wants too much memory";
-/// The problem of a function whose statement must end.
+/// The error text of a function that was refused memory.
+pub(crate) const NO_MEMORY: &str = "the statement needs too much memory";
+/// The error text of a function whose statement must end.
 pub(crate) const STOPPED: &str = "the statement was stopped";
 
-/// Work that is short enough not to look at the clock.
+/// Work up to this many bytes is too short to check the time.
 const SMALL: usize = 4 << 10;
 
-/// Ends a statement from another thread.
+/// Cancels a statement from another thread.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// The statement ends within some thousand steps, and gives no further row.
+    /// Ends the statement within some thousand steps; it returns no further row.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -33,15 +33,15 @@ impl Cancel {
     }
 }
 
-/// When a statement must end.
+/// The deadline of a statement.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
+pub(crate) struct Deadline {
     started: Instant,
     time: Duration,
     cancel: Cancel,
 }
 
-impl End {
+impl Deadline {
     pub(crate) fn new(time: Duration, cancel: Cancel) -> Self {
         Self {
             started: Instant::now(),
@@ -56,19 +56,19 @@ impl End {
 }
 
 thread_local! {
-    static END: RefCell<Option<End>> = const { RefCell::new(None) };
-    /// Taken by the call that runs, and given back when it returns.
+    static END: RefCell<Option<Deadline>> = const { RefCell::new(None) };
+    /// Bytes that the running function call took, returned when it ends.
     static IN_CALL: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Holds this thread to the budget of one statement until it is dropped.
+/// Applies the limits of one statement to this thread until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Budget {
     memory: Allowance,
 }
 
 impl Budget {
-    pub(crate) fn new(end: End, memory: usize) -> Self {
+    pub(crate) fn new(end: Deadline, memory: usize) -> Self {
         END.set(Some(end));
         IN_CALL.set(0);
         Self {
@@ -90,7 +90,7 @@ impl Drop for Budget {
     }
 }
 
-/// One call of a function: what it took for itself comes back when it is dropped.
+/// One call of a function; dropping it returns the memory that the call took for itself.
 pub(crate) struct Call;
 
 impl Call {
@@ -105,7 +105,7 @@ impl Drop for Call {
     }
 }
 
-/// Takes memory until the call at hand returns.
+/// Takes memory until the current call ends.
 pub(crate) fn use_memory(bytes: usize) -> Result<(), String> {
     if bytes > SMALL {
         check_time()?;
@@ -124,16 +124,16 @@ pub(crate) fn keep_memory(bytes: usize) -> Result<(), String> {
     }
 }
 
-/// An error once the statement must end.
+/// Fails once the statement must end.
 pub(crate) fn check_time() -> Result<(), String> {
-    let is_reached = END.with_borrow(|end| end.as_ref().is_some_and(End::is_reached));
+    let is_reached = END.with_borrow(|end| end.as_ref().is_some_and(Deadline::is_reached));
     if is_reached {
         return Err(STOPPED.to_owned());
     }
     Ok(())
 }
 
-/// Counts the rounds of a loop that may be long, and looks at the clock now and then.
+/// Counts the rounds of a loop that may be long, and checks the time limit now and then.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds(usize);
 
@@ -152,8 +152,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_gives_back_what_it_used_and_not_what_it_keeps() {
-        let end = End::new(Duration::from_mins(1), Cancel::default());
+    fn a_call_returns_what_it_used_and_not_what_it_keeps() {
+        let end = Deadline::new(Duration::from_mins(1), Cancel::default());
         let budget = Budget::new(end, 1000);
         {
             let _call = Call::begin();
@@ -168,9 +168,9 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_learns_that_its_statement_was_cancelled() {
+    fn a_loop_stops_when_its_statement_is_cancelled() {
         let cancel = Cancel::default();
-        let _budget = Budget::new(End::new(Duration::from_mins(1), cancel.clone()), 0);
+        let _budget = Budget::new(Deadline::new(Duration::from_mins(1), cancel.clone()), 0);
         let mut rounds = Rounds::default();
         for _ in 0..=SMALL {
             rounds.next().unwrap();

@@ -1,15 +1,15 @@
-//! The tables that statements see: views over the tables of the catalog, made anew for each
+//! The tables that statements see: views over the tables of the catalog, created for each
 //! connection, and the types of their columns.
 
 use crate::types::Type::{
     self, Bool, Float8, Hstore, Int8, Jsonb, Text, Timestamptz, Uuid, Varchar,
 };
 
-/// A table of the documentation.
+/// A public table.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
-    /// What it is called in the database, in the schema of the connection.
+    /// The name of its view in the temporary schema of the connection.
     pub(crate) view: &'static str,
     pub(crate) columns: &'static [(&'static str, Type)],
     /// The query of the view.
@@ -75,7 +75,7 @@ pub(crate) const TABLES: [Table; 4] = [
             ("remove_older_than_ns", Int8),
             ("override_per_stream", Bool),
         ],
-        // The greatest number is kept where an override says that points stay for ever.
+        // The catalog stores the largest integer if an override keeps points for ever.
         query: "select c.name as name, c.streams as streams,
             nullif(r.keep_ns, 9223372036854775807) as remove_older_than_ns,
             r.overrides as override_per_stream
@@ -95,15 +95,15 @@ pub(crate) const BEHIND_VIEWS: [&str; 6] = [
     "versions",
 ];
 
-/// The annotations one by one, for statements that ask for some of a stream.
+/// A view of single annotations, for statements that only use some annotations of a stream.
 pub(crate) const ANNOTATIONS_VIEW: &str = "public_annotations";
 
-/// The statement that makes it.
+/// The statement that creates that view.
 pub(crate) const ANNOTATIONS_DEFINITION: &str = "create temp view public_annotations as
     select stream, key, value from main.annotations";
 
 impl Table {
-    /// The statement that makes the view.
+    /// The statement that creates the view.
     pub(crate) fn definition(&self) -> String {
         format!("create temp view {} as {}", self.view, self.query)
     }

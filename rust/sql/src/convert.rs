@@ -1,7 +1,8 @@
-//! Values of a statement from text, to text and to JSON, by type.
+//! Conversions of values from text, to text and to JSON, by type.
 //!
-//! How `SQLite` holds each type: whole numbers, booleans and microseconds or days since 1970 as
-//! integers, `uuid` as sixteen bytes, `double precision` as a real, everything else as text.
+//! The representation of types in `SQLite`: whole numbers, booleans, and microseconds or days since
+//! 1970 are integers; `uuid` is sixteen bytes; `double precision` is a real; everything else is
+//! text.
 
 use std::cmp::Ordering;
 
@@ -14,10 +15,10 @@ use crate::value::interval::Interval;
 use crate::value::json::{self, Json};
 use crate::value::{array, number, time, uuid};
 
-/// What `text` is as a value of type `kind`.
+/// Parses `text` as a value of type `kind`.
 pub(crate) fn from_text(kind: Type, text: &str) -> Result<Value, String> {
     if text.contains('\0') {
-        return Err("a text holds the character of code zero".into());
+        return Err("a text contains the character with code zero".into());
     }
     Ok(match kind {
         Type::Bool => Value::Integer(i64::from(number::parse_bool(text)?)),
@@ -129,14 +130,14 @@ pub(crate) fn write_json(kind: Type, value: ValueRef<'_>, out: &mut String) -> R
     Ok(())
 }
 
-/// A value that outlives its row.
+/// A copy of a value, which outlives its row.
 pub(crate) fn owned(value: ValueRef<'_>) -> Result<Value, String> {
     Value::try_from(value).map_err(|_| "a text is not in UTF-8".to_owned())
 }
 
-/// A value of type `from` as one of type `to`, as an explicit cast makes it.
+/// Converts a value of type `from` to type `to`, as an explicit cast does.
 ///
-/// The translator decides which pairs come here ([`is_castable`]).
+/// The translator only uses pairs for which [`is_castable`] is true.
 pub(crate) fn cast(from: Type, to: Type, value: ValueRef<'_>) -> Result<Value, String> {
     let integer = |value: i64| match to {
         Type::Int4 if i32::try_from(value).is_err() => Err("integer out of range".to_owned()),
@@ -212,7 +213,7 @@ pub(crate) fn cast(from: Type, to: Type, value: ValueRef<'_>) -> Result<Value, S
     }
 }
 
-/// Whether an explicit cast leads from `from` to `to`.
+/// Whether there is an explicit cast from `from` to `to`.
 pub(crate) fn is_castable(from: Type, to: Type) -> bool {
     if from == to || from.becomes(to) || from.is_text() || to.is_text() {
         return true;
@@ -232,7 +233,7 @@ pub(crate) fn is_castable(from: Type, to: Type) -> bool {
     }
 }
 
-/// Fits a value into what stands in parentheses after its type.
+/// Applies a type modifier, such as the length in `varchar(8)`, to a value.
 pub(crate) fn fit(modifier: Modifier, text: &str) -> Result<String, String> {
     match modifier {
         Modifier::None => Ok(text.to_owned()),
@@ -246,7 +247,7 @@ pub(crate) fn fit(modifier: Modifier, text: &str) -> Result<String, String> {
     }
 }
 
-/// The order of the texts that stand for values of type `kind`.
+/// Compares texts that represent values of type `kind`.
 pub(crate) fn compare(kind: Type, left: &str, right: &str) -> Ordering {
     fn parsed<T: Ord + std::str::FromStr>(left: &str, right: &str) -> Ordering {
         match (left.parse::<T>(), right.parse::<T>()) {

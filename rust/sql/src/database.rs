@@ -1,4 +1,4 @@
-//! Connections to the catalog that can only read, and statements that run on them.
+//! Read-only connections to the catalog, and running statements on them.
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,7 +12,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params_from_iter};
 
-use crate::budget::{Budget, Call, Cancel, End, NO_MEMORY, STOPPED, use_memory};
+use crate::budget::{Budget, Call, Cancel, Deadline, NO_MEMORY, STOPPED, use_memory};
 use crate::catalog::{ANNOTATIONS_DEFINITION, ANNOTATIONS_VIEW, BEHIND_VIEWS, TABLES};
 use crate::convert::write_json;
 use crate::error::Error;
@@ -21,38 +21,38 @@ use crate::parse::{self, parse};
 use crate::translate::{Translation, translate};
 use crate::value::json;
 
-/// Connections that are kept for the next statement.
+/// Maximum number of idle connections.
 const MOST_IDLE: usize = 4;
-/// Steps of `SQLite` between two looks at the clock. A step may copy or compare a long value.
+/// Steps of `SQLite` between two checks of the time limit. A step may copy or compare a long value.
 const STEPS: i32 = 500;
-/// Parameters of one statement, all together.
+/// Maximum size of all parameters of a statement.
 const MOST_PARAMETER_BYTES: usize = 1 << 20;
-/// The text of a row: a message of this size passes every client of gRPC.
+/// Maximum size of a row as text; every gRPC client accepts a message of this size.
 const MOST_ROW_BYTES: usize = 4_000_000;
-/// Pages that a connection keeps of the catalog, in KiB.
+/// Page cache of a connection, in KiB.
 const CACHE_KIB: i64 = 4 << 10;
-/// Reserved, and used only by statements that nest deeply.
+/// Reserved address space; only deeply nested statements use it.
 const STACK_BYTES: usize = 32 << 20;
 /// How long a statement waits for a lock of the catalog.
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 
-/// What one statement may take.
+/// The limits of one statement.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The longest it may run.
+    /// Maximum running time.
     pub time: Duration,
-    /// The most rows it may give.
+    /// Maximum number of rows.
     pub rows: u64,
-    /// The most bytes that `SQLite` and the functions may take for it.
+    /// Maximum memory of `SQLite` and the functions, in bytes.
     pub memory: usize,
-    /// The instant of `now()`, in nanoseconds since 1970.
+    /// The value of `now()`, in nanoseconds since 1970.
     pub now_ns: i64,
 }
 
-/// The catalog as statements see it.
+/// The catalog as a database for statements.
 ///
-/// Any number of threads may query at the same time; each statement has a connection of its own
-/// and sees one state of the catalog.
+/// Any number of threads may query at the same time; each statement has its own connection and sees
+/// one state of the catalog.
 #[derive(Debug)]
 pub struct Database {
     uri: String,
@@ -61,7 +61,7 @@ pub struct Database {
 
 impl Database {
     /// A database at `uri`, in the form that `SQLite` reads: `file:/directory/catalog.sqlite`, or
-    /// the name of a database in memory. Nothing is opened before the first query.
+    /// the name of a database in memory. The first query opens it.
     pub fn new(uri: String) -> Self {
         pingthings_sqlite::install();
         Self {
@@ -70,12 +70,12 @@ impl Database {
         }
     }
 
-    /// Runs the statement `text`, in which `$1` stands for the first of `parameters`, and gives
-    /// each row to `row` as a JSON object, until `row` breaks off.
+    /// Runs the statement `text`, in which `$1` stands for the first of `parameters`, and calls
+    /// `row` with each row as a JSON object, until `row` breaks.
     ///
-    /// `cancel` ends it from another thread. Refuses what is not known here, before anything runs; fails when a value cannot be
-    /// computed, when a limit is reached, and when the catalog cannot be read. Rows that were
-    /// given before a failure stay given.
+    /// `cancel` ends the statement from another thread. The call refuses everything that is not
+    /// supported before anything runs. It fails if a value cannot be computed, a limit is reached,
+    /// or the catalog cannot be read; rows that were already returned stay valid.
     pub fn query(
         &self,
         text: &str,
@@ -85,12 +85,12 @@ impl Database {
         mut row: impl FnMut(String) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         if !pingthings_sqlite::install() {
-            // Without a limit of memory none is run.
+            // Statements do not run without a memory limit.
             return Err(Error::Memory(0));
         }
         check_size(text, parameters)?;
         let now_ns = limits.now_ns;
-        let end = End::new(limits.time, cancel.clone());
+        let end = Deadline::new(limits.time, cancel.clone());
         let translation = on_deep_stack(|| translate(&parse(text)?, parameters, now_ns))?;
         let connection = match self.idle.lock().pop() {
             Some(connection) => connection,
@@ -100,13 +100,13 @@ impl Database {
         connection.progress_handler(STEPS, Some(move || end.is_reached()))?;
         let running = AssertUnwindSafe(|| run(&connection, &translation, limits, &mut row));
         let result = catch_unwind(running).unwrap_or_else(|panic| {
-            // The bindings take it for a fault when a text cannot be given for want of memory.
+            // `rusqlite` panics if there is no memory for a text.
             if budget.is_spent() {
                 return Err(Error::Memory(limits.memory));
             }
             resume_unwind(panic)
         });
-        function::forget();
+        function::clear_compiled();
         connection.progress_handler(0, None::<fn() -> bool>)?;
         if !matches!(result, Err(Error::Database(_) | Error::Memory(_))) {
             let mut idle = self.idle.lock();
@@ -121,21 +121,21 @@ impl Database {
     }
 }
 
-/// Refuses a statement that is too long to be looked at, before anything is kept for it.
+/// Refuses a statement that is too long, before any memory is allocated for it.
 pub fn check_size(text: &str, parameters: &[String]) -> Result<(), Error> {
     parse::check_length(text)?;
     let bytes: usize = parameters.iter().map(String::len).sum();
     if bytes > MOST_PARAMETER_BYTES {
         return Err(Error::at(
-            format!("the parameters are longer than {MOST_PARAMETER_BYTES} bytes together"),
+            format!("the parameters are longer than {MOST_PARAMETER_BYTES} bytes in total"),
             None,
         ));
     }
     Ok(())
 }
 
-/// Runs `work` where trees as deep as the limits allow have room: to parse, translate and drop them
-/// takes more than the stack that most threads have.
+/// Runs `work` on a thread with a large stack: parsing, translating and dropping the deepest
+/// allowed trees needs more than the stack of most threads.
 pub(crate) fn on_deep_stack<T: Send>(
     work: impl FnOnce() -> Result<T, Error> + Send,
 ) -> Result<T, Error> {
@@ -144,7 +144,12 @@ pub(crate) fn on_deep_stack<T: Send>(
             .name("pingthings-sql".to_owned())
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, work)
-            .map_err(|error| Error::at(format!("no thread to read the statement: {error}"), None))?
+            .map_err(|error| {
+                Error::at(
+                    format!("cannot start a thread for the statement: {error}"),
+                    None,
+                )
+            })?
             .join()
             .unwrap_or_else(|_| Err(Error::at("the statement cannot be read", None)))
     })
@@ -159,7 +164,7 @@ fn run(
     let mut statement = connection
         .prepare(&translation.sql)
         .map_err(|error| not_prepared(error, limits))?;
-    // What stands in LIMIT is in the text already.
+    // The text already contains the value of LIMIT.
     let bound = translation.values.iter().take(statement.parameter_count());
     let mut rows = statement
         .query(params_from_iter(bound))
@@ -205,7 +210,7 @@ fn stopped(problem: String, limits: &Limits) -> Error {
     }
 }
 
-/// The error of a statement that stopped.
+/// The error of a statement that failed while it ran.
 fn failed(error: rusqlite::Error, limits: &Limits) -> Error {
     let code = error.sqlite_error_code();
     match (code, &error) {
@@ -219,7 +224,7 @@ fn failed(error: rusqlite::Error, limits: &Limits) -> Error {
     }
 }
 
-/// The error of a statement that `SQLite` did not take.
+/// The error of a statement that `SQLite` rejected.
 fn not_prepared(error: rusqlite::Error, limits: &Limits) -> Error {
     let problem = match &error {
         rusqlite::Error::SqlInputError { msg, .. } => Some(msg.clone()),
@@ -235,25 +240,25 @@ fn not_prepared(error: rusqlite::Error, limits: &Limits) -> Error {
     };
     match problem {
         Some(problem) => Error::at(
-            format!("the database does not take the statement: {problem}"),
+            format!("the database does not accept the statement: {problem}"),
             None,
         ),
         None if error.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied) => {
-            Error::at("the statement reads what it may not read", None)
+            Error::at("the statement may not read this table or column", None)
         }
         None => failed(error, limits),
     }
 }
 
-/// Opens a connection that reads the public views and nothing else.
+/// Opens a connection that can only read the public views.
 fn connect(uri: &str) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags)?;
     connection.busy_timeout(LOCK_WAIT)?;
-    // All that a statement takes is memory within its budget; no file grows without bounds.
-    // Before the views, which the change would drop.
+    // With temporary tables in memory, a statement only uses memory within its budget, and no file
+    // grows without bounds. This has to precede the views, which the change would drop.
     connection.pragma_update(None, "temp_store", "memory")?;
     function::register(&connection)?;
     for table in &TABLES {
@@ -272,14 +277,14 @@ fn connect(uri: &str) -> Result<Connection, Error> {
         connection.set_limit(limit, most)?;
     }
     for table in &TABLES {
-        // A catalog without the tables behind the views is found out here.
+        // Fails here if the catalog lacks tables that the views read.
         connection.prepare(&format!("select * from {}", table.view))?;
     }
     connection.authorizer(Some(authorize))?;
     Ok(connection)
 }
 
-/// Allows reading the views, what the views read, lists, and the functions that are known.
+/// Allows reading the views and the tables behind them, JSON lists, and calling known functions.
 fn authorize(context: AuthContext<'_>) -> Authorization {
     let is_view =
         |name: &str| name == ANNOTATIONS_VIEW || TABLES.iter().any(|table| table.view == name);
@@ -292,7 +297,7 @@ fn authorize(context: AuthContext<'_>) -> Authorization {
             is_view(table_name)
                 || table_name == "json_each"
                 || context.accessor.is_some_and(is_view)
-                // Rows are counted, no column is read.
+                // Rows are counted without reading a column.
                 || (column_name.is_empty() && BEHIND_VIEWS.contains(&table_name))
         }
         AuthAction::Function { function_name } => function::is_known(function_name),

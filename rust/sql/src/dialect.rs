@@ -1,4 +1,4 @@
-//! The syntax of `PostgreSQL`, without what takes the parser exponential time.
+//! The syntax of `PostgreSQL`, without the constructs that take the parser exponential time.
 
 use std::any::TypeId;
 
@@ -10,10 +10,10 @@ use sqlparser::tokenizer::Token;
 
 const POSTGRESQL: PostgreSqlDialect = PostgreSqlDialect {};
 
-/// The parser's own `PostgreSQL`, but that `is distinct from` and `~` bind as they should, that arguments of functions have no names made of
-/// expressions (`json_object('a': 1)`), and that a word which begins an expression (`case`) is
-/// never the name of a column: to tell those apart, the parser reads what follows twice, and what
-/// is inside of that four times, and so on.
+/// The `PostgreSQL` dialect of the parser, with three changes. `is distinct from` and `~` have the
+/// precedence of `PostgreSQL`. Named function arguments cannot be expressions (`json_object('a':
+/// 1)`). A keyword that starts an expression (`case`) is never a column name. To resolve the last
+/// two, the parser would read the rest twice, at every level of nesting.
 #[derive(Debug)]
 pub(crate) struct Postgres;
 
@@ -43,7 +43,7 @@ impl Dialect for Postgres {
     }
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {
-        // Types that only a constant follows.
+        // Types that only precede a constant.
         !matches!(
             keyword,
             Keyword::BOX
@@ -61,7 +61,7 @@ impl Dialect for Postgres {
     }
 
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
-        // The parser itself takes these for kinds of LIKE, which bind less.
+        // The parser treats these as kinds of LIKE, which have a lower precedence.
         if matches!(
             parser.peek_token_ref().token,
             Token::Tilde
@@ -78,7 +78,7 @@ impl Dialect for Postgres {
         POSTGRESQL.get_next_precedence(parser)
     }
 
-    /// What follows `is distinct from` ends before `and`, which the parser itself takes along.
+    /// The right side of `is distinct from` ends before `and`; the parser would include it.
     fn parse_infix(
         &self,
         parser: &mut Parser<'_>,
@@ -157,7 +157,7 @@ impl Dialect for Postgres {
         true
     }
 
-    // With these come the operators that begin with a question mark.
+    // This includes the operators that start with a question mark.
     fn supports_geometric_types(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! Why a statement gave no rows.
+//! Errors of statements.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,34 +6,34 @@ use std::time::Duration;
 
 use pingthings_types::Code;
 
-/// A line and a column of a statement, both counted from 1.
+/// A line and column of a statement, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Position {
     /// The line.
     pub line: u64,
     /// The column, in characters.
     pub column: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "at line {}, column {}", self.line, self.column)
     }
 }
 
-/// A statement that was refused, or failed while it ran.
+/// Why a statement was refused, or failed while it ran.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The statement is not one this server answers.
-    #[error("{problem}{}", place.map(|place| format!(", {place}")).unwrap_or_default())]
+    /// The statement is invalid or not supported.
+    #[error("{problem}{}", position.map(|position| format!(", {position}")).unwrap_or_default())]
     Statement {
         /// What is wrong.
         problem: String,
         /// Where, if known.
-        place: Option<Place>,
+        position: Option<Position>,
     },
-    /// A parameter does not suit its place in the statement.
+    /// A parameter is not valid for its use in the statement.
     #[error("parameter `${number}`: {problem}")]
     Parameter {
         /// Counted from 1.
@@ -41,26 +41,26 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// A row holds a value that the statement cannot be computed from.
+    /// A value cannot be computed.
     #[error("{0}")]
     Value(String),
     /// The statement took too long.
     #[error("the statement took longer than {} s: narrow it down", .0.as_secs_f64())]
     Time(Duration),
-    /// The statement wants more memory than one may have.
+    /// The statement needs more memory than it may use.
     #[error(
-        "the statement wants more than {} MiB of memory: narrow it down, sort and group less",
+        "the statement needs more than {} MiB of memory: narrow it down, sort and group less",
         .0 >> 20
     )]
     Memory(usize),
-    /// The statement was cancelled; nobody waits for its rows.
+    /// The statement was cancelled.
     #[error("the statement was cancelled")]
     Cancelled,
     /// A row is longer than a message may be.
     #[error("a row is longer than {0} bytes: select fewer columns, or parts of them")]
     Row(usize),
-    /// The statement gave too many rows.
-    #[error("the statement gives more than {0} rows: use `limit`")]
+    /// The statement returned too many rows.
+    #[error("the statement returns more than {0} rows: use `limit`")]
     Rows(u64),
     /// The metadata database failed.
     #[error("the metadata database failed: {0}")]
@@ -68,7 +68,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The status with which a server answers.
+    /// The status code a server answers with.
     pub const fn code(&self) -> Code {
         match self {
             Self::Database(_) => Code::MetadataConnectionError,
@@ -76,10 +76,10 @@ impl Error {
         }
     }
 
-    pub(crate) fn at(problem: impl Into<String>, place: Option<Place>) -> Self {
+    pub(crate) fn at(problem: impl Into<String>, position: Option<Position>) -> Self {
         Self::Statement {
             problem: problem.into(),
-            place,
+            position,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! SQL over the catalog: a statement in the text of `PostgreSQL`, answered by `SQLite`.
+//! SQL over the catalog: statements in the syntax of `PostgreSQL`, executed by `SQLite`.
 //!
-//! [`Database`] parses a statement, checks and rewrites it, runs it on a connection that can only
-//! read, and gives each row as a JSON object in the form of `PostgreSQL`'s `row_to_json`. What is
-//! not understood is refused by name and place; see `docs/design/sql.md`.
+//! [`Database`] parses a statement, checks and rewrites it, runs it on a read-only connection, and
+//! returns each row as a JSON object in the form of `PostgreSQL`'s `row_to_json`. Anything that is
+//! not supported is refused by name and position; see `docs/design/sql.md`.
 
 mod budget;
 mod catalog;
@@ -18,4 +18,4 @@ mod value;
 
 pub use budget::Cancel;
 pub use database::{Database, Limits, check_size};
-pub use error::{Error, Place};
+pub use error::{Error, Position};

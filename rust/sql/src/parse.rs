@@ -1,4 +1,4 @@
-//! From text to the tree of one query, within bounds.
+//! Parsing the text of one query, within limits.
 
 use sqlparser::ast::{Query, Statement};
 use sqlparser::keywords::Keyword;
@@ -6,20 +6,20 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::dialect::Postgres;
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 
-/// No statement is longer.
+/// Maximum length of a statement.
 const MOST_BYTES: usize = 256 << 10;
-/// Words, constants, signs and the space between them; the tree takes about 1 KiB for each.
+/// Maximum number of tokens, whitespace included; the tree takes about 1 KiB for each.
 const MOST_TOKENS: usize = 64 << 10;
-/// Each operator may make the tree deeper by one.
+/// Maximum number of operators; each may make the tree one level deeper.
 const MOST_OPERATORS: usize = 2000;
-/// Parentheses within each other, as the parser counts them.
+/// Maximum nesting of parentheses, as the parser counts them.
 const MOST_NESTING: usize = 40;
-/// The same of square brackets and braces.
+/// Maximum nesting of square brackets and braces.
 const MOST_BRACKETS: usize = 6;
 
-/// Refuses a text that is longer than a statement may be.
+/// Refuses a text that is too long for a statement.
 pub(crate) fn check_length(text: &str) -> Result<(), Error> {
     if text.len() > MOST_BYTES {
         return Err(Error::at(
@@ -30,23 +30,23 @@ pub(crate) fn check_length(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The query that `text` holds.
+/// Parses `text` as one query.
 pub(crate) fn parse(text: &str) -> Result<Query, Error> {
     check_length(text)?;
     if text.contains('\0') {
         return Err(Error::at(
-            "the statement holds the character of code zero",
+            "the statement contains the character with code zero",
             None,
         ));
     }
     let tokens = Tokenizer::new(&Postgres, text)
         .tokenize_with_location()
         .map_err(|error| {
-            let place = Place {
+            let position = Position {
                 line: error.location.line,
                 column: error.location.column,
             };
-            Error::at(format!("syntax error: {}", error.message), Some(place))
+            Error::at(format!("syntax error: {}", error.message), Some(position))
         })?;
     if tokens.len() > MOST_TOKENS {
         return Err(Error::at(
@@ -77,30 +77,33 @@ pub(crate) fn parse(text: &str) -> Result<Query, Error> {
             let word = text.split_whitespace().next().unwrap_or_default();
             Err(Error::at(
                 format!("only SELECT is answered, not {}", word.to_uppercase()),
-                Some(Place { line: 1, column: 1 }),
+                Some(Position { line: 1, column: 1 }),
             ))
         }
     }
 }
 
-/// Brackets must close, and not hold each other too often: after an error inside of some, the
-/// parser starts again from each that is open.
+/// Checks that brackets are balanced and not nested too deeply. After an error inside brackets, the
+/// parser starts again from each open one.
 fn check_nesting(tokens: &[TokenWithSpan]) -> Result<(), Error> {
-    let mut open: Vec<(&Token, Place)> = Vec::new();
+    let mut open: Vec<(&Token, Position)> = Vec::new();
     for token in tokens {
-        let place = Place {
+        let position = Position {
             line: token.span.start.line,
             column: token.span.start.column,
         };
         let wanted = match &token.token {
             Token::LParen | Token::LBracket | Token::LBrace => {
-                open.push((&token.token, place));
+                open.push((&token.token, position));
                 let brackets = open
                     .iter()
                     .filter(|(own, _)| **own != Token::LParen)
                     .count();
                 if open.len() > MOST_NESTING || brackets > MOST_BRACKETS {
-                    return Err(Error::at("the statement is nested too deeply", Some(place)));
+                    return Err(Error::at(
+                        "the statement is nested too deeply",
+                        Some(position),
+                    ));
                 }
                 continue;
             }
@@ -111,22 +114,22 @@ fn check_nesting(tokens: &[TokenWithSpan]) -> Result<(), Error> {
         };
         if open.pop().is_none_or(|(own, _)| *own != wanted) {
             return Err(Error::at(
-                format!("syntax error: `{}` closes nothing", token.token),
-                Some(place),
+                format!("syntax error: `{}` has no opening bracket", token.token),
+                Some(position),
             ));
         }
     }
     match open.pop() {
         None => Ok(()),
-        Some((token, place)) => Err(Error::at(
+        Some((token, position)) => Err(Error::at(
             format!("syntax error: `{token}` is not closed"),
-            Some(place),
+            Some(position),
         )),
     }
 }
 
-/// `interval` is a type after `::` and `as`, and stands before a text everywhere else: anything
-/// else after it the parser would read twice.
+/// `interval` is a type after `::` and `as`, and precedes a quoted text everywhere else. Any other
+/// token after it would make the parser read the rest twice.
 fn check_intervals(tokens: &[TokenWithSpan]) -> Result<(), Error> {
     let is_seen = |token: &&TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
     let mut before = &Token::EOF;
@@ -149,8 +152,8 @@ fn check_intervals(tokens: &[TokenWithSpan]) -> Result<(), Error> {
         });
         if is_interval && !is_type && !is_before_text {
             return Err(Error::at(
-                "INTERVAL wants a quoted text",
-                Some(Place {
+                "INTERVAL requires a quoted text",
+                Some(Position {
                     line: token.span.start.line,
                     column: token.span.start.column,
                 }),
@@ -196,29 +199,29 @@ fn deepens(token: &Token) -> bool {
     }
 }
 
-/// Takes the place out of the parser's message.
+/// Extracts the position from the message of the parser.
 fn syntax_error(error: &ParserError) -> Error {
     match error {
         ParserError::RecursionLimitExceeded => {
             Error::at("the statement is nested too deeply", None)
         }
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => {
-            let (message, place) = match text.rsplit_once(" at Line: ") {
-                Some((message, place)) => (message, parse_place(place)),
+            let (message, position) = match text.rsplit_once(" at Line: ") {
+                Some((message, position)) => (message, parse_position(position)),
                 None => (text.as_str(), None),
             };
             let message = message
                 .strip_prefix("Expected: ")
                 .map_or_else(|| message.to_owned(), |rest| format!("expected {rest}"));
-            Error::at(format!("syntax error: {message}"), place)
+            Error::at(format!("syntax error: {message}"), position)
         }
     }
 }
 
-/// Reads `1, Column: 8`.
-fn parse_place(text: &str) -> Option<Place> {
+/// Parses `1, Column: 8`.
+fn parse_position(text: &str) -> Option<Position> {
     let (line, column) = text.split_once(", Column: ")?;
-    Some(Place {
+    Some(Position {
         line: line.trim().parse().ok()?,
         column: column.trim().parse().ok()?,
     })

@@ -1,4 +1,4 @@
-//! The types that are known, how they are named, and which becomes which without being asked.
+//! The supported types, their names, and the implicit conversions between them.
 
 use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo};
 
@@ -23,7 +23,7 @@ pub(crate) enum Type {
     Array(&'static Self),
 }
 
-/// What stands in parentheses after a type.
+/// The modifier in parentheses after a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Modifier {
     None,
@@ -31,7 +31,7 @@ pub(crate) enum Modifier {
     Digits { precision: u32, scale: u32 },
 }
 
-/// Groups in which one type stands in for another.
+/// Groups of types that convert to each other implicitly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Category {
     Bool,
@@ -46,7 +46,7 @@ pub(crate) enum Category {
 impl Type {
     pub(crate) const TEXT_ARRAY: Self = Self::Array(&Self::Text);
 
-    /// The name in messages.
+    /// The name in error messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bool => "boolean",
@@ -80,7 +80,7 @@ impl Type {
         }
     }
 
-    /// The name that a column gets from a cast, and that ends the name of a function.
+    /// The name that a column gets from a cast, which is also the suffix of function names.
     pub(crate) const fn short_name(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -102,7 +102,7 @@ impl Type {
         }
     }
 
-    /// Every type that is no array.
+    /// Every type that is not an array.
     pub(crate) const SCALARS: [Self; 15] = [
         Self::Bool,
         Self::Int4,
@@ -121,7 +121,7 @@ impl Type {
         Self::Jsonb,
     ];
 
-    /// The array of this type, where there is one here.
+    /// The array type with items of this type, if it is supported.
     pub(crate) const fn array(self) -> Option<Self> {
         Some(Self::Array(match self {
             Self::Bool => &Self::Bool,
@@ -151,7 +151,7 @@ impl Type {
         }
     }
 
-    /// The type its category leans to.
+    /// Whether it is the preferred type of its category.
     pub(crate) const fn is_preferred(self) -> bool {
         matches!(
             self,
@@ -163,7 +163,7 @@ impl Type {
         matches!(self, Self::Text | Self::Varchar)
     }
 
-    /// Whether a value of this type becomes one of type `to` without a cast in the statement.
+    /// Whether there is an implicit conversion to type `to`.
     pub(crate) fn becomes(self, to: Self) -> bool {
         if self == to || (self.is_text() && to.is_text()) {
             return true;
@@ -185,7 +185,7 @@ impl Type {
         }
     }
 
-    /// The collation that compares values of this type; None where `SQLite`'s own order is right.
+    /// The collation that compares values of this type; `None` if the order of `SQLite` is right.
     pub(crate) const fn collation(self) -> Option<&'static str> {
         match self {
             Self::Numeric => Some("pg_numeric"),
@@ -194,7 +194,7 @@ impl Type {
         }
     }
 
-    /// Whether `=` means anything here.
+    /// Whether values of this type can be compared with `=`.
     pub(crate) fn has_equality(self) -> bool {
         match self {
             Self::Json | Self::Jsonb => false,
@@ -203,7 +203,7 @@ impl Type {
         }
     }
 
-    /// Whether `<` does.
+    /// Whether they can be compared with `<`.
     pub(crate) const fn has_order(self) -> bool {
         !matches!(
             self,
@@ -211,7 +211,7 @@ impl Type {
         )
     }
 
-    /// The type that `data_type` names, or why it is refused.
+    /// The type that `data_type` names, or the reason for refusing it.
     pub(crate) fn from_sql(data_type: &DataType) -> Result<(Self, Modifier), String> {
         let plain = |kind| Ok((kind, Modifier::None));
         match data_type {

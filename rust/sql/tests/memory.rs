@@ -1,15 +1,15 @@
-//! Statements that want much: each ends with rows or with one of our errors, within its budget,
-//! while others go on.
+//! Statements that need much memory: each ends with rows or with an expected error, within its
+//! budget, and does not disturb others.
 //!
-//! The statements run in a process of their own, whose address space is limited and whose memory
-//! is measured after each of them. A fourth of `PROPTEST_CASES` is made at random.
+//! The statements run in a separate process with a limited address space, whose memory is measured
+//! after each of them. The number of random statements is a fourth of `PROPTEST_CASES`.
 
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "a test fails by panicking, and says what it measured"
+    reason = "a test fails by panicking, and prints what it measured"
 )]
 
 use std::fs;
@@ -29,12 +29,12 @@ use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
 const BUDGET: usize = 16 * MIB;
-/// What a statement may take beside its budget: its tree, its translation, compiled regular
-/// expressions, the longest value while a function makes it, and what the allocator keeps.
+/// The memory a statement may use besides its budget: its tree, its translation, compiled regular
+/// expressions, the longest value while a function builds it, and what the allocator retains.
 const SLACK: usize = 96 * MIB;
 const STREAMS: u32 = 2000;
 
-/// Statements that are known to take much, or did.
+/// Statements that are known to need much memory, or once did.
 fn known() -> Vec<String> {
     let doubling = |count: usize| {
         let queries: Vec<String> = (1..=count)
@@ -90,7 +90,7 @@ fn known() -> Vec<String> {
     ]
 }
 
-/// Expressions that give a text, and make much of little.
+/// Text expressions that produce long results from short text.
 fn text() -> impl Strategy<Value = String> {
     let count = || select(vec![0, 3, 1000, 50_000, 1_000_000, 4_000_000, 16_000_000]);
     let leaf = prop_oneof![
@@ -190,9 +190,9 @@ fn status(key: &str) -> usize {
     kib << 10
 }
 
-/// The most memory that this process had while `work` ran, beyond what it had before.
+/// The peak memory of this process while `work` ran, minus the memory before.
 fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    // Sets the peak back to what there is now.
+    // Resets the peak to the current value.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let before = status("VmRSS");
     let result = work();
@@ -221,7 +221,7 @@ fn catalog() -> (TempDir, Database) {
     (directory, database)
 }
 
-/// What the process of its own does.
+/// The work of the child process.
 fn run_statements(statements: &[String]) {
     let (directory, database) = catalog();
     let limits = Limits {
@@ -230,8 +230,8 @@ fn run_statements(statements: &[String]) {
         memory: BUDGET,
         now_ns: 0,
     };
-    // Another statement and a writer of the catalog, who must notice nothing.
-    let is_over = AtomicBool::new(false);
+    // Another statement and a writer of the catalog, neither of which may be affected.
+    let is_finished = AtomicBool::new(false);
     let path = directory.path().join("catalog.sqlite");
     let patient = Limits {
         time: Duration::from_mins(1),
@@ -242,7 +242,7 @@ fn run_statements(statements: &[String]) {
             let writer = Connection::open(&path).unwrap();
             writer.busy_timeout(Duration::from_mins(1)).unwrap();
             let cancel = Cancel::default();
-            while !is_over.load(Ordering::Relaxed) {
+            while !is_finished.load(Ordering::Relaxed) {
                 writer
                     .execute(
                         "update streams set property_version = property_version + 1
@@ -285,7 +285,7 @@ fn run_statements(statements: &[String]) {
             assert!(bytes <= BUDGET + SLACK, "{} MiB: {shown}", bytes / MIB);
         }
         println!("most {} MiB beside; ended by {counts:?}", most / MIB);
-        is_over.store(true, Ordering::Relaxed);
+        is_finished.store(true, Ordering::Relaxed);
         others.join().unwrap();
     });
 }
@@ -306,7 +306,8 @@ fn no_statement_takes_more_than_its_budget() {
         run_statements(&statements);
         return;
     }
-    // 32 MiB for the stack of the translator, and 64 MiB that each thread's allocator sets aside.
+    // 32 MiB for the stack of the translator, and 64 MiB that the allocator reserves for each
+    // thread.
     let kib = (BUDGET + SLACK + 640 * MIB) / 1024;
     let done = Command::new("sh")
         .args(["-c", &format!("ulimit -v {kib}; exec \"$0\" \"$@\"")])

@@ -1,5 +1,5 @@
-//! Statements at random: whatever comes in, nothing panics, nothing is written, nothing outside of
-//! the public tables is read.
+//! Random statements: whatever the input, nothing panics, nothing is written, and nothing outside
+//! of the public tables is read.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use proptest::sample::select;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-/// Words that make statements likely to be understood, and some that must never be.
+/// Words that make valid statements likely, and some that must never be accepted.
 const WORDS: &[&str] = &[
     "select",
     "from",
@@ -178,7 +178,7 @@ const WORDS: &[&str] = &[
     "\u{1}",
 ];
 
-/// Statements that begin well.
+/// Statements with a valid beginning.
 fn statement() -> impl Strategy<Value = String> {
     let word = || select(WORDS);
     let loose = vec(word(), 0..30).prop_map(|words| words.join(" "));
@@ -251,16 +251,13 @@ struct Catalog {
     bytes: Vec<u8>,
 }
 
-#[allow(
-    clippy::expect_used,
-    reason = "a test that cannot be set up fails where it stands"
-)]
+#[allow(clippy::expect_used, reason = "a failing setup panics in place")]
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| make().expect("a catalog"));
 
 fn make() -> Result<Catalog, Box<dyn std::error::Error>> {
     let directory = TempDir::new()?;
     let path = directory.path().join("catalog.sqlite");
-    // Before the first connection.
+    // This has to precede the first connection.
     pingthings_sqlite::install();
     let connection = Connection::open(&path)?;
     connection.execute_batch(
@@ -306,8 +303,8 @@ proptest! {
                 prop_assert!(rows.iter().all(|row| !row.contains("xyzzy")), "{text}");
                 if let Err(error) = result {
                     let message = error.to_string();
-                    // The translator writes nothing that SQLite does not take.
-                    prop_assert!(!message.contains("does not take"), "{text}: {message}");
+                    // SQLite accepts everything that the translator writes.
+                    prop_assert!(!message.contains("does not accept"), "{text}: {message}");
                     prop_assert!(!message.contains("may not read"), "{text}: {message}");
                     prop_assert!(!message.contains("database failed"), "{text}: {message}");
                 }

@@ -1,7 +1,7 @@
-//! The allocator that `SQLite` is given: its own one behind a counter of the thread.
+//! An allocator for `SQLite`: its own allocator behind a counter per thread.
 
-// `SQLite` takes an allocator only as C functions.
-#![allow(unsafe_code, reason = "see above; each block says why it holds")]
+// `SQLite` accepts an allocator only as C functions.
+#![allow(unsafe_code, reason = "see above; each block says why it is sound")]
 
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -10,10 +10,10 @@ use rusqlite::ffi;
 
 use crate::allowance::{charge, give_back, has};
 
-/// What each allocation costs beside its bytes.
+/// Overhead that is charged for each allocation, in bytes.
 const OVERHEAD: usize = 16;
 
-/// The functions of the allocator that `SQLite` would use without this one.
+/// The functions of `SQLite`'s default allocator.
 #[derive(Clone, Copy)]
 struct Inner {
     malloc: unsafe extern "C" fn(c_int) -> *mut c_void,
@@ -25,10 +25,11 @@ struct Inner {
 static INNER: OnceLock<Inner> = OnceLock::new();
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
-/// Makes `SQLite` heed allowances, and says whether it does.
+/// Makes `SQLite` respect allowances; returns whether it does.
 ///
-/// It must come before anything else that this process asks of `SQLite`, which takes no other
-/// allocator afterwards; whoever opens a connection calls it first. Further calls do nothing.
+/// This must be the first use of `SQLite` in the process, because `SQLite` accepts no other
+/// allocator once it is in use. So everyone who opens a connection calls it first. Further calls do
+/// nothing.
 pub fn install() -> bool {
     *INSTALLED.get_or_init(|| {
         let mut methods = ffi::sqlite3_mem_methods {
@@ -41,8 +42,8 @@ pub fn install() -> bool {
             xShutdown: None,
             pAppData: std::ptr::null_mut(),
         };
-        // SAFETY: with this option the function writes one `sqlite3_mem_methods` to the pointer
-        // that follows, which leads to one that lives until it returns.
+        // SAFETY: with this option the function writes one `sqlite3_mem_methods` to the pointer,
+        // whose target lives until the function returns.
         let found = unsafe {
             ffi::sqlite3_config(
                 ffi::SQLITE_CONFIG_GETMALLOC,
@@ -69,9 +70,9 @@ pub fn install() -> bool {
         methods.xMalloc = Some(counted_malloc);
         methods.xFree = Some(counted_free);
         methods.xRealloc = Some(counted_realloc);
-        // SAFETY: with this option the function copies one `sqlite3_mem_methods` from the pointer
-        // that follows. The functions in it are `SQLite`'s own or those below, which keep the
-        // contract of those they call. Once `SQLite` is in use it refuses and changes nothing.
+        // SAFETY: with this option the function copies one `sqlite3_mem_methods` from the pointer.
+        // The functions in it are `SQLite`'s own or those below, which keep the contract of those
+        // they call. Once `SQLite` is in use it refuses the option and changes nothing.
         let set = unsafe {
             ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, std::ptr::from_mut(&mut methods))
         };
@@ -87,40 +88,41 @@ unsafe extern "C" fn counted_malloc(bytes: c_int) -> *mut c_void {
     let Some(inner) = INNER.get().filter(|_| has(cost(bytes))) else {
         return std::ptr::null_mut();
     };
-    // SAFETY: the caller asks for what the inner function may be asked for, and the size is asked
-    // of a place that it has just given.
+    // SAFETY: the arguments are valid for the inner function, and the size is requested of an
+    // allocation that it has just returned.
     unsafe {
-        let place = (inner.malloc)(bytes);
-        if !place.is_null() {
-            charge(cost((inner.size)(place)));
+        let pointer = (inner.malloc)(bytes);
+        if !pointer.is_null() {
+            charge(cost((inner.size)(pointer)));
         }
-        place
+        pointer
     }
 }
 
-unsafe extern "C" fn counted_free(place: *mut c_void) {
-    if let Some(inner) = INNER.get().filter(|_| !place.is_null()) {
-        // SAFETY: the place is one that `counted_malloc` or `counted_realloc` gave, which are
-        // those of the inner allocator, and the caller lets go of it.
+unsafe extern "C" fn counted_free(pointer: *mut c_void) {
+    if let Some(inner) = INNER.get().filter(|_| !pointer.is_null()) {
+        // SAFETY: the pointer came from `counted_malloc` or `counted_realloc`, so from the inner
+        // allocator, and the caller gives it up.
         unsafe {
-            give_back(cost((inner.size)(place)));
-            (inner.free)(place);
+            give_back(cost((inner.size)(pointer)));
+            (inner.free)(pointer);
         }
     }
 }
 
-unsafe extern "C" fn counted_realloc(place: *mut c_void, bytes: c_int) -> *mut c_void {
+unsafe extern "C" fn counted_realloc(pointer: *mut c_void, bytes: c_int) -> *mut c_void {
     let Some(inner) = INNER.get() else {
         return std::ptr::null_mut();
     };
-    // SAFETY: as in `counted_free`; after a failure the place is still the caller's, and counted.
+    // SAFETY: as in `counted_free`; after a failure the caller still owns the allocation, and it
+    // stays counted.
     unsafe {
-        let before = (inner.size)(place);
+        let before = (inner.size)(pointer);
         let more = usize::try_from(i64::from(bytes) - i64::from(before)).unwrap_or(0);
         if !has(more) {
             return std::ptr::null_mut();
         }
-        let moved = (inner.realloc)(place, bytes);
+        let moved = (inner.realloc)(pointer, bytes);
         if !moved.is_null() {
             give_back(cost(before));
             charge(cost((inner.size)(moved)));
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_is_refused_what_is_not_left_and_goes_on() {
+    fn sqlite_is_refused_memory_beyond_the_allowance_and_continues() {
         assert!(install());
         let connection = Connection::open_in_memory().unwrap();
         assert_eq!(length(&connection, 1 << 20), Ok(1 << 20));
@@ -151,10 +153,10 @@ mod tests {
         assert_eq!(length(&connection, 1 << 20), Ok(1 << 20));
         let error = length(&connection, 8 << 20).unwrap_err();
         assert_eq!(error.sqlite_error_code(), Some(ErrorCode::OutOfMemory));
-        // What was taken came back, and the connection serves on.
+        // The memory was released, and the connection still works.
         assert_eq!(length(&connection, 1 << 20), Ok(1 << 20));
         assert!(left.abs_diff(allowance.left()) < 64 << 10);
-        // Others take what they want meanwhile.
+        // Other threads are not limited meanwhile.
         let other = std::thread::spawn(|| {
             let connection = Connection::open_in_memory().unwrap();
             length(&connection, 64 << 20)

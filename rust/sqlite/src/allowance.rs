@@ -1,28 +1,28 @@
-//! How many bytes a thread may still take.
+//! The memory allowance of a thread.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-/// What threads without an allowance have left.
+/// The allowance of threads without a limit.
 const UNLIMITED: i64 = i64::MAX;
 
 thread_local! {
-    // Nothing to drop and nothing to set up: an allocator may ask at any time.
+    // Constant and without a destructor, so an allocator may use it at any time.
     static LEFT: Cell<i64> = const { Cell::new(UNLIMITED) };
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Holds this thread to some bytes, until it is dropped.
+/// Limits the memory of this thread until it is dropped.
 ///
-/// What the thread frees counts in its favour, whoever took it.
+/// Memory that the thread frees is credited to it, whichever thread allocated it.
 #[derive(Debug)]
 pub struct Allowance {
-    /// It means the thread that made it.
+    /// Not `Send`: it belongs to the thread that created it.
     _thread: PhantomData<*const ()>,
 }
 
 impl Allowance {
-    /// This thread may take `bytes` from now on. It takes the place of an allowance before.
+    /// Allows this thread to take `bytes` from now on. It replaces an earlier allowance.
     pub fn new(bytes: usize) -> Self {
         LEFT.set(signed(bytes).min(UNLIMITED - 1));
         REFUSED.set(false);
@@ -31,12 +31,12 @@ impl Allowance {
         }
     }
 
-    /// Whether anything was refused since it was made.
+    /// Whether an allocation was refused since it was created.
     pub fn was_refused(&self) -> bool {
         REFUSED.get()
     }
 
-    /// The bytes that are left.
+    /// The remaining bytes.
     pub fn left(&self) -> usize {
         usize::try_from(LEFT.get()).unwrap_or(0)
     }
@@ -48,8 +48,8 @@ impl Drop for Allowance {
     }
 }
 
-/// Takes `bytes` for memory that `SQLite` knows nothing of. False if there are not as many left;
-/// then none are taken.
+/// Charges `bytes` of memory that `SQLite` does not allocate itself. Returns false, and charges
+/// nothing, if less is left.
 #[must_use]
 pub fn take(bytes: usize) -> bool {
     let is_left = has(bytes);
@@ -59,7 +59,7 @@ pub fn take(bytes: usize) -> bool {
     is_left
 }
 
-/// Gives back what [`take`] took.
+/// Returns bytes that were charged by [`take`].
 pub fn give_back(bytes: usize) {
     let left = LEFT.get();
     if left != UNLIMITED {
@@ -67,7 +67,7 @@ pub fn give_back(bytes: usize) {
     }
 }
 
-/// Whether `bytes` are left; if not, notes that they were refused.
+/// Whether `bytes` are left; if not, records the refusal.
 pub(crate) fn has(bytes: usize) -> bool {
     let is_left = signed(bytes) <= LEFT.get();
     if !is_left {
@@ -76,7 +76,7 @@ pub(crate) fn has(bytes: usize) -> bool {
     is_left
 }
 
-/// Notes what was taken already, be it left or not.
+/// Charges bytes that are already allocated, even beyond the allowance.
 pub(crate) fn charge(bytes: usize) {
     let left = LEFT.get();
     if left != UNLIMITED {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_is_missing_until_it_comes_back() {
+    fn taken_bytes_are_unavailable_until_returned() {
         assert!(take(usize::MAX), "no allowance, no limit");
         let allowance = Allowance::new(100);
         assert!(take(60));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_of_one_thread() {
+    fn an_allowance_applies_to_one_thread() {
         let _allowance = Allowance::new(0);
         let elsewhere = std::thread::spawn(|| take(1 << 30));
         assert!(elsewhere.join().unwrap());

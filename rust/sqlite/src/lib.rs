@@ -1,9 +1,10 @@
-//! How `SQLite` takes memory in this process.
+//! Memory limits for `SQLite`, by thread.
 //!
-//! `SQLite` has one heap limit for all of a process, and a catalog that shares a process with
-//! statements of strangers must not fail because one of them is greedy. So each thread can be held
-//! to an [`Allowance`]: what `SQLite` takes on it beyond that is refused, and the statement fails
-//! with `SQLITE_NOMEM`. Threads without one take what they want. See `docs/design/sql.md`.
+//! `SQLite` has only one heap limit for the process, but a catalog that shares the process with
+//! user statements must not fail because one of them uses too much memory. With this crate a thread
+//! can have an [`Allowance`]: `SQLite` is refused memory beyond it on that thread, and the
+//! statement fails with `SQLITE_NOMEM`. Threads without an allowance are not limited. See
+//! `docs/design/sql.md`.
 
 mod allocator;
 mod allowance;

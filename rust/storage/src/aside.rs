@@ -1,18 +1,18 @@
-//! Bytes that nothing leads to are set aside for a while before they go: should they have been
-//! needed after all, they are not lost.
+//! The folder `set-aside`: bytes that nothing refers to are copied there before they are removed,
+//! in case they were needed after all.
 
 use crate::Error;
 use crate::blocks::{Blocks, FileKind, FileName};
 use crate::error::io_error;
 use crate::format::{FILE_HEADER, file_header};
 
-/// How long they are kept.
-const KEPT_NS: i64 = 30 * 24 * 3_600 * 1_000_000_000;
+/// How long a file is kept.
+const MAX_AGE_NS: i64 = 30 * 24 * 3_600 * 1_000_000_000;
 
-/// How many bytes are kept; beyond them the oldest go first.
-const KEPT_BYTES: u64 = 1 << 30;
+/// How many bytes are kept in total; beyond that the oldest files are removed first.
+const MAX_BYTES: u64 = 1 << 30;
 
-/// Copies `bytes`, which were in the file `name` from `from` on.
+/// Copies `bytes`, found in the file `name` at offset `from`, to a new file in `set-aside`.
 pub(crate) fn set_aside(
     blocks: &dyn Blocks,
     now_ns: i64,
@@ -42,7 +42,7 @@ pub(crate) fn set_aside(
         })
 }
 
-/// Removes what was set aside long ago, and the oldest of what is too much.
+/// Removes files that are too old, and the oldest files beyond the total size limit.
 pub(crate) fn prune(blocks: &dyn Blocks, now_ns: i64) -> Result<(), Error> {
     let names = blocks.list().map_err(|e| io_error("list", "files", e))?;
     let mut asides: Vec<FileName> = names
@@ -57,8 +57,8 @@ pub(crate) fn prune(blocks: &dyn Blocks, now_ns: i64) -> Result<(), Error> {
         let mut when = [0; 8];
         let is_old = blocks
             .read_at(name, FILE_HEADER as u64, &mut when)
-            .is_ok_and(|()| i64::from_le_bytes(when) < now_ns.saturating_sub(KEPT_NS));
-        if is_old || total > KEPT_BYTES {
+            .is_ok_and(|()| i64::from_le_bytes(when) < now_ns.saturating_sub(MAX_AGE_NS));
+        if is_old || total > MAX_BYTES {
             blocks
                 .remove(name)
                 .map_err(|e| io_error("remove", name, e))?;

@@ -1,4 +1,4 @@
-//! The thread that does what is due without being asked.
+//! The background thread: commits old buffers, applies retention and reclaims space.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use crate::error::{Error, io_error};
-use crate::retention::Trim;
+use crate::retention::TrimPrecision;
 use crate::store::Store;
 
-/// How often to look at what takes longer.
-const SELDOM: Duration = Duration::from_mins(1);
+/// How often the thread applies retention and reclaims space, which takes longer.
+const SLOW_PERIOD: Duration = Duration::from_mins(1);
 
-/// A thread that runs until stopped.
+/// The handle of the background thread.
 #[derive(Debug)]
 pub(crate) struct Background {
     store: Arc<Store>,
@@ -34,7 +34,7 @@ impl Background {
         })
     }
 
-    /// What failed the last time.
+    /// The error of the last run, if it failed.
     pub(crate) fn error(&self) -> Option<Error> {
         self.store.due.error()
     }
@@ -49,22 +49,22 @@ impl Background {
 }
 
 fn run(store: &Store) {
-    let mut seldom = Instant::now();
+    let mut last_slow_run = Instant::now();
     while store.due.wait() {
-        let is_seldom = seldom.elapsed() >= SELDOM;
-        let settled = store.ledger.settle();
+        let is_slow_run = last_slow_run.elapsed() >= SLOW_PERIOD;
+        let settled = store.catalog_writer.settle();
         let confirmed = settled.and_then(|()| store.journal.confirm());
         let done = confirmed.and_then(|()| store.flush_old()).and_then(|()| {
-            if !is_seldom {
+            if !is_slow_run {
                 return Ok(());
             }
-            seldom = Instant::now();
-            store.trim(Trim::Coarsely)?;
+            last_slow_run = Instant::now();
+            store.trim(TrimPrecision::Coarsely)?;
             store.sweep()?;
             store.compact_due()
         });
-        // What failed seldom is not forgotten because what is done often succeeds.
-        if done.is_err() || is_seldom {
+        // A quick run that succeeds must not clear the error of a slow run.
+        if done.is_err() || is_slow_run {
             store.due.note(done.err());
         }
     }

@@ -1,4 +1,4 @@
-//! The files under the engine: where bytes go, and when they are safe.
+//! The files below the engine: writing, syncing and reading them.
 
 mod disk;
 mod memory;
@@ -19,9 +19,9 @@ pub enum FileKind {
     Segment,
     /// Inserts that are not yet in a tree.
     Journal,
-    /// What must be there.
+    /// Which files and which catalog change have to be present.
     Manifest,
-    /// What nothing leads to, kept for a while.
+    /// Bytes that nothing refers to, kept for some time.
     Aside,
 }
 
@@ -40,14 +40,14 @@ impl FileKind {
     }
 }
 
-/// Which file: its kind, and its number and generation, which are never used twice together.
+/// The identity of a file: its kind, number and generation. The combination is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName {
     /// What the file is for.
     pub kind: FileKind,
-    /// Its number within the kind.
+    /// The number within the kind.
     pub number: u32,
-    /// How often a segment was written anew; 0 otherwise.
+    /// How often a segment was rewritten; 0 for other files.
     pub generation: u32,
 }
 
@@ -80,7 +80,7 @@ impl FileName {
         Self::first(FileKind::Aside, number)
     }
 
-    /// The file that is called `text` in the folder of its kind.
+    /// Parses the name of a file in the folder of its kind.
     pub(crate) fn parse(kind: FileKind, text: &str) -> Option<Self> {
         let (number, generation) = text.split_once('.').unwrap_or((text, "0"));
         let name = Self {
@@ -88,7 +88,7 @@ impl FileName {
             number: number.parse().ok()?,
             generation: generation.parse().ok()?,
         };
-        // What is written otherwise is somebody else's.
+        // A name in any other spelling was not written by the engine.
         (name.to_string().rsplit('/').next() == Some(text)).then_some(name)
     }
 }
@@ -105,22 +105,23 @@ impl fmt::Display for FileName {
 
 /// Files that grow at their end.
 ///
-/// What is read never changes once it was synced, so reading needs no lock. A write that failed
-/// may have left anything where it was to write; the engine writes there again or truncates.
+/// Synced bytes never change, so reading needs no lock. A failed write may have left anything in
+/// the range it was to write; the engine writes that range again or truncates it.
 pub trait Blocks: Send + Sync + Debug {
-    /// The files there are, in no order.
+    /// Lists all files, in no particular order.
     fn list(&self) -> io::Result<Vec<FileName>>;
 
-    /// Makes an empty file; it survives a crash once it was synced.
+    /// Creates an empty file; it survives a crash once it was synced.
     fn create(&self, name: FileName) -> io::Result<()>;
 
     /// The length of a file in bytes.
     fn len(&self, name: FileName) -> io::Result<u64>;
 
-    /// Fills `bytes` from `offset` on, or fails.
+    /// Fills `bytes` with the content from `offset` on, or fails.
     fn read_at(&self, name: FileName, offset: u64, bytes: &mut [u8]) -> io::Result<()>;
 
-    /// Writes all of `bytes` at `offset`, which is not beyond the end; what follows stays.
+    /// Writes all of `bytes` at `offset`, which is not beyond the end of the file; content after
+    /// them stays.
     fn write_at(&self, name: FileName, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Returns when everything written to the file is on stable storage.
@@ -129,7 +130,7 @@ pub trait Blocks: Send + Sync + Debug {
     /// Cuts the file to `length` bytes.
     fn truncate(&self, name: FileName, length: u64) -> io::Result<()>;
 
-    /// Removes the file for good: it does not come back in a crash.
+    /// Removes the file durably: it does not come back after a crash.
     fn remove(&self, name: FileName) -> io::Result<()>;
 }
 
@@ -137,7 +138,7 @@ pub trait Blocks: Send + Sync + Debug {
 mod tests {
     use super::*;
 
-    fn behaves(blocks: &dyn Blocks) {
+    fn check_contract(blocks: &dyn Blocks) {
         let name = FileName::segment(7);
         assert!(blocks.len(name).is_err());
         blocks.create(name).unwrap();
@@ -187,9 +188,9 @@ mod tests {
 
     #[test]
     fn memory_and_disk_behave_alike() {
-        behaves(&MemoryBlocks::default());
+        check_contract(&MemoryBlocks::default());
         let directory = tempfile::tempdir().unwrap();
-        behaves(&DiskBlocks::open(directory.path()).unwrap());
+        check_contract(&DiskBlocks::open(directory.path()).unwrap());
         let again = DiskBlocks::open(directory.path()).unwrap();
         assert_eq!(again.list().unwrap(), [FileName::journal(1)]);
     }

@@ -7,13 +7,14 @@ use pingthings_types::Points;
 use crate::columns::{Slice, merge_into};
 use crate::masks::Masks;
 
-/// What lies over a committed tree: points on top, and instants whose stored points are replaced.
+/// The changes on top of a committed tree: new points, and instants whose stored points are
+/// replaced.
 ///
-/// Never changed once made, so that readers may keep it.
+/// A buffer is immutable, so readers may keep it.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    /// Sorted each; earlier ones arrived earlier. Sizes at least halve from one to the next, so
-    /// that a point is copied only as often as the buffer doubles.
+    /// Each run is sorted, and earlier runs arrived earlier. Each run is at most half as long as
+    /// the one before, so a point is copied only as often as the buffer doubles in size.
     runs: Vec<Arc<Points>>,
     masks: Masks,
     length: usize,
@@ -47,7 +48,7 @@ impl Buffer {
         &self.masks
     }
 
-    /// This buffer with more sorted points, later than all of its own at equal times.
+    /// A copy of this buffer with more sorted points, which come after its own at equal times.
     pub(crate) fn with(&self, points: Points) -> Self {
         let length = self.length + points.len();
         let mut runs = match self.merged.get() {

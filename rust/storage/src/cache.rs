@@ -11,7 +11,7 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 struct Entry {
     block: Block,
-    /// Set when read, cleared when passed over: a block read since then stays another round.
+    /// Set by a read and cleared when eviction passes over the block, which stays one more round.
     was_used: bool,
 }
 
@@ -22,7 +22,7 @@ struct Shard {
     bytes: usize,
 }
 
-/// Decoded blocks by address. Blocks never change, so nothing is ever out of date.
+/// Decoded blocks by address. Blocks are immutable, so an entry is never stale.
 #[derive(Debug)]
 pub(crate) struct Cache {
     shards: [Mutex<Shard>; SHARDS],
@@ -39,7 +39,7 @@ impl Cache {
     }
 
     fn shard(&self, address: Address) -> &Mutex<Shard> {
-        // Offsets are anything, so their middle bits spread well once mixed.
+        // Mixes the bits of the address so that blocks spread evenly over the shards.
         let mixed = (address.offset ^ address.segment.rotate_left(16)).wrapping_mul(0x9e37_79b1);
         &self.shards[(mixed >> 28) as usize % SHARDS]
     }

@@ -1,4 +1,5 @@
-//! The catalog: which streams there are, where the root of each version is, which segments count.
+//! The catalog: which streams exist, the root of each version, and the committed lengths of
+//! segments.
 
 mod checksum;
 mod descriptors;
@@ -28,17 +29,17 @@ use crate::{
 /// A new version of a stream's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// The stream, by its number in the catalog.
+    /// The number of the stream in the catalog.
     pub stream: i64,
     /// Number of the version.
     pub major: u64,
     /// Root of its tree; `None` if it has no points.
     pub root: Option<Address>,
-    /// When it was committed, in nanoseconds since the Unix epoch, UTC.
+    /// The wall-clock time of the commit, in nanoseconds since the Unix epoch, UTC.
     pub wall_ns: i64,
 }
 
-/// Where a stream's data stand.
+/// The latest committed version of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The stream's number in the catalog.
@@ -49,52 +50,52 @@ pub struct Head {
     pub root: Option<Address>,
 }
 
-/// What is known of a segment.
+/// The state of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentState {
-    /// Its committed length, holes included.
+    /// Its committed length, including holes.
     pub length: u64,
-    /// How often it was written anew without its holes.
+    /// How often it was rewritten without its holes.
     pub generation: u32,
 }
 
-/// Which catalog this is, and how far it is.
+/// The identity of a catalog, and its last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CatalogState {
-    /// Made with the catalog: that of another directory has another one.
+    /// A random id, created with the catalog.
     pub id: Uuid,
-    /// Number of its last change; 0 if nothing was changed since it was made.
+    /// Number of its last change; 0 if there was none.
     pub change: u64,
 }
 
-/// A range of a segment nothing leads to any more.
+/// A range of a segment that nothing refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hole {
     /// Number of the segment.
     pub segment: u32,
-    /// Where it begins, in the segment as it was first written.
+    /// Its offset in the segment as that was first written.
     pub offset: u32,
-    /// How long it is.
+    /// Its length.
     pub length: u64,
-    /// Whether the present file of the segment is without it.
+    /// Whether the present file of the segment does not contain it.
     pub is_gone: bool,
 }
 
-/// Versions of a stream nobody can ask for any more, whose blocks were not looked for yet.
+/// Forgotten versions of a stream, whose blocks have not been found yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doomed {
+pub struct ForgottenVersions {
     /// Number of the last of them.
     pub last: u64,
     /// Their roots.
     pub roots: Vec<Address>,
-    /// Root of the oldest version that can be asked for: what it leads to is not theirs alone.
+    /// Root of the oldest version that can be opened; its blocks are still needed.
     pub oldest_kept: Option<Address>,
 }
 
 /// A change of a stream's collection, tags or annotations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PropertyChange {
-    /// The property version the change is based on; 0 for whichever it is.
+    /// The property version that the change is based on; 0 to accept any.
     pub expected: u64,
     /// The collection to move to.
     pub collection: Option<String>,
@@ -106,87 +107,95 @@ pub struct PropertyChange {
     pub removed: Vec<String>,
 }
 
-/// Small tables with transactions.
+/// A small transactional database.
 ///
-/// A call that changes something returns once the change is durable, and changes all or nothing.
-/// After one that failed, whether its change is there is not known until a later one succeeded.
+/// A call that changes something returns once the change is durable, and changes everything or
+/// nothing. After a failed call, it is unknown whether its change has happened, until a later one
+/// has succeeded.
 pub trait Catalog: Send + Sync + Debug {
-    /// The URI by which `SQLite` in this process opens it for reading.
+    /// The URI with which `SQLite` in this process opens the catalog for reading.
     fn uri(&self) -> &str;
 
     /// Whether no stream was ever created in it.
     fn is_unused(&self) -> Result<bool, Error>;
 
-    /// Which catalog this is, and its last change.
+    /// The identity of the catalog, and its last change.
     fn state(&self) -> Result<CatalogState, Error>;
 
-    /// Sets the number that the changes from now on carry. A number is never used again, not even
-    /// that of a change that failed.
-    fn number(&self, change: u64);
+    /// Sets the number of the next changes. A number is never reused, not even that of a failed
+    /// change.
+    fn set_change_number(&self, change: u64);
 
-    /// Changes nothing but the number of the last change.
+    /// Makes a change that only sets the number of the last change.
     ///
     /// Once this has succeeded, what is read is what opening the catalog again would find, whatever
     /// failed before.
     fn settle(&self) -> Result<(), Error>;
 
-    /// The latest time of the clock by which retention went; none before it did.
-    fn seen(&self) -> Result<Option<i64>, Error>;
+    /// The stored retention clock; `None` if retention has never run.
+    fn retention_clock(&self) -> Result<Option<i64>, Error>;
 
-    /// Notes a time of the clock by which retention goes.
-    fn see(&self, wall_ns: i64) -> Result<(), Error>;
+    /// Stores the retention clock.
+    fn set_retention_clock(&self, wall_ns: i64) -> Result<(), Error>;
 
-    /// The segments that count.
+    /// The committed segments.
     fn segments(&self) -> Result<BTreeMap<u32, SegmentState>, Error>;
 
-    /// Adds versions, and the lengths of the segments their blocks are in.
+    /// Adds versions, and updates the lengths of the segments that contain their blocks.
     fn commit(&self, commits: &[Commit], segments: &BTreeMap<u32, u64>) -> Result<(), Error>;
 
-    /// Adds a stream with its first version, made at `wall_ns`.
+    /// Adds a stream with its first version, created at `wall_ns`.
     fn create(&self, stream: &NewStream, wall_ns: i64) -> Result<(), Error>;
 
-    /// Where a stream's data stand.
+    /// The latest committed version of a stream.
     fn head(&self, uuid: Uuid) -> Result<Head, Error>;
 
     /// Whether the uuid belonged to a stream that was obliterated.
-    fn is_burnt(&self, uuid: Uuid) -> Result<bool, Error>;
+    fn is_uuid_retired(&self, uuid: Uuid) -> Result<bool, Error>;
 
-    /// Root of a version; the outer `None` if there is no such version.
+    /// Root of a version; the outer `None` if the version does not exist.
     fn root(&self, stream: i64, major: u64) -> Result<Option<Option<Address>>, Error>;
 
     /// The description of a stream.
     fn descriptor(&self, uuid: Uuid) -> Result<StreamDescriptor, Error>;
 
-    /// The streams that fit `query`, ordered by collection and name.
+    /// The streams that match `query`, ordered by collection and name.
     fn lookup(&self, query: &StreamQuery) -> Result<Vec<StreamDescriptor>, Error>;
 
-    /// Removes a stream and burns its uuid; its versions are doomed.
+    /// Removes a stream, forgets its versions, and excludes its uuid from reuse.
     fn obliterate(&self, uuid: Uuid) -> Result<(), Error>;
 
-    /// Changes a stream's collection, tags or annotations at `wall_ns`; gives the new property
-    /// version.
-    fn change(&self, uuid: Uuid, change: &PropertyChange, wall_ns: i64) -> Result<u64, Error>;
+    /// Changes a stream's collection, tags or annotations at `wall_ns`, and returns the new
+    /// property version.
+    fn change_properties(
+        &self,
+        uuid: Uuid,
+        change: &PropertyChange,
+        wall_ns: i64,
+    ) -> Result<u64, Error>;
 
-    /// How many streams of collections that begin with `prefix` have which annotation, by key.
-    fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error>;
+    /// For each annotation key, the number of streams that have it, in collections that begin with
+    /// `prefix`.
+    fn annotation_usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error>;
 
-    /// The last version committed at or before a time of the clock.
+    /// The last version committed at or before a wall-clock time.
     fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error>;
 
-    /// How long a stream keeps its points, in nanoseconds; `None` for ever.
-    fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error>;
+    /// Sets how long a stream keeps its points, in nanoseconds; `None` if its collection determines
+    /// it.
+    fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error>;
 
-    /// How long a stream keeps its points, by its own policy and in effect.
+    /// The own and the effective retention of a stream.
     fn stream_retention(&self, uuid: Uuid) -> Result<StreamRetention, Error>;
 
-    /// How long the streams of a collection keep their points.
-    fn keep_collection(
+    /// Sets how long the streams of a collection keep their points.
+    fn set_collection_retention(
         &self,
         collection: &str,
         retention: CollectionRetention,
     ) -> Result<(), Error>;
 
-    /// What was set for a collection, whether or not there is such a collection.
+    /// The retention set for a collection, whether or not the collection exists.
     fn collection_retention(&self, collection: &str) -> Result<CollectionRetention, Error>;
 
     /// All records of a kind, by number.
@@ -195,51 +204,54 @@ pub trait Catalog: Send + Sync + Debug {
     /// The record with this number.
     fn record(&self, kind: RecordKind, id: i64) -> Result<Record, Error>;
 
-    /// Adds a record and gives it a number.
+    /// Adds a record, and assigns its number.
     fn add_record(&self, kind: RecordKind, name: &str, fields: &str) -> Result<Record, Error>;
 
-    /// Changes a record: its name where one is given, its fields to what `merge` makes of them.
+    /// Changes a record: its name, if one is given, and its fields with `merge`.
     fn change_record(
         &self,
         kind: RecordKind,
         id: i64,
         name: Option<&str>,
-        merge: Merge<'_>,
+        merge: FieldMerge<'_>,
     ) -> Result<Record, Error>;
 
-    /// Removes a record; its number is never given again.
+    /// Removes a record; its number is never reused.
     fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error>;
 
-    /// The streams that do not keep their points for ever, and how long they do.
-    fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error>;
+    /// The streams with a retention, and its length in nanoseconds.
+    fn streams_with_retention(&self) -> Result<Vec<(Uuid, i64)>, Error>;
 
     /// The collections whose names begin with `prefix` and that hold a stream, sorted.
     fn collections(&self, prefix: &str) -> Result<Vec<String>, Error>;
 
-    /// Dooms the versions of a stream that had a successor at a time of the clock; gives how many.
-    fn forget(&self, stream: i64, wall_ns: i64) -> Result<usize, Error>;
+    /// Forgets the versions of a stream that were superseded at or before a wall-clock time, and
+    /// returns how many there were.
+    fn forget_versions(&self, stream: i64, wall_ns: i64) -> Result<usize, Error>;
 
-    /// The streams with versions that had a successor at a time of the clock.
-    fn forgettable(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error>;
+    /// The streams with versions that were superseded at or before a wall-clock time.
+    fn streams_with_superseded_versions(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error>;
 
-    /// The streams that have doomed versions, also those that were obliterated.
-    fn doomed_streams(&self) -> Result<Vec<i64>, Error>;
+    /// The streams with forgotten versions, including obliterated streams.
+    fn streams_with_forgotten_versions(&self) -> Result<Vec<i64>, Error>;
 
-    /// The doomed versions of a stream.
-    fn doomed(&self, stream: i64) -> Result<Doomed, Error>;
+    /// The forgotten versions of a stream.
+    fn forgotten_versions(&self, stream: i64) -> Result<ForgottenVersions, Error>;
 
-    /// Drops the doomed versions of a stream up to `last`; `holes` are where their blocks were.
-    fn bury(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error>;
+    /// Drops the forgotten versions of a stream up to `last`, and adds `holes`, the ranges of their
+    /// blocks.
+    fn drop_forgotten_versions(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error>;
 
     /// All holes, by segment and offset.
     fn holes(&self) -> Result<Vec<Hole>, Error>;
 
-    /// Notes that a segment is in a file of another generation now; `holes` are all it has.
-    fn rewritten(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error>;
+    /// Records that a segment is in a file of another generation now, with `holes` as all of its
+    /// holes.
+    fn set_generation(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error>;
 
-    /// Forgets a segment that holds nothing any more.
-    fn removed(&self, segment: u32) -> Result<(), Error>;
+    /// Removes a segment in which nothing is in use.
+    fn remove_segment(&self, segment: u32) -> Result<(), Error>;
 
-    /// Gives back the room the catalog itself does not need any more.
+    /// Returns unused space of the catalog itself to the file system.
     fn shrink(&self) -> Result<(), Error>;
 }

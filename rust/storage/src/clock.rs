@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A source of wall-clock time, so that tests can turn it.
+/// A source of wall-clock time, which tests can replace.
 pub trait Clock: Send + Sync + Debug {
     /// Nanoseconds since the Unix epoch, UTC.
     fn now_ns(&self) -> i64;
@@ -29,7 +29,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is turned.
+/// A clock that changes only when it is set.
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicI64);
 
@@ -39,12 +39,12 @@ impl ManualClock {
         Self(AtomicI64::new(now_ns))
     }
 
-    /// Turns the clock to `now_ns`.
+    /// Sets the clock to `now_ns`.
     pub fn set(&self, now_ns: i64) {
         self.0.store(now_ns, Ordering::SeqCst);
     }
 
-    /// Turns the clock forward by `nanoseconds`.
+    /// Moves the clock forward by `nanoseconds`.
     pub fn advance(&self, nanoseconds: i64) {
         self.0.fetch_add(nanoseconds, Ordering::SeqCst);
     }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manual_clock_moves_only_when_turned() {
+    fn a_manual_clock_changes_only_when_set() {
         let clock = ManualClock::new(5);
         assert_eq!(clock.now_ns(), 5);
         clock.advance(7);

@@ -19,7 +19,7 @@ pub(crate) fn sort_by_time(points: &mut Points) {
     }
 }
 
-/// Two sorted columns of the same points.
+/// A borrowed column of times, sorted, and the column of values that belongs to it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice<'a> {
     pub(crate) times: &'a [i64],
@@ -74,7 +74,7 @@ pub(crate) fn merge_into(target: &mut Points, mut old: Slice<'_>, mut new: Slice
     target.values.reserve(old.len() + new.len());
     while let (Some(&first_old), Some(&first_new)) = (old.times.first(), new.times.first()) {
         if first_old <= first_new {
-            // Copying whole stretches makes the usual case, new after old, one copy of each.
+            // Copying stretches makes the usual case, new after old, one copy of each side.
             let stretch = stretch(old.times, |time| time <= first_new);
             old.range(0, stretch).append_to(target);
             old = old.range(stretch, old.len());
@@ -88,9 +88,9 @@ pub(crate) fn merge_into(target: &mut Points, mut old: Slice<'_>, mut new: Slice
     new.append_to(target);
 }
 
-/// How many leading times satisfy `holds`, which is false from some time on.
+/// The number of leading times for which `holds` is true; it is false from some time on.
 ///
-/// Found by doubling: stretches are short or very long.
+/// Doubles the bound first, because stretches are either short or very long.
 pub(crate) fn stretch(times: &[i64], holds: impl Fn(i64) -> bool) -> usize {
     let mut bound = 1;
     while times.get(bound).is_some_and(|&time| holds(time)) {

@@ -1,4 +1,4 @@
-//! Writing a segment anew without the blocks nothing leads to any more.
+//! Rewriting a segment without its holes: the blocks that nothing refers to.
 
 use crate::Error;
 use crate::blocks::FileName;
@@ -11,23 +11,23 @@ use crate::tree::Address;
 /// How much is read and written at once.
 const CHUNK: usize = 1 << 20;
 
-/// What reclaiming came to so far.
+/// The result of a compaction so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
-    /// How many segments were looked at.
+    /// Number of segments examined.
     pub segments: usize,
-    /// How many of them were written anew, without what nothing leads to.
+    /// Number of segments rewritten without their holes.
     pub rewritten: usize,
-    /// How many held nothing any more and were removed.
+    /// Number of segments removed because nothing in them was in use.
     pub removed: usize,
-    /// Bytes of the segments looked at, before.
+    /// Total size of the examined segments before, in bytes.
     pub bytes_before: u64,
-    /// Bytes of the same segments now.
+    /// Total size of the same segments now, in bytes.
     pub bytes_after: u64,
 }
 
-/// Joins ranges that touch and sorts them; all become `is_gone`.
-pub(crate) fn joined(mut holes: Vec<Hole>) -> Vec<Hole> {
+/// Sorts holes and joins those that touch; all of them become `is_gone`.
+pub(crate) fn merge_holes(mut holes: Vec<Hole>) -> Vec<Hole> {
     holes.sort_unstable();
     let mut apart: Vec<Hole> = Vec::new();
     for hole in holes {
@@ -49,7 +49,7 @@ pub(crate) fn joined(mut holes: Vec<Hole>) -> Vec<Hole> {
     apart
 }
 
-/// The ranges the blocks of `addresses` take, as holes that are still to be left out.
+/// The ranges that the blocks at `addresses` occupy, as holes that are still in their file.
 pub(crate) fn holes_of(addresses: &[Address]) -> Vec<Hole> {
     let holes = addresses.iter().map(|address| Hole {
         segment: address.segment,
@@ -57,7 +57,7 @@ pub(crate) fn holes_of(addresses: &[Address]) -> Vec<Hole> {
         length: u64::from(address.length),
         is_gone: false,
     });
-    let mut holes = joined(holes.collect());
+    let mut holes = merge_holes(holes.collect());
     for hole in &mut holes {
         hole.is_gone = false;
     }
@@ -65,9 +65,10 @@ pub(crate) fn holes_of(addresses: &[Address]) -> Vec<Hole> {
 }
 
 impl Segments {
-    /// Copies a segment of `length` bytes, but for `holes`, into the file `to`, and syncs it.
+    /// Copies a segment of `length` bytes, without `holes`, into the file `to`, and syncs it.
     ///
-    /// Every block is checked on the way: damage is met here, while the original is still there.
+    /// The copy verifies the checksum of every block, so damage is found while the original still
+    /// exists.
     pub(crate) fn copy(&self, length: u64, holes: &[Hole], to: FileName) -> Result<(), Error> {
         let failed = |action| move |e| io_error(action, to, e);
         self.blocks.create(to).map_err(failed("create"))?;
@@ -90,15 +91,15 @@ impl Segments {
         self.blocks.sync(to).map_err(failed("sync"))
     }
 
-    /// The records of commits in a segment of `length` bytes with `holes`, which are in the catalog
-    /// by now and not needed any more.
-    pub(crate) fn commits_in(
+    /// The commit records in a segment of `length` bytes with `holes`. The catalog has these
+    /// commits by now, so the records are no longer needed.
+    pub(crate) fn commit_records_in(
         &self,
         segment: u32,
         length: u64,
         holes: &[Hole],
     ) -> Result<Vec<Hole>, Error> {
-        let holes = joined(holes.to_vec());
+        let holes = merge_holes(holes.to_vec());
         let mut holes = holes.iter().peekable();
         let mut found = Vec::new();
         let mut at = FILE_HEADER as u64;
@@ -135,31 +136,31 @@ impl Segments {
         until: u64,
         written: &mut u64,
     ) -> Result<(), Error> {
-        let mut room = CHUNK;
+        let mut chunk = CHUNK;
         while from < until {
             let left = usize::try_from(until - from).unwrap_or(usize::MAX);
             let address = Address {
                 segment: to.number,
                 offset: u32::try_from(from).unwrap_or(u32::MAX),
-                length: u32::try_from(left.min(room)).unwrap_or(u32::MAX),
+                length: u32::try_from(left.min(chunk)).unwrap_or(u32::MAX),
             };
             let bytes = self.read(address)?;
-            let whole = whole_blocks(address, &bytes, left)?;
-            if whole == 0 {
-                room *= 2;
+            let complete = complete_blocks(address, &bytes, left)?;
+            if complete == 0 {
+                chunk *= 2;
                 continue;
             }
             self.blocks
-                .write_at(to, *written, &bytes[..whole])
+                .write_at(to, *written, &bytes[..complete])
                 .map_err(|e| io_error("write", to, e))?;
-            *written += whole as u64;
-            from += whole as u64;
+            *written += complete as u64;
+            from += complete as u64;
         }
         Ok(())
     }
 }
 
-/// How long the block with this header is, and of what kind. That it is whole is seen when it is
+/// The length and kind of the block with this header. The block itself is verified when it is
 /// copied.
 fn block_size(header: &[u8]) -> (u64, u8) {
     let length = header.first_chunk().map_or(0, |l| u32::from_le_bytes(*l));
@@ -167,27 +168,28 @@ fn block_size(header: &[u8]) -> (u64, u8) {
     (u64::from(length) + BLOCK_HEADER as u64, kind)
 }
 
-/// How many of `bytes` are whole blocks; `left` bytes follow in all, these included.
-fn whole_blocks(address: Address, bytes: &[u8], left: usize) -> Result<usize, Error> {
-    let mut whole = 0;
-    while whole < bytes.len() {
-        let rest = &bytes[whole..];
+/// The length of the complete blocks at the start of `bytes`; `left` bytes of the segment remain,
+/// these included.
+fn complete_blocks(address: Address, bytes: &[u8], left: usize) -> Result<usize, Error> {
+    let mut complete = 0;
+    while complete < bytes.len() {
+        let rest = &bytes[complete..];
         let length = rest
             .first_chunk()
             .map(|length| u32::from_le_bytes(*length) as usize + BLOCK_HEADER);
         match length {
-            // It goes on behind what was read.
+            // The block continues beyond the bytes that were read.
             None if bytes.len() < left => break,
-            Some(length) if length > rest.len() && whole + length <= left => break,
+            Some(length) if length > rest.len() && complete + length <= left => break,
             _ => {}
         }
-        let offset = address.offset + u32::try_from(whole).unwrap_or(u32::MAX);
+        let offset = address.offset + u32::try_from(complete).unwrap_or(u32::MAX);
         let place = Address { offset, ..address };
         let (_, payload) =
             open_block(address.segment, offset, rest).map_err(|problem| damaged(place, problem))?;
-        whole += BLOCK_HEADER + payload.len();
+        complete += BLOCK_HEADER + payload.len();
     }
-    Ok(whole)
+    Ok(complete)
 }
 
 #[cfg(test)]

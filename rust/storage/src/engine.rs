@@ -1,4 +1,4 @@
-//! The engine: the only public entry.
+//! The engine: the public entry point of the crate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,30 +12,31 @@ use crate::catalog::{Catalog, SqliteCatalog};
 use crate::error::io_error;
 use crate::lock::DirectoryLock;
 use crate::recover;
-use crate::retention::Trim;
+use crate::retention::TrimPrecision;
 use crate::store::Store;
 use crate::watch::Watcher;
 use crate::{Clock, Error, NewStream, Options, Snapshot, StreamDescriptor, StreamQuery};
 
 /// A store of time series, open for reading and writing.
 ///
-/// Every method takes `&self`; share it in an `Arc`. Dropping it commits what is buffered.
+/// Every method takes `&self`; share the engine in an `Arc`. Dropping it commits the buffered
+/// points.
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) store: Arc<Store>,
     background: Background,
-    /// What was missing when it was opened.
+    /// What salvage found missing or damaged on opening.
     missing: Vec<Error>,
-    /// Freed last: another process may open the directory from then on.
+    /// Dropped last: from then on another process may open the directory.
     _lock: Option<DirectoryLock>,
 }
 
 impl Engine {
-    /// Opens what `blocks` and `catalog` hold; both must be used by nobody else.
+    /// Opens the store in `blocks` and `catalog`; nobody else may use either of them.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the files are not what was written, [`Error::FormatVersion`] if
-    /// another version of the format wrote them.
+    /// [`Error::Damaged`] if the files do not contain what was written, [`Error::FormatVersion`] if
+    /// they have a format version that this build does not read.
     pub fn open(
         blocks: Arc<dyn Blocks>,
         catalog: Arc<dyn Catalog>,
@@ -45,7 +46,7 @@ impl Engine {
         Self::start(blocks, catalog, clock, options, None)
     }
 
-    /// Opens the directory at `path`, creating it where needed.
+    /// Opens the directory at `path`, and creates it if it does not exist.
     ///
     /// # Errors
     /// [`Error::Locked`] if another process has it open; otherwise as [`Engine::open`].
@@ -97,28 +98,29 @@ impl Engine {
         })
     }
 
-    /// What was missing or damaged when it was opened with [`Options::salvage`]; nothing otherwise.
+    /// What was missing or damaged when the engine was opened with [`Options::salvage`]; empty
+    /// otherwise.
     ///
-    /// What was not whole has been copied into the folder `set-aside`.
+    /// Damaged files were copied to the folder `set-aside` first.
     pub fn missing(&self) -> &[Error] {
         &self.missing
     }
 
-    /// Creates a stream, empty, at version 10.
+    /// Creates an empty stream, at version 10.
     ///
     /// # Errors
     /// [`Error::SameStream`], [`Error::ReusedUuid`] or [`Error::AmbiguousStream`] if the uuid or
     /// the collection with the tags is taken; otherwise what is wrong with a name or value.
     #[allow(
         clippy::needless_pass_by_value,
-        reason = "the caller has no more use for it, and another catalog may keep it"
+        reason = "callers have no further use for it, and another catalog may store it"
     )]
     pub fn create(&self, stream: NewStream) -> Result<(), Error> {
         self.store.check_open()?;
         stream.check()?;
         let now = self.store.clock.now_ns();
         self.store
-            .ledger
+            .catalog_writer
             .change(|catalog| catalog.create(&stream, now))
     }
 
@@ -128,7 +130,7 @@ impl Engine {
         self.store.catalog.descriptor(uuid)
     }
 
-    /// Where the data of a stream stand.
+    /// The latest version of a stream, and how many points are buffered on top of it.
     pub fn version(&self, uuid: Uuid) -> Result<Version, Error> {
         self.store.check_open()?;
         let view = self.store.stream(uuid)?.view();
@@ -138,7 +140,7 @@ impl Engine {
         Ok(view.version())
     }
 
-    /// The streams that fit `query`, ordered by collection and name.
+    /// The streams that match `query`, ordered by collection and name.
     pub fn lookup(&self, query: &StreamQuery) -> Result<Vec<StreamDescriptor>, Error> {
         self.store.check_open()?;
         self.store.catalog.lookup(query)
@@ -150,13 +152,14 @@ impl Engine {
         self.store.catalog.collections(prefix)
     }
 
-    /// Adds points, in any order; all of them or none.
+    /// Adds points, in any order; either all of them are stored or none.
     ///
-    /// Returns when they are durable (see [`crate::Durability`]): the last committed version and
-    /// how many points are buffered on top of it. An insert that fills the buffer commits it.
+    /// Returns when they are durable (see [`crate::Durability`]), with the last committed version
+    /// and the number of points buffered on top of it. An insert that fills the buffer commits it.
     ///
     /// # Errors
-    /// [`Error::PointTime`] or [`Error::BadValue`] name the first point that cannot be stored.
+    /// [`Error::PointTime`] or [`Error::BadValue`], which name the first point that cannot be
+    /// stored.
     pub fn insert(
         &self,
         uuid: Uuid,
@@ -173,10 +176,10 @@ impl Engine {
         self.store.flush(&*self.store.stream(uuid)?)
     }
 
-    /// A view of one version: a committed one, or with 0 the latest with its buffered points.
+    /// A view of one version: a committed one, or with 0 the latest one and its buffered points.
     ///
     /// # Errors
-    /// [`Error::VersionNotAvailable`] for a version that is not there yet, or no longer.
+    /// [`Error::VersionNotAvailable`] if the version does not exist yet, or was forgotten.
     pub fn snapshot(&self, uuid: Uuid, version: u64) -> Result<Snapshot, Error> {
         self.store.check_open()?;
         let stream = self.store.stream(uuid)?;
@@ -205,44 +208,45 @@ impl Engine {
                 latest,
             })?
         };
-        Ok(Snapshot::of_version(segments, version, root, view.hold))
+        Ok(Snapshot::of_version(segments, version, root, view.guard))
     }
 
-    /// Does at once what the background thread does from time to time: commits buffers that have
-    /// waited too long, trims what retention no longer keeps, and reclaims the room of it.
+    /// Runs the work of the background thread once, now: commits buffers that have waited too long,
+    /// deletes points older than their retention, and reclaims their disk space.
     pub fn maintain(&self) -> Result<(), Error> {
         self.store.check_open()?;
         self.store.journal.confirm()?;
         self.store.flush_old()?;
-        self.store.trim(Trim::Exactly)?;
+        self.store.trim(TrimPrecision::Exactly)?;
         self.store.sweep()?;
         self.store.compact_due()
     }
 
-    /// What the background thread failed in the last time it had something to do, if it did.
+    /// The error of the last run of the background thread, if that run failed.
     pub fn background_error(&self) -> Option<Error> {
         self.background.error()
     }
 
-    /// Commits every buffer and closes; later calls fail with [`Error::Closed`].
+    /// Commits every buffer and closes the engine; later calls fail with [`Error::Closed`].
     ///
-    /// Snapshots go on reading.
+    /// Open snapshots can still be read.
     pub fn close(&self) -> Result<(), Error> {
         self.background.stop();
         self.store.close()
     }
 
-    /// Has a watcher told of the points that are inserted into a stream from now on; gives the
-    /// number by which [`Engine::unwatch`] ends it.
+    /// Notifies `watcher` of all points inserted into a stream from now on. Returns the number with
+    /// which [`Engine::unwatch`] ends that.
     ///
     /// # Errors
-    /// [`Error::NoSuchStream`] if there is none. One that is obliterated later is just silent.
+    /// [`Error::NoSuchStream`] if the stream does not exist. If it is obliterated later, the
+    /// watcher simply receives nothing more.
     pub fn watch(&self, uuid: Uuid, watcher: Arc<dyn Watcher>) -> Result<u64, Error> {
         self.version(uuid)?;
         Ok(self.store.watchers.add(uuid, watcher))
     }
 
-    /// Ends what [`Engine::watch`] began.
+    /// Stops notifying the watcher registered by [`Engine::watch`] with this number.
     pub fn unwatch(&self, uuid: Uuid, number: u64) {
         self.store.watchers.remove(uuid, number);
     }
@@ -250,7 +254,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        // What cannot be committed stays in the journal, from where the next open takes it.
+        // Points that cannot be committed stay in the journal; the next open replays them.
         let _ = self.close();
     }
 }

@@ -1,4 +1,4 @@
-//! Why the engine refused or failed.
+//! Errors of the engine.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use crate::RecordKind;
 
-/// Why the engine refused or failed; [`Error::code`] is what a server answers.
+/// Why the engine refused or failed a call; [`Error::code`] is the status code a server answers
+/// with.
 ///
-/// Cloning is cheap, so that every insert waiting for one sync can report its failure.
+/// Cloning is cheap, so every insert that waits for one sync can report the failure of that sync.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -20,7 +21,8 @@ pub enum Error {
         /// The stream asked for.
         uuid: Uuid,
     },
-    /// A stream with this uuid exists. The text is the platform's: programs compare with it.
+    /// A stream with this uuid exists. The text is that of the hosted platform, because programs
+    /// compare with it.
     #[error("a stream already exists with uuid {uuid}")]
     SameStream {
         /// The uuid that is taken.
@@ -37,10 +39,10 @@ pub enum Error {
         /// The stream that has the tags.
         existing: Uuid,
     },
-    /// The uuid belonged to a stream that was obliterated.
+    /// The uuid belonged to a stream that was obliterated; such a uuid is never accepted again.
     #[error("uuid `{uuid}` belonged to an obliterated stream: choose a new one")]
     ReusedUuid {
-        /// The burnt uuid.
+        /// The refused uuid.
         uuid: Uuid,
     },
     /// The collection name is not valid.
@@ -51,8 +53,8 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A tag key is not one of the four.
-    #[error("`{key}` is no tag: use `name`, `unit`, `ingress` or `distiller`, or an annotation")]
+    /// A tag key is not one of the four tags.
+    #[error("`{key}` is not a tag: use `name`, `unit`, `ingress` or `distiller`, or an annotation")]
     InvalidTagKey {
         /// The refused key.
         key: String,
@@ -73,19 +75,20 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// A stream would have more annotations than a client can be told.
+    /// The annotations of a stream are larger than a response about it may be.
     #[error(
-        "annotations of stream `{uuid}` take {bytes} bytes together, above {most}: keep less in them"
+        "the annotations of stream `{uuid}` take {bytes} bytes in total, above the limit of {most}: \
+         store less in them"
     )]
     AnnotationsTooBig {
         /// The stream.
         uuid: Uuid,
-        /// Bytes of all its annotations, each counted with a few more.
+        /// Total size of its annotations in bytes, with some overhead for each.
         bytes: usize,
-        /// How many there may be.
+        /// The limit.
         most: usize,
     },
-    /// The metadata changed since they were read.
+    /// The metadata changed since the caller read them.
     #[error(
         "stream `{uuid}` is at property version {actual}, not {expected}: \
          read its metadata again and repeat the change"
@@ -95,16 +98,16 @@ pub enum Error {
         uuid: Uuid,
         /// The property version the caller knew.
         expected: u64,
-        /// The present one.
+        /// The current property version.
         actual: u64,
     },
-    /// A time or range is empty or leaves the instants a stream can hold.
+    /// A range is empty, or a time is outside the instants that a stream can hold.
     #[error(transparent)]
     Range(#[from] RangeError),
     /// A window width is not valid.
     #[error(transparent)]
     Width(#[from] WidthError),
-    /// A point lies outside the instants a stream can hold.
+    /// The time of a point is outside the instants that a stream can hold.
     #[error(
         "point {index} of an insert into stream `{uuid}` has time {time}, outside \
          [{MIN_TIME}, {MAX_INSERT_TIME}]: no point of the call was stored"
@@ -119,8 +122,8 @@ pub enum Error {
     },
     /// A value is not finite.
     #[error(
-        "point {index} of an insert into stream `{uuid}`, at time {time}, has the value {value}: \
-         leave such points out; no point of the call was stored"
+        "point {index} of an insert into stream `{uuid}`, at time {time}, has the value {value}, \
+         which is not finite: leave such points out; no point of the call was stored"
     )]
     BadValue {
         /// The stream.
@@ -142,13 +145,13 @@ pub enum Error {
         /// Number of values.
         values: usize,
     },
-    /// The version is in the future or was pruned.
+    /// The version does not exist yet, or was forgotten.
     #[error(
         "stream `{uuid}` has no version {version}: {}",
         if version > latest {
             format!("its latest is {latest}")
         } else {
-            "it was replaced long ago and forgotten".to_owned()
+            "it was superseded long ago and has been forgotten".to_owned()
         }
     )]
     VersionNotAvailable {
@@ -159,13 +162,16 @@ pub enum Error {
         /// The latest committed version.
         latest: u64,
     },
-    /// A retention is not a positive time.
-    #[error("a retention of {keep_ns} ns keeps nothing: give a positive time, or none for ever")]
+    /// A retention is not a positive duration.
+    #[error(
+        "a retention of {keep_ns} ns is not positive: give a positive duration, or none to keep \
+         points for ever"
+    )]
     InvalidRetention {
-        /// The refused time.
+        /// The refused duration.
         keep_ns: i64,
     },
-    /// There is no device or unit of this number.
+    /// There is no device or unit with this number.
     #[error("{kind} `{id}` does not exist")]
     NoSuchRecord {
         /// What was asked for.
@@ -173,23 +179,23 @@ pub enum Error {
         /// Its number.
         id: i64,
     },
-    /// Another device or unit has the name.
-    #[error("{kind} `{existing}` has the name `{name}` already: choose another one")]
+    /// Another device or unit already has the name.
+    #[error("{kind} `{existing}` already has the name `{name}`: choose another one")]
     RecordExists {
         /// What was to be named.
         kind: RecordKind,
         /// The name.
         name: String,
-        /// The number of the one that has it.
+        /// The number of the record that has the name.
         existing: i64,
     },
-    /// A device or unit was to have no name.
+    /// The name of a device or unit is missing or blank.
     #[error("a {kind} needs a name that is not empty")]
     NoRecordName {
         /// What was to be named.
         kind: RecordKind,
     },
-    /// The name or the further keys of a device or unit are not valid.
+    /// The name or the fields of a device or unit are not valid.
     #[error("a {kind} {problem}")]
     InvalidRecord {
         /// What was to be stored.
@@ -197,14 +203,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// The first version is after the second.
+    /// The first version of a comparison is after the second.
     #[error("version {from} of stream `{uuid}` is after version {to}")]
     InvalidVersions {
         /// The stream.
         uuid: Uuid,
-        /// Where the comparison was to begin.
+        /// The first version of the comparison.
         from: u64,
-        /// Where it was to end.
+        /// The second version of the comparison.
         to: u64,
     },
     /// Another process has the directory open.
@@ -212,34 +218,34 @@ pub enum Error {
     Locked {
         /// The data directory.
         path: PathBuf,
-        /// The process that holds it, as its lock file says.
+        /// The process that has it open, as its lock file says.
         pid: String,
     },
-    /// A bug ended the thread that wrote for this call and maybe others.
+    /// The thread that wrote on behalf of this call, and maybe of others, panicked.
     #[error(
-        "the thread that wrote this panicked: whether it was written is not known; read before \
-         repeating it"
+        "the thread that performed this write panicked, so the write may or may not be stored: \
+         read the data before repeating it"
     )]
     Abandoned,
     /// The engine was closed.
     #[error("the storage engine is closed")]
     Closed,
-    /// Bytes on disk are not what was written.
+    /// Bytes on disk are not what the engine wrote.
     #[error(
-        "`{file}` is damaged at byte {offset}: {problem}; restore the directory from a copy, or \
-         start with `--salvage` to go on with what is whole"
+        "`{file}` is damaged at byte {offset}: {problem}; restore the directory from a backup, or \
+         start with `--salvage` to keep what is intact"
     )]
     Damaged {
         /// The file.
         file: String,
-        /// Where in it.
+        /// The offset of the damage.
         offset: u64,
         /// What does not hold.
         problem: String,
     },
-    /// The directory was written by a version of the format this build does not read.
+    /// The directory has a format version that this build does not read.
     #[error(
-        "`{file}` has format version {found}, this build reads {supported}: \
+        "`{file}` has format version {found}, but this build reads {supported}: \
          open it with the release that wrote it"
     )]
     FormatVersion {
@@ -260,7 +266,7 @@ pub enum Error {
         /// What the operating system said.
         source: Arc<std::io::Error>,
     },
-    /// The catalog failed.
+    /// An operation of the catalog database failed.
     #[error(
         "cannot {action} the catalog: {source}{}",
         advice(source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
@@ -271,35 +277,39 @@ pub enum Error {
         /// What the database said.
         source: Arc<rusqlite::Error>,
     },
-    /// The catalog holds something impossible.
+    /// The catalog is inconsistent, or does not match the other files.
     #[error(
-        "the catalog is damaged: {problem}; restore the directory from a copy, or start with \
-         `--salvage` to go on with what is whole"
+        "the catalog is damaged: {problem}; restore the directory from a backup, or start with \
+         `--salvage` to keep what is intact"
     )]
     CatalogDamaged {
         /// What does not hold.
         problem: String,
     },
-    /// A change of the catalog failed earlier and may be on the disk nevertheless: nothing more is
-    /// acknowledged until another change succeeds.
+    /// An earlier change of the catalog failed but may be on the disk nevertheless. The engine
+    /// acknowledges no write until another change succeeds.
     #[error(
-        "a change of the catalog failed earlier, and whether it is on the disk is not known until \
-         another one succeeds, which did not now ({cause}): make room or repair the disk, then repeat"
+        "an earlier change of the catalog failed and may or may not be on the disk; writes are \
+         refused until another change succeeds, and this attempt failed ({cause}): free space or \
+         repair the disk, then repeat the call"
     )]
     CatalogUnknown {
-        /// Why the other one failed.
+        /// Why the last attempt failed.
         cause: String,
     },
-    /// What an earlier failed write left in the journal cannot be cut off, so nothing more can be
-    /// acknowledged until it can.
-    #[error("the journal failed earlier ({cause}): make room or repair the disk, then repeat")]
+    /// An earlier write of the journal failed and its remains could not be cut off. The engine
+    /// acknowledges no insert until they are.
+    #[error(
+        "an earlier write of the journal failed ({cause}): free space or repair the disk, then \
+         repeat the call"
+    )]
     JournalFailed {
         /// The first failure.
         cause: String,
     },
-    /// A sync of a segment failed: what of it is on disk is unknown, and syncing again would not
-    /// tell. Nothing more is committed; acknowledged points wait in the journal.
-    #[error("a sync failed earlier ({cause}): repair the disk, then reopen")]
+    /// A sync of a segment failed. Which of its bytes are on disk is unknown, and a second sync
+    /// would not tell, so nothing more is committed; acknowledged points wait in the journal.
+    #[error("an earlier sync of a segment failed ({cause}): repair the disk, then restart")]
     CommitsFailed {
         /// The first failure.
         cause: String,
@@ -346,8 +356,8 @@ impl Error {
         }
     }
 
-    /// Whether something failed, after which what was to be done may be done or not; otherwise it
-    /// was refused.
+    /// Whether an operation failed, so that its change may or may not have happened; otherwise the
+    /// call was refused and changed nothing.
     pub(crate) const fn is_failure(&self) -> bool {
         matches!(
             self.code(),
@@ -369,7 +379,7 @@ fn is_full(source: &std::io::Error) -> bool {
 
 const fn advice(is_full: bool) -> &'static str {
     if is_full {
-        "; make room on the disk, then repeat"
+        "; free space on the disk, then repeat the call"
     } else {
         ""
     }

@@ -1,6 +1,7 @@
-//! Every byte on disk: headers, blocks and journal records, little-endian, checksummed, versioned.
+//! The encoding of every byte on disk: headers, blocks and journal records; little-endian, with
+//! checksums and a version.
 //!
-//! `docs/design/storage-format.md` draws what is written here.
+//! `docs/design/storage-format.md` documents the format.
 
 mod block;
 mod commit;
@@ -21,15 +22,15 @@ pub(crate) use journal::{
     decode_mark, encode_insert, encode_mark, mark_offset, seal_frame,
 };
 pub(crate) use leaf::{decode_leaf, encode_leaf};
-pub(crate) use manifest::{Content, decode_manifest, encode_manifest};
+pub(crate) use manifest::{ManifestContent, decode_manifest, encode_manifest};
 pub(crate) use node::{InnerParts, decode_inner, decode_run, encode_inner, encode_run};
 
 use crate::blocks::{FileKind, FileName};
 
-/// Version of everything in this module; a directory with a later one is refused.
+/// Version of the format that this module writes; a directory with a later version is refused.
 pub(crate) const FORMAT_VERSION: u32 = 2;
 
-/// The version of before journal files had marks.
+/// The first version, whose journal files have no marks.
 pub(crate) const FIRST_VERSION: u32 = 1;
 
 /// Length of the header of a segment or journal file.
@@ -44,7 +45,7 @@ const fn magic(kind: FileKind) -> [u8; 4] {
     }
 }
 
-/// The first bytes of a file.
+/// The header of a file.
 pub(crate) fn file_header(name: FileName) -> [u8; FILE_HEADER] {
     let mut bytes = [0; FILE_HEADER];
     bytes[..4].copy_from_slice(&magic(name.kind));
@@ -55,7 +56,7 @@ pub(crate) fn file_header(name: FileName) -> [u8; FILE_HEADER] {
     bytes
 }
 
-/// The checksum covers the generation as well, which the first file of a segment is without.
+/// The checksum also covers the generation, unless that is 0.
 fn header_checksum(name: FileName, bytes: &[u8]) -> u32 {
     let crc = crc32c::crc32c(&bytes[..12]);
     match name.generation {
@@ -64,16 +65,16 @@ fn header_checksum(name: FileName, bytes: &[u8]) -> u32 {
     }
 }
 
-/// Why the first bytes of a file are not acceptable.
+/// Why the header of a file is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeaderProblem {
-    /// They are not what was written.
+    /// It is not what was written.
     Damaged(&'static str),
-    /// Another version of the format wrote them.
+    /// It has a version that this build does not read.
     Version(u32),
 }
 
-/// Checks the first bytes of a file; gives the version it was written by.
+/// Checks the header of a file, and returns its format version.
 pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<u32, HeaderProblem> {
     let mut cursor = Cursor::new(bytes);
     let mut parts = || -> Result<_, Malformed> {
@@ -88,12 +89,12 @@ pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<u32, Hea
         parts().map_err(|_| HeaderProblem::Damaged("the file header is cut off"))?;
     if found != magic(name.kind) {
         return Err(HeaderProblem::Damaged(
-            "the file does not begin as it should",
+            "the file does not begin with the expected bytes",
         ));
     }
     if crc != header_checksum(name, bytes) {
         return Err(HeaderProblem::Damaged(
-            "the checksum of the file header does not fit",
+            "the checksum of the file header does not match",
         ));
     }
     if !(FIRST_VERSION..=FORMAT_VERSION).contains(&version) {
@@ -101,7 +102,7 @@ pub(crate) fn check_file_header(name: FileName, bytes: &[u8]) -> Result<u32, Hea
     }
     if number != name.number {
         return Err(HeaderProblem::Damaged(
-            "the file carries another number than its name",
+            "the number in the file header is not that of the file name",
         ));
     }
     Ok(version)

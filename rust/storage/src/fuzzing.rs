@@ -1,6 +1,7 @@
-//! Doors for `tests/fuzz` to what reads bytes, with what has to hold; there in no other build.
+//! Entry points of `tests/fuzz` to the decoders, with the properties that must hold. Not compiled
+//! in other builds.
 
-#![allow(clippy::expect_used, reason = "what must hold is found by failing")]
+#![allow(clippy::expect_used, reason = "a violated property has to panic")]
 
 use pingthings_types::{MAX_INSERT_TIME, MIN_TIME, Points};
 
@@ -17,14 +18,14 @@ fn bits(values: &[f64]) -> Vec<u64> {
     values.iter().map(|value| value.to_bits()).collect()
 }
 
-/// The payload of a leaf: what is decoded survives being encoded.
+/// The payload of a leaf: decoded points round-trip.
 pub fn leaf(payload: &[u8]) {
     if let Ok(points) = decode_leaf(payload) {
         columns(&points.times, &points.values);
     }
 }
 
-/// Columns of a leaf, sorted by time, survive bit for bit.
+/// The columns of a leaf, sorted by time, round-trip bit for bit.
 pub fn columns(times: &[i64], values: &[f64]) {
     let payload = encode_leaf(times, values, 4).expect("columns can be encoded");
     let back = decode_leaf(&payload).expect("what was encoded can be decoded");
@@ -32,7 +33,7 @@ pub fn columns(times: &[i64], values: &[f64]) {
     assert_eq!(bits(&back.values), bits(values));
 }
 
-/// The payload of an inner node: what is decoded survives being encoded.
+/// The payload of an inner node: a decoded node round-trips.
 pub fn inner(payload: &[u8]) {
     let Ok(inner) = decode_inner(payload) else {
         return;
@@ -53,14 +54,14 @@ pub fn inner(payload: &[u8]) {
     assert_eq!(numbers(&again.stats[..]), numbers(&inner.stats[..]));
 }
 
-/// The payload of a run: what is decoded is what it was decoded from.
+/// The payload of a run: a decoded run encodes to the same bytes.
 pub fn run(payload: &[u8]) {
     if let Ok(run) = decode_run(payload) {
         assert_eq!(encode_run(run.time, &run.leaves), payload);
     }
 }
 
-/// The first bytes of a file: accepted only if they are those written.
+/// A file header: accepted only if it is what the engine writes.
 pub fn header(number: u32, bytes: &[u8]) {
     for kind in FileKind::ALL {
         let name = match kind {
@@ -83,7 +84,7 @@ pub fn inserts(payload: &[u8]) {
     let _ = decode_inserts(payload);
 }
 
-/// A block as it is read, and the same with a checksum that fits.
+/// A block as read, and the same content with a valid checksum.
 pub fn block(bytes: &[u8]) {
     let address = Address {
         segment: 1,
@@ -98,8 +99,8 @@ pub fn block(bytes: &[u8]) {
     }
 }
 
-/// Appends a block for segment 1 with a checksum that fits, of a kind as near to `kind` as there
-/// is; gives its address.
+/// Appends a block for segment 1 with a valid checksum, and returns its address. The kind is
+/// derived from `kind`.
 pub fn seal(segment: &mut Vec<u8>, offset: u32, kind: u8, payload: &[u8]) -> Address {
     let kind = BlockKind::from_byte(1 + kind % 3).unwrap_or(BlockKind::Leaf);
     seal_block(segment, 1, offset, kind, payload).expect("inputs are small")
@@ -119,7 +120,7 @@ pub fn first_header(kind: FileKind) -> Vec<u8> {
     file_header(name).to_vec()
 }
 
-/// Appends a frame for journal file 1 with checksums that fit.
+/// Appends a frame for journal file 1 with valid checksums.
 pub fn frame(file: &mut Vec<u8>, durability: Durability, payload: &[u8]) {
     let offset = file.len() as u64;
     let mut bytes = vec![0; FRAME_HEADER];
@@ -128,7 +129,7 @@ pub fn frame(file: &mut Vec<u8>, durability: Durability, payload: &[u8]) {
     file.extend_from_slice(&bytes);
 }
 
-/// Points made of whatever bytes there are, that a stream can hold, sorted by time.
+/// Valid points made from arbitrary bytes, sorted by time.
 pub fn points(bytes: &[u8]) -> Points {
     let mut cursor = Cursor::new(bytes);
     let mut points = Points::default();

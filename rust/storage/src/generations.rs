@@ -1,4 +1,4 @@
-//! Where the bytes of a segment are after it was written anew without its holes.
+//! Where the bytes of a segment are after it was rewritten without its holes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use parking_lot::RwLock;
 use crate::blocks::FileName;
 use crate::catalog::{Hole, SegmentState};
 
-/// A range that was left out.
+/// A range of the original segment that the present file does not contain.
 #[derive(Clone, Copy, Debug)]
 struct Gap {
     start: u64,
     end: u64,
-    /// How much was left out up to `end`.
+    /// Total length of all gaps up to `end`.
     total: u64,
 }
 
 #[derive(Debug)]
 struct Generation {
     number: u32,
-    /// Ascending and apart.
+    /// Ascending and disjoint.
     gaps: Vec<Gap>,
 }
 
-/// Which file each segment is in, and where in it.
+/// The present file of each segment, and the offset of each address in it.
 ///
-/// An address is a place in the segment as it was first written, and stays what it is; here it
-/// becomes a place in the present file.
+/// An address is an offset in the segment as it was first written, and never changes. This type
+/// translates it to an offset in the present file.
 #[derive(Debug, Default)]
 pub(crate) struct Generations {
     rewritten: RwLock<HashMap<u32, Arc<Generation>>>,
 }
 
 impl Generations {
-    /// What the catalog says.
+    /// The generations that the catalog lists.
     pub(crate) fn new(states: &BTreeMap<u32, SegmentState>, holes: &[Hole]) -> Self {
         let generations = Self::default();
         for (&segment, state) in states.iter().filter(|(_, state)| state.generation > 0) {
@@ -48,7 +48,8 @@ impl Generations {
         generations
     }
 
-    /// A segment is in another file from now on, without `holes`, which are sorted and apart.
+    /// Records that a segment is now in the file of `generation`, without `holes`, which are sorted
+    /// and disjoint.
     pub(crate) fn set(&self, segment: u32, generation: u32, holes: &[Hole]) {
         let mut total = 0;
         let gaps = holes.iter().map(|hole| {
@@ -67,12 +68,12 @@ impl Generations {
         self.rewritten.write().insert(segment, Arc::new(generation));
     }
 
-    /// A segment is gone.
+    /// Records that a segment was removed.
     pub(crate) fn remove(&self, segment: u32) {
         self.rewritten.write().remove(&segment);
     }
 
-    /// The file a segment is in.
+    /// The present file of a segment.
     pub(crate) fn name(&self, segment: u32) -> FileName {
         let generation = self.rewritten.read().get(&segment).map_or(0, |g| g.number);
         FileName {
@@ -81,8 +82,8 @@ impl Generations {
         }
     }
 
-    /// The file and the place in it of what a segment had at `offset`; `None` if that was left
-    /// out.
+    /// The file and offset that now hold what a segment had at `offset`; `None` if the rewrite left
+    /// it out.
     pub(crate) fn locate(&self, segment: u32, offset: u64) -> Option<(FileName, u64)> {
         let name = FileName::segment(segment);
         let Some(generation) = self.rewritten.read().get(&segment).cloned() else {
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_move_by_what_was_left_out_before_them() {
+    fn offsets_shrink_by_the_gaps_before_them() {
         let hole = |offset, length| Hole {
             segment: 3,
             offset,

@@ -1,4 +1,4 @@
-//! Group commit: many threads wait for one durable write.
+//! Group commit: many threads share one durable write.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,15 +10,16 @@ type Outcome<R> = Arc<OnceLock<Result<R, Error>>>;
 
 #[derive(Debug)]
 struct State<T, R> {
-    /// What the next write will contain.
+    /// The items of the next write.
     items: Vec<T>,
-    /// Where its outcome will be.
+    /// Receives the outcome of the next write.
     outcome: Outcome<R>,
-    /// Whether a thread is writing at this moment.
-    is_led: bool,
+    /// Whether a leader is writing now.
+    has_leader: bool,
 }
 
-/// Collects items while a write is under way; the first thread after it writes all of them.
+/// Collects items while a write is in progress. When it ends, one waiting thread becomes the leader
+/// and writes all of them.
 #[derive(Debug)]
 pub(crate) struct Group<T, R> {
     state: Mutex<State<T, R>>,
@@ -30,7 +31,7 @@ impl<T, R> Default for Group<T, R> {
         let state = State {
             items: Vec::new(),
             outcome: Arc::default(),
-            is_led: false,
+            has_leader: false,
         };
         Self {
             state: Mutex::new(state),
@@ -39,23 +40,25 @@ impl<T, R> Default for Group<T, R> {
     }
 }
 
-/// Leads a write: whatever becomes of it, those who wait for it hear, and the next one may lead.
-struct Lead<'a, T, R> {
+/// Held by the leader of a write. Dropping it delivers an outcome to everyone who waits, even after
+/// a panic, and lets another leader start.
+struct Leader<'a, T, R> {
     group: &'a Group<T, R>,
     outcome: Outcome<R>,
 }
 
-impl<T, R> Drop for Lead<'_, T, R> {
+impl<T, R> Drop for Leader<'_, T, R> {
     fn drop(&mut self) {
-        // Nothing is there yet only if the write panicked.
+        // There is no outcome yet only if the write panicked.
         self.outcome.get_or_init(|| Err(Error::Abandoned));
-        self.group.state.lock().is_led = false;
+        self.group.state.lock().has_leader = false;
         self.group.done.notify_all();
     }
 }
 
 impl<T, R: Clone> Group<T, R> {
-    /// Has `item` written by `write`, together with whatever else is waiting.
+    /// Submits `item`, and returns once `write` has written it together with the other waiting
+    /// items.
     pub(crate) fn submit(
         &self,
         item: T,
@@ -68,22 +71,22 @@ impl<T, R: Clone> Group<T, R> {
             if let Some(outcome) = mine.get() {
                 return outcome.clone();
             }
-            if !state.is_led {
+            if !state.has_leader {
                 break;
             }
             self.done.wait(&mut state);
         }
-        // Nobody is writing and `mine` has no outcome, so the waiting items include this one.
-        state.is_led = true;
+        // There is no leader and `mine` has no outcome, so the waiting items include this one.
+        state.has_leader = true;
         let items = std::mem::take(&mut state.items);
         let outcome = std::mem::take(&mut state.outcome);
         drop(state);
-        let lead = Lead {
+        let leader = Leader {
             group: self,
             outcome,
         };
         let result = write(items);
-        lead.outcome.get_or_init(|| result.clone());
+        leader.outcome.get_or_init(|| result.clone());
         result
     }
 }
@@ -119,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn items_that_come_while_one_is_written_are_written_together() {
+    fn items_submitted_during_a_write_are_written_together() {
         const OTHERS: usize = 4;
         let group = Group::<usize, usize>::default();
         thread::scope(|scope| {
@@ -132,7 +135,7 @@ mod tests {
                     Ok(items.len())
                 })
             });
-            while !group.state.lock().is_led {
+            while !group.state.lock().has_leader {
                 thread::yield_now();
             }
             let others: Vec<_> = (0..OTHERS)
@@ -150,18 +153,18 @@ mod tests {
         let group = Group::<u8, u8>::default();
         thread::scope(|scope| {
             let group = &group;
-            let (tell, told) = std::sync::mpsc::channel();
+            let (sender, receiver) = std::sync::mpsc::channel();
             let leader = scope.spawn(move || {
                 group.submit(1, |_| {
-                    tell.send(()).unwrap();
+                    sender.send(()).unwrap();
                     while group.state.lock().items.is_empty() {
                         thread::yield_now();
                     }
                     panic!("a bug");
                 })
             });
-            told.recv().unwrap();
-            // It leads the next write once the first one is over.
+            receiver.recv().unwrap();
+            // It becomes the leader once the first write has ended.
             let next = scope.spawn(move || group.submit(2, |items| Ok(items[0])));
             assert!(leader.join().is_err());
             assert_eq!(next.join().unwrap().unwrap(), 2);

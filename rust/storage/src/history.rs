@@ -1,4 +1,4 @@
-//! Deleting, and what changed between versions.
+//! Deleting points, and comparing versions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use crate::tree::Changes;
 use crate::{Engine, Error, Snapshot};
 
 impl Engine {
-    /// Removes the points in `range` in a new version; what is buffered is committed before.
+    /// Removes the points in `range` in a new version, after committing the buffered points.
     ///
-    /// Past versions still show them.
+    /// Earlier versions still contain the points.
     pub fn delete(&self, uuid: Uuid, range: TimeRange) -> Result<Version, Error> {
         self.store.check_open()?;
         self.store.delete(uuid, range.start(), range.end())
     }
 
-    /// The last version committed at or before `wall_ns` by the clock; `None` if the stream is
-    /// younger.
+    /// The last version committed at or before the wall-clock time `wall_ns`; `None` if the stream
+    /// is younger.
     pub fn version_at_time(&self, uuid: Uuid, wall_ns: i64) -> Result<Option<u64>, Error> {
         self.store.check_open()?;
         let stream = self.store.stream(uuid)?;
@@ -28,7 +28,8 @@ impl Engine {
 
     /// Where two versions differ, with borders at multiples of 2^`resolution` ns.
     ///
-    /// With `to` 0 buffered points count as well. Gives the version compared with `from`.
+    /// If `to` is 0, buffered points count as well. Also returns the version that was compared with
+    /// `from`.
     ///
     /// # Errors
     /// [`Error::InvalidVersions`] if `from` is after `to`, [`Error::VersionNotAvailable`] if
@@ -46,7 +47,7 @@ impl Engine {
             let to = version.major;
             return Err(Error::InvalidVersions { uuid, from, to });
         }
-        // From 0 on is from before the first version, which was empty.
+        // Version 0 means before the first version, which was empty.
         let old = self.snapshot(uuid, from.max(1))?;
         Ok((version, ChangeReader::new(old, new, resolution)))
     }
@@ -55,15 +56,15 @@ impl Engine {
 /// Ranges outside of which nothing differs between two versions.
 pub struct ChangeReader {
     new: Snapshot,
-    /// Held for as long as it is read.
+    /// Keeps the blocks of the old version until the reader is dropped.
     _old: Snapshot,
     resolution: PointWidth,
     changes: Changes,
-    /// Found in the trees and not handed out yet.
+    /// A range found in the trees and not returned yet.
     found: Option<(i64, i64)>,
-    /// Everything before is handed out, or is in `open`.
+    /// Changes before this instant were returned, or are in `open`.
     known: i64,
-    /// The last range, to which what follows may join.
+    /// The last range, which the next one may extend.
     open: Option<(i64, i64)>,
 }
 
@@ -87,8 +88,8 @@ impl ChangeReader {
         }
     }
 
-    /// The next ranges `[start, end)`, ascending and apart, at most `max` of them (at least one);
-    /// `None` when there are no more.
+    /// The next ranges `[start, end)`, ascending and disjoint, at most `max` of them (at least
+    /// one); `None` when there are no more.
     pub fn next_batch(&mut self, max: usize) -> Result<Option<Vec<(i64, i64)>>, Error> {
         let mut batch = Vec::new();
         while batch.len() < max.max(1) {

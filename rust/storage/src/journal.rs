@@ -1,4 +1,4 @@
-//! The journal: inserts made durable before they are in a tree.
+//! The journal: the write-ahead log of inserts that are not in a tree yet.
 
 mod read;
 
@@ -25,38 +25,38 @@ pub(crate) use read::{Contents, Reading, read_file};
 
 #[derive(Debug)]
 struct Tail {
-    /// The file written to; its successor is begun with the next write once it is sealed.
+    /// The file written to. Once it is sealed, the next write starts its successor.
     number: u32,
     length: u64,
-    /// How many frames it has.
+    /// Number of frames in it.
     frames: u64,
-    /// How many of them its marks say are on stable storage.
+    /// Number of frames that its marks declare to be on stable storage.
     marked: u64,
     is_sealed: bool,
-    /// Why a write behind `length` failed, until what it left is cut off.
+    /// Set if a write at `length` failed, until its remains are cut off; says why.
     torn: Option<Cow<'static, str>>,
 }
 
-/// Why a write failed that did not come to its end.
+/// The cause reported for a write that panicked.
 const PANICKED: &str = "a thread panicked while writing";
 
-/// Inserts in files of frames, one frame for each sync.
+/// Files of frames; a frame contains the inserts of one sync.
 #[derive(Debug)]
 pub(crate) struct Journal {
     blocks: Arc<dyn Blocks>,
     manifest: Arc<Manifest>,
-    /// The last change of the catalog.
+    /// Number of the last change of the catalog.
     change: Arc<AtomicU64>,
     durability: Durability,
     file_bytes: u64,
     files: u32,
     group: Group<Vec<u8>, u32>,
     tail: Mutex<Tail>,
-    /// Number of the last file, so that asking for it does not wait for a sync.
+    /// Number of the last file, kept here so that reading it does not wait for a sync.
     current: AtomicU32,
-    /// Number of the file written to; 0 before one is begun.
+    /// Number of the file written to; 0 before there is one.
     written: AtomicU32,
-    /// For each file, how many of its inserts are not in a tree yet.
+    /// For each file, the number of its inserts that are not in a tree yet.
     waiting: Mutex<BTreeMap<u32, usize>>,
 }
 
@@ -65,7 +65,7 @@ fn unwritable(problem: Malformed) -> Error {
     io_error("write to", "journal", source)
 }
 
-/// An insert as the journal keeps it.
+/// The encoded journal record of an insert.
 #[derive(Debug)]
 pub(crate) struct InsertRecord(Vec<u8>);
 
@@ -83,7 +83,7 @@ impl InsertRecord {
 }
 
 impl Journal {
-    /// A journal whose next file comes after `last`; its frames say what `change` was.
+    /// A journal whose next file comes after `last`; its frames carry the value of `change`.
     pub(crate) fn new(
         blocks: Arc<dyn Blocks>,
         manifest: Arc<Manifest>,
@@ -113,17 +113,17 @@ impl Journal {
         }
     }
 
-    /// Writes an insert and returns once it is durable; gives the number of its file, in which it
-    /// counts as waiting until released.
+    /// Writes an insert and waits until it is durable. Returns the number of its file, in which it
+    /// counts as waiting until it is released.
     pub(crate) fn insert(&self, record: InsertRecord) -> Result<u32, Error> {
         self.group.submit(record.0, |records| self.write(&records))
     }
 
     fn write(&self, records: &[Vec<u8>]) -> Result<u32, Error> {
         let mut tail = self.tail.lock();
-        self.cut(&mut tail)?;
+        self.cut_off_torn_frame(&mut tail)?;
         if tail.is_sealed || tail.length >= self.file_bytes.saturating_add(JOURNAL_HEADER as u64) {
-            self.begin(&mut tail)?;
+            self.start_file(&mut tail)?;
         }
         let name = FileName::journal(tail.number);
         let length = records.iter().map(Vec::len).sum::<usize>();
@@ -134,21 +134,22 @@ impl Journal {
             frame.extend_from_slice(record);
         }
         seal_frame(&mut frame, self.durability, tail.number, tail.length).map_err(unwritable)?;
-        // What of the frame is on the disk is unknown until all of it is.
+        // Until the write has succeeded, any part of the frame may be on the disk.
         tail.torn = Some(Cow::Borrowed(PANICKED));
         let written = self
             .blocks
             .write_at(name, tail.length, &frame)
             .map_err(|e| io_error("write to", name, e))
             .and_then(|()| match self.durability {
-                // The same sync makes both safe: what the mark speaks of was so before.
+                // One sync makes the frame and the mark durable: the frames that the mark counts
+                // already were.
                 Durability::Synced => self.mark(name, tail.frames),
                 Durability::Relaxed => Ok(()),
             })
             .and_then(|()| self.sync(name));
         if let Err(error) = written {
             tail.torn = Some(Cow::Owned(error.to_string()));
-            let _ = self.cut(&mut tail);
+            let _ = self.cut_off_torn_frame(&mut tail);
             return Err(error);
         }
         tail.torn = None;
@@ -161,7 +162,7 @@ impl Journal {
         Ok(tail.number)
     }
 
-    /// Says in the file that so many frames are on stable storage, once that is synced.
+    /// Writes a mark, which declares the first `frames` frames durable once it is synced.
     fn mark(&self, name: FileName, frames: u64) -> Result<(), Error> {
         let offset = mark_offset(frames);
         self.blocks
@@ -169,8 +170,8 @@ impl Journal {
             .map_err(|e| io_error("write to", name, e))
     }
 
-    /// Makes sure of every frame there is, and that none of them can go missing unnoticed: without
-    /// that, the last one looks like one that was never acknowledged.
+    /// Syncs all frames and marks the last one. An unmarked last frame could get lost unnoticed,
+    /// because it looks like a write that was never acknowledged.
     pub(crate) fn confirm(&self) -> Result<(), Error> {
         let mut tail = self.tail.lock();
         if tail.is_sealed || tail.torn.is_some() || tail.marked == tail.frames {
@@ -202,13 +203,14 @@ impl Journal {
         }
     }
 
-    /// Cuts off what a failed write left: only the last file may end in something not whole, so
-    /// no other file is begun before this has succeeded.
-    fn cut(&self, tail: &mut Tail) -> Result<(), Error> {
+    /// Cuts off the remains of a failed write. Only the last file may end in an incomplete frame,
+    /// so no other file is started before this has succeeded.
+    fn cut_off_torn_frame(&self, tail: &mut Tail) -> Result<(), Error> {
         let Some(cause) = tail.torn.clone() else {
             return Ok(());
         };
-        // Never written behind again: a later sync need not bring what an earlier one did not.
+        // Nothing is appended to this file again: a later sync need not write what an earlier one
+        // failed to write.
         tail.is_sealed = true;
         let name = FileName::journal(tail.number);
         self.blocks
@@ -221,11 +223,11 @@ impl Journal {
         Ok(())
     }
 
-    /// Begins the next file.
-    fn begin(&self, tail: &mut Tail) -> Result<(), Error> {
+    /// Creates the next file.
+    fn start_file(&self, tail: &mut Tail) -> Result<(), Error> {
         let previous = (tail.length > 0).then_some(tail.number);
         if let Some(previous) = previous.filter(|_| self.durability == Durability::Relaxed) {
-            // A file that is not the last one has to be whole whatever happens.
+            // Only the last file may be incomplete after a power failure.
             let name = FileName::journal(previous);
             self.blocks
                 .sync(name)
@@ -243,7 +245,8 @@ impl Journal {
         self.blocks
             .sync(name)
             .map_err(|e| io_error("sync", name, e))?;
-        // Its first frame is only acknowledged once it is known that the file has to be there.
+        // The manifest lists the file before its first frame is acknowledged, so that a missing
+        // file is noticed.
         self.manifest.write(|content| {
             content.last_journal = name.number;
             content.journal.insert(name.number, None);
@@ -259,34 +262,35 @@ impl Journal {
             is_sealed: false,
             torn: None,
         };
-        let is_over = {
+        let finished = {
             let mut waiting = self.waiting.lock();
             self.current.store(name.number, Ordering::Release);
             self.written.store(name.number, Ordering::Release);
             waiting.insert(name.number, 0);
             previous.filter(|previous| {
-                let is_over = waiting.get(previous) == Some(&0);
-                if is_over {
+                let is_finished = waiting.get(previous) == Some(&0);
+                if is_finished {
                     waiting.remove(previous);
                 }
-                is_over
+                is_finished
             })
         };
-        if let Some(previous) = is_over {
+        if let Some(previous) = finished {
             self.remove(&[previous]);
         }
         Ok(())
     }
 
-    /// Removes files nobody needs any more. If that fails they only take room until the next
-    /// start: what is in them is older than the versions of its streams.
+    /// Removes files without waiting inserts. A file that cannot be removed only takes space until
+    /// the next start: its inserts are older than the versions of their streams, so they are not
+    /// replayed.
     fn remove(&self, numbers: &[u32]) {
         let listed = self.manifest.write(|content| {
             for number in numbers {
                 content.journal.remove(number);
             }
         });
-        // One that has to be there must not be missing.
+        // A listed file must not be missing.
         if listed.is_ok() {
             for &number in numbers {
                 let _ = self.blocks.remove(FileName::journal(number));
@@ -299,14 +303,15 @@ impl Journal {
         self.current.load(Ordering::Acquire)
     }
 
-    /// The last file that has to go: with it the journal would be longer than it may be.
+    /// The last file that exceeds the allowed length of the journal; its inserts have to be
+    /// committed.
     pub(crate) fn horizon(&self) -> u32 {
         let last = self.current.load(Ordering::Acquire);
         last.saturating_sub(self.files)
     }
 
-    /// Counts inserts of a file found on opening as waiting.
-    pub(crate) fn recovered(&self, number: u32) {
+    /// Counts an insert of a file found on opening as waiting.
+    pub(crate) fn add_waiting(&self, number: u32) {
         *self.waiting.lock().entry(number).or_default() += 1;
     }
 
@@ -318,9 +323,9 @@ impl Journal {
             .is_some_and(|count| *count > 0)
     }
 
-    /// Inserts are in a tree now: files all of whose inserts are, go.
+    /// Subtracts inserts that are in a tree now, and removes files without waiting inserts.
     pub(crate) fn release(&self, files: &[(u32, usize)]) {
-        let mut gone = Vec::new();
+        let mut finished = Vec::new();
         {
             let mut waiting = self.waiting.lock();
             let written = self.written.load(Ordering::Acquire);
@@ -331,12 +336,12 @@ impl Journal {
                 *left = left.saturating_sub(*count);
                 if *left == 0 && *number != written {
                     waiting.remove(number);
-                    gone.push(*number);
+                    finished.push(*number);
                 }
             }
         }
-        if !gone.is_empty() {
-            self.remove(&gone);
+        if !finished.is_empty() {
+            self.remove(&finished);
         }
     }
 }

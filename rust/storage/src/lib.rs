@@ -1,12 +1,12 @@
 //! The storage engine: streams of (time, value) points, every committed version readable, and
 //! statistics of any window in time proportional to the answer.
 //!
-//! An [`Engine`] owns a directory (or memory). Inserts are acknowledged once their journal record
-//! is synced, wait in a buffer per stream, and are committed in batches into a 64-way
-//! copy-on-write tree whose inner nodes carry the statistics of what lies below. A [`Snapshot`]
-//! reads one version for as long as it lives.
+//! An [`Engine`] owns a directory, or lives in memory. An insert is acknowledged once its journal
+//! record is synced. Its points then wait in a buffer of their stream until they are committed, in
+//! batches, into a 64-way copy-on-write tree whose inner nodes carry the statistics of the points
+//! below them. A [`Snapshot`] reads one version for as long as the snapshot lives.
 //!
-//! The crate is synchronous and knows nothing of the network.
+//! The crate is synchronous and does not know about the network.
 
 #![cfg_attr(
     test,
@@ -24,10 +24,10 @@ mod blocks;
 mod buffer;
 mod cache;
 mod catalog;
+mod catalog_writer;
 mod clock;
 mod columns;
 mod compact;
-mod doomed;
 mod engine;
 mod error;
 mod format;
@@ -37,7 +37,6 @@ mod generations;
 mod group;
 mod history;
 mod journal;
-mod ledger;
 mod live;
 mod lock;
 mod manifest;
@@ -47,6 +46,7 @@ mod metadata;
 mod options;
 mod raw;
 mod reclaim;
+mod reclaim_state;
 mod record;
 mod records;
 mod recover;
@@ -64,8 +64,8 @@ mod windows;
 
 pub use blocks::{Blocks, DiskBlocks, FileKind, FileName, MemoryBlocks};
 pub use catalog::{
-    Catalog, CatalogState, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState,
-    SqliteCatalog,
+    Catalog, CatalogState, Commit, FieldMerge, ForgottenVersions, Head, Hole, PropertyChange,
+    SegmentState, SqliteCatalog,
 };
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use compact::Compaction;

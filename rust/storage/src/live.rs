@@ -1,4 +1,4 @@
-//! A stream as the engine holds it: what readers see, and the lock writers take.
+//! The state of a stream in memory: what readers see, and the lock for writers.
 
 use std::sync::Arc;
 
@@ -10,15 +10,16 @@ use crate::buffer::Buffer;
 use crate::catalog::Head;
 use crate::tree::Address;
 
-/// Kept by readers for as long as they read.
+/// Keeps the blocks of the versions that were readable when it was created from being reclaimed.
+/// Readers share it through an `Arc` until they are done.
 #[derive(Debug, Default)]
-pub(crate) struct Hold;
+pub(crate) struct ReadGuard;
 
-/// What readers of the latest version see; replaced as a whole.
+/// What readers of the latest version see; replaced as one value.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
-    /// Another one after versions were doomed, so that the readers from before can be told.
-    pub(crate) hold: Arc<Hold>,
+    /// Replaced whenever versions are forgotten, so that readers from before can be distinguished.
+    pub(crate) guard: Arc<ReadGuard>,
     /// Whether the stream was obliterated.
     pub(crate) is_gone: bool,
     pub(crate) major: u64,
@@ -35,14 +36,14 @@ impl View {
     }
 }
 
-/// What only the thread that writes the stream touches.
+/// State that only the thread that writes the stream accesses.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
-    /// How many buffered inserts are in which journal file.
+    /// The number of buffered inserts in each journal file.
     pub(crate) journal: Vec<(u32, usize)>,
-    /// When the oldest buffered point came, by the clock.
+    /// Wall-clock time at which the oldest buffered point arrived.
     pub(crate) since_ns: Option<i64>,
-    /// How many changes of the catalog had failed when the stream was last compared with it.
+    /// Number of failed catalog changes when the stream was last compared with the catalog.
     pub(crate) failures: u64,
 }
 
@@ -56,24 +57,24 @@ impl Writer {
     }
 }
 
-/// A stream that was used since the engine was opened.
+/// A stream that was accessed since the engine was opened.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) uuid: Uuid,
     /// Its number in the catalog.
     pub(crate) id: i64,
-    /// Held through a whole insert or commit, its sync included, so that what one insert found
-    /// is still so when it is acknowledged.
+    /// Held during a complete insert or commit, including its sync, so that the version the insert
+    /// was made on is still the latest when it is acknowledged.
     pub(crate) writer: Mutex<Writer>,
-    /// Locked only to copy or replace it, never while anything is written or read.
+    /// Locked only to copy or replace the view, never during I/O.
     view: RwLock<View>,
 }
 
 impl Stream {
-    /// A stream as the catalog has it after so many failures.
+    /// A stream with the state the catalog had after `failures` failed changes.
     pub(crate) fn new(uuid: Uuid, head: Head, failures: u64) -> Self {
         let view = View {
-            hold: Arc::default(),
+            guard: Arc::default(),
             is_gone: false,
             major: head.major,
             root: head.root,

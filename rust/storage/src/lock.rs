@@ -1,4 +1,4 @@
-//! One process per directory.
+//! The lock that lets only one process open a directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -7,16 +7,17 @@ use std::path::Path;
 use crate::Error;
 use crate::error::io_error;
 
-/// Held for as long as a directory is open.
+/// The lock of an open directory.
 #[derive(Debug)]
 pub(crate) struct DirectoryLock {
-    /// The operating system frees the lock with the file, also after a kill.
+    /// The operating system releases the lock with the file, also when the process is killed.
     _file: File,
-    /// The folder itself, where it can be locked: deleting the file lets nobody in.
+    /// A lock of the folder itself, where the system supports it: it still holds after the lock
+    /// file is deleted.
     _folder: Option<File>,
 }
 
-/// Locks the folder itself; none where that cannot be done.
+/// Locks the folder itself; `None` where the system does not support that.
 fn lock_folder(directory: &Path) -> Result<Option<File>, Error> {
     let Ok(folder) = File::open(directory) else {
         return Ok(None);
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_refused_and_told_who_has_it() {
+    fn the_second_is_refused_and_the_error_names_the_holder() {
         let directory = tempfile::tempdir().unwrap();
         let first = DirectoryLock::take(directory.path()).unwrap();
         let error = DirectoryLock::take(directory.path())

@@ -1,4 +1,5 @@
-//! Writing and reading the manifest, in two files by turns: one of them is always whole.
+//! Reading and writing the manifest, alternately in two files, so that one of them is always
+//! intact.
 
 use std::sync::Arc;
 
@@ -8,17 +9,18 @@ use crate::Error;
 use crate::blocks::{Blocks, FileName};
 use crate::error::io_error;
 use crate::format::{
-    Content, FILE_HEADER, HeaderProblem, check_file_header, decode_manifest, encode_manifest,
+    FILE_HEADER, HeaderProblem, ManifestContent, check_file_header, decode_manifest,
+    encode_manifest,
 };
 
-/// No manifest is longer than this.
+/// Upper bound of the length of a manifest, in bytes.
 const MAX_LENGTH: u64 = 64 << 20;
 
-/// What must be in the directory.
+/// The manifest: what must be in the directory.
 #[derive(Debug)]
 pub(crate) struct Manifest {
     blocks: Arc<dyn Blocks>,
-    content: Mutex<Content>,
+    content: Mutex<ManifestContent>,
 }
 
 const fn file_of(sequence: u64) -> FileName {
@@ -26,24 +28,24 @@ const fn file_of(sequence: u64) -> FileName {
 }
 
 impl Manifest {
-    /// One that goes on from `content`.
-    pub(crate) fn new(blocks: Arc<dyn Blocks>, content: Content) -> Self {
+    /// A manifest that continues from `content`.
+    pub(crate) fn new(blocks: Arc<dyn Blocks>, content: ManifestContent) -> Self {
         Self {
             blocks,
             content: Mutex::new(content),
         }
     }
 
-    /// What the manifest says now.
-    pub(crate) fn content(&self) -> Content {
+    /// The current content.
+    pub(crate) fn content(&self) -> ManifestContent {
         self.content.lock().clone()
     }
 
-    /// Changes the manifest and returns once that is on stable storage.
+    /// Changes the manifest, and returns once the change is on stable storage.
     ///
-    /// One that fails is as if it had not been: the other file is whole, and the same one is
-    /// written the next time.
-    pub(crate) fn write(&self, change: impl FnOnce(&mut Content)) -> Result<(), Error> {
+    /// A failed write changes nothing: the other file is intact, and the next write uses the same
+    /// file again.
+    pub(crate) fn write(&self, change: impl FnOnce(&mut ManifestContent)) -> Result<(), Error> {
         let mut present = self.content.lock();
         let mut content = present.clone();
         change(&mut content);
@@ -69,13 +71,13 @@ impl Manifest {
     }
 }
 
-/// What the newer of the two files says that is whole; none if neither is there.
+/// The content of the newer of the two files that is intact; `None` if neither file exists.
 ///
 /// # Errors
-/// [`Error::Damaged`] if there are files and none is whole, unless what there is cannot have been
-/// a manifest yet: [`Error::FormatVersion`] if a later build wrote one.
-pub(crate) fn read(blocks: &dyn Blocks) -> Result<Option<Content>, Error> {
-    let mut newest: Option<Content> = None;
+/// [`Error::Damaged`] if there are files but none is intact; [`Error::FormatVersion`] if a later
+/// build wrote one.
+pub(crate) fn read(blocks: &dyn Blocks) -> Result<Option<ManifestContent>, Error> {
+    let mut newest: Option<ManifestContent> = None;
     let mut damage = None;
     for name in [file_of(1), file_of(2)] {
         match read_file(blocks, name) {
@@ -98,7 +100,7 @@ pub(crate) fn read(blocks: &dyn Blocks) -> Result<Option<Content>, Error> {
     }
 }
 
-fn read_file(blocks: &dyn Blocks, name: FileName) -> Result<Option<Content>, Error> {
+fn read_file(blocks: &dyn Blocks, name: FileName) -> Result<Option<ManifestContent>, Error> {
     let damaged = |problem: &str| Error::Damaged {
         file: name.to_string(),
         offset: 0,

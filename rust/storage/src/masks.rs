@@ -1,4 +1,4 @@
-//! Ranges of time in which stored points no longer count.
+//! Ranges of time whose stored points are hidden.
 
 /// How much of a range is masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(crate) enum Cover {
     All,
 }
 
-/// Half-open ranges of time, ascending and apart.
+/// Half-open ranges of time, ascending and disjoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Masks(Vec<(i64, i64)>);
 
@@ -18,7 +18,7 @@ impl Masks {
         Self(vec![(start, end)])
     }
 
-    /// These ranges and the single instants `times`, which ascend.
+    /// These ranges and the single instants `times`, which are ascending.
     pub(crate) fn with_instants(&self, times: &[i64]) -> Self {
         let instants = times.iter().map(|&time| (time, time + 1));
         let mut all: Vec<_> = self.0.iter().copied().chain(instants).collect();
@@ -33,8 +33,8 @@ impl Masks {
         Self(joined)
     }
 
-    /// The ranges that touch `[start, end)`.
-    fn touching(&self, start: i64, end: i64) -> &[(i64, i64)] {
+    /// The ranges that overlap `[start, end)`.
+    fn overlapping(&self, start: i64, end: i64) -> &[(i64, i64)] {
         let from = self.0.partition_point(|mask| mask.1 <= start);
         let to = self.0.partition_point(|mask| mask.0 < end);
         self.0.get(from..to).unwrap_or_default()
@@ -47,16 +47,18 @@ impl Masks {
 
     /// How much of `[start, end)` is masked.
     pub(crate) fn cover(&self, start: i64, end: i64) -> Cover {
-        match self.touching(start, end) {
+        match self.overlapping(start, end) {
             [] => Cover::Nothing,
             [(from, to)] if *from <= start && end <= *to => Cover::All,
             _ => Cover::Some,
         }
     }
 
-    /// The range that holds `time`.
-    pub(crate) fn around(&self, time: i64) -> Option<(i64, i64)> {
-        self.touching(time, time.saturating_add(1)).first().copied()
+    /// The range that contains `time`.
+    pub(crate) fn containing(&self, time: i64) -> Option<(i64, i64)> {
+        self.overlapping(time, time.saturating_add(1))
+            .first()
+            .copied()
     }
 
     /// The index ranges of sorted `times` that are not masked, ascending.
@@ -66,7 +68,7 @@ impl Masks {
         };
         let mut kept = Vec::new();
         let mut from = 0;
-        for &(start, end) in self.touching(first, last.saturating_add(1)) {
+        for &(start, end) in self.overlapping(first, last.saturating_add(1)) {
             let to = times.partition_point(|&time| time < start);
             if from < to {
                 kept.push((from, to));
@@ -85,18 +87,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn instants_join_what_they_touch() {
+    fn instants_join_adjacent_ranges() {
         let masks = Masks(vec![(10, 20)]).with_instants(&[3, 9, 15, 20, 22]);
         assert_eq!(masks, Masks(vec![(3, 4), (9, 21), (22, 23)]));
         assert_eq!(masks.cover(9, 21), Cover::All);
         assert_eq!(masks.cover(8, 21), Cover::Some);
         assert_eq!(masks.cover(4, 9), Cover::Nothing);
-        assert_eq!(masks.around(20), Some((9, 21)));
-        assert_eq!(masks.around(21), None);
+        assert_eq!(masks.containing(20), Some((9, 21)));
+        assert_eq!(masks.containing(21), None);
     }
 
     #[test]
-    fn kept_are_the_indices_between() {
+    fn kept_returns_the_unmasked_indices() {
         let masks = Masks(vec![(3, 4), (9, 21)]);
         assert_eq!(
             masks.kept(&[1, 3, 3, 4, 8, 9, 20, 21, 30]),

@@ -1,4 +1,4 @@
-//! Merge policies: what an insert adds to a buffer over a tree.
+//! Merge policies: which points of an insert are added, and which existing points they replace.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::columns::Slice;
 use crate::segment::Segments;
 use crate::tree::{Address, Probe};
 
-/// What an insert is measured against.
+/// The points of a stream before an insert.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Existing<'a> {
+pub(crate) struct MergeBase<'a> {
     pub(crate) segments: &'a Segments,
     pub(crate) root: Option<Address>,
     pub(crate) buffer: &'a Buffer,
@@ -21,7 +21,7 @@ pub(crate) struct Existing<'a> {
 
 /// The buffer after an insert of sorted points; `None` if the insert changes nothing.
 pub(crate) fn apply(
-    existing: Existing<'_>,
+    existing: MergeBase<'_>,
     points: Points,
     policy: MergePolicy,
 ) -> Result<Option<Buffer>, Error> {

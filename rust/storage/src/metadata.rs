@@ -1,4 +1,4 @@
-//! Metadata of streams: changing, counting and forgetting them, and how long points are kept.
+//! Metadata of streams: changing and counting them, obliterating streams, and retention.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::stream::{TAG_KEYS, check_annotation, check_collection, check_tag};
 use crate::{Engine, Error, MetadataUsage, PropertyChange};
 
 impl Engine {
-    /// Changes a stream's collection, tags or annotations; gives the new property version.
+    /// Changes a stream's collection, tags or annotations, and returns the new property version.
     ///
     /// # Errors
-    /// [`Error::PropertyVersion`] if the metadata are not at the expected version,
-    /// [`Error::AmbiguousStream`] if the collection and tags are taken.
+    /// [`Error::PropertyVersion`] if the metadata do not have the expected version,
+    /// [`Error::AmbiguousStream`] if another stream has the collection and tags.
     pub fn set_properties(&self, uuid: Uuid, change: &PropertyChange) -> Result<u64, Error> {
         self.store.check_open()?;
         if let Some(collection) = &change.collection {
@@ -27,25 +27,26 @@ impl Engine {
         }
         let now = self.store.clock.now_ns();
         self.store
-            .ledger
-            .change(|catalog| catalog.change(uuid, change, now))
+            .catalog_writer
+            .change(|catalog| catalog.change_properties(uuid, change, now))
     }
 
-    /// The URI by which `SQLite` in this process opens the catalog for reading.
+    /// The URI with which `SQLite` in this process opens the catalog for reading.
     pub fn catalog_uri(&self) -> &str {
         self.store.catalog.uri()
     }
 
-    /// Which metadata the streams have whose collections begin with `prefix`.
+    /// Which tags and annotations are in use by the streams whose collections begin with `prefix`.
     pub fn metadata_usage(&self, prefix: &str) -> Result<MetadataUsage, Error> {
         self.store.check_open()?;
         Ok(MetadataUsage {
             tags: TAG_KEYS.map(|key| (key.to_owned(), 0)).to_vec(),
-            annotations: self.store.catalog.usage(prefix)?,
+            annotations: self.store.catalog.annotation_usage(prefix)?,
         })
     }
 
-    /// Forgets a stream at once: its collection and tags are free again, its uuid never is.
+    /// Removes a stream and its data at once. Its collection and tags become free; its uuid can
+    /// never be used again.
     pub fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
         self.store.check_open()?;
         self.store.obliterate(uuid)
@@ -53,26 +54,26 @@ impl Engine {
 
     // --- retention ---------------------------------------------------------------------------
 
-    /// How far retention is behind the clock, which went further than time has passed; zero if it
-    /// is not.
+    /// How far the retention clock is behind the wall clock; zero if it is not behind.
     ///
-    /// It follows four times as fast as time passes. Correct the clock if it is wrong.
+    /// It falls behind if the wall clock advances further than time has passed, and then catches up
+    /// four times as fast as time passes. Correct the wall clock if it is wrong.
     pub fn retention_behind(&self) -> Duration {
         self.store.pace.behind()
     }
 
-    /// Sets for how many nanoseconds a stream keeps its points; `None` leaves it to its
-    /// collection.
+    /// Sets for how many nanoseconds a stream keeps its points; with `None` the retention of its
+    /// collection applies.
     ///
-    /// A point goes once its own time lies further back than that by the clock, at the latest
-    /// when a 64th more has passed. Past versions still show it, until they themselves were
-    /// replaced that long ago: then they are forgotten, and their room is reclaimed.
+    /// A point is deleted once it is older than that by the wall clock, at the latest after another
+    /// 64th of the retention has passed. Earlier versions still contain it until they themselves
+    /// were superseded that long ago: then they are forgotten and their space is reclaimed.
     pub fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
         self.store.check_open()?;
         check_retention(keep_ns)?;
         self.store
-            .ledger
-            .change(|catalog| catalog.keep_stream(uuid, keep_ns))
+            .catalog_writer
+            .change(|catalog| catalog.set_stream_retention(uuid, keep_ns))
     }
 
     /// How long a stream keeps its points.
@@ -81,10 +82,10 @@ impl Engine {
         self.store.catalog.stream_retention(uuid)
     }
 
-    /// Sets how long the streams of a collection keep their points, those that will be in it
-    /// included.
+    /// Sets how long the streams of a collection keep their points, including streams that join it
+    /// later.
     ///
-    /// A stream with a retention of its own goes by that, unless the collection overrides it.
+    /// A stream with a retention of its own uses that, unless the collection overrides it.
     pub fn set_collection_retention(
         &self,
         collection: &str,
@@ -95,11 +96,11 @@ impl Engine {
         let retention = retention.into();
         check_retention(retention.keep_ns)?;
         self.store
-            .ledger
-            .change(|catalog| catalog.keep_collection(collection, retention))
+            .catalog_writer
+            .change(|catalog| catalog.set_collection_retention(collection, retention))
     }
 
-    /// What was set for a collection; nothing is for ever.
+    /// The retention set for a collection; by default points are kept for ever.
     pub fn collection_retention(&self, collection: &str) -> Result<CollectionRetention, Error> {
         self.store.check_open()?;
         self.store.catalog.collection_retention(collection)

@@ -1,22 +1,22 @@
-//! What an engine is opened with.
+//! Options of an engine.
 
-/// When an insert is answered.
+/// When an insert is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Durability {
     /// After its journal record is on stable storage.
     #[default]
     Synced,
-    /// After its journal record was handed to the operating system: a crash of the process loses
-    /// nothing, a crash of the machine may lose the last moments.
+    /// After its journal record was passed to the operating system: a crash of the process loses
+    /// nothing, but a crash of the machine may lose the last moments.
     Relaxed,
 }
 
-/// What an engine is opened with; the default suits a server on a laptop.
+/// Options of an engine; the default suits a server on a laptop.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// When an insert is answered.
+    /// When an insert is acknowledged.
     pub durability: Durability,
-    /// Upper bound, in bytes, of decoded blocks kept for later reads.
+    /// Upper bound of the memory for decoded blocks that are kept for later reads, in bytes.
     pub cache_bytes: usize,
     /// A stream's buffer is committed when an insert brings it to this many points.
     pub buffer_points: usize,
@@ -26,11 +26,12 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Length, in bytes, from which a journal file is closed and the next one begun.
     pub journal_file_bytes: u64,
-    /// How many journal files there may be before the buffers in the oldest are committed: this
-    /// bounds the memory buffers take, and how long opening takes.
+    /// Number of journal files beyond which the buffers in the oldest file are committed. This
+    /// bounds the memory of buffers and the time that opening takes.
     pub journal_files: u32,
-    /// Whether to open what is whole of a directory of which something is missing or damaged;
-    /// [`crate::Engine::missing`] says what. Without it such a directory is refused.
+    /// Whether to open a directory of which something is missing or damaged, with whatever is
+    /// intact; [`crate::Engine::missing`] lists what is not. Without it such a directory is
+    /// refused.
     pub salvage: bool,
 }
 

@@ -7,21 +7,21 @@ use pingthings_types::{MAX_TIME, MIN_TIME, Points, RangeError, RawPoint, TimeRan
 
 use crate::columns::{Slice, stretch};
 use crate::error::Error;
-use crate::live::Hold;
+use crate::live::ReadGuard;
 use crate::snapshot::Snapshot;
 use crate::tree::{Piece, Walk, last_before};
 
-/// Room made at once for a batch, so that a huge `max` costs nothing by itself.
-const ROOM: usize = 1 << 16;
+/// Most points for which space is reserved at once, so that a huge `max` costs nothing by itself.
+const MAX_RESERVED: usize = 1 << 16;
 
-/// Raw points of a range, ascending by time, equal times in the order of their arrival.
+/// Reads the raw points of a range, ascending by time; points at equal times in order of arrival.
 pub struct RawReader {
-    _hold: Arc<Hold>,
+    _guard: Arc<ReadGuard>,
     walk: Walk,
-    /// Part of a leaf not handed out yet.
+    /// The part of a leaf that was not returned yet.
     piece: Option<(Arc<Points>, usize, usize)>,
     buffered: Arc<Points>,
-    /// The buffered points not handed out yet.
+    /// The buffered points `next..last` were not returned yet.
     next: usize,
     last: usize,
 }
@@ -41,7 +41,7 @@ impl Snapshot {
     /// The first point at or after `time`, or with `backward` the last one before it.
     ///
     /// # Errors
-    /// [`Error::Range`] if no point may have that time.
+    /// [`Error::Range`] if `time` is outside the instants that a stream can hold.
     pub fn nearest(&self, time: i64, backward: bool) -> Result<Option<RawPoint>, Error> {
         if !(MIN_TIME..MAX_TIME).contains(&time) {
             return Err(RangeError::TimeOutOfBounds { time }.into());
@@ -72,7 +72,7 @@ impl RawReader {
         let masks = snapshot.masks.clone();
         let walk = Walk::new(segments, snapshot.root, masks, (start, end), None);
         Self {
-            _hold: Arc::clone(&snapshot.hold),
+            _guard: Arc::clone(&snapshot.guard),
             walk,
             piece: None,
             buffered,
@@ -84,14 +84,14 @@ impl RawReader {
     /// The next points, at most `max` of them (at least one); `None` when there are no more.
     pub fn next_batch(&mut self, max: usize) -> Result<Option<Points>, Error> {
         let max = max.max(1);
-        let mut batch = Points::with_capacity(max.min(ROOM));
+        let mut batch = Points::with_capacity(max.min(MAX_RESERVED));
         while batch.len() < max && self.fill(&mut batch, max)? {}
         Ok((!batch.is_empty()).then_some(batch))
     }
 
-    /// Appends one stretch of points from the tree or from the buffer; `false` at the end.
+    /// Appends a stretch of points from the tree or from the buffer; returns `false` at the end.
     fn fill(&mut self, batch: &mut Points, max: usize) -> Result<bool, Error> {
-        let room = max - batch.len();
+        let left = max - batch.len();
         if self.piece.is_none() {
             self.piece = match self.walk.next()? {
                 Some(Piece::Points { leaf, from, to }) => Some((leaf, from, to)),
@@ -100,7 +100,7 @@ impl RawReader {
         }
         let buffered = Slice::of(&self.buffered).range(self.next, self.last);
         let Some((leaf, from, to)) = &mut self.piece else {
-            let count = room.min(buffered.len());
+            let count = left.min(buffered.len());
             buffered.range(0, count).append_to(batch);
             self.next += count;
             return Ok(count > 0);
@@ -111,12 +111,12 @@ impl RawReader {
             None => stored.len(),
         };
         if count == 0 {
-            let count = stretch(buffered.times, |time| time < stored.times[0]).min(room);
+            let count = stretch(buffered.times, |time| time < stored.times[0]).min(left);
             buffered.range(0, count).append_to(batch);
             self.next += count;
             return Ok(true);
         }
-        let count = count.min(room);
+        let count = count.min(left);
         stored.range(0, count).append_to(batch);
         *from += count;
         if from == to {

@@ -1,10 +1,10 @@
-//! Reclaiming the room of what nobody can read any more: obliterated streams, and versions that
+//! Reclaiming the space of data that can no longer be read: obliterated streams, and versions that
 //! retention or an operator has forgotten.
 //!
-//! Three steps, each durable before the next: versions are doomed (nobody can open them), their
-//! blocks are looked for and become holes, and segments are written anew without their holes.
-//! Readers that had a doomed version open when it was doomed keep it: its blocks are only looked
-//! for once they are through.
+//! There are three steps, each durable before the next. Versions are forgotten: nobody can open
+//! them any more. A sweep finds their blocks, which become holes. Compaction rewrites segments
+//! without their holes. A reader that had a version open when it was forgotten keeps it: the sweep
+//! skips a stream until such readers are done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,93 +14,102 @@ use uuid::Uuid;
 
 use crate::blocks::FileName;
 use crate::catalog::{Hole, SegmentState};
-use crate::compact::{Compaction, holes_of, joined};
+use crate::compact::{Compaction, holes_of, merge_holes};
 use crate::format::FILE_HEADER;
 use crate::live::{Stream, View};
 use crate::store::Store;
 use crate::tree::unshared;
 use crate::{Engine, Error};
 
-/// The background writes a segment anew once less than this many hundredths of it are needed.
+/// The background thread rewrites a segment once less than this percentage of it is in use.
 const BACKGROUND_LIVE_PERCENT: u64 = 30;
 
 impl Engine {
-    /// Forgets the versions of all streams that were replaced by a later one at or before
-    /// `wall_ns`, a time of the clock; gives how many there were.
+    /// Forgets every version, of any stream, that was superseded at or before the wall-clock time
+    /// `wall_ns`, and returns how many there were.
     ///
-    /// The latest version of a stream is never forgotten. Asking for a forgotten version is
+    /// The latest version of a stream is never forgotten. Opening a forgotten version fails with
     /// [`Error::VersionNotAvailable`].
     pub fn forget_versions(&self, wall_ns: i64) -> Result<usize, Error> {
         self.store.check_open()?;
         let mut count = 0;
-        for uuid in self.store.catalog.forgettable(wall_ns)? {
-            count += self.store.forget(uuid, wall_ns)?;
+        for uuid in self
+            .store
+            .catalog
+            .streams_with_superseded_versions(wall_ns)?
+        {
+            count += self.store.forget_versions(uuid, wall_ns)?;
         }
         Ok(count)
     }
 
-    /// Writes every segment anew that has blocks nothing leads to, and removes those that hold
-    /// nothing else; `progress` is told after each segment.
+    /// Rewrites every segment that contains unreferenced blocks, and removes those that contain
+    /// nothing else; calls `progress` after each segment.
     ///
-    /// Reading and writing go on meanwhile. Blocks of versions that a [`crate::Snapshot`] still
-    /// has open stay.
+    /// Reads and writes continue meanwhile. Blocks of versions that a [`crate::Snapshot`] has open
+    /// are kept.
     pub fn compact(&self, progress: &mut dyn FnMut(&Compaction)) -> Result<Compaction, Error> {
         self.store.check_open()?;
         self.store.sweep()?;
         self.store.segments.seal();
         let done = self.store.compact(100, progress)?;
-        self.store.ledger.change(|catalog| catalog.shrink())?;
+        self.store
+            .catalog_writer
+            .change(|catalog| catalog.shrink())?;
         Ok(done)
     }
 }
 
 impl Store {
-    /// Dooms the versions of a stream that were replaced at or before `wall_ns`.
-    pub(crate) fn forget(&self, uuid: Uuid, wall_ns: i64) -> Result<usize, Error> {
+    /// Forgets the versions of a stream that were superseded at or before `wall_ns`.
+    pub(crate) fn forget_versions(&self, uuid: Uuid, wall_ns: i64) -> Result<usize, Error> {
         let stream = match self.stream(uuid) {
-            // It was obliterated since it was listed.
+            // It was obliterated after it was listed.
             Err(Error::NoSuchStream { .. }) => return Ok(0),
             other => other?,
         };
-        // Held so that the latest version does not get a successor meanwhile.
+        // Holding the lock prevents a commit, which would supersede the latest version.
         let _writer = stream.writer.lock();
         let id = stream.id;
-        let count = self.ledger.change(|catalog| catalog.forget(id, wall_ns));
-        // One that failed may be there, and will be then.
+        let count = self
+            .catalog_writer
+            .change(|catalog| catalog.forget_versions(id, wall_ns));
+        // A failed change may have happened nevertheless.
         if count
             .as_ref()
             .map_or_else(Error::is_failure, |&count| count > 0)
         {
             let view = stream.view();
-            self.hold(&stream, &view);
-            let hold = Arc::default();
-            stream.publish(View { hold, ..view });
+            self.note_readers(&stream, &view);
+            let guard = Arc::default();
+            stream.publish(View { guard, ..view });
         }
         count
     }
 
-    /// Readers of `view` may have a doomed version open.
-    pub(crate) fn hold(&self, stream: &Stream, view: &View) {
-        self.reclaim.hold(stream.id, &view.hold);
+    /// Notes that readers of `view` may have a forgotten version open.
+    pub(crate) fn note_readers(&self, stream: &Stream, view: &View) {
+        self.reclaim.add_guard(stream.id, &view.guard);
     }
 
-    /// Looks for the blocks of doomed versions nobody has open.
+    /// Finds the blocks of forgotten versions that no reader has open, and records them as holes.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
-        for stream in self.catalog.doomed_streams()? {
-            if self.reclaim.is_held(stream) {
+        for stream in self.catalog.streams_with_forgotten_versions()? {
+            if self.reclaim.has_readers(stream) {
                 continue;
             }
-            let doomed = self.catalog.doomed(stream)?;
-            let blocks = unshared(&self.segments, &doomed.roots, doomed.oldest_kept)?;
+            let forgotten = self.catalog.forgotten_versions(stream)?;
+            let blocks = unshared(&self.segments, &forgotten.roots, forgotten.oldest_kept)?;
             let holes = holes_of(&blocks);
-            self.ledger
-                .change(|catalog| catalog.bury(stream, doomed.last, &holes))?;
+            self.catalog_writer.change(|catalog| {
+                catalog.drop_forgotten_versions(stream, forgotten.last, &holes)
+            })?;
             self.reclaim.has_holes.store(true, Ordering::Release);
         }
         Ok(())
     }
 
-    /// Compacts what the background would: segments of which little is needed.
+    /// Compacts segments of which only a small part is in use, if there may be any.
     pub(crate) fn compact_due(&self) -> Result<(), Error> {
         if !self.reclaim.has_holes.load(Ordering::Acquire) {
             return Ok(());
@@ -109,7 +118,7 @@ impl Store {
             .map(|_| ())
     }
 
-    /// Writes the segments anew of which less than `percent` hundredths are needed.
+    /// Rewrites the segments of which less than `percent` per cent is in use.
     fn compact(
         &self,
         percent: u64,
@@ -151,7 +160,10 @@ impl Store {
                 done.removed += 1;
             } else {
                 let mut holes = holes;
-                holes.extend(self.segments.commits_in(number, segment.length, &holes)?);
+                holes.extend(
+                    self.segments
+                        .commit_records_in(number, segment.length, &holes)?,
+                );
                 let needed = left(length_of(&holes))?;
                 if needed <= FILE_HEADER as u64 {
                     self.drop_segment(number, &mut may_replace)?;
@@ -170,7 +182,8 @@ impl Store {
     fn drop_segment(&self, number: u32, may_replace: &mut bool) -> Result<(), Error> {
         let name = self.segments.generations.name(number);
         *may_replace = false;
-        self.ledger.change(|catalog| catalog.removed(number))?;
+        self.catalog_writer
+            .change(|catalog| catalog.remove_segment(number))?;
         *may_replace = true;
         self.segments.generations.remove(number);
         self.remove_file(name);
@@ -189,13 +202,13 @@ impl Store {
             generation: segment.generation + 1,
             ..old
         };
-        let holes = joined(holes);
+        let holes = merge_holes(holes);
         self.segments
             .copy(segment.length, &holes, new)
             .inspect_err(|_| self.remove_file(new))?;
         *may_replace = false;
-        self.ledger
-            .change(|catalog| catalog.rewritten(number, new.generation, &holes))?;
+        self.catalog_writer
+            .change(|catalog| catalog.set_generation(number, new.generation, &holes))?;
         *may_replace = true;
         self.segments
             .generations
@@ -204,7 +217,7 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a file the catalog does not name; if that fails, the next start does it.
+    /// Removes a file that the catalog does not list; if that fails, the next start removes it.
     fn remove_file(&self, name: FileName) {
         let _ = self.blocks.remove(name);
     }

@@ -1,8 +1,8 @@
-//! Devices and units: numbered rows with a name and whatever else their owner wants to keep.
+//! Devices and units: numbered records with a name and arbitrary further fields.
 
 use std::fmt;
 
-/// What a record is of.
+/// What a record describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordKind {
     /// A measuring device.
@@ -23,10 +23,10 @@ impl fmt::Display for RecordKind {
 /// A device or a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number, given when it was created and never again.
+    /// Its number, assigned on creation and never reused.
     pub id: i64,
-    /// Its name, which no other of its kind has.
+    /// Its name, unique within the kind.
     pub name: String,
-    /// All its further keys as the text of a JSON object, in the order and form they were given.
+    /// All other keys as the text of a JSON object, in the order and form in which they were given.
     pub fields: String,
 }

@@ -1,4 +1,4 @@
-//! Keeping records: which are allowed, and how their fields are changed.
+//! Creating, changing and validating records.
 
 use std::fmt;
 
@@ -10,9 +10,9 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::record::{Record, RecordKind};
 
-/// Most bytes of the further keys of a record, as JSON text.
+/// Maximum size of the fields of a record as JSON text, in bytes.
 const MAX_FIELDS: usize = 1 << 20;
-/// How deep values may be nested: what reads them back often goes no deeper.
+/// Maximum nesting depth of a value; many JSON readers do not support more.
 const MAX_DEPTH: usize = 64;
 
 impl Engine {
@@ -31,12 +31,12 @@ impl Engine {
         self.store.catalog.record(kind, id)
     }
 
-    /// Adds a record; `fields` is the text of a JSON object with all keys but `id` and `name`,
-    /// or empty for none. Gives the record with its number.
+    /// Adds a record, and returns it with its number. `fields` is the text of a JSON object with
+    /// all keys except `id` and `name`, or empty for none.
     ///
     /// # Errors
-    /// [`Error::NoRecordName`] without a name, [`Error::RecordExists`] if another of its kind has
-    /// it, [`Error::InvalidRecord`] if the fields are no such object.
+    /// [`Error::NoRecordName`] if the name is empty, [`Error::RecordExists`] if another record of
+    /// the kind has it, [`Error::InvalidRecord`] if `fields` is not such an object.
     pub fn create_record(
         &self,
         kind: RecordKind,
@@ -48,12 +48,12 @@ impl Engine {
         let fields = Fields::parse(kind, fields)?;
         let fields = fields.text();
         self.store
-            .ledger
+            .catalog_writer
             .change(|catalog| catalog.add_record(kind, name, &fields))
     }
 
-    /// Changes the name of a record, if one is given, and the keys in `fields`; keys that are not
-    /// in it stay. Gives the whole record.
+    /// Changes the name of a record, if one is given, and the keys in `fields`; other keys stay as
+    /// they are. Returns the complete record.
     ///
     /// # Errors
     /// As [`Engine::create_record`], and [`Error::NoSuchRecord`].
@@ -75,18 +75,18 @@ impl Engine {
             Ok(text)
         };
         self.store
-            .ledger
+            .catalog_writer
             .change(|catalog| catalog.change_record(kind, id, name, Box::new(merge)))
     }
 
-    /// Removes a record. Its number is never given again, its name may be.
+    /// Removes a record. Its number is never reused; its name may be.
     ///
     /// # Errors
     /// [`Error::NoSuchRecord`] if there is none.
     pub fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error> {
         self.store.check_open()?;
         self.store
-            .ledger
+            .catalog_writer
             .change(|catalog| catalog.delete_record(kind, id))
     }
 }
@@ -103,7 +103,10 @@ fn check_name(kind: RecordKind, name: &str) -> Result<(), Error> {
 
 fn check_length(kind: RecordKind, fields: &str) -> Result<(), Error> {
     if fields.len() > MAX_FIELDS {
-        let problem = format!("has fields of {} bytes, above {MAX_FIELDS}", fields.len());
+        let problem = format!(
+            "has fields of {} bytes, above the limit of {MAX_FIELDS}",
+            fields.len()
+        );
         return Err(invalid(kind, problem));
     }
     Ok(())
@@ -116,7 +119,7 @@ fn invalid(kind: RecordKind, problem: impl Into<String>) -> Error {
     }
 }
 
-/// The keys of a JSON object with the text of their values: numbers keep every digit.
+/// The keys of a JSON object with the text of their values, so that numbers keep every digit.
 #[derive(Debug, Default)]
 struct Fields(Vec<(String, Box<RawValue>)>);
 
@@ -127,22 +130,27 @@ impl Fields {
         }
         check_length(kind, text)?;
         if depth(text) > MAX_DEPTH {
-            let problem = format!("has values nested more than {MAX_DEPTH} deep");
+            let problem = format!("has values nested deeper than {MAX_DEPTH} levels");
             return Err(invalid(kind, problem));
         }
-        let fields: Self = serde_json::from_str(text)
-            .map_err(|error| invalid(kind, format!("has fields that are no object: {error}")))?;
+        let fields: Self = serde_json::from_str(text).map_err(|error| {
+            invalid(
+                kind,
+                format!("has fields that are not a JSON object: {error}"),
+            )
+        })?;
         match fields
             .0
             .iter()
             .find(|(key, _)| key == "id" || key == "name")
         {
-            Some((key, _)) => Err(invalid(kind, format!("has `{key}` among its further keys"))),
+            Some((key, _)) => Err(invalid(kind, format!("has `{key}` among its fields"))),
             None => Ok(fields),
         }
     }
 
-    /// These keys, with the values of `changed` where it has them, and then those only it has.
+    /// These keys with the values of `changed` where it has them, then the keys that only `changed`
+    /// has.
     fn with(mut self, changed: Self) -> Self {
         for (key, value) in changed.0 {
             match self.0.iter_mut().find(|(present, _)| *present == key) {
@@ -163,7 +171,7 @@ impl Fields {
     }
 }
 
-/// How deep the brackets of a JSON text are nested.
+/// The deepest nesting of brackets in a JSON text.
 fn depth(text: &str) -> usize {
     let (mut open, mut deepest) = (0_usize, 0);
     let (mut in_string, mut is_escaped) = (false, false);
@@ -185,13 +193,13 @@ fn depth(text: &str) -> usize {
 
 impl<'de> Deserialize<'de> for Fields {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(InOrder)
+        deserializer.deserialize_map(FieldsVisitor)
     }
 }
 
-struct InOrder;
+struct FieldsVisitor;
 
-impl<'de> Visitor<'de> for InOrder {
+impl<'de> Visitor<'de> for FieldsVisitor {
     type Value = Fields;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -203,7 +211,7 @@ impl<'de> Visitor<'de> for InOrder {
         let mut pairs = Vec::new();
         while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
             if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format!("`{key}` is there twice")));
+                return Err(A::Error::custom(format!("`{key}` occurs twice")));
             }
             pairs.push((key, value));
         }
@@ -232,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_of_further_keys_is_refused() {
+    fn invalid_fields_are_refused() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(64), "]".repeat(64));
         for text in [
             "[]",

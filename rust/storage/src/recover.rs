@@ -1,4 +1,4 @@
-//! Opening what an earlier process left: the journal is replayed, exactly once.
+//! Opening the files of an earlier process, and replaying its journal exactly once.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -9,39 +9,41 @@ use uuid::Uuid;
 use crate::aside::{prune, set_aside};
 use crate::blocks::{Blocks, FileKind, FileName};
 use crate::catalog::{Catalog, CatalogState};
+use crate::catalog_writer::CatalogWriter;
 use crate::error::io_error;
-use crate::format::{CommitRecord, Content, Insert};
-use crate::journal::{Contents, Journal, Reading, read_file};
-use crate::ledger::Ledger;
+use crate::format::{CommitRecord, Insert, ManifestContent};
+use crate::journal::{Contents, Journal, ReadOptions, read_file};
 use crate::manifest::{self, Manifest};
-use crate::roll_forward::{Unrecorded, Witness};
+use crate::roll_forward::{UncommittedData, Witness};
 use crate::segment::Segments;
 use crate::store::Store;
 use crate::{Clock, Error, Options};
 
-/// What is in a directory, before anything in it is changed.
-struct Found {
+/// The state of a directory before anything in it is changed.
+struct DirectoryState {
     state: CatalogState,
-    manifest: Content,
+    manifest: ManifestContent,
     journal: BTreeMap<u32, Contents>,
-    unrecorded: Unrecorded,
-    /// What the catalog lacks and the segments have.
+    uncommitted: UncommittedData,
+    /// Commits that the segments contain but the catalog lacks.
     commits: Vec<CommitRecord>,
-    /// What is not there any more; nothing unless in salvage.
+    /// What is missing or damaged; empty unless salvaging.
     missing: Vec<Error>,
 }
 
-/// Opens a store; in salvage, gives what is missing.
+/// Opens a store. When salvaging, also returns what is missing.
 pub(crate) fn open(
     blocks: Arc<dyn Blocks>,
     catalog: Arc<dyn Catalog>,
     clock: Arc<dyn Clock>,
     options: Options,
 ) -> Result<(Store, Vec<Error>), Error> {
-    let mut found = look(&*blocks, &*catalog, &options)?;
-    // Only now anything is changed.
+    let mut found = inspect(&*blocks, &*catalog, &options)?;
+    // Nothing was changed up to here.
     for record in &found.commits {
-        found.unrecorded.roll_forward(&*blocks, &*catalog, record)?;
+        found
+            .uncommitted
+            .roll_forward(&*blocks, &*catalog, record)?;
     }
     let now = clock.now_ns();
     let segments = Segments::open(
@@ -57,7 +59,7 @@ pub(crate) fn open(
     let last = witnessed.fold(last.max(found.manifest.change), u64::max);
     let manifest = Arc::new(Manifest::new(Arc::clone(&blocks), found.manifest.clone()));
     let change = Arc::new(AtomicU64::new(last));
-    let ledger = Ledger::new(
+    let catalog_writer = CatalogWriter::new(
         Arc::clone(&catalog),
         found.state.id,
         Arc::clone(&manifest),
@@ -74,21 +76,33 @@ pub(crate) fn open(
         last_journal.max(found.manifest.last_journal),
         &options,
     );
-    let store = Store::new(blocks, segments, catalog, ledger, clock, options, journal);
+    let store = Store::new(
+        blocks,
+        segments,
+        catalog,
+        catalog_writer,
+        clock,
+        options,
+        journal,
+    );
     replay(&store, found.journal, &mut found.missing)?;
-    // Neither needs to succeed: both are tried again the next time.
+    // Neither has to succeed: the background thread and the next open try again.
     let _ = store.begin_retention();
     let _ = prune(&*store.blocks, now);
     Ok((store, found.missing))
 }
 
-/// Looks at everything, and refuses what is not whole unless in salvage.
-fn look(blocks: &dyn Blocks, catalog: &dyn Catalog, options: &Options) -> Result<Found, Error> {
+/// Reads everything, and refuses a directory that is not intact unless salvaging.
+fn inspect(
+    blocks: &dyn Blocks,
+    catalog: &dyn Catalog,
+    options: &Options,
+) -> Result<DirectoryState, Error> {
     let mut names = blocks.list().map_err(|e| io_error("list", "files", e))?;
     names.sort_unstable();
     let state = catalog.state()?;
     let mut missing = Vec::new();
-    let mut meet = |error: Error| {
+    let mut report = |error: Error| {
         if options.salvage {
             missing.push(error);
             Ok(())
@@ -98,37 +112,38 @@ fn look(blocks: &dyn Blocks, catalog: &dyn Catalog, options: &Options) -> Result
     };
     let has_data = |name: &FileName| matches!(name.kind, FileKind::Segment | FileKind::Journal);
     if names.iter().any(has_data) && catalog.is_unused()? {
-        // Files are made for streams only, and going on would take these as left over.
-        meet(Error::CatalogDamaged {
-            problem: "it has no stream, but there are files with data".to_owned(),
+        // Files are created only for streams, so the catalog was lost. Continuing would treat these
+        // files as left over.
+        report(Error::CatalogDamaged {
+            problem: "it has no streams, but there are files with data".to_owned(),
         })?;
     }
     let manifest = match manifest::read(blocks) {
         Ok(Some(content)) if content.id != state.id => {
-            meet(Error::CatalogDamaged {
-                problem: "it is that of another directory, by the manifest".to_owned(),
+            report(Error::CatalogDamaged {
+                problem: "it belongs to another directory, according to the manifest".to_owned(),
             })?;
             None
         }
         Ok(None) if state.change > 0 => {
-            meet(Error::Damaged {
+            report(Error::Damaged {
                 file: "manifest".to_owned(),
                 offset: 0,
                 problem: "it is missing".to_owned(),
             })?;
             None
         }
-        // A process died while it wrote the first one.
+        // An earlier process died while it wrote the first manifest.
         Err(Error::Damaged { .. }) if state.change == 0 => None,
         Err(error @ Error::Damaged { .. }) => {
-            meet(error)?;
+            report(error)?;
             None
         }
         other => other?,
     };
     let journal = read_journal(blocks, &names, manifest.as_ref(), options, &mut missing)?;
     let committed = catalog.segments()?;
-    let unrecorded = Unrecorded::find(blocks, &names, &committed)?;
+    let uncommitted = UncommittedData::find(blocks, &names, &committed)?;
     let mut witnesses: Vec<Witness> = journal
         .iter()
         .map(|(&number, contents)| Witness {
@@ -140,26 +155,26 @@ fn look(blocks: &dyn Blocks, catalog: &dyn Catalog, options: &Options) -> Result
         name: "the manifest".to_owned(),
         change: content.change,
     }));
-    let commits = unrecorded.commits(state, &witnesses, &mut missing, options.salvage)?;
+    let commits = uncommitted.commits(state, &witnesses, &mut missing, options.salvage)?;
     check_inserts(catalog, &journal, &commits, &mut missing, options.salvage)?;
-    Ok(Found {
+    Ok(DirectoryState {
         state,
-        manifest: manifest.unwrap_or_else(|| Content {
+        manifest: manifest.unwrap_or_else(|| ManifestContent {
             id: state.id,
-            ..Content::default()
+            ..ManifestContent::default()
         }),
         journal,
-        unrecorded,
+        uncommitted,
         commits,
         missing,
     })
 }
 
-/// Reads every journal file, and looks whether those are there and as long as they have to be.
+/// Reads every journal file, and checks that the files in the manifest exist and are complete.
 fn read_journal(
     blocks: &dyn Blocks,
     names: &[FileName],
-    manifest: Option<&Content>,
+    manifest: Option<&ManifestContent>,
     options: &Options,
     missing: &mut Vec<Error>,
 ) -> Result<BTreeMap<u32, Contents>, Error> {
@@ -167,7 +182,7 @@ fn read_journal(
     let numbers: Vec<u32> = files.map(|name| name.number).collect();
     let last = numbers.iter().copied().max().unwrap_or(0);
     let is_salvage = options.salvage;
-    let mut meet = |error: Error| {
+    let mut report = |error: Error| {
         if is_salvage {
             missing.push(error);
             Ok(())
@@ -182,39 +197,40 @@ fn read_journal(
     };
     for (&number, _) in manifest.iter().flat_map(|content| &content.journal) {
         if !numbers.contains(&number) {
-            meet(damaged(
+            report(damaged(
                 number,
                 0,
-                "it is missing, with acknowledged inserts".to_owned(),
+                "it is missing, and it held acknowledged inserts".to_owned(),
             ))?;
         }
     }
     let mut journal = BTreeMap::new();
     for number in numbers {
-        // None if it has to be there, and how long it is if it is not written to any more.
+        // The outer `None` if the manifest does not list the file; the inner `None` if it was still
+        // written to.
         let listed = manifest.and_then(|content| content.journal.get(&number));
-        let is_unknown = listed.is_none() && number == last;
-        let reading = Reading {
-            is_open: is_unknown || listed == Some(&None),
-            may_be_new: is_unknown,
+        let is_unlisted = listed.is_none() && number == last;
+        let read_options = ReadOptions {
+            is_open: is_unlisted || listed == Some(&None),
+            may_be_new: is_unlisted,
             is_salvage,
         };
-        let mut contents = read_file(blocks, FileName::journal(number), reading)?;
+        let mut contents = read_file(blocks, FileName::journal(number), read_options)?;
         for error in contents.missing.drain(..) {
-            meet(error)?;
+            report(error)?;
         }
         if let Some(&Some(length)) = listed
             && contents.length != length
         {
-            let problem = format!("{length} bytes of it were acknowledged");
-            meet(damaged(number, contents.length, problem))?;
+            let problem = format!("it should be {length} bytes long");
+            report(damaged(number, contents.length, problem))?;
         }
         journal.insert(number, contents);
     }
     Ok(journal)
 }
 
-/// Looks whether the catalog knows the streams and versions that the journal is about.
+/// Checks that the catalog has the streams and versions that the journal refers to.
 fn check_inserts(
     catalog: &dyn Catalog,
     journal: &BTreeMap<u32, Contents>,
@@ -223,93 +239,101 @@ fn check_inserts(
     is_salvage: bool,
 ) -> Result<(), Error> {
     let mut heads = HashMap::new();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for Insert { uuid, major, .. } in journal.values().flat_map(|contents| &contents.inserts) {
         let head = match heads.get(uuid) {
             Some(head) => *head,
-            None => head(catalog, *uuid, commits)?,
+            None => position(catalog, *uuid, commits)?,
         };
         heads.insert(*uuid, head);
         let problem = match head {
-            Standing::At(head) if head < *major => {
+            StreamPosition::At(head) if head < *major => {
                 format!("it lacks version {major} of stream `{uuid}`")
             }
-            Standing::Unknown => format!("it lacks stream `{uuid}`, which the journal has"),
-            Standing::At(_) | Standing::Obliterated => continue,
+            StreamPosition::Unknown => {
+                format!("it lacks stream `{uuid}`, which the journal refers to")
+            }
+            StreamPosition::At(_) | StreamPosition::Obliterated => continue,
         };
         let error = Error::CatalogDamaged { problem };
         if !is_salvage {
             return Err(error);
         }
-        if told.insert((*uuid, *major)) {
+        if reported.insert((*uuid, *major)) {
             missing.push(error);
         }
     }
     Ok(())
 }
 
-/// Where a stream is by the catalog.
+/// The latest version of a stream according to the catalog.
 #[derive(Clone, Copy)]
-enum Standing {
+enum StreamPosition {
     At(u64),
     Obliterated,
     Unknown,
 }
 
-fn head(catalog: &dyn Catalog, uuid: Uuid, commits: &[CommitRecord]) -> Result<Standing, Error> {
+fn position(
+    catalog: &dyn Catalog,
+    uuid: Uuid,
+    commits: &[CommitRecord],
+) -> Result<StreamPosition, Error> {
     match catalog.head(uuid) {
         Ok(head) => {
             let later = commits.iter().flat_map(|record| &record.commits);
             let later = later.filter(|commit| commit.stream == head.stream);
             let major = later.map(|commit| commit.major).fold(head.major, u64::max);
-            Ok(Standing::At(major))
+            Ok(StreamPosition::At(major))
         }
-        Err(Error::NoSuchStream { .. }) if catalog.is_burnt(uuid)? => Ok(Standing::Obliterated),
-        Err(Error::NoSuchStream { .. }) => Ok(Standing::Unknown),
+        Err(Error::NoSuchStream { .. }) if catalog.is_uuid_retired(uuid)? => {
+            Ok(StreamPosition::Obliterated)
+        }
+        Err(Error::NoSuchStream { .. }) => Ok(StreamPosition::Unknown),
         Err(error) => Err(error),
     }
 }
 
-/// Brings back what was acknowledged and is in no tree, and leaves only the files that have some
-/// of it.
+/// Replays the inserts that are not in a tree into buffers, and removes the files that contain
+/// none.
 fn replay(
     store: &Store,
     journal: BTreeMap<u32, Contents>,
     missing: &mut Vec<Error>,
 ) -> Result<(), Error> {
     let mut waiting = BTreeMap::new();
-    let mut over = Vec::new();
+    let mut finished = Vec::new();
     let last = store.journal.last();
     for (number, contents) in journal {
         let name = FileName::journal(number);
         if !missing.is_empty() {
-            // In salvage nothing goes that somebody might still make something of.
-            let bytes = whole_file(&*store.blocks, name)?;
+            // When salvaging, keep a copy of everything that may still be of use.
+            let bytes = read_file_bytes(&*store.blocks, name)?;
             set_aside(&*store.blocks, store.clock.now_ns(), (name, 0), &bytes)?;
         }
         for insert in contents.inserts {
             store.replay(number, insert, !missing.is_empty())?;
         }
         if !missing.is_empty() {
-            // The file is not whole, so what is left of it goes into trees at once.
+            // The file is damaged, so its inserts are committed at once.
             missing.extend(store.flush_each());
-            over.push(name);
+            finished.push(name);
         } else if store.journal.is_waiting(number) {
-            write_again(&*store.blocks, name, contents.length)?;
+            rewrite_and_sync(&*store.blocks, name, contents.length)?;
             waiting.insert(number, Some(contents.length));
         } else {
-            over.push(name);
+            finished.push(name);
         }
     }
-    // If that fails, nothing is acknowledged until it succeeds; what is there can be read.
-    let settled = store.ledger.settle_with(|content| {
+    // If this fails, writes are refused until it succeeds; the data can be read.
+    let settled = store.catalog_writer.settle_with(|content| {
         content.journal.retain(|number, _| *number > last);
         content.journal.extend(waiting);
     });
     if settled.is_ok() {
-        for name in over {
+        for name in finished {
             match store.blocks.remove(name) {
-                // It went when what was in it was committed.
+                // It was removed when its inserts were committed.
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
                 other => other.map_err(|e| io_error("remove", name, e))?,
             }
@@ -318,7 +342,7 @@ fn replay(
     Ok(())
 }
 
-fn whole_file(blocks: &dyn Blocks, name: FileName) -> Result<Vec<u8>, Error> {
+fn read_file_bytes(blocks: &dyn Blocks, name: FileName) -> Result<Vec<u8>, Error> {
     let failed = |e| io_error("read", name, e);
     let length = blocks.len(name).map_err(failed)?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
@@ -326,14 +350,14 @@ fn whole_file(blocks: &dyn Blocks, name: FileName) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-/// Cuts a file to what is whole and writes that once more: new inserts go to another file, so this
-/// one has to be whole the next time, and after a sync that failed the system may show bytes that
-/// are not on the disk.
-fn write_again(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(), Error> {
+/// Cuts a file to its intact part, then rewrites and syncs that. New inserts go to another file, so
+/// this one has to be complete at the next open. Rewriting is necessary because after a failed sync
+/// the system may show bytes that are not on the disk.
+fn rewrite_and_sync(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(), Error> {
     blocks
         .truncate(name, length)
         .map_err(|e| io_error("truncate", name, e))?;
-    let bytes = whole_file(blocks, name)?;
+    let bytes = read_file_bytes(blocks, name)?;
     blocks
         .write_at(name, 0, &bytes)
         .map_err(|e| io_error("write to", name, e))?;

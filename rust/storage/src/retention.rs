@@ -1,4 +1,4 @@
-//! How long points are kept, and how that follows the clock.
+//! Retention settings, and the retention clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use crate::error::Error;
 /// How long a stream keeps its points, in nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamRetention {
-    /// What was set for the stream itself.
+    /// The retention set for the stream itself.
     pub own_ns: Option<i64>,
-    /// What holds, once its collection was asked too; `None` for ever.
+    /// The retention in effect, with that of its collection considered; `None` for ever.
     pub effective_ns: Option<i64>,
 }
 
 /// How long the streams of a collection keep their points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CollectionRetention {
-    /// For how many nanoseconds; `None` for ever.
+    /// In nanoseconds; `None` for ever.
     pub keep_ns: Option<i64>,
-    /// Whether that also holds for streams with a retention of their own.
+    /// Whether it also applies to streams with a retention of their own.
     pub overrides: bool,
 }
 
 impl From<Option<i64>> for CollectionRetention {
-    /// One that streams may override.
+    /// A retention that streams may override.
     fn from(keep_ns: Option<i64>) -> Self {
         Self {
             keep_ns,
@@ -42,17 +42,17 @@ pub(crate) fn check_retention(keep_ns: Option<i64>) -> Result<(), Error> {
     }
 }
 
-/// How far behind trimming may be.
+/// How precisely trimming follows the retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trim {
-    /// Not at all.
+pub(crate) enum TrimPrecision {
+    /// Delete every point that is older than the retention.
     Exactly,
-    /// A small part of what is kept, so that a stream that is written to all the time does not
-    /// get a new version each time somebody looks.
+    /// Delete only once the oldest point is older by a small part of the retention, so that a
+    /// stream that is written to all the time does not get a new version on every run.
     Coarsely,
 }
 
-impl Trim {
+impl TrimPrecision {
     pub(crate) const fn slack(self, keep_ns: i64) -> i64 {
         match self {
             Self::Exactly => 0,
@@ -61,17 +61,17 @@ impl Trim {
     }
 }
 
-/// How retention follows the clock.
+/// State of the retention clock.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    /// When it was last looked at.
+    /// When it was last advanced.
     pub(crate) last: Mutex<Instant>,
-    /// How far it is behind the clock, in nanoseconds.
+    /// How far it is behind the wall clock, in nanoseconds.
     pub(crate) behind_ns: AtomicI64,
 }
 
 impl Pace {
-    /// How far retention is behind the clock.
+    /// How far the retention clock is behind the wall clock; zero if it is not behind.
     pub(crate) fn behind(&self) -> Duration {
         Duration::from_nanos(self.behind_ns.load(Ordering::Relaxed).unsigned_abs())
     }

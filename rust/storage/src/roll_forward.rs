@@ -1,9 +1,9 @@
-//! What the segments have that the catalog does not know of.
+//! Data in the segments that the catalog does not list, and completing the commits among them.
 //!
-//! A commit leaves a record behind its blocks, synced with them, before the catalog has it. So a
-//! catalog that lacks the last commit may be that of a process that died in between, or it may have
-//! lost what was acknowledged: nobody can tell, and nobody needs to, for the commit is made now. One
-//! that lacks a change which something else knows of is older than the data.
+//! A commit writes a record after its blocks and syncs both before it changes the catalog. If the
+//! catalog lacks the last commit, either the process died between the two or the catalog lost an
+//! acknowledged commit. The two cases cannot be distinguished and need not be: the commit is
+//! completed now. A catalog that lacks a change which another file knows of is older than the data.
 
 use std::collections::BTreeMap;
 
@@ -15,39 +15,40 @@ use crate::format::{
     BLOCK_HEADER, COMMIT_BLOCK, CommitRecord, FILE_HEADER, check_file_header, open_block,
 };
 
-/// What a segment has beyond what the catalog knows of.
+/// The part of a segment that the catalog does not list.
 #[derive(Debug)]
-pub(crate) struct Excess {
-    /// Where it begins; 0 if the catalog does not know the segment at all.
+pub(crate) struct UncommittedTail {
+    /// Where it begins; 0 if the catalog does not list the segment at all.
     pub(crate) from: u64,
     pub(crate) bytes: Vec<u8>,
-    /// Up to where the segment is made of whole blocks.
-    whole: u64,
+    /// The segment consists of complete blocks up to here.
+    intact_until: u64,
 }
 
-/// All that the catalog does not know of.
+/// All data in the segments that the catalog does not list.
 #[derive(Debug, Default)]
-pub(crate) struct Unrecorded {
-    pub(crate) segments: BTreeMap<u32, Excess>,
+pub(crate) struct UncommittedData {
+    pub(crate) segments: BTreeMap<u32, UncommittedTail>,
     records: Vec<CommitRecord>,
 }
 
-/// Something outside the catalog that knows a change it has to have.
+/// Something outside the catalog that refers to one of its changes, so that the catalog has to have
+/// it.
 #[derive(Clone, Debug)]
 pub(crate) struct Witness {
     pub(crate) name: String,
     pub(crate) change: u64,
 }
 
-impl Unrecorded {
-    /// Looks through the segments behind what is `committed`.
+impl UncommittedData {
+    /// Reads the segments beyond their committed lengths.
     pub(crate) fn find(
         blocks: &dyn Blocks,
         names: &[FileName],
         committed: &BTreeMap<u32, SegmentState>,
     ) -> Result<Self, Error> {
         let mut found = Self::default();
-        // Nothing is appended to a segment that was written anew.
+        // Nothing is appended to a rewritten segment.
         let appended = |name: &&FileName| name.kind == FileKind::Segment && name.generation == 0;
         for &name in names.iter().filter(appended) {
             let from = match committed.get(&name.number) {
@@ -57,21 +58,26 @@ impl Unrecorded {
             };
             let length = blocks.len(name).map_err(|e| io_error("look at", name, e))?;
             if length > from {
-                let room = usize::try_from(length - from).unwrap_or(usize::MAX);
-                let mut bytes = vec![0; room];
+                let length = usize::try_from(length - from).unwrap_or(usize::MAX);
+                let mut bytes = vec![0; length];
                 blocks
                     .read_at(name, from, &mut bytes)
                     .map_err(|e| io_error("read", name, e))?;
-                let whole = from + found.read_blocks(name, from, &bytes);
-                found
-                    .segments
-                    .insert(name.number, Excess { from, bytes, whole });
+                let intact_until = from + found.read_blocks(name, from, &bytes);
+                found.segments.insert(
+                    name.number,
+                    UncommittedTail {
+                        from,
+                        bytes,
+                        intact_until,
+                    },
+                );
             }
         }
         Ok(found)
     }
 
-    /// Notes the commits in `bytes`, and gives how many of them are whole blocks.
+    /// Collects the commits in `bytes`, and returns the length of the complete blocks.
     fn read_blocks(&mut self, name: FileName, from: u64, bytes: &[u8]) -> u64 {
         let mut at = 0;
         if from == 0 {
@@ -93,10 +99,12 @@ impl Unrecorded {
         at as u64
     }
 
-    /// The commits that `state` lacks and that can be made now, in order: one, unless in salvage.
+    /// The commits that `state` lacks and that can be completed, in order; at most one unless
+    /// salvaging.
     ///
     /// # Errors
-    /// [`Error::CatalogDamaged`] if more is missing, which in salvage is pushed to `missing`.
+    /// [`Error::CatalogDamaged`] if more is missing. When salvaging, the error is added to
+    /// `missing` instead.
     pub(crate) fn commits(
         &self,
         state: CatalogState,
@@ -117,9 +125,9 @@ impl Unrecorded {
         let mut commits = Vec::new();
         let next = |change| {
             let after = own.iter().filter(|record| {
-                record.previous == change && record.change > change && self.is_whole(record)
+                record.previous == change && record.change > change && self.is_intact(record)
             });
-            // Only one of them can have come to something; the others were given up before it.
+            // At most one of them succeeded; the others were abandoned before it.
             after.max_by_key(|record| record.change)
         };
         while let Some(record) = next(change) {
@@ -129,10 +137,10 @@ impl Unrecorded {
                 break;
             }
         }
-        // It lacks what was acknowledged, even if all of that can be made now.
+        // The catalog lacks an acknowledged change, even if all commits can be completed.
         if last.change > state.change {
             let problem = format!(
-                "it is older than the data: it is at change {}, and {} knows of change {}",
+                "it is older than the data: it is at change {}, but {} refers to change {}",
                 state.change, last.name, last.change
             );
             let error = Error::CatalogDamaged { problem };
@@ -144,19 +152,19 @@ impl Unrecorded {
         Ok(commits)
     }
 
-    /// Whether all blocks are whole that a commit leads to and the catalog does not know of.
-    fn is_whole(&self, record: &CommitRecord) -> bool {
+    /// Whether all blocks of a commit that the catalog does not list are intact.
+    fn is_intact(&self, record: &CommitRecord) -> bool {
         record.segments.iter().all(|(number, &length)| {
             self.segments
                 .get(number)
-                .is_some_and(|excess| excess.whole >= length)
+                .is_some_and(|tail| tail.intact_until >= length)
         })
     }
 
-    /// Makes a commit that the catalog lacks.
+    /// Completes a commit that the catalog lacks.
     ///
-    /// Its blocks are written once more and synced: after a sync that failed, the system may show
-    /// bytes that are not on the disk and take them for written.
+    /// Its blocks are rewritten and synced: after a failed sync the system may show bytes that are
+    /// not on the disk and consider them written.
     pub(crate) fn roll_forward(
         &self,
         blocks: &dyn Blocks,
@@ -165,15 +173,15 @@ impl Unrecorded {
     ) -> Result<(), Error> {
         for (&number, &length) in &record.segments {
             let name = FileName::segment(number);
-            if let Some(excess) = self.segments.get(&number) {
-                let until = usize::try_from(length - excess.from).unwrap_or(usize::MAX);
+            if let Some(tail) = self.segments.get(&number) {
+                let until = usize::try_from(length - tail.from).unwrap_or(usize::MAX);
                 blocks
-                    .write_at(name, excess.from, &excess.bytes[..until])
+                    .write_at(name, tail.from, &tail.bytes[..until])
                     .and_then(|()| blocks.sync(name))
                     .map_err(|e| io_error("write to", name, e))?;
             }
         }
-        catalog.number(record.change);
+        catalog.set_change_number(record.change);
         catalog.commit(&record.commits, &record.segments)
     }
 }

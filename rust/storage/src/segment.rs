@@ -19,20 +19,20 @@ use crate::generations::Generations;
 use crate::tree::{Address, Block, Inner, Placer, PlanInner, Run};
 use crate::{Error, Options};
 
-/// Length from which it is checked that a block is there before room is made for it.
+/// From this length on, the reader checks that a block exists before it allocates memory for it.
 const LARGE_BLOCK: u32 = 1 << 20;
 
 #[derive(Debug)]
 struct Tail {
-    /// The segment written to.
+    /// Number of the segment that is appended to.
     number: u32,
-    /// Where the next block goes; 0 until the file exists.
+    /// Offset of the next block; 0 until the file exists.
     length: u64,
     /// The length of each segment, synced or not.
     lengths: BTreeMap<u32, u64>,
     /// Lengths of the segments written to since the last sync.
     unsynced: BTreeMap<u32, u64>,
-    /// The first sync that failed.
+    /// The error of the first sync that failed.
     failure: Option<String>,
 }
 
@@ -47,8 +47,8 @@ impl Tail {
         }
     }
 
-    /// Refuses once a sync has failed: the system may have dropped what it could not write, and
-    /// the next sync would say nothing of it.
+    /// Fails once a sync has failed: the system may have dropped what it could not write, and a
+    /// later sync would not report that.
     fn check(&self) -> Result<(), Error> {
         match &self.failure {
             Some(cause) => Err(Error::CommitsFailed {
@@ -59,13 +59,13 @@ impl Tail {
     }
 }
 
-/// A sync under way: unless it comes to its end, nothing more is committed.
-struct Sync<'a> {
+/// Held during a sync. Unless the sync succeeds, dropping it stops all further commits.
+struct SyncGuard<'a> {
     tail: &'a Mutex<Tail>,
     failure: Option<String>,
 }
 
-impl Drop for Sync<'_> {
+impl Drop for SyncGuard<'_> {
     fn drop(&mut self) {
         if let Some(failure) = self.failure.take() {
             self.tail.lock().failure.get_or_insert(failure);
@@ -73,26 +73,26 @@ impl Drop for Sync<'_> {
     }
 }
 
-/// Lengths of segments that were synced, and that the next sync gives again unless they are
-/// recorded in the catalog.
-pub(crate) struct Lengths<'a> {
+/// Lengths of synced segments. Unless they are recorded in the catalog, dropping this returns them
+/// to the next sync.
+pub(crate) struct SyncedLengths<'a> {
     segments: &'a Segments,
     lengths: BTreeMap<u32, u64>,
 }
 
-impl Lengths<'_> {
+impl SyncedLengths<'_> {
     /// The lengths by segment.
     pub(crate) const fn get(&self) -> &BTreeMap<u32, u64> {
         &self.lengths
     }
 
-    /// The catalog has them.
-    pub(crate) fn recorded(mut self) {
+    /// Notes that the catalog has recorded them.
+    pub(crate) fn mark_recorded(mut self) {
         self.lengths.clear();
     }
 }
 
-impl Drop for Lengths<'_> {
+impl Drop for SyncedLengths<'_> {
     fn drop(&mut self) {
         let mut tail = self.segments.tail.lock();
         for (number, length) in std::mem::take(&mut self.lengths) {
@@ -101,7 +101,7 @@ impl Drop for Lengths<'_> {
     }
 }
 
-/// All segments: appending to the last, reading from any.
+/// All segments: appends to the last one, reads from any.
 #[derive(Debug)]
 pub(crate) struct Segments {
     pub(crate) blocks: Arc<dyn Blocks>,
@@ -112,9 +112,9 @@ pub(crate) struct Segments {
 }
 
 impl Segments {
-    /// Opens the segments that are `committed`, with all `holes` they have.
+    /// Opens the segments that are `committed`, which have `holes`.
     ///
-    /// What lies behind them was never committed and goes.
+    /// Bytes beyond the committed lengths were never committed; they are set aside.
     pub(crate) fn open(
         blocks: Arc<dyn Blocks>,
         committed: &BTreeMap<u32, SegmentState>,
@@ -124,7 +124,7 @@ impl Segments {
         now_ns: i64,
     ) -> Result<Self, Error> {
         let generations = Generations::new(committed, holes);
-        // Everything is looked at before anything is changed.
+        // Checks everything before it changes anything.
         for (&number, state) in committed {
             let (name, length) = generations
                 .locate(number, state.length)
@@ -135,7 +135,7 @@ impl Segments {
             }
         }
         let is_current = missing.is_empty();
-        let next = clear_away(&*blocks, committed, &generations, is_current, now_ns)?;
+        let next = set_uncommitted_aside(&*blocks, committed, &generations, is_current, now_ns)?;
         let mut tail = match committed.last_key_value() {
             Some((
                 &number,
@@ -159,7 +159,7 @@ impl Segments {
         })
     }
 
-    /// Writes the new blocks of a tree; they count once synced and committed.
+    /// Writes the new blocks of a tree. They become effective once synced and committed.
     pub(crate) fn append(&self, root: &PlanInner) -> Result<Address, Error> {
         let mut tail = self.tail.lock();
         tail.check()?;
@@ -167,7 +167,7 @@ impl Segments {
             tail.number += 1;
             tail.length = 0;
         }
-        self.begin(&mut tail)?;
+        self.create_file(&mut tail)?;
         let mut placer = Placer::new(tail.number, tail.length);
         let address = placer
             .place_inner(root)
@@ -177,8 +177,8 @@ impl Segments {
         Ok(address)
     }
 
-    /// Makes the file of the present segment, if it is not there.
-    fn begin(&self, tail: &mut Tail) -> Result<(), Error> {
+    /// Creates the file of the current segment if it does not exist.
+    fn create_file(&self, tail: &mut Tail) -> Result<(), Error> {
         if tail.length == 0 {
             let name = FileName::segment(tail.number);
             self.blocks
@@ -204,9 +204,9 @@ impl Segments {
         Ok(())
     }
 
-    /// Appends the record of a commit, which names how long the segments are that it is in.
-    fn record(&self, tail: &mut Tail, mut record: CommitRecord) -> Result<(), Error> {
-        self.begin(tail)?;
+    /// Appends the record of a commit, which lists the lengths of the segments with its blocks.
+    fn append_record(&self, tail: &mut Tail, mut record: CommitRecord) -> Result<(), Error> {
+        self.create_file(tail)?;
         record.segments.clone_from(&tail.unsynced);
         record.segments.insert(tail.number, 0);
         let unwritable = |problem| self.unwritable(problem);
@@ -221,16 +221,16 @@ impl Segments {
         self.write(tail, &bytes)
     }
 
-    /// Makes everything appended so far durable, and the record of the commit it is for; gives the
-    /// segments it is in with their lengths.
-    pub(crate) fn sync(&self, record: CommitRecord) -> Result<Lengths<'_>, Error> {
+    /// Appends `record`, syncs everything appended so far, and returns the lengths of the segments
+    /// that were synced.
+    pub(crate) fn sync(&self, record: CommitRecord) -> Result<SyncedLengths<'_>, Error> {
         let unsynced = {
             let mut tail = self.tail.lock();
             tail.check()?;
-            self.record(&mut tail, record)?;
+            self.append_record(&mut tail, record)?;
             std::mem::take(&mut tail.unsynced)
         };
-        let mut sync = Sync {
+        let mut guard = SyncGuard {
             tail: &self.tail,
             failure: Some("a thread panicked while syncing".to_owned()),
         };
@@ -238,25 +238,25 @@ impl Segments {
             let name = FileName::segment(number);
             if let Err(e) = self.blocks.sync(name) {
                 let error = io_error("sync", name, e);
-                sync.failure = Some(error.to_string());
+                guard.failure = Some(error.to_string());
                 return Err(error);
             }
         }
-        sync.failure = None;
-        Ok(Lengths {
+        guard.failure = None;
+        Ok(SyncedLengths {
             segments: self,
             lengths: unsynced,
         })
     }
 
-    /// The length of a segment nothing is written to any more.
+    /// The length of a segment that is no longer appended to.
     pub(crate) fn sealed_length(&self, number: u32) -> Option<u64> {
         let tail = self.tail.lock();
         let length = tail.lengths.get(&number).copied();
         length.filter(|_| number != tail.number)
     }
 
-    /// Writes nothing more to the present segment.
+    /// Appends nothing more to the current segment.
     pub(crate) fn seal(&self) {
         let mut tail = self.tail.lock();
         if tail.length > 0 {
@@ -274,7 +274,7 @@ impl Segments {
         Ok(block)
     }
 
-    /// The block at `address`, not kept for later.
+    /// The block at `address`, without adding it to the cache.
     pub(crate) fn peek(&self, address: Address) -> Result<Block, Error> {
         match self.cache.get(address) {
             Some(block) => Ok(block),
@@ -290,13 +290,13 @@ impl Segments {
     /// The bytes at `address`.
     pub(crate) fn read(&self, address: Address) -> Result<Vec<u8>, Error> {
         loop {
-            let place = self
+            let location = self
                 .generations
                 .locate(address.segment, u64::from(address.offset));
             let (name, offset) =
-                place.ok_or_else(|| damaged(address, Malformed("what was here was given up")))?;
+                location.ok_or_else(|| damaged(address, Malformed("this range was reclaimed")))?;
             match self.read_from(name, offset, address) {
-                // Its segment was written anew since its place was looked up.
+                // The segment was rewritten after its location was looked up.
                 Err(Error::Io { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound
                         && self.generations.name(address.segment) != name => {}
@@ -307,11 +307,11 @@ impl Segments {
 
     fn read_from(&self, name: FileName, offset: u64, address: Address) -> Result<Vec<u8>, Error> {
         if address.length > LARGE_BLOCK {
-            // Room is made for what is there, not for what a damaged address says.
+            // A damaged address must not cause a huge allocation.
             let length = self.blocks.len(name);
             let length = length.map_err(|e| io_error("look at", name, e))?;
             if length < offset + u64::from(address.length) {
-                let problem = Malformed("a block would reach beyond the end");
+                let problem = Malformed("the block would reach beyond the end of the file");
                 return Err(damaged(address, problem));
             }
         }
@@ -354,10 +354,10 @@ impl Segments {
         }
     }
 
-    /// The error for something that has no place in a segment.
+    /// The error for data that do not fit the format of a segment.
     #[allow(
         clippy::unused_self,
-        reason = "the error names the segments it is about"
+        reason = "a method, because the error concerns the segments"
     )]
     pub(crate) fn unwritable(&self, problem: Malformed) -> Error {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidData, problem.0);
@@ -373,9 +373,9 @@ pub(crate) fn damaged(address: Address, problem: Malformed) -> Error {
     }
 }
 
-/// Makes room for the next segment: what the catalog does not know of was never committed, and is
-/// set aside. Gives the number of the first segment that has no file.
-fn clear_away(
+/// Sets aside everything in the segments that the catalog does not list, because it was never
+/// committed. Returns the number of the first segment without a file.
+fn set_uncommitted_aside(
     blocks: &dyn Blocks,
     committed: &BTreeMap<u32, SegmentState>,
     generations: &Generations,
@@ -400,15 +400,15 @@ fn clear_away(
         if kept > 0 && length <= kept {
             continue;
         }
-        // Another generation of a segment the catalog knows has nothing of its own.
+        // A file of another generation contains only copies.
         if state.is_none() || kept > 0 || !is_current {
-            let room = usize::try_from(length - kept).unwrap_or(usize::MAX);
-            let mut bytes = vec![0; room];
+            let excess = usize::try_from(length - kept).unwrap_or(usize::MAX);
+            let mut bytes = vec![0; excess];
             blocks
                 .read_at(name, kept, &mut bytes)
                 .map_err(|e| io_error("read", name, e))?;
             if !bytes.is_empty() && set_aside(blocks, now_ns, (name, kept), &bytes).is_err() {
-                // There may be no room. Nothing is lost by leaving it where it is.
+                // The disk may be full. Leaving the bytes where they are loses nothing.
                 last = last.max(name.number + u32::from(kept > 0));
                 continue;
             }
@@ -441,7 +441,7 @@ fn check_segment(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(),
     if found < length {
         return Err(damaged(
             found,
-            format!("it is cut off, {length} bytes were written"),
+            format!("it is cut off: {length} bytes were written"),
         ));
     }
     let mut header = [0; FILE_HEADER];
@@ -453,7 +453,7 @@ fn check_segment(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<(),
         .map_err(|problem| header_error(name, problem))
 }
 
-/// The error for a file that does not begin as it should.
+/// The error for a file with an invalid header.
 pub(crate) fn header_error(name: FileName, problem: HeaderProblem) -> Error {
     match problem {
         HeaderProblem::Damaged(problem) => Error::Damaged {
@@ -475,7 +475,7 @@ mod tests {
     use crate::MemoryBlocks;
 
     #[test]
-    fn no_room_is_made_for_what_is_not_there() {
+    fn no_memory_is_allocated_for_a_block_beyond_the_end() {
         let blocks = Arc::new(MemoryBlocks::default());
         let name = FileName::segment(1);
         blocks.create(name).unwrap();

@@ -1,4 +1,4 @@
-//! What the background thread waits for, and where it says what failed.
+//! The signal that wakes the background thread, and that holds the error of its last run.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::error::Error;
 
-/// How often to look whether something is due.
+/// How often the thread runs.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Wakes the thread, and tells what became of its work.
+/// Wakes the background thread, and holds the error of its last run.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
     state: Mutex<State>,
@@ -24,13 +24,13 @@ struct State {
 }
 
 impl Signal {
-    /// Has the thread look at once.
+    /// Wakes the thread now.
     pub(crate) fn wake(&self) {
         self.state.lock().is_due = true;
         self.changed.notify_all();
     }
 
-    /// Waits until something may be due; false once the thread is to end.
+    /// Waits for the next run; returns false once the thread has to end.
     pub(crate) fn wait(&self) -> bool {
         let mut state = self.state.lock();
         if !state.is_stopped && !state.is_due {
@@ -40,18 +40,18 @@ impl Signal {
         !state.is_stopped
     }
 
-    /// Has the thread end.
+    /// Stops the thread.
     pub(crate) fn stop(&self) {
         self.state.lock().is_stopped = true;
         self.changed.notify_all();
     }
 
-    /// Keeps what failed the last time, if anything did.
+    /// Stores the result of the last run.
     pub(crate) fn note(&self, error: Option<Error>) {
         *self.error.lock() = error;
     }
 
-    /// What failed the last time.
+    /// The error of the last run, if it failed.
     pub(crate) fn error(&self) -> Option<Error> {
         self.error.lock().clone()
     }

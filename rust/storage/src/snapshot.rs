@@ -5,27 +5,27 @@ use std::sync::Arc;
 use pingthings_types::{Points, PreciseWindows, TimeRange, Version};
 
 use crate::error::Error;
-use crate::live::{Hold, View};
+use crate::live::{ReadGuard, View};
 use crate::masks::Masks;
 use crate::segment::Segments;
 use crate::tree::Address;
 
-/// A view of one version of one stream, held for as long as this lives.
+/// A view of one version of one stream, valid for as long as it lives.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(crate) segments: Arc<Segments>,
     pub(crate) root: Option<Address>,
     /// Points on top of the tree, sorted by time.
     pub(crate) buffered: Arc<Points>,
-    /// Where points of the tree no longer count.
+    /// Ranges in which points of the tree are hidden.
     pub(crate) masks: Masks,
     version: Version,
-    /// Keeps the blocks of the version where they are.
-    pub(crate) hold: Arc<Hold>,
+    /// Keeps the blocks of the version from being reclaimed.
+    pub(crate) guard: Arc<ReadGuard>,
 }
 
 impl Snapshot {
-    /// The latest of everything.
+    /// The latest version with its buffered points.
     pub(crate) fn of_view(segments: Arc<Segments>, view: &View) -> Self {
         Self {
             segments,
@@ -33,7 +33,7 @@ impl Snapshot {
             buffered: view.buffer.points(),
             masks: view.buffer.masks().clone(),
             version: view.version(),
-            hold: Arc::clone(&view.hold),
+            guard: Arc::clone(&view.guard),
         }
     }
 
@@ -42,7 +42,7 @@ impl Snapshot {
         segments: Arc<Segments>,
         major: u64,
         root: Option<Address>,
-        hold: Arc<Hold>,
+        guard: Arc<ReadGuard>,
     ) -> Self {
         Self {
             segments,
@@ -50,16 +50,16 @@ impl Snapshot {
             buffered: Arc::default(),
             masks: Masks::default(),
             version: Version { major, minor: 0 },
-            hold,
+            guard,
         }
     }
 
-    /// The version seen: its real number, and how many buffered points are seen on top of it.
+    /// The version that this reads: its number, and the number of buffered points on top of it.
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// Exact number of points in `range`, from statistics.
+    /// Exact number of points in `range`, computed from statistics.
     pub fn count(&self, range: TimeRange) -> Result<u64, Error> {
         let whole = PreciseWindows {
             width: range.width(),

@@ -1,4 +1,4 @@
-//! What an engine and its background thread share: inserting and committing.
+//! The state that an engine shares with its background thread: inserting and committing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,16 +11,16 @@ use uuid::Uuid;
 use crate::blocks::Blocks;
 use crate::buffer::Buffer;
 use crate::catalog::{Catalog, Commit};
+use crate::catalog_writer::CatalogWriter;
 use crate::columns::Slice;
 use crate::columns::sort_by_time;
-use crate::doomed::Reclaim;
 use crate::format::CommitRecord;
 use crate::group::Group;
 use crate::journal::{InsertRecord, Journal};
-use crate::ledger::Ledger;
 use crate::live::{Stream, View, Writer};
 use crate::masks::Masks;
-use crate::merge::{Existing, apply};
+use crate::merge::{MergeBase, apply};
+use crate::reclaim_state::ReclaimState;
 use crate::retention::Pace;
 use crate::segment::Segments;
 use crate::signal::Signal;
@@ -28,27 +28,27 @@ use crate::tree::{Edit, edit_root};
 use crate::watch::Watchers;
 use crate::{Clock, Error, Options};
 
-/// How many streams are committed in one sync when many are to be.
+/// Maximum number of streams that are committed in one sync.
 const STREAMS_PER_SYNC: usize = 256;
 
-/// Everything that is open.
+/// An open store.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) blocks: Arc<dyn Blocks>,
     pub(crate) segments: Arc<Segments>,
-    /// What is read; it is changed through the ledger.
+    /// For reading only; changes go through `catalog_writer`.
     pub(crate) catalog: Arc<dyn Catalog>,
-    pub(crate) ledger: Ledger,
+    pub(crate) catalog_writer: CatalogWriter,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) journal: Journal,
     commits: Group<Vec<Commit>, ()>,
     streams: RwLock<HashMap<Uuid, Arc<Stream>>>,
     is_closed: AtomicBool,
-    pub(crate) reclaim: Reclaim,
+    pub(crate) reclaim: ReclaimState,
     pub(crate) pace: Pace,
     pub(crate) watchers: Watchers,
-    /// The last journal file written to.
+    /// Number of the last journal file that was written to.
     journal_file: AtomicU32,
     /// Wakes the background thread.
     pub(crate) due: Signal,
@@ -91,7 +91,7 @@ impl Store {
         blocks: Arc<dyn Blocks>,
         segments: Segments,
         catalog: Arc<dyn Catalog>,
-        ledger: Ledger,
+        catalog_writer: CatalogWriter,
         clock: Arc<dyn Clock>,
         options: Options,
         journal: Journal,
@@ -100,14 +100,14 @@ impl Store {
             blocks,
             segments: Arc::new(segments),
             catalog,
-            ledger,
+            catalog_writer,
             clock,
             options,
             journal,
             commits: Group::default(),
             streams: RwLock::default(),
             is_closed: AtomicBool::new(false),
-            reclaim: Reclaim::default(),
+            reclaim: ReclaimState::default(),
             pace: Pace::default(),
             watchers: Watchers::default(),
             journal_file: AtomicU32::new(0),
@@ -115,7 +115,7 @@ impl Store {
         }
     }
 
-    /// Refuses once the engine is closed.
+    /// Fails once the engine is closed.
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed.load(Ordering::Acquire) {
             Err(Error::Closed)
@@ -124,24 +124,24 @@ impl Store {
         }
     }
 
-    /// The stream with this uuid, read from the catalog at its first use.
+    /// The stream with this uuid, which is read from the catalog when it is first used.
     pub(crate) fn stream(&self, uuid: Uuid) -> Result<Arc<Stream>, Error> {
         if let Some(stream) = self.streams.read().get(&uuid) {
             return Ok(Arc::clone(stream));
         }
-        // The catalog is asked under the lock: a stream must not come in at an old version while
-        // another thread brings it in and commits.
+        // The catalog is read under the lock. Otherwise another thread could add the stream and
+        // commit in between, and this one would be added with an old version.
         let mut streams = self.streams.write();
         if let Some(stream) = streams.get(&uuid) {
             return Ok(Arc::clone(stream));
         }
-        let failures = self.ledger.failures();
+        let failures = self.catalog_writer.failures();
         let stream = Arc::new(Stream::new(uuid, self.catalog.head(uuid)?, failures));
         streams.insert(uuid, Arc::clone(&stream));
         Ok(stream)
     }
 
-    /// Takes the lock writers take.
+    /// Locks the stream for writing.
     fn writer<'a>(&self, stream: &'a Stream) -> Result<MutexGuard<'a, Writer>, Error> {
         let mut writer = stream.writer.lock();
         self.check_open()?;
@@ -152,18 +152,18 @@ impl Store {
         Ok(writer)
     }
 
-    /// Before anything is done on top of what a stream reads as: if a change of the catalog
-    /// failed, returns once it is known what came of it, and takes over what is there.
+    /// Compares a stream with the catalog after a failed catalog change. It settles first, so that
+    /// the outcome of the change is known, and then takes over the version in the catalog.
     fn reconcile(&self, stream: &Stream, writer: &mut Writer) -> Result<(), Error> {
-        self.ledger.settle()?;
-        let failures = self.ledger.failures();
+        self.catalog_writer.settle()?;
+        let failures = self.catalog_writer.failures();
         if writer.failures == failures {
             return Ok(());
         }
         let view = stream.view();
         match self.catalog.head(stream.uuid) {
             Ok(head) if head.major == view.major => {}
-            // The commit that failed had everything that was buffered.
+            // The failed commit contained everything that was buffered.
             Ok(head) if head.major > view.major => {
                 let view = View {
                     major: head.major,
@@ -187,7 +187,7 @@ impl Store {
         Ok(())
     }
 
-    /// Adds points, all or none; see [`crate::Engine::insert`].
+    /// Adds points; see [`crate::Engine::insert`].
     pub(crate) fn insert(
         &self,
         uuid: Uuid,
@@ -199,18 +199,18 @@ impl Store {
         sort_by_time(&mut points);
         let mut writer = self.writer(&stream)?;
         let view = stream.view();
-        let existing = Existing {
+        let existing = MergeBase {
             segments: &self.segments,
             root: view.root,
             buffer: &view.buffer,
         };
-        // The journal keeps what was asked for, not what came of it: replayed over the same
-        // version it comes to the same.
+        // The journal stores the request, not its result: a replay on top of the same version has
+        // the same result.
         let is_buffered = view.buffer.len() + points.len() < self.options.buffer_points;
         let record = is_buffered
             .then(|| InsertRecord::new(uuid, view.major, policy, &points))
             .transpose()?;
-        let told = self.watchers.copy(uuid, &points);
+        let watched = self.watchers.copy(uuid, &points);
         let Some(buffer) = apply(existing, points, policy)? else {
             return Ok(view.version());
         };
@@ -229,18 +229,18 @@ impl Store {
                 stream.publish(view);
                 version
             }
-            // A full buffer goes straight into the tree: that is durable too, and cheaper than
+            // A full buffer is committed directly: that is durable as well, and cheaper than
             // writing the points twice.
             None => self.commit(&stream, &mut writer, &view, &buffer, buffer.masks())?,
         };
-        if let Some(told) = told {
-            self.watchers.tell(uuid, &told);
+        if let Some(watched) = watched {
+            self.watchers.notify(uuid, &watched);
         }
         Ok(version)
     }
 
-    /// Counts an insert found in the journal as buffered, if its version was not committed since.
-    /// In salvage it may be on top of a version that is not there any more.
+    /// Applies an insert from the journal to the buffer, unless its version was committed since.
+    /// When salvaging, its version may be missing.
     pub(crate) fn replay(
         &self,
         file: u32,
@@ -256,7 +256,7 @@ impl Store {
         if view.major != insert.major && !(is_salvage && view.major < insert.major) {
             return Ok(());
         }
-        let existing = Existing {
+        let existing = MergeBase {
             segments: &self.segments,
             root: view.root,
             buffer: &view.buffer,
@@ -264,7 +264,7 @@ impl Store {
         let mut points = insert.points;
         sort_by_time(&mut points);
         if let Some(buffer) = apply(existing, points, insert.policy)? {
-            self.journal.recovered(file);
+            self.journal.add_waiting(file);
             writer.note(file, self.clock.now_ns());
             stream.publish(View {
                 buffer: Arc::new(buffer),
@@ -274,7 +274,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes a buffer into the tree as a new version; stored points under `masks` go.
+    /// Commits a buffer as a new version; stored points under `masks` are removed.
     pub(crate) fn commit(
         &self,
         stream: &Stream,
@@ -288,7 +288,7 @@ impl Store {
         Ok(self.finish(stream, writer, view, commit))
     }
 
-    /// Appends the blocks of a new version, which counts once it was submitted.
+    /// Appends the blocks of a new version, which becomes effective once it is submitted.
     fn plan(
         &self,
         stream: &Stream,
@@ -315,7 +315,7 @@ impl Store {
             .submit(commits, |groups| self.write_commits(&groups.concat()))
     }
 
-    /// Shows a submitted version to readers.
+    /// Publishes a submitted version to readers.
     fn finish(&self, stream: &Stream, writer: &mut Writer, view: &View, commit: Commit) -> Version {
         let view = View {
             major: commit.major,
@@ -328,23 +328,23 @@ impl Store {
         version
     }
 
-    /// Shows readers a view without anything that waits in the journal.
+    /// Publishes a view without journal inserts, and releases those.
     fn replace(&self, stream: &Stream, writer: &mut Writer, view: View) {
         stream.publish(view);
         writer.since_ns = None;
         self.journal.release(&std::mem::take(&mut writer.journal));
     }
 
-    /// Blocks first, then the roots that lead to them: a crash between the two leaves bytes that
-    /// nothing refers to, never a root that leads nowhere.
+    /// Syncs the blocks before it commits the roots. A crash between the two leaves unreferenced
+    /// bytes, but never a root without blocks.
     fn write_commits(&self, commits: &[Commit]) -> Result<(), Error> {
-        self.ledger.commit(|catalog, record| {
+        self.catalog_writer.commit(|catalog, record| {
             let lengths = self.segments.sync(CommitRecord {
                 commits: commits.to_vec(),
                 ..record
             })?;
             catalog.commit(commits, lengths.get())?;
-            lengths.recorded();
+            lengths.mark_recorded();
             Ok(())
         })
     }
@@ -364,7 +364,7 @@ impl Store {
         self.commit(stream, writer, &view, &view.buffer, view.buffer.masks())
     }
 
-    /// Commits what is buffered, then a version without the points in `[start, end)`.
+    /// Commits the buffer, then a version without the points in `[start, end)`.
     pub(crate) fn delete(&self, uuid: Uuid, start: i64, end: i64) -> Result<Version, Error> {
         let stream = self.stream(uuid)?;
         let mut writer = self.writer(&stream)?;
@@ -374,16 +374,17 @@ impl Store {
         self.commit(&stream, &mut writer, &view, &Buffer::default(), &masks)
     }
 
-    /// Forgets a stream and burns its uuid.
+    /// Obliterates a stream.
     pub(crate) fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
         let stream = self.stream(uuid)?;
         let mut writer = self.writer(&stream)?;
-        self.ledger.change(|catalog| catalog.obliterate(uuid))?;
+        self.catalog_writer
+            .change(|catalog| catalog.obliterate(uuid))?;
         self.remove(&stream, &mut writer);
         Ok(())
     }
 
-    /// A stream is not in the catalog any more.
+    /// Removes a stream that is no longer in the catalog.
     fn remove(&self, stream: &Stream, writer: &mut Writer) {
         let view = View {
             is_gone: true,
@@ -392,9 +393,9 @@ impl Store {
             ..stream.view()
         };
         self.streams.write().remove(&stream.uuid);
-        self.hold(stream, &view);
-        let hold = Arc::default();
-        self.replace(stream, writer, View { hold, ..view });
+        self.note_readers(stream, &view);
+        let guard = Arc::default();
+        self.replace(stream, writer, View { guard, ..view });
     }
 
     fn all_streams(&self) -> Vec<Arc<Stream>> {
@@ -402,7 +403,7 @@ impl Store {
     }
 
     /// Commits the buffers whose oldest point has waited too long, or is in a journal file that
-    /// has to go so that the journal stays short.
+    /// exceeds the allowed length of the journal.
     pub(crate) fn flush_old(&self) -> Result<(), Error> {
         let limit = self
             .clock
@@ -416,18 +417,18 @@ impl Store {
                     .first()
                     .is_some_and(|(file, _)| *file <= horizon)
         };
-        // A stream that is being written to will be looked at the next time.
+        // A stream that is being written to is handled by the next run.
         self.flush_streams(|stream| stream.writer.try_lock().filter(|writer| is_old(writer)))
     }
 
-    /// Commits the buffer of each stream by itself; gives what failed.
+    /// Commits the buffer of each stream separately; returns the errors.
     pub(crate) fn flush_each(&self) -> Vec<Error> {
         let streams = self.all_streams();
         let flushed = streams.iter().map(|stream| self.flush(stream));
         flushed.filter_map(Result::err).collect()
     }
 
-    /// Commits every buffer and refuses further calls; repeating it changes nothing.
+    /// Commits every buffer, and makes later calls fail; repeated calls do nothing.
     pub(crate) fn close(&self) -> Result<(), Error> {
         if self.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -435,7 +436,7 @@ impl Store {
         self.flush_streams(|stream| Some(stream.writer.lock()))
     }
 
-    /// Commits the buffers of the streams that `pick` locks, many in one sync.
+    /// Commits the buffers of the streams that `pick` locks, many of them in one sync.
     fn flush_streams(
         &self,
         pick: impl Fn(&Stream) -> Option<MutexGuard<'_, Writer>>,

@@ -1,4 +1,4 @@
-//! Streams as they are described: collection, tags, annotations.
+//! Descriptions of streams: collection, tags and annotations.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::Error;
 
-/// Most bytes of a stream's annotations together, and what is counted for each of them beside its
-/// text. With that, an answer about a stream stays below 4 MB, which clients can read.
+/// Maximum size of the annotations of a stream in bytes, and the overhead that is counted for each
+/// annotation. They keep a response about one stream below 4 MB, the limit of many clients.
 const MAX_ANNOTATIONS: usize = 3_980_000;
 const PER_ANNOTATION: usize = 24;
 
@@ -17,18 +17,18 @@ pub(crate) const TAG_KEYS: [&str; 4] = ["name", "unit", "ingress", "distiller"];
 /// A stream to be created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewStream {
-    /// Identity, chosen by the caller and never used again after the stream is obliterated.
+    /// Identity, chosen by the caller and never reused after the stream is obliterated.
     pub uuid: Uuid,
     /// The collection it belongs to, 1 to 256 bytes.
     pub collection: String,
-    /// Some of `name`, `unit`, `ingress` and `distiller`; the others, and those without a value,
+    /// Any of `name`, `unit`, `ingress` and `distiller`; missing ones, and those without a value,
     /// read as empty.
     pub tags: BTreeMap<String, Option<String>>,
     /// Free-form metadata; a value may be null.
     pub annotations: BTreeMap<String, Option<String>>,
 }
 
-/// What is known of a stream besides its data.
+/// The description of a stream: everything but its data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamDescriptor {
     /// Identity.
@@ -39,16 +39,16 @@ pub struct StreamDescriptor {
     pub tags: BTreeMap<String, String>,
     /// Free-form metadata; a value may be null.
     pub annotations: BTreeMap<String, Option<String>>,
-    /// Rises by one with each change of collection, tags or annotations; 1 at first.
+    /// Increases by one with each change of collection, tags or annotations; starts at 1.
     pub property_version: u64,
 }
 
-/// Which streams to look up: all conditions must hold.
+/// Conditions of a lookup; all of them must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamQuery {
-    /// Name of the collection, or its first bytes.
+    /// Name of the collection, or a prefix of it.
     pub collection: String,
-    /// Whether `collection` need only be how the name begins.
+    /// Whether `collection` is a prefix.
     pub is_prefix: bool,
     /// Tags the stream must have; without a value, any will do.
     pub tags: Vec<(String, Option<String>)>,
@@ -56,17 +56,17 @@ pub struct StreamQuery {
     pub annotations: Vec<(String, Option<String>)>,
 }
 
-/// Which metadata streams have.
+/// The tags and annotations in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataUsage {
-    /// The four tags, each with count 0, as the platform answers.
+    /// The four tags, each with count 0, as in answers of the hosted platform.
     pub tags: Vec<(String, u64)>,
     /// Annotation keys, sorted, with the number of streams that have them.
     pub annotations: Vec<(String, u64)>,
 }
 
 impl NewStream {
-    /// The values of the four tags, in the order of [`TAG_KEYS`], empty where not given.
+    /// The values of the four tags, in the order of [`TAG_KEYS`]; empty if not given.
     pub(crate) fn tag_values(&self) -> [&str; 4] {
         TAG_KEYS.map(|key| {
             self.tags
@@ -76,7 +76,7 @@ impl NewStream {
         })
     }
 
-    /// Refuses names and values the platform refuses.
+    /// Refuses names and values that the hosted platform refuses.
     pub(crate) fn check(&self) -> Result<(), Error> {
         check_collection(&self.collection)?;
         for (key, value) in &self.tags {
@@ -89,7 +89,7 @@ impl NewStream {
     }
 }
 
-/// Refuses more annotations than an answer about the stream could hold.
+/// Refuses annotations that are too large for a response about the stream.
 pub(crate) fn check_annotations(
     uuid: Uuid,
     annotations: &BTreeMap<String, Option<String>>,
@@ -105,7 +105,7 @@ pub(crate) fn check_annotations(
     Ok(())
 }
 
-/// Refuses a collection name that is empty, too long or has a NUL.
+/// Refuses a collection name that is empty, too long or contains a NUL.
 pub(crate) fn check_collection(collection: &str) -> Result<(), Error> {
     let problem = match collection {
         "" => "is empty: a stream needs a collection",
@@ -119,7 +119,7 @@ pub(crate) fn check_collection(collection: &str) -> Result<(), Error> {
     })
 }
 
-/// Refuses a tag key that is not one of the four, and a value too long or with a NUL.
+/// Refuses a tag key that is not one of the four, and a value that is too long or contains a NUL.
 pub(crate) fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
     if !TAG_KEYS.contains(&key) {
         return Err(Error::InvalidTagKey {
@@ -137,7 +137,7 @@ pub(crate) fn check_tag(key: &str, value: Option<&str>) -> Result<(), Error> {
     })
 }
 
-/// Refuses annotations beyond any use: keys above 256 bytes, values above 1 MiB.
+/// Refuses annotations with keys above 256 bytes or values above 1 MiB.
 pub(crate) fn check_annotation(key: &str, value: Option<&str>) -> Result<(), Error> {
     let problem = match value {
         _ if key.is_empty() => "has an empty key",

@@ -1,9 +1,10 @@
 //! The tree: 64-way, partitioned by time, copy-on-write.
 //!
-//! The root covers all of time, [`MIN_TIME`, `MIN_TIME` + 2^62), in 64 buckets of 2^56 ns; each
-//! level below divides a bucket by 64, down to one nanosecond. An inner node keeps the statistics
-//! of each bucket. Neighbouring buckets with few points share one leaf, so that leaves stay large
-//! whatever the rate of the stream; equal times beyond a leaf's size become a run of leaves.
+//! The root covers all of time, [`MIN_TIME`, `MIN_TIME` + 2^62), in 64 buckets of 2^56 ns. Each
+//! level below divides a bucket by 64, down to one nanosecond. An inner node stores the statistics
+//! of each bucket. Neighbouring buckets with few points share one leaf, so leaves stay large
+//! whatever the rate of the stream. If more points than a leaf holds have equal times, they form a
+//! run of leaves.
 
 mod changes;
 mod edit;
@@ -24,4 +25,4 @@ pub(crate) use node::{Block, BlockKind, Child, Inner, Run};
 pub(crate) use plan::{Placer, PlanInner};
 pub(crate) use probe::Probe;
 pub(crate) use reach::unshared;
-pub(crate) use walk::{InOneWindow, Piece, Walk};
+pub(crate) use walk::{Piece, Walk, WindowCheck};

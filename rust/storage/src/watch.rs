@@ -1,4 +1,4 @@
-//! Telling others of points as they are inserted.
+//! Notifying watchers of inserted points.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,24 +9,24 @@ use parking_lot::RwLock;
 use pingthings_types::Points;
 use uuid::Uuid;
 
-/// Somebody who is told of inserted points.
+/// Receives the points that are inserted into a stream.
 pub trait Watcher: Send + Sync {
-    /// Points of one insert were acknowledged, sorted by time; those that the merge policy then
-    /// left out are among them.
+    /// Called with the points of one acknowledged insert, sorted by time, including those that the
+    /// merge policy discarded.
     ///
-    /// Inserts into one stream are told in the order they were made. The stream cannot be written
-    /// to meanwhile, so this must not take long nor call the engine.
+    /// Inserts into one stream are reported in the order in which they were made. The stream is
+    /// locked for writing during the call, so it must return quickly and must not call the engine.
     fn inserted(&self, uuid: Uuid, points: &Arc<Points>);
 }
 
-/// A watcher and what it is known by.
-type Numbered = (u64, Arc<dyn Watcher>);
+/// A watcher and the number that identifies it.
+type Registration = (u64, Arc<dyn Watcher>);
 
-/// Who is told of which stream.
+/// The watchers of each stream.
 #[derive(Default)]
 pub(crate) struct Watchers {
     next: AtomicU64,
-    of: RwLock<HashMap<Uuid, Vec<Numbered>>>,
+    by_stream: RwLock<HashMap<Uuid, Vec<Registration>>>,
 }
 
 impl fmt::Debug for Watchers {
@@ -36,33 +36,33 @@ impl fmt::Debug for Watchers {
 }
 
 impl Watchers {
-    /// A copy of the points for those who watch the stream, if anybody does.
+    /// A copy of the points for the watchers of the stream, if it has any.
     pub(crate) fn copy(&self, uuid: Uuid, points: &Points) -> Option<Arc<Points>> {
-        let is_watched = self.of.read().contains_key(&uuid);
+        let is_watched = self.by_stream.read().contains_key(&uuid);
         (is_watched && !points.is_empty()).then(|| Arc::new(points.clone()))
     }
 
-    pub(crate) fn tell(&self, uuid: Uuid, points: &Arc<Points>) {
-        for (_, watcher) in self.of.read().get(&uuid).into_iter().flatten() {
+    pub(crate) fn notify(&self, uuid: Uuid, points: &Arc<Points>) {
+        for (_, watcher) in self.by_stream.read().get(&uuid).into_iter().flatten() {
             watcher.inserted(uuid, points);
         }
     }
 
-    /// Adds a watcher of a stream; gives its number.
+    /// Adds a watcher of a stream, and returns its number.
     pub(crate) fn add(&self, uuid: Uuid, watcher: Arc<dyn Watcher>) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut of = self.of.write();
-        of.entry(uuid).or_default().push((number, watcher));
+        let mut by_stream = self.by_stream.write();
+        by_stream.entry(uuid).or_default().push((number, watcher));
         number
     }
 
     /// Removes the watcher with this number.
     pub(crate) fn remove(&self, uuid: Uuid, number: u64) {
-        let mut of = self.of.write();
-        if let Some(watchers) = of.get_mut(&uuid) {
+        let mut by_stream = self.by_stream.write();
+        if let Some(watchers) = by_stream.get_mut(&uuid) {
             watchers.retain(|(known, _)| *known != number);
             if watchers.is_empty() {
-                of.remove(&uuid);
+                by_stream.remove(&uuid);
             }
         }
     }

@@ -8,11 +8,11 @@ use pingthings_types::{AlignedWindows, Points, PreciseWindows, Stat, StatPoint, 
 
 use crate::columns::Slice;
 use crate::error::Error;
-use crate::live::Hold;
+use crate::live::ReadGuard;
 use crate::snapshot::Snapshot;
-use crate::tree::{InOneWindow, Piece, Walk};
+use crate::tree::{Piece, Walk, WindowCheck};
 
-/// How time is divided into windows.
+/// How windows divide time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Grid {
     /// Windows without points are left out.
@@ -36,7 +36,7 @@ impl Grid {
         }
     }
 
-    /// The window that holds `time`, which lies between start and end.
+    /// The window that contains `time`, which is between start and end.
     fn window_of(self, time: i64) -> (i64, i64) {
         match self {
             Self::Aligned(windows) => {
@@ -53,14 +53,14 @@ impl Grid {
         }
     }
 
-    fn in_one_window(self) -> InOneWindow {
+    fn window_check(self) -> WindowCheck {
         Box::new(move |start, end| end <= self.window_of(start).1)
     }
 }
 
 /// Appends windows without points.
 ///
-/// All at once: with narrow windows there may be any number of them between two points.
+/// Appends them in bulk, because there may be very many narrow windows between two points.
 fn append_empty(batch: &mut Windows, windows: PreciseWindows, indices: Range<u64>) {
     let starts = indices.map(|index| windows.start_of(index));
     batch.times.extend(starts);
@@ -73,16 +73,16 @@ fn append_empty(batch: &mut Windows, windows: PreciseWindows, indices: Range<u64
     batch.stddevs.resize(length, Stat::EMPTY.stddev());
 }
 
-/// Statistics of windows, ascending by time.
+/// Reads the statistics of windows, ascending by time.
 pub struct WindowReader {
-    _hold: Arc<Hold>,
+    _guard: Arc<ReadGuard>,
     grid: Grid,
     walk: Walk,
     piece: Option<Piece>,
     buffered: Arc<Points>,
     next: usize,
     last: usize,
-    /// Start of the next window that has to be answered even if it is empty.
+    /// Start of the next window that has to be returned, even if it is empty.
     due: i64,
 }
 
@@ -95,12 +95,12 @@ impl fmt::Debug for WindowReader {
 }
 
 impl Snapshot {
-    /// Statistics of the aligned windows that hold points.
+    /// Statistics of aligned windows; those without points are left out.
     pub fn aligned_windows(&self, windows: AlignedWindows) -> WindowReader {
         WindowReader::new(self, Grid::Aligned(windows))
     }
 
-    /// Statistics of windows of any length; empty ones are zeros.
+    /// Statistics of windows of any width; windows without points are zeros.
     pub fn windows(&self, windows: PreciseWindows) -> WindowReader {
         WindowReader::new(self, Grid::Precise(windows))
     }
@@ -117,10 +117,10 @@ impl WindowReader {
             snapshot.root,
             snapshot.masks.clone(),
             (start, end),
-            Some(grid.in_one_window()),
+            Some(grid.window_check()),
         );
         Self {
-            _hold: Arc::clone(&snapshot.hold),
+            _guard: Arc::clone(&snapshot.guard),
             grid,
             walk,
             piece: None,
@@ -139,7 +139,7 @@ impl WindowReader {
         Ok((!batch.is_empty()).then_some(batch))
     }
 
-    /// Appends a window with points or a stretch of windows without; `false` at the end.
+    /// Appends a window with points, or a stretch of empty windows; returns `false` at the end.
     fn fill(&mut self, batch: &mut Windows, max: usize) -> Result<bool, Error> {
         if self.due >= self.grid.end() {
             return Ok(false);
@@ -148,8 +148,8 @@ impl WindowReader {
         if let Grid::Precise(windows) = self.grid {
             let due = windows.index_of(self.due);
             let until = next.map_or(windows.count, |time| windows.index_of(time));
-            let room = (max - batch.len()) as u64;
-            let indices = due..until.min(due.saturating_add(room));
+            let left = (max - batch.len()) as u64;
+            let indices = due..until.min(due.saturating_add(left));
             if !indices.is_empty() {
                 self.due = windows.start_of(indices.end);
                 append_empty(batch, windows, indices);
@@ -173,7 +173,7 @@ impl WindowReader {
         Ok(self.piece.as_mut())
     }
 
-    /// A time in the next window that has points.
+    /// A time inside the next window that has points.
     fn next_time(&mut self) -> Result<Option<i64>, Error> {
         let buffered = Slice::of(&self.buffered)
             .range(self.next, self.last)
@@ -190,7 +190,7 @@ impl WindowReader {
         })
     }
 
-    /// Statistics of everything before `end` that was not gathered yet.
+    /// Statistics of all points before `end` that were not included in an earlier window.
     fn gather(&mut self, end: i64) -> Result<Stat, Error> {
         let mut total = Stat::EMPTY;
         while let Some(piece) = self.look_ahead()? {

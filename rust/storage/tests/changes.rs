@@ -1,4 +1,4 @@
-//! What differs between versions: as ranges, a few at a time.
+//! Changes between versions, as ranges, a few at a time.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -40,7 +40,7 @@ fn changes(engine: &Engine, from: u64, to: u64, resolution: u32, max: usize) -> 
     ranges
 }
 
-/// Stored, buffered and replaced points by turns.
+/// An engine with stored, buffered and replaced points, alternately.
 fn scattered() -> Engine {
     let engine = engine();
     insert(&engine, (0..9_000).map(|at| at * 1_000), MergePolicy::Never);
@@ -73,7 +73,7 @@ fn batches_of_any_size_are_the_same_answer() {
     assert_eq!(changes(&engine, 12, 12, 0, 10), []);
 }
 
-/// What was one leaf and becomes nodes has changed where points came, and nowhere else.
+/// A leaf that becomes several nodes has changed only where points were added.
 #[test]
 fn a_leaf_that_is_divided_changes_where_points_came() {
     let engine = engine();
@@ -96,7 +96,7 @@ fn a_leaf_that_is_divided_changes_where_points_came() {
     assert_eq!((first, last), (0, (2_999 << 30) + 1));
 }
 
-/// A nanosecond that overflows is a node of four nanoseconds, not of 64.
+/// A nanosecond with more points than a leaf holds is below a node of four nanoseconds, not of 64.
 #[test]
 fn a_crowd_changes_its_nanosecond() {
     let engine = engine();

@@ -1,5 +1,5 @@
-//! Directories written by earlier builds open and read as they did; those of later builds are
-//! refused.
+//! Directories written by earlier builds open and return what they did then; those of later builds
+//! are refused.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use fixture::{KEPT, LEFT, OBLITERATED, RANDOM, STREAMS, describe, read};
 use pingthings_storage::{Engine, Error, ManualClock, NewStream, Options};
 use uuid::Uuid;
 
-/// Where the test that writes a fixture puts it; unless set it writes none.
+/// Where the test that writes a fixture puts it; if unset, it writes none.
 const NEW: &str = "STORAGE_FIXTURE";
 
 fn fixtures() -> Vec<PathBuf> {
@@ -43,7 +43,7 @@ fn copied(fixture: &Path) -> tempfile::TempDir {
     copy
 }
 
-/// The answers are compared twice: as left, and after the buffers were committed.
+/// Compares the answers twice: as left, and after the buffers were committed.
 fn check(fixture: &Path) {
     let copy = copied(fixture);
     let expected = std::fs::read_to_string(fixture.join("expected.txt")).unwrap();
@@ -68,7 +68,7 @@ fn every_earlier_format_reads_as_it_did() {
     }
 }
 
-/// So that the next fixture can be written when it is due.
+/// Ensures that the next fixture can be written when it is needed.
 #[test]
 fn what_this_build_writes_reads_as_it_was_written() {
     let fixture = tempfile::tempdir().unwrap();
@@ -102,7 +102,7 @@ fn every_earlier_format_goes_on() {
     }
 }
 
-/// The directory is left as it was: the build it belongs to must still be able to open it.
+/// The directory is not changed: the build that wrote it must still be able to open it.
 #[test]
 fn a_later_format_is_refused_and_not_touched() {
     for fixture in fixtures() {
@@ -123,7 +123,7 @@ fn a_later_format_is_refused_and_not_touched() {
     }
 }
 
-/// Gives a file the version 1000 in the place its format has for it.
+/// Writes version 1000 to the place that the format of the file has for it.
 fn make_later(directory: &Path, name: &str) -> PathBuf {
     let path = directory.join(name);
     if name == "catalog.sqlite" {
@@ -140,7 +140,7 @@ fn make_later(directory: &Path, name: &str) -> PathBuf {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4..8].copy_from_slice(&1_000u32.to_le_bytes());
     let mut crc = crc32c::crc32c(&bytes[..12]);
-    // Later generations of a segment count theirs as well.
+    // The checksum covers the generation of a rewritten segment.
     let generation = path.extension().map(|text| text.to_str().unwrap());
     if let Some(generation) = generation {
         let generation: u32 = generation.parse().unwrap();

@@ -1,5 +1,5 @@
-//! Bytes on disk that are not what was written: the engine says so or answers as before; it never
-//! answers wrongly and never panics.
+//! Damaged bytes on disk: the engine reports an error or answers as before; it never returns wrong
+//! data and never panics.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,7 +21,7 @@ use pingthings_types::{MergePolicy, Points, RawPoint, TimeRange};
 use uuid::Uuid;
 
 const STREAM: Uuid = Uuid::from_u128(0xdead);
-/// Two of the inserts are committed, the others are in the journal only.
+/// Two of the inserts are committed, the others are only in the journal.
 const COMMITTED: i64 = 2;
 const INSERTS: i64 = 5;
 
@@ -55,7 +55,7 @@ fn read(engine: &Engine, version: u64) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// A directory as a process leaves it that is killed after five inserts.
+/// The directory of a process that was killed after five inserts.
 struct Left {
     directory: tempfile::TempDir,
     /// The catalog as it was after the first commit.
@@ -109,7 +109,7 @@ fn write(directory: &Path, name: &str, bytes: &[u8]) {
     fs::write(directory.join(name), bytes).unwrap();
 }
 
-/// Where the frames of a journal begin.
+/// The offsets of the frames in a journal file.
 fn frames(journal: &[u8]) -> Vec<usize> {
     let starts = journal.windows(4).enumerate();
     starts
@@ -118,7 +118,8 @@ fn frames(journal: &[u8]) -> Vec<usize> {
         .collect()
 }
 
-/// Only the last frame may be cut short: nobody may have been told of it. What is before it was.
+/// Only the last frame may be cut short, because it may not have been acknowledged. The frames
+/// before it were.
 #[test]
 fn only_the_last_frame_of_the_journal_may_be_torn() {
     let left = Left::new();
@@ -168,7 +169,7 @@ fn a_flipped_bit_in_the_journal_is_noticed_or_does_not_matter() {
                 assert!(error.to_string().contains(JOURNAL), "{error}");
                 assert!(at < last, "byte {at}: {error}");
             }
-            // Damage to the very last frame cannot be told from a write that was cut short.
+            // Damage to the very last frame looks like a write that was cut short.
             Ok(engine) => {
                 let is_frame = (first..last).contains(&at) || at < 16;
                 assert!(!is_frame, "byte {at} went unnoticed");
@@ -207,7 +208,7 @@ fn a_flipped_bit_in_a_segment_is_noticed_or_does_not_matter() {
             }
         }
     }
-    // The records of the two commits are only looked at if the catalog lacks them.
+    // The records of the two commits are read only if the catalog lacks them.
     let records = 2 * (12 + 36 + 4 + 36 + 4 + 12);
     assert!(
         noticed >= whole.len() - records,
@@ -232,7 +233,7 @@ fn a_missing_or_short_segment_is_named() {
     }
 }
 
-/// Puts a catalog in place of the one in `directory`.
+/// Replaces the catalog in `directory`.
 fn replace_catalog(directory: &Path, from: Option<&Path>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -254,7 +255,7 @@ fn is_catalog(path: &Path) -> bool {
     name.to_string_lossy().starts_with("catalog.sqlite")
 }
 
-/// Without its catalog a segment would look as if nobody needed it.
+/// Without its catalog, a segment would look unused.
 #[test]
 fn a_lost_old_or_foreign_catalog_costs_no_data() {
     let left = Left::new();
@@ -278,7 +279,7 @@ fn a_lost_old_or_foreign_catalog_costs_no_data() {
 }
 
 #[test]
-fn a_catalog_that_is_none_is_refused() {
+fn a_file_that_is_no_catalog_is_refused() {
     let left = Left::new();
     let copy = left.copy();
     replace_catalog(copy.path(), None);
@@ -321,12 +322,12 @@ fn another_format_version_is_named() {
     }
 }
 
-/// Whatever byte of the catalog changes, what is answered is what was written, or an error.
+/// Whichever byte of the catalog changes, an answer is what was written, or an error.
 #[test]
 fn a_changed_catalog_answers_truly_or_not_at_all() {
     let whole = Left::new().copy();
     let open_whole = || open(whole.path()).unwrap();
-    // Committed, so that all there is to know is in the catalog.
+    // Committed, so that everything is in the catalog.
     open_whole().flush(STREAM).unwrap();
     let versions: Vec<_> = {
         let engine = open_whole();
@@ -335,7 +336,7 @@ fn a_changed_catalog_answers_truly_or_not_at_all() {
     };
     let bytes = fs::read(whole.path().join("catalog.sqlite")).unwrap();
     let (mut tried, mut refused, mut answered) = (0, 0, 0);
-    // Zeros are mostly room nothing uses.
+    // Zeros are mostly unused space.
     let used = (0..bytes.len()).filter(|&at| bytes[at] != 0);
     for at in used.step_by(7) {
         tried += 1;

@@ -1,5 +1,5 @@
-//! What an answer costs, in blocks read with nothing cached: as much as the answer is long, and
-//! the way down to its ends; never what lies within.
+//! The cost of an answer, in blocks read without a cache: proportional to the length of the answer
+//! plus the paths down to its ends, never to the data within.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,13 +23,14 @@ use pingthings_types::{
 };
 use uuid::Uuid;
 
-/// When every stream begins: at a border of every bucket up to this size.
+/// The start of every stream, a border of every bucket up to this size.
 const START: i64 = 23 << 56;
 /// Time between points: 60 Hz, nearly.
 const PERIOD: i64 = 1 << 24;
-/// Blocks from the root down to a leaf at that rate: buckets of 2^56, 50, 44, 38, 32 ns, a leaf.
+/// Blocks from the root down to a leaf at that rate: buckets of 2^56, 50, 44, 38 and 32 ns, and a
+/// leaf.
 const DEPTH: u64 = 6;
-/// Points of a leaf where the rate is even: 16 buckets of 256 points.
+/// Points of a leaf at an even rate: 16 buckets of 256 points.
 const LEAF: u64 = 4_096;
 
 struct Stream {
@@ -37,7 +38,7 @@ struct Stream {
     blocks: Arc<Counting>,
 }
 
-/// The answer of a call, and how many blocks it read.
+/// The answer of a call, and the number of blocks it read.
 struct Answer<R> {
     cost: u64,
     value: R,
@@ -46,7 +47,7 @@ struct Answer<R> {
 const UUID: Uuid = Uuid::from_u128(1);
 
 impl Stream {
-    /// A stream of this many points at [`PERIOD`], written a few at a time.
+    /// A stream of `count` points at [`PERIOD`], written in batches of `batch`.
     fn new(count: i64, batch: usize) -> Self {
         let blocks = Arc::new(Counting::default());
         let catalog = Arc::new(SqliteCatalog::in_memory().unwrap());
@@ -71,7 +72,7 @@ impl Stream {
         stream
     }
 
-    /// One that tests take in turn: there is one count of reads.
+    /// A stream that tests use one at a time, because it has a single count of reads.
     fn shared(count: i64, batch: usize) -> Mutex<Self> {
         Mutex::new(Self::new(count, batch))
     }
@@ -94,7 +95,7 @@ impl Stream {
         Answer { cost, value }
     }
 
-    /// How many windows there are.
+    /// The number of aligned windows.
     fn aligned(&self, range: TimeRange, exponent: u32) -> Answer<u64> {
         let width = PointWidth::new(exponent).unwrap();
         let windows = AlignedWindows::new(range, width).unwrap();
@@ -121,7 +122,7 @@ fn range(start: i64, length: i64) -> TimeRange {
     TimeRange::new(START + start, START + start + length).unwrap()
 }
 
-/// Nearly all of the first so many points: neither end is a border of anything.
+/// Nearly all of the first `count` points; neither end is a border of a bucket.
 fn most_of(count: i64) -> TimeRange {
     range(12_345, count * PERIOD - 99_999)
 }
@@ -131,11 +132,11 @@ const MILLION: i64 = 1_000_000;
 /// A million points.
 static LARGE: LazyLock<Mutex<Stream>> = LazyLock::new(|| Stream::shared(MILLION, 200_000));
 
-/// A tenth of them, written a few at a time, so that its blocks are anywhere.
+/// A tenth of them, written in small batches, so that its blocks are scattered.
 static SMALL: LazyLock<Mutex<Stream>> = LazyLock::new(|| Stream::shared(MILLION / 10, 1_000));
 
 #[test]
-fn a_count_costs_its_two_ends() {
+fn a_count_reads_only_its_two_ends() {
     let whole = LARGE
         .lock()
         .ask(|snapshot| snapshot.count(TimeRange::ALL).unwrap());
@@ -149,7 +150,7 @@ fn a_count_costs_its_two_ends() {
 }
 
 #[test]
-fn the_nearest_point_costs_a_way_down() {
+fn the_nearest_point_reads_one_path() {
     let last = START + (MILLION - 1) * PERIOD;
     for time in [
         START - 1,
@@ -173,7 +174,7 @@ fn the_nearest_point_costs_a_way_down() {
 }
 
 #[test]
-fn raw_points_cost_their_leaves() {
+fn raw_points_read_their_leaves() {
     for count in [1, 1_000, 10_000, 100_000] {
         let range = range(500_000 * PERIOD - 1, count * PERIOD);
         let points = LARGE.lock().ask(|snapshot| {
@@ -186,7 +187,7 @@ fn raw_points_cost_their_leaves() {
         });
         assert_eq!(points.value, count.unsigned_abs());
         let leaves = points.value / LEAF + 2;
-        // A node has four leaves here.
+        // A node has four leaves at this rate.
         let bound = DEPTH + leaves + leaves / 4 + 1;
         assert!(
             points.cost <= bound,
@@ -197,7 +198,7 @@ fn raw_points_cost_their_leaves() {
 }
 
 #[test]
-fn aligned_windows_cost_no_more_than_there_are() {
+fn aligned_windows_read_no_more_than_their_number() {
     for stream in [&LARGE, &SMALL] {
         let stream = stream.lock();
         let all = stream.ask(|s| number(s.aligned_windows(every(24)))).cost;
@@ -220,13 +221,13 @@ fn every(exponent: u32) -> AlignedWindows {
 }
 
 #[test]
-fn precise_windows_cost_their_borders() {
+fn precise_windows_read_their_borders() {
     for (stream, points) in [(&LARGE, MILLION), (&SMALL, MILLION / 10)] {
         let stream = stream.lock();
         for count in (0..12).map(|power| 1 << power) {
             let windows = stream.precise(most_of(points), count);
             assert_eq!(windows.value, count);
-            // What is above a border is shared with others, except near the leaves.
+            // Nodes above a border are shared with other borders, except near the leaves.
             let bound = 2 * DEPTH + 2 * count;
             assert!(
                 windows.cost <= bound,
@@ -237,7 +238,7 @@ fn precise_windows_cost_their_borders() {
     }
 }
 
-/// As many windows over ten times the points: what lies within them is not looked at.
+/// The same number of windows over ten times the points: the data within them are not read.
 #[test]
 fn ten_times_the_points_cost_the_same() {
     let (few, many) = (most_of(MILLION / 10), most_of(MILLION));
@@ -254,7 +255,7 @@ fn ten_times_the_points_cost_the_same() {
             many.cost
         );
     }
-    // The same windows over points ten times as dense.
+    // The same windows over points that are ten times as dense.
     let sparse = Stream::new(0, 1);
     let times: Vec<i64> = (0..MILLION / 10)
         .map(|at| START + at * PERIOD * 10)
@@ -268,9 +269,9 @@ fn ten_times_the_points_cost_the_same() {
     }
 }
 
-/// Replaced points are counted around, which costs their leaves and nothing else.
+/// Counting around replaced points reads their leaves and nothing else.
 #[test]
-fn replaced_points_cost_their_leaves() {
+fn replaced_points_read_their_leaves() {
     let stream = Stream::new(MILLION / 10, 50_000);
     let plain = stream.ask(|snapshot| snapshot.count(TimeRange::ALL).unwrap());
     let replaced: Vec<i64> = (0..10).map(|at| START + at * 9_999 * PERIOD).collect();
@@ -281,9 +282,9 @@ fn replaced_points_cost_their_leaves() {
     assert!(masked.cost <= bound, "{} blocks", masked.cost);
 }
 
-/// Windows as narrow as they can be, over thirty years with points in a few seconds only.
+/// Windows of the smallest width over thirty years, with points in a few seconds only.
 #[test]
-fn empty_windows_cost_nothing() {
+fn empty_windows_read_nothing() {
     let stream = Stream::new(1_000, 1_000);
     let second = 1_000_000_000;
     let range = range(-second, 1_000_000_000 * second);
@@ -315,9 +316,9 @@ fn empty_windows_cost_nothing() {
     assert!(some.cost <= 2 * DEPTH, "{} blocks", some.cost);
 }
 
-/// Two versions are compared where they differ, no finer than asked for.
+/// Two versions are compared only where they differ, and no finer than requested.
 #[test]
-fn changes_cost_what_changed() {
+fn changes_read_only_what_changed() {
     let stream = Stream::new(MILLION, 200_000);
     let before = stream.engine.version(UUID).unwrap().major;
     let times: Vec<i64> = (0..10).map(|at| START + at * 99_999 * PERIOD + 1).collect();
@@ -339,11 +340,11 @@ fn changes_cost_what_changed() {
         assert_eq!(found.value, 10);
         assert!(found.cost <= 2 * DEPTH * 10, "{} blocks", found.cost);
     }
-    // All of it is new, so it is one range, and there is no need to look into leaves.
+    // All of the range is new, so no leaf has to be read.
     for resolution in 32..=63 {
         let found = compare(0, resolution);
         assert_eq!(found.value, 1);
-        // There are 61 nodes of buckets of 2^32 ns, below one of 2^38 ns.
+        // There are 61 nodes with buckets of 2^32 ns below one with buckets of 2^38 ns.
         let bound = DEPTH + if resolution < 38 { 61 } else { 0 };
         assert!(
             found.cost <= bound,

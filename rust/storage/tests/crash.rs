@@ -1,5 +1,5 @@
-//! The power fails, or the disk fails once, at every operation in turn; what was acknowledged is
-//! there when the engine opens again, once, and every version reads as it did.
+//! The power fails, or the disk fails once, at every operation in turn. Everything acknowledged is
+//! there, exactly once, when the engine opens again, and every version reads as it did.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,48 +14,48 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use faults::{Fault, Loss, Machine, MachineCatalog, Outcome};
-use inserts::{Contents, Known, Life, STREAMS, batch, check, create, pairs, read};
+use inserts::{Contents, Known, STREAMS, Scenario, batch, check, create, pairs, read};
 use pingthings_storage::{Durability, Engine, Error, NewStream};
 use pingthings_types::{MergePolicy, TimeRange};
 use uuid::Uuid;
 
-/// Runs until the fault has done its work, restarts, checks, goes on, restarts, checks.
+/// Runs until the fault has occurred, restarts, checks, continues, restarts and checks.
 ///
-/// Gives the number of operations.
-fn run(life: Life, fault: Fault, loss: Loss) -> usize {
+/// Returns the number of operations.
+fn run(scenario: Scenario, fault: Fault, loss: Loss) -> usize {
     let machine = Machine::new(fault);
     let mut known = <[Known; 2]>::default();
     {
         let catalog = MachineCatalog::new(&machine);
-        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        let engine = scenario.open(Arc::clone(&machine) as _, catalog).unwrap();
         if create(&engine) {
-            life.work(&engine, &mut known, 0..30);
+            scenario.work(&engine, &mut known, 0..30);
         }
     }
     let (blocks, catalog) = machine.restart(loss);
     {
-        let engine = life
+        let engine = scenario
             .open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _)
-            .unwrap_or_else(|error| panic!("{life:?} {fault:?} {loss:?}: {error}"));
+            .unwrap_or_else(|error| panic!("{scenario:?} {fault:?} {loss:?}: {error}"));
         if engine.version(STREAMS[0]).is_err() || engine.version(STREAMS[1]).is_err() {
             return machine.count();
         }
         check(&engine, &known, matches!(fault, Fault::Power(_)));
-        life.work(&engine, &mut known, 30..50);
+        scenario.work(&engine, &mut known, 30..50);
     }
-    let engine = life.open(blocks, catalog).unwrap();
+    let engine = scenario.open(blocks, catalog).unwrap();
     check(&engine, &known, false);
     machine.count()
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_when_the_power_fails() {
-    for life in Life::all(Durability::Synced) {
-        let all = run(life, Fault::Power(usize::MAX), Loss::Everything);
+    for scenario in Scenario::all(Durability::Synced) {
+        let all = run(scenario, Fault::Power(usize::MAX), Loss::Everything);
         assert!(all > 50, "{all} operations are too few to fail");
         for at in 0..all {
             for loss in Loss::ALL {
-                run(life, Fault::Power(at), loss);
+                run(scenario, Fault::Power(at), loss);
             }
         }
     }
@@ -64,19 +64,19 @@ fn nothing_acknowledged_is_lost_when_the_power_fails() {
 #[test]
 fn nothing_acknowledged_is_lost_when_an_operation_fails() {
     const NEVER: usize = usize::MAX;
-    for life in Life::all(Durability::Synced) {
-        let all = run(life, Fault::Once(NEVER, NEVER), Loss::Everything);
+    for scenario in Scenario::all(Durability::Synced) {
+        let all = run(scenario, Fault::Once(NEVER, NEVER), Loss::Everything);
         for at in 0..all {
             for (number, later) in [3, 8, 21, NEVER].into_iter().enumerate() {
                 for loss in Loss::some(at + number) {
-                    run(life, Fault::Once(at, later), loss);
+                    run(scenario, Fault::Once(at, later), loss);
                 }
             }
         }
     }
 }
 
-/// One step of a life with deletes, on the engine and on a list.
+/// One step of a scenario with deletes, on the engine and on a list.
 fn step(number: usize, engine: &Engine, list: &mut Option<Contents>) -> Result<(), Error> {
     let uuid = STREAMS[0];
     let mut insert = |number: i64, policy| {
@@ -109,7 +109,7 @@ fn step(number: usize, engine: &Engine, list: &mut Option<Contents>) -> Result<(
     }
 }
 
-/// What a stream reads as; `None` if it is gone.
+/// The content of the stream; `None` if it does not exist.
 fn state(engine: &Engine) -> Option<Contents> {
     match engine.version(STREAMS[0]) {
         Ok(_) => Some(read(engine, STREAMS[0], 0)),
@@ -118,14 +118,14 @@ fn state(engine: &Engine) -> Option<Contents> {
     }
 }
 
-/// Each step is there or not; gives the number of operations.
-fn live(life: Life, at: usize, loss: Loss) -> usize {
+/// Checks that each step has happened completely or not at all; returns the number of operations.
+fn run_steps(scenario: Scenario, at: usize, loss: Loss) -> usize {
     let machine = Machine::new(Fault::Power(at));
     let mut list = Some(Contents::new());
     let mut before = list.clone();
     {
         let catalog = MachineCatalog::new(&machine);
-        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        let engine = scenario.open(Arc::clone(&machine) as _, catalog).unwrap();
         if !create(&engine) {
             return machine.count();
         }
@@ -140,37 +140,37 @@ fn live(life: Life, at: usize, loss: Loss) -> usize {
     }
     let (blocks, catalog) = machine.restart(loss);
     for _ in 0..2 {
-        let engine = life.open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _);
+        let engine = scenario.open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _);
         let found = state(&engine.unwrap());
         assert!(
             found == before || found == list,
-            "{life:?} {at} {loss:?}: {found:?}"
+            "{scenario:?} {at} {loss:?}: {found:?}"
         );
     }
     machine.count()
 }
 
 #[test]
-fn a_delete_is_done_as_a_whole_or_not_at_all() {
-    for life in Life::all(Durability::Synced) {
-        let all = live(life, usize::MAX, Loss::Everything);
+fn a_delete_is_done_completely_or_not_at_all() {
+    for scenario in Scenario::all(Durability::Synced) {
+        let all = run_steps(scenario, usize::MAX, Loss::Everything);
         for at in 0..all {
             for loss in Loss::ALL {
-                live(life, at, loss);
+                run_steps(scenario, at, loss);
             }
         }
     }
 }
 
-/// A change of the catalog is reported as failed, and whatever comes of it: what is read once
-/// something was acknowledged again is what the next process finds, and the one after the power
-/// failed. Gives the number of operations.
-fn fail_once(life: Life, at: usize, outcome: Outcome) -> usize {
+/// A change of the catalog is reported as failed, with any of the possible outcomes. Once something
+/// is acknowledged again, what is read is what the next process finds, and also the one after a
+/// power failure. Returns the number of operations.
+fn fail_once(scenario: Scenario, at: usize, outcome: Outcome) -> usize {
     let machine = Machine::with_outcome(Fault::Once(at, usize::MAX), outcome);
     let mut expected = [None, None];
     {
         let catalog = MachineCatalog::new(&machine);
-        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        let engine = scenario.open(Arc::clone(&machine) as _, catalog).unwrap();
         for (at, uuid) in STREAMS.into_iter().enumerate() {
             let stream = || NewStream {
                 uuid,
@@ -180,7 +180,7 @@ fn fail_once(life: Life, at: usize, outcome: Outcome) -> usize {
             if engine.create(stream()).is_err() {
                 match engine.create(stream()) {
                     Ok(()) | Err(Error::SameStream { .. }) => {}
-                    Err(error) => panic!("{life:?} {at} {outcome:?}: {error}"),
+                    Err(error) => panic!("{scenario:?} {at} {outcome:?}: {error}"),
                 }
             }
         }
@@ -196,21 +196,21 @@ fn fail_once(life: Life, at: usize, outcome: Outcome) -> usize {
         for (number, uuid) in (20..).zip(STREAMS) {
             match engine.insert(uuid, batch(number), MergePolicy::Never) {
                 Ok(_) | Err(Error::NoSuchStream { .. }) => {}
-                Err(error) => panic!("{life:?} {at} {outcome:?}: {error}"),
+                Err(error) => panic!("{scenario:?} {at} {outcome:?}: {error}"),
             }
         }
         for (uuid, expected) in STREAMS.into_iter().zip(&mut expected) {
             *expected = engine.version(uuid).ok().map(|_| read(&engine, uuid, 0));
         }
-        // As killed, it commits nothing when it ends.
+        // Like a killed process, it commits nothing when it ends.
         std::mem::forget(engine);
     }
-    assert!(expected[1].is_some(), "{life:?} {at} {outcome:?}");
+    assert!(expected[1].is_some(), "{scenario:?} {at} {outcome:?}");
     let check = |blocks, catalog| {
-        let engine = life.open(blocks, catalog).unwrap();
+        let engine = scenario.open(blocks, catalog).unwrap();
         for (uuid, expected) in STREAMS.into_iter().zip(&expected) {
             let found = engine.version(uuid).ok().map(|_| read(&engine, uuid, 0));
-            assert_eq!(&found, expected, "{life:?} {at} {outcome:?} {uuid}");
+            assert_eq!(&found, expected, "{scenario:?} {at} {outcome:?} {uuid}");
         }
     };
     let next = machine.next_process(Fault::Power(usize::MAX));
@@ -224,24 +224,24 @@ fn fail_once(life: Life, at: usize, outcome: Outcome) -> usize {
 
 #[test]
 fn a_change_that_failed_but_is_there_costs_nothing() {
-    for life in Life::all(Durability::Synced) {
-        let all = fail_once(life, usize::MAX, Outcome::Gone);
+    for scenario in Scenario::all(Durability::Synced) {
+        let all = fail_once(scenario, usize::MAX, Outcome::Gone);
         assert!(all > 30, "{all} operations are too few to fail");
         for at in 0..all {
             for outcome in Outcome::ALL {
-                fail_once(life, at, outcome);
+                fail_once(scenario, at, outcome);
             }
         }
     }
 }
 
-/// A thread panics in an operation; gives the number of operations.
-fn run_panicking(life: Life, at: usize) -> usize {
+/// A thread panics in an operation; returns the number of operations.
+fn run_panicking(scenario: Scenario, at: usize) -> usize {
     let machine = Machine::new(Fault::Panic(at));
     let mut known = <[Known; 2]>::default();
     let catalog = MachineCatalog::new(&machine);
     let open = || {
-        let engine = life.open(Arc::clone(&machine) as _, Arc::clone(&catalog) as _);
+        let engine = scenario.open(Arc::clone(&machine) as _, Arc::clone(&catalog) as _);
         engine.unwrap()
     };
     let Ok(engine) = catch_unwind(AssertUnwindSafe(open)) else {
@@ -251,7 +251,7 @@ fn run_panicking(life: Life, at: usize) -> usize {
         return machine.count();
     }
     for number in 0..30 {
-        let work = || life.work(&engine, &mut known, number..number + 1);
+        let work = || scenario.work(&engine, &mut known, number..number + 1);
         if catch_unwind(AssertUnwindSafe(work)).is_err() {
             for known in &mut known {
                 known.failed.push(number);
@@ -261,49 +261,49 @@ fn run_panicking(life: Life, at: usize) -> usize {
     check(&engine, &known, false);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(engine)));
     let (blocks, catalog) = machine.restart(Loss::Everything);
-    let engine = life.open(blocks, catalog).unwrap();
+    let engine = scenario.open(blocks, catalog).unwrap();
     check(&engine, &known, false);
     machine.count()
 }
 
 #[test]
 fn a_panic_stops_nobody_else_and_loses_nothing() {
-    for life in Life::all(Durability::Synced) {
-        let all = run_panicking(life, usize::MAX);
+    for scenario in Scenario::all(Durability::Synced) {
+        let all = run_panicking(scenario, usize::MAX);
         assert!(all > 50, "{all} operations are too few to fail");
         for at in 0..all {
-            run_panicking(life, at);
+            run_panicking(scenario, at);
         }
     }
 }
 
-/// A dead process loses nothing of a relaxed journal either.
+/// The death of the process loses nothing of a relaxed journal either.
 #[test]
 fn a_relaxed_journal_survives_a_dead_process() {
-    for life in Life::all(Durability::Relaxed) {
-        let all = run(life, Fault::Power(usize::MAX), Loss::Nothing);
+    for scenario in Scenario::all(Durability::Relaxed) {
+        let all = run(scenario, Fault::Power(usize::MAX), Loss::Nothing);
         for at in 0..all {
-            run(life, Fault::Power(at), Loss::Nothing);
+            run(scenario, Fault::Power(at), Loss::Nothing);
         }
     }
 }
 
-/// What a power failure leaves of relaxed inserts; gives the number of operations.
-fn relax(life: Life, at: usize, loss: Loss) -> usize {
+/// Checks what a power failure leaves of relaxed inserts; returns the number of operations.
+fn run_relaxed(scenario: Scenario, at: usize, loss: Loss) -> usize {
     let machine = Machine::new(Fault::Power(at));
     let mut known = <[Known; 2]>::default();
     {
         let catalog = MachineCatalog::new(&machine);
-        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        let engine = scenario.open(Arc::clone(&machine) as _, catalog).unwrap();
         if !create(&engine) {
             return machine.count();
         }
-        life.work(&engine, &mut known, 0..30);
+        scenario.work(&engine, &mut known, 0..30);
     }
     let (blocks, catalog) = machine.restart(loss);
-    let engine = life
+    let engine = scenario
         .open(blocks, catalog)
-        .unwrap_or_else(|error| panic!("{life:?} {at} {loss:?}: {error}"));
+        .unwrap_or_else(|error| panic!("{scenario:?} {at} {loss:?}: {error}"));
     for (uuid, known) in STREAMS.into_iter().zip(&known) {
         let found = read(&engine, uuid, 0);
         let batches = known.acknowledged.iter().chain(known.failed.first());
@@ -315,7 +315,7 @@ fn relax(life: Life, at: usize, loss: Loss) -> usize {
                 expected.clone()
             }))
             .any(|beginning| beginning == found);
-        assert!(is_beginning, "{life:?} {at} {loss:?}: {found:?}");
+        assert!(is_beginning, "{scenario:?} {at} {loss:?}: {found:?}");
         for (major, contents) in &known.versions {
             assert_eq!(&read(&engine, uuid, *major), contents, "version {major}");
         }
@@ -325,11 +325,11 @@ fn relax(life: Life, at: usize, loss: Loss) -> usize {
 
 #[test]
 fn a_relaxed_journal_loses_only_its_end_when_the_power_fails() {
-    for life in Life::all(Durability::Relaxed) {
-        let all = relax(life, usize::MAX, Loss::Everything);
+    for scenario in Scenario::all(Durability::Relaxed) {
+        let all = run_relaxed(scenario, usize::MAX, Loss::Everything);
         for at in 0..all {
             for loss in Loss::ALL {
-                relax(life, at, loss);
+                run_relaxed(scenario, at, loss);
             }
         }
     }
@@ -337,22 +337,23 @@ fn a_relaxed_journal_loses_only_its_end_when_the_power_fails() {
 
 const VICTIM: Uuid = Uuid::from_u128(3);
 
-/// Blocks of a third stream among those of the others.
+/// Writes blocks of a third stream between those of the others.
 fn add_victim(engine: &Engine, first: i64) {
     for number in first..first + 4 {
-        // Whatever fails here is nobody's loss.
+        // The content of this stream is not checked.
         let _ = engine.insert(VICTIM, batch(number), MergePolicy::Never);
         let _ = engine.flush(VICTIM);
     }
 }
 
-/// The same with a stream that is obliterated, whose room is reclaimed before and after the fault.
-fn run_reclaiming(life: Life, fault: Fault, loss: Loss) -> usize {
+/// The same with a stream that is obliterated and whose space is reclaimed before and after the
+/// fault.
+fn run_reclaiming(scenario: Scenario, fault: Fault, loss: Loss) -> usize {
     let machine = Machine::new(fault);
     let mut known = <[Known; 2]>::default();
     {
         let catalog = MachineCatalog::new(&machine);
-        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        let engine = scenario.open(Arc::clone(&machine) as _, catalog).unwrap();
         let victim = NewStream {
             uuid: VICTIM,
             collection: "crash/victim".to_owned(),
@@ -361,21 +362,21 @@ fn run_reclaiming(life: Life, fault: Fault, loss: Loss) -> usize {
         if create(&engine) && engine.create(victim).is_ok() {
             for round in 0..3 {
                 add_victim(&engine, round * 10);
-                life.work(&engine, &mut known, round * 8..(round + 1) * 8);
+                scenario.work(&engine, &mut known, round * 8..(round + 1) * 8);
             }
             let _ = engine.obliterate(VICTIM);
             let done = engine.compact(&mut |_| {});
-            if let (Ok(done), Fault::Power(usize::MAX), 0) = (done, fault, life.seed) {
+            if let (Ok(done), Fault::Power(usize::MAX), 0) = (done, fault, scenario.seed) {
                 assert!(done.rewritten > 0 && done.removed > 0, "{done:?}");
             }
-            life.work(&engine, &mut known, 24..30);
+            scenario.work(&engine, &mut known, 24..30);
         }
     }
     let (blocks, catalog) = machine.restart(loss);
     for _ in 0..2 {
-        let engine = life
+        let engine = scenario
             .open(Arc::clone(&blocks) as _, Arc::clone(&catalog) as _)
-            .unwrap_or_else(|error| panic!("{life:?} {fault:?} {loss:?}: {error}"));
+            .unwrap_or_else(|error| panic!("{scenario:?} {fault:?} {loss:?}: {error}"));
         if STREAMS
             .into_iter()
             .any(|uuid| engine.version(uuid).is_err())
@@ -394,14 +395,14 @@ fn run_reclaiming(life: Life, fault: Fault, loss: Loss) -> usize {
 
 #[test]
 fn reclaiming_costs_nothing_that_is_needed() {
-    for life in Life::all(Durability::Synced) {
-        let all = run_reclaiming(life, Fault::Power(usize::MAX), Loss::Everything);
+    for scenario in Scenario::all(Durability::Synced) {
+        let all = run_reclaiming(scenario, Fault::Power(usize::MAX), Loss::Everything);
         assert!(all > 100, "{all} operations are too few to fail");
         for at in 0..all {
             for loss in Loss::some(at) {
-                run_reclaiming(life, Fault::Power(at), loss);
+                run_reclaiming(scenario, Fault::Power(at), loss);
             }
-            run_reclaiming(life, Fault::Once(at, usize::MAX), Loss::Nothing);
+            run_reclaiming(scenario, Fault::Once(at, usize::MAX), Loss::Nothing);
         }
     }
 }

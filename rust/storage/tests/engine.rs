@@ -1,4 +1,4 @@
-//! What the engine refuses, and what it answers at the edges.
+//! What the engine refuses, and its answers in edge cases.
 
 #![allow(
     clippy::unwrap_used,
@@ -89,7 +89,7 @@ fn a_directory_has_one_engine_at_a_time() {
     );
 }
 
-/// Of many that open at once exactly one gets in.
+/// Of many simultaneous opens exactly one succeeds.
 #[test]
 fn a_race_for_a_directory_has_one_winner() {
     let directory = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn a_race_for_a_directory_has_one_winner() {
 }
 
 #[test]
-fn a_closed_engine_refuses_and_its_snapshots_go_on() {
+fn a_closed_engine_refuses_calls_and_its_snapshots_stay_readable() {
     let engine = with_stream();
     insert(&engine, &[(1, 2.0)]).unwrap();
     let snapshot = engine.snapshot(STREAM, 0).unwrap();
@@ -137,7 +137,7 @@ fn an_unknown_stream_is_404_everywhere() {
     assert_eq!(code(engine.stream(STREAM)), 404);
     assert_eq!(code(engine.snapshot(STREAM, 0)), 404);
     assert_eq!(code(engine.snapshot(STREAM, 11)), 404);
-    // Having been asked for, it can still be created.
+    // A failed lookup must not prevent its creation.
     engine.create(stream(STREAM, "a")).unwrap();
     assert_eq!(engine.version(STREAM).unwrap().major, 10);
 }
@@ -310,7 +310,7 @@ fn writers_of_one_stream_lose_nothing_to_each_other() {
     assert_eq!(latest(&open()), expected);
 }
 
-/// Zero and minus zero are two values, in the buffer and in the tree.
+/// Zero and minus zero are different values, in the buffer and in the tree.
 #[test]
 fn equal_keeps_zero_and_minus_zero_apart() {
     let (engine, uuid) = (with_stream(), STREAM);
@@ -332,7 +332,7 @@ fn equal_keeps_zero_and_minus_zero_apart() {
     assert_eq!(insert(&[-0.0, 0.0]), [zero, minus]);
 }
 
-/// Windows that end at, one nanosecond before and one behind the border of a bucket.
+/// Windows that end at the border of a bucket, one nanosecond before it, and one after it.
 #[test]
 fn a_window_has_no_point_beyond_its_end() {
     let (engine, uuid) = (with_stream(), STREAM);

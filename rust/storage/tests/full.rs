@@ -1,5 +1,5 @@
-//! The disk is full: what fails says so and nothing else is touched, and with room made it goes
-//! on.
+//! The disk is full: the calls that fail say so and change nothing else, and the engine continues
+//! once there is space.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use faults::{Fault, Loss, Machine, MachineCatalog};
-use inserts::{Known, Life, STREAMS, batch, check, pairs, read};
+use inserts::{Known, STREAMS, Scenario, batch, check, pairs, read};
 use pingthings_storage::{Durability, Engine, Error, NewStream, Options, SystemClock};
 use pingthings_types::{MergePolicy, Points, TimeRange};
 use uuid::Uuid;
@@ -31,7 +31,7 @@ fn stream(at: usize) -> NewStream {
     }
 }
 
-/// The reader learns that there is no room, not merely that something failed.
+/// Checks that the error says that the disk is full, not merely that something failed.
 fn assert_says_full(error: &Error) {
     let text = error.to_string();
     assert!(
@@ -43,7 +43,7 @@ fn assert_says_full(error: &Error) {
     assert!([432, 434, 440].contains(&error.code().number()), "{text}");
 }
 
-/// A third stream that goes, so that there is room to reclaim.
+/// Obliterates a third stream, so that there is space to reclaim.
 fn reclaim(engine: &Engine) -> Result<(), Error> {
     match engine.obliterate(VICTIM) {
         Ok(()) | Err(Error::NoSuchStream { .. }) => {}
@@ -65,21 +65,21 @@ fn add_victim(engine: &Engine) -> Result<(), Error> {
     Ok(())
 }
 
-/// The disk is full from an operation on; gives the number of operations, and whether a segment
-/// was lost so that only a new start helped.
-fn fill(life: Life, at: usize) -> (usize, bool) {
+/// Fills the disk from operation `at` on. Returns the number of operations, and whether the sync of
+/// a segment failed, so that only a restart helped.
+fn fill(scenario: Scenario, at: usize) -> (usize, bool) {
     let machine = Machine::new(Fault::Full(at));
     let catalog = MachineCatalog::new(&machine);
-    let engine = life
+    let engine = scenario
         .open(Arc::clone(&machine) as _, Arc::clone(&catalog) as _)
         .unwrap();
     let mut known = <[Known; 2]>::default();
     let are_created = [0, 1].map(|at| engine.create(stream(at)));
     let mut others = Vec::new();
     if are_created.iter().all(Result::is_ok) {
-        life.work(&engine, &mut known, 0..10);
+        scenario.work(&engine, &mut known, 0..10);
         others.extend(add_victim(&engine).err());
-        life.work(&engine, &mut known, 10..20);
+        scenario.work(&engine, &mut known, 10..20);
         others.extend(reclaim(&engine).err());
         check(&engine, &known, false);
     }
@@ -94,26 +94,26 @@ fn fill(life: Life, at: usize) -> (usize, bool) {
         assert_says_full(&error);
     }
     let count = machine.count();
-    machine.make_room();
+    machine.free_space();
     for (at, created) in are_created.iter().enumerate() {
         if created.is_err() {
             engine.create(stream(at)).unwrap();
         }
     }
-    life.work(&engine, &mut known, 20..40);
+    scenario.work(&engine, &mut known, 20..40);
     reclaim(&engine).unwrap();
     check(&engine, &known, false);
     let is_lost = machine.has_lost();
     for error in known.iter_mut().flat_map(|known| known.errors.drain(..)) {
         assert!(is_lost, "{at}: not as before: {error}");
-        assert!(error.to_string().contains("reopen"), "{error}");
+        assert!(error.to_string().contains("restart"), "{error}");
     }
     if is_lost {
-        // What of a segment was written nobody knows: that takes a new start.
+        // Which bytes of the segment were written is unknown, which takes a restart.
         drop(engine);
-        let engine = life.open(Arc::clone(&machine) as _, catalog).unwrap();
+        let engine = scenario.open(Arc::clone(&machine) as _, catalog).unwrap();
         check(&engine, &known, false);
-        life.work(&engine, &mut known, 40..60);
+        scenario.work(&engine, &mut known, 40..60);
         assert!(known.iter().all(|known| known.errors.is_empty()));
         check(&engine, &known, false);
         drop(engine);
@@ -121,19 +121,19 @@ fn fill(life: Life, at: usize) -> (usize, bool) {
         engine.close().unwrap();
         drop(engine);
     }
-    let losses = match life.durability {
+    let losses = match scenario.durability {
         Durability::Synced => &Loss::ALL[..],
-        // Of what nobody waited for, a power failure may take some.
+        // A power failure may lose inserts whose sync nobody waited for.
         Durability::Relaxed => &[Loss::Nothing],
     };
     for &loss in losses {
         let (blocks, catalog) = machine.restart(loss);
-        let engine = life
+        let engine = scenario
             .open(blocks, catalog)
-            .unwrap_or_else(|error| panic!("{life:?} {at} {loss:?}: {error}"));
+            .unwrap_or_else(|error| panic!("{scenario:?} {at} {loss:?}: {error}"));
         check(&engine, &known, false);
         if losses.ends_with(&[loss]) {
-            // Whatever comes after this, the catalog knows: the other restarts share it.
+            // The later restarts share this catalog, so only the last one may change it.
             reclaim(&engine).unwrap();
             check(&engine, &known, false);
         }
@@ -143,16 +143,16 @@ fn fill(life: Life, at: usize) -> (usize, bool) {
 
 #[test]
 fn a_full_disk_says_so_and_goes_on_with_room() {
-    let synced = Life::all(Durability::Synced);
-    for life in synced.chain(Life::all(Durability::Relaxed)) {
-        let (all, _) = fill(life, usize::MAX);
+    let synced = Scenario::all(Durability::Synced);
+    for scenario in synced.chain(Scenario::all(Durability::Relaxed)) {
+        let (all, _) = fill(scenario, usize::MAX);
         assert!(all > 25, "{all} operations are too few to fail");
-        let lost = (0..all).filter(|&at| fill(life, at).1).count();
+        let lost = (0..all).filter(|&at| fill(scenario, at).1).count();
         assert!(0 < lost && lost < all / 2, "{lost} of {all}");
     }
 }
 
-/// A file system of its own, of a few megabytes.
+/// A separate file system of a few megabytes.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -182,7 +182,7 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Values nothing can pack.
+/// Incompressible values.
 fn noise(number: i64, count: i64) -> Points {
     let mut state = number.unsigned_abs() * 7_919 + 1;
     let mut points = Points::default();
@@ -198,7 +198,7 @@ fn noise(number: i64, count: i64) -> Points {
 }
 
 #[test]
-fn a_small_file_system_fills_up_and_is_given_room() {
+fn a_small_file_system_fills_up_and_gets_space() {
     let disk = match SmallDisk::mount() {
         Ok(disk) => disk,
         Err(reason) => {
@@ -219,7 +219,7 @@ fn a_small_file_system_fills_up_and_is_given_room() {
     let engine = open().unwrap();
     engine.create(stream(0)).unwrap();
     let mut stored = Vec::new();
-    // More than there is room for, in inserts that are buffered and some that are not.
+    // More than fits, in inserts that are buffered and some that are not.
     let mut insert = |engine: &Engine, number: i64| {
         let points = noise(number, 150 + number % 7 * 300);
         let result = engine.insert(STREAMS[0], points.clone(), MergePolicy::Never);

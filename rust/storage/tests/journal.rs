@@ -1,4 +1,4 @@
-//! The journal stays short however many streams wait in it.
+//! The journal stays short, however many streams have inserts in it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,7 +18,7 @@ const FILE: u64 = 100_000;
 
 fn journal(directory: &Path) -> u64 {
     let files = std::fs::read_dir(directory.join("journal")).unwrap();
-    // A file may go between being listed and being looked at.
+    // A file may be removed between listing it and reading its length.
     files
         .filter_map(|file| Some(file.unwrap().metadata().ok()?.len()))
         .sum()
@@ -77,9 +77,9 @@ fn buffers_are_committed_before_the_journal_grows_long() {
     all(&open());
 }
 
-/// Opening knows since when, and in which file, what it brought back has been waiting.
+/// After opening, replayed inserts keep their age and their journal file.
 #[test]
-fn what_was_replayed_is_committed_in_time_and_its_file_goes() {
+fn replayed_inserts_are_committed_in_time_and_their_file_is_removed() {
     let running = tempfile::tempdir().unwrap();
     let copied = tempfile::tempdir().unwrap();
     let uuid = Uuid::from_u128(1);

@@ -1,6 +1,6 @@
-//! A process that inserts, forgets streams and reclaims their room is killed at any moment, again
-//! and again; everything it was told is stored is there, once, what it was told is gone is gone,
-//! and every version it was told of reads as it did.
+//! A process that inserts, obliterates streams and reclaims their space is killed at arbitrary
+//! moments, again and again. Everything it acknowledged is stored, exactly once; obliterated
+//! streams are gone; and every acknowledged version reads as it did.
 
 #![allow(
     clippy::unwrap_used,
@@ -25,18 +25,18 @@ use pingthings_storage::{Durability, Engine, NewStream, Options, SystemClock};
 use pingthings_types::{MergePolicy, Points, RawPoint, TimeRange};
 use uuid::Uuid;
 
-/// Where the child works; unless set, there is no child.
+/// The directory of the child process; unset in the parent.
 const DIRECTORY: &str = "STORAGE_KILL_DIRECTORY";
-/// The number of the batch each stream goes on with, separated by commas.
+/// The number of the next batch of each stream, separated by commas.
 const STARTS: &str = "STORAGE_KILL_STARTS";
 const DURABILITY: &str = "STORAGE_KILL_RELAXED";
 
-/// The number of the next stream to come and go.
+/// The number of the first temporary stream.
 const PASSING: &str = "STORAGE_KILL_PASSING";
 
 const STREAMS: usize = 3;
 
-/// How often the process is killed: many times if `STORAGE_LONG` is set.
+/// How often the process is killed; more often if `STORAGE_LONG` is set.
 fn rounds() -> u64 {
     if std::env::var_os("STORAGE_LONG").is_some() {
         100
@@ -53,12 +53,12 @@ const fn uuid(stream: usize) -> Uuid {
     Uuid::from_u128(100 + stream as u128)
 }
 
-/// How many points a batch has.
+/// The number of points of a batch.
 const fn size(stream: usize, number: u64) -> usize {
     1 + ((number * 7_919 + stream as u64 * 31) % 60) as usize
 }
 
-/// The points of a batch: 1 to 60 of them, at times of their own, a few of them equal.
+/// The points of a batch: 1 to 60 of them, at times that only this batch has, a few of them equal.
 fn batch(stream: usize, number: u64) -> Points {
     let count = size(stream, number) as u64;
     let point = |at: u64| RawPoint {
@@ -80,14 +80,14 @@ fn open(directory: &Path, durability: Durability) -> Engine {
     Engine::open_directory(directory, Arc::new(SystemClock), options).unwrap()
 }
 
-/// Writes a whole line at once, so that lines of threads and of the test harness stay apart.
-fn tell(line: &str) {
+/// Writes a line in one call, so that lines of threads and of the test harness do not mix.
+fn report(line: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("\n{line}\n").as_bytes()).unwrap();
     out.flush().unwrap();
 }
 
-/// What the parent runs in a process of its own; by itself it does nothing.
+/// The child process. Without the variable it does nothing.
 #[test]
 fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -101,7 +101,7 @@ fn child() {
     let engine = open(Path::new(&directory), durability);
     let starts = std::env::var(STARTS).unwrap();
     thread::scope(|scope| {
-        scope.spawn(|| pass(&engine));
+        scope.spawn(|| create_and_obliterate(&engine));
         for (stream, start) in starts.split(',').enumerate() {
             let engine = &engine;
             let start: u64 = start.parse().unwrap();
@@ -112,10 +112,10 @@ fn child() {
                         .insert(uuid(stream), points, MergePolicy::Never)
                         .unwrap();
                     let (major, minor) = (version.major, version.minor);
-                    tell(&format!("stored {stream} {number} {major} {minor}"));
+                    report(&format!("stored {stream} {number} {major} {minor}"));
                     if number % 41 == 40 {
                         let major = engine.flush(uuid(stream)).unwrap().major;
-                        tell(&format!("stored {stream} {number} {major} 0"));
+                        report(&format!("stored {stream} {number} {major} 0"));
                     }
                 }
             });
@@ -123,8 +123,8 @@ fn child() {
     });
 }
 
-/// Streams come and go, so that their room is reclaimed while others are written to.
-fn pass(engine: &Engine) {
+/// Creates and obliterates streams, so that space is reclaimed while others are written to.
+fn create_and_obliterate(engine: &Engine) {
     let first: u64 = std::env::var(PASSING).unwrap().parse().unwrap();
     for number in first.. {
         let uuid = passing(number);
@@ -141,40 +141,40 @@ fn pass(engine: &Engine) {
             engine.flush(uuid).unwrap();
         }
         engine.obliterate(uuid).unwrap();
-        tell(&format!("gone {number}"));
+        report(&format!("gone {number}"));
         engine.compact(&mut |_| {}).unwrap();
     }
 }
 
-/// What the child said of one stream.
+/// What the child reported about one stream.
 #[derive(Debug, Default)]
-struct Told {
-    /// How many batches are stored.
+struct StreamReport {
+    /// Number of stored batches.
     batches: u64,
-    /// How many points they have.
+    /// Number of points in them.
     points: usize,
-    /// How many points a version has.
+    /// Number of points of each version.
     versions: BTreeMap<u64, usize>,
 }
 
-impl Told {
-    /// One more batch is stored.
+impl StreamReport {
+    /// Counts one more stored batch.
     fn add(&mut self, stream: usize) {
         self.points += size(stream, self.batches);
         self.batches += 1;
     }
 }
 
-/// What the child said of everything.
+/// Everything the child reported.
 #[derive(Debug, Default)]
-struct Said {
-    streams: [Told; STREAMS],
-    /// Numbers of streams that are gone.
+struct ChildReport {
+    streams: [StreamReport; STREAMS],
+    /// Numbers of obliterated streams.
     gone: Vec<u64>,
 }
 
-/// Whether the line says that something is stored.
-fn note(said: &mut Said, line: &str) -> bool {
+/// Parses a line; returns whether it reports that something is stored.
+fn parse_line(said: &mut ChildReport, line: &str) -> bool {
     let mut words = line.split(' ');
     let subject = words.next();
     let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
@@ -187,27 +187,31 @@ fn note(said: &mut Said, line: &str) -> bool {
     let (Some(stream), Some(batch), Some(major), Some(minor)) =
         (number(), number(), number(), number())
     else {
-        // The process was killed within the line.
+        // The process was killed while it wrote the line.
         return false;
     };
     let stream = stream as usize;
-    let told = &mut said.streams[stream];
-    while told.batches <= batch {
-        told.add(stream);
+    let stream_report = &mut said.streams[stream];
+    while stream_report.batches <= batch {
+        stream_report.add(stream);
     }
-    told.versions.insert(major, told.points - minor as usize);
+    stream_report
+        .versions
+        .insert(major, stream_report.points - minor as usize);
     true
 }
 
-/// Runs a child until it has told so many times that something is stored, and kills it.
+/// Runs a child until it has reported `patience` stored batches, then kills it.
 fn run_and_kill(
     directory: &Path,
-    said: &mut Said,
+    said: &mut ChildReport,
     (round, patience): (u64, u64),
     durability: Durability,
 ) {
     let streams = said.streams.iter();
-    let starts: Vec<_> = streams.map(|told| told.batches.to_string()).collect();
+    let starts: Vec<_> = streams
+        .map(|stream_report| stream_report.batches.to_string())
+        .collect();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
@@ -221,10 +225,10 @@ fn run_and_kill(
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let (mut line, mut count) = (Vec::new(), 0);
-    // What it said before it died counts, also what nobody had read yet.
+    // Everything it wrote before it died counts, also if it was not read yet.
     while lines.read_until(b'\n', &mut line).unwrap() > 0 {
         let is_whole = line.pop() == Some(b'\n');
-        if is_whole && note(said, std::str::from_utf8(&line).unwrap()) {
+        if is_whole && parse_line(said, std::str::from_utf8(&line).unwrap()) {
             count += 1;
             if count == patience {
                 child.kill().unwrap();
@@ -232,7 +236,7 @@ fn run_and_kill(
         }
         line.clear();
     }
-    assert!(count >= patience, "the child ended by itself");
+    assert!(count >= patience, "the child was not killed");
     child.wait().unwrap();
 }
 
@@ -246,28 +250,29 @@ fn read(engine: &Engine, stream: usize, version: u64) -> Vec<(i64, u64)> {
     found
 }
 
-/// Checks what a killed child left, and counts the batch it was about to acknowledge if it is in.
-fn check(engine: &Engine, stream: usize, told: &mut Told, round: u64) {
+/// Checks the state that a killed child left. Counts the batch that it was about to acknowledge, if
+/// that is stored.
+fn check(engine: &Engine, stream: usize, stream_report: &mut StreamReport, round: u64) {
     let found = read(engine, stream, 0);
-    if found.len() > told.points {
-        told.add(stream);
+    if found.len() > stream_report.points {
+        stream_report.add(stream);
     }
-    let mut expected = Vec::with_capacity(told.points);
-    for number in 0..told.batches {
+    let mut expected = Vec::with_capacity(stream_report.points);
+    for number in 0..stream_report.batches {
         let points = batch(stream, number);
         expected.extend(points.iter().map(|p| (p.time, p.value.to_bits())));
     }
     assert_eq!(found, expected, "stream {stream}");
     let latest = engine.version(uuid(stream)).unwrap().major;
-    // Once there are many, old ones are read now and then.
+    // If there are many versions, old ones are read only in some rounds.
     let recent = latest.saturating_sub(8);
-    for (&major, &count) in &told.versions {
+    for (&major, &count) in &stream_report.versions {
         assert!(major <= latest);
         if major < recent && major % 8 != round % 8 {
             continue;
         }
         let found = read(engine, stream, major);
-        // Batches are in order of time, so a version is the beginning of what is there now.
+        // Batches are in order of time, so a version is a prefix of the latest one.
         assert_eq!(found, expected[..count], "stream {stream} version {major}");
     }
 }
@@ -275,7 +280,7 @@ fn check(engine: &Engine, stream: usize, told: &mut Told, round: u64) {
 #[test]
 fn a_killed_process_loses_nothing_it_acknowledged() {
     let directory = tempfile::tempdir().unwrap();
-    let (mut said, mut gone) = (Said::default(), 0);
+    let (mut said, mut gone) = (ChildReport::default(), 0);
     {
         let engine = open(directory.path(), Durability::Synced);
         for stream in 0..STREAMS {
@@ -296,8 +301,8 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
         let patience = 1 + round * round * 37 % 200;
         run_and_kill(directory.path(), &mut said, (round, patience), durability);
         let engine = open(directory.path(), durability);
-        for (stream, told) in said.streams.iter_mut().enumerate() {
-            check(&engine, stream, told, round);
+        for (stream, stream_report) in said.streams.iter_mut().enumerate() {
+            check(&engine, stream, stream_report, round);
         }
         gone += said.gone.len();
         for number in said.gone.drain(..) {
@@ -305,18 +310,23 @@ fn a_killed_process_loses_nothing_it_acknowledged() {
             assert_eq!(error.code().number(), 404, "stream {number}: {error}");
         }
         if round % 3 == 0 {
-            // Recovering what was recovered once already comes to the same.
+            // Recovering twice has the same result.
             copy_crashed(directory.path(), &engine);
         }
     }
-    let told = &said.streams;
-    assert!(told.iter().all(|told| told.versions.len() > 2), "{told:?}");
-    assert!(gone > 0, "no stream came and went");
+    let stream_report = &said.streams;
+    assert!(
+        stream_report
+            .iter()
+            .all(|stream_report| stream_report.versions.len() > 2),
+        "{stream_report:?}"
+    );
+    assert!(gone > 0, "no stream was obliterated");
 }
 
-/// Opens a copy of the directory as it is while the engine runs: as if it died right now.
+/// Opens a copy of the directory while the engine runs, as if the process had died now.
 fn copy_crashed(directory: &Path, engine: &Engine) {
-    // Nothing is left to do that would change the directory meanwhile.
+    // After this the background thread changes nothing in the directory.
     engine.maintain().unwrap();
     let copy = tempfile::tempdir().unwrap();
     copy_folder(directory, copy.path());

@@ -1,4 +1,4 @@
-//! One process has a directory open, whatever becomes of its lock file.
+//! Only one process has a directory open, even if its lock file is deleted.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -10,14 +10,14 @@ use std::sync::Arc;
 
 use pingthings_storage::{Engine, Error, Options, SystemClock};
 
-/// Where the child works; unless set, there is no child.
+/// The directory of the child process; unset in the parent.
 const DIRECTORY: &str = "STORAGE_LOCK_DIRECTORY";
 
 fn open(directory: &Path) -> Result<Engine, Error> {
     Engine::open_directory(directory, Arc::new(SystemClock), Options::default())
 }
 
-/// Has the directory open until its input ends; by itself it does nothing.
+/// Keeps the directory open until its input ends; without the variable it does nothing.
 #[test]
 fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -45,7 +45,7 @@ fn a_deleted_lock_file_lets_nobody_in() {
     let is_locked = || matches!(open(directory.path()), Err(Error::Locked { .. }));
     assert!(is_locked());
     std::fs::remove_file(directory.path().join("lock")).unwrap();
-    // Also once somebody has tried and has left a lock file of their own.
+    // This also holds after another process has tried and has created a new lock file.
     assert!(is_locked());
     assert!(is_locked());
     drop(child.stdin.take());

@@ -1,6 +1,6 @@
-//! A part of a directory is lost, damaged or older than the rest: everything that was acknowledged
-//! is there, or the directory is refused, by name and untouched. In salvage it opens with what is
-//! whole, says what is missing, and is an ordinary directory from then on.
+//! A part of a directory is lost, damaged or older than the rest. Either everything acknowledged is
+//! there, or the directory is refused, by name and unchanged. Salvage opens it with what is intact,
+//! lists what is missing, and leaves an ordinary directory.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,9 +21,9 @@ use pingthings_types::{MergePolicy, Points, TimeRange};
 use uuid::Uuid;
 
 const STREAM: Uuid = Uuid::from_u128(1);
-/// Inserts that fill a buffer, so that they are in no journal file.
+/// Inserts that fill a buffer, so they are in no journal file.
 const LARGE: i64 = 12;
-/// Inserts that are in the journal only.
+/// Inserts that are only in the journal.
 const SMALL: i64 = 100;
 
 fn open_with(directory: &Path, salvage: bool) -> Result<Engine, Error> {
@@ -61,7 +61,7 @@ fn times(engine: &Engine) -> Vec<i64> {
     found
 }
 
-/// What a killed process leaves, with the catalog as it was after each large insert.
+/// The directory of a killed process, and the catalog as it was after each large insert.
 struct Left {
     directory: tempfile::TempDir,
     catalogs: Vec<tempfile::TempDir>,
@@ -104,8 +104,8 @@ impl Left {
         copy
     }
 
-    /// Opens a directory to which something was done: it is refused by a name, or everything is
-    /// there. Gives what salvage finds if it is refused.
+    /// Opens a damaged directory: either it is refused by name, or everything is there. If it is
+    /// refused, returns what salvage finds.
     fn check(&self, directory: &Path, what: &str) -> Option<Vec<i64>> {
         let before = files(directory);
         let error = match open(directory) {
@@ -139,7 +139,7 @@ impl Left {
     }
 }
 
-/// What is in the files that hold data.
+/// The content of the files that hold data.
 fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(directory).unwrap() {
@@ -197,7 +197,7 @@ fn a_journal_that_lost_its_end_is_refused() {
     }
 }
 
-/// What is known to be safe, because nothing was written for a while, cannot go either.
+/// Frames that were confirmed while the journal was idle cannot get lost unnoticed either.
 #[test]
 fn not_even_the_last_frame_may_go_once_the_journal_was_at_rest() {
     let running = tempfile::tempdir().unwrap();
@@ -243,10 +243,11 @@ fn a_catalog_older_than_the_data_is_refused() {
             }
             let what = format!("the catalog of insert {number}");
             let found = left.check(copy.path(), &what);
-            // If nothing came after it, one commit may be that of a process that died, and is made.
+            // If nothing followed it, the missing commit may be that of a process that died, and is
+            // completed.
             let is_last = left.catalogs.len() - number <= if small == 0 { 2 } else { 1 };
             assert_eq!(found.is_none(), is_last, "{what}");
-            // Every commit has a record, so that nothing is missing after all.
+            // Every commit has a record, so nothing is missing in the end.
             assert!(found.is_none_or(|found| found == left.expected), "{what}");
         }
     }
@@ -310,9 +311,9 @@ fn a_lost_manifest_is_refused() {
     }
 }
 
-/// What was never committed goes, but not at once.
+/// Uncommitted data are removed, but only after a while.
 #[test]
-fn what_nothing_leads_to_is_set_aside() {
+fn unreferenced_data_are_set_aside() {
     let left = Left::new(0);
     let copy = left.copy();
     let segment = last_of(&copy.path().join("segments"));

@@ -1,6 +1,6 @@
-//! The engine against lists of points: random inserts under every policy, deletes, retention,
-//! reclaiming, restarts, streams that come, move and go, and reads of every version must agree
-//! with the naive answer.
+//! Compares the engine with plain lists of points: random inserts under every policy, deletes,
+//! retention, reclaiming, restarts, streams that are created, moved and obliterated, and reads of
+//! every version must agree with the naive answer.
 
 #![allow(
     clippy::unwrap_used,
@@ -18,12 +18,12 @@ mod oracle;
 #[path = "model/world.rs"]
 mod world;
 
-use action::{Action, Deed, action};
+use action::{Action, StreamAction, action};
 use pingthings_types::MergePolicy;
 use proptest::prelude::*;
 use world::World;
 
-/// Few cases unless `PROPTEST_CASES` asks for more: one is long.
+/// Few cases unless `PROPTEST_CASES` asks for more, because one takes long.
 fn config() -> ProptestConfig {
     let asked = ProptestConfig::default();
     let cases = match std::env::var_os("PROPTEST_CASES") {
@@ -48,7 +48,7 @@ proptest! {
     }
 }
 
-/// Above the nanoseconds of an overfull bucket there is a node that does not fill its 64 buckets.
+/// Above an overfull nanosecond there is a node that does not fill its 64 buckets.
 #[test]
 fn merging_sees_points_behind_a_crowded_nanosecond() {
     let crowd = (0..5_000).map(|i| (32, f64::from(i))).collect();
@@ -63,7 +63,7 @@ fn merging_sees_points_behind_a_crowded_nanosecond() {
             (Vec::clone(&crowd), MergePolicy::Never),
             (vec![(33, 0.0), (70, 0.0)], policy),
         ] {
-            world.act(Action::To(0, Deed::Insert(points, policy)));
+            world.act(Action::To(0, StreamAction::Insert(points, policy)));
         }
         world.check();
     }

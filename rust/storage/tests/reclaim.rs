@@ -1,4 +1,4 @@
-//! The room of what nobody can read any more comes back, and nothing else goes.
+//! The space of unreadable data is reclaimed, and nothing else is lost.
 
 #![allow(
     clippy::unwrap_used,
@@ -41,7 +41,7 @@ fn create(engine: &Engine, number: u128) -> Uuid {
     uuid
 }
 
-/// Values nobody can compress, so that blocks are large.
+/// Incompressible values, so that blocks are large.
 fn noise(seed: u64, first: i64, count: i64) -> Points {
     let mut state = seed | 1;
     let mut points = Points::default();
@@ -88,7 +88,7 @@ fn an_obliterated_stream_leaves_no_bytes_and_others_all_of_theirs() {
     let clock = Arc::new(ManualClock::new(HOUR));
     let engine = open(directory.path(), &clock);
     let (gone, kept) = (create(&engine, 1), create(&engine, 2));
-    // Turn by turn, so that every segment has blocks of both.
+    // Alternating, so that every segment has blocks of both streams.
     for _ in 0..3 {
         fill(&engine, gone, 5);
         fill(&engine, kept, 1);
@@ -96,10 +96,10 @@ fn an_obliterated_stream_leaves_no_bytes_and_others_all_of_theirs() {
     let versions: Vec<Points> = (10..=13).map(|v| read(&engine, kept, v).unwrap()).collect();
     let before = size(directory.path());
     engine.obliterate(gone).unwrap();
-    let mut told = 0;
-    let done = engine.compact(&mut |_| told += 1).unwrap();
+    let mut reported = 0;
+    let done = engine.compact(&mut |_| reported += 1).unwrap();
     assert!(done.rewritten > 0, "{done:?}");
-    assert_eq!(told, done.rewritten + done.removed);
+    assert_eq!(reported, done.rewritten + done.removed);
     assert_eq!(done.bytes_before, before);
     assert_eq!(done.bytes_after, size(directory.path()));
     assert!(done.bytes_after * 3 < before, "{done:?}");
@@ -119,7 +119,7 @@ fn an_obliterated_stream_leaves_no_bytes_and_others_all_of_theirs() {
     for (version, points) in (10..).zip(&versions) {
         assert_eq!(&read(&engine, kept, version).unwrap(), points);
     }
-    // What was written anew is written anew again, and goes as a whole in the end.
+    // A rewritten segment can be rewritten again, and is removed in the end.
     fill(&engine, create(&engine, 3), 1);
     engine.obliterate(kept).unwrap();
     engine.compact(&mut |_| {}).unwrap();
@@ -192,7 +192,7 @@ fn a_reader_keeps_what_it_reads() {
 }
 
 #[test]
-fn retention_gives_the_room_back_by_itself() {
+fn retention_reclaims_space_by_itself() {
     let directory = tempfile::tempdir().unwrap();
     let last = 39_999 * 1_000_003;
     let clock = Arc::new(ManualClock::new(last));
@@ -211,13 +211,13 @@ fn retention_gives_the_room_back_by_itself() {
     assert_eq!(read(&engine, uuid, 0).unwrap().len(), 0);
     let error = engine.snapshot(uuid, 15).unwrap_err();
     assert!(error.to_string().contains("forgotten"), "{error}");
-    // The last segment stays: it is still written to.
+    // The last segment stays, because it is still written to.
     let after = size(directory.path());
     assert!(after < before / 4, "{after} of {before}");
 }
 
 #[test]
-fn reading_goes_on_while_segments_are_replaced() {
+fn reads_continue_while_segments_are_replaced() {
     let directory = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(HOUR));
     let engine = open(directory.path(), &clock);
@@ -244,7 +244,7 @@ fn reading_goes_on_while_segments_are_replaced() {
     });
 }
 
-/// A clock that jumps ahead by a mistake costs at most two hours of points in a sweep.
+/// A clock that jumps ahead by mistake costs at most two hours of points per run.
 #[test]
 fn a_clock_that_jumps_ahead_does_not_empty_streams() {
     const NOW: i64 = 1_700_000_000_000_000_000;
@@ -280,7 +280,7 @@ fn a_clock_that_jumps_ahead_does_not_empty_streams() {
         assert!((28..=29).contains(&count(&engine)), "{}", count(&engine));
         assert!(engine.retention_behind() > std::time::Duration::from_hours(9 * 365 * 24));
     }
-    // Nor does a new start make it at once.
+    // A restart does not catch up at once either.
     let engine = open(directory.path(), &clock);
     engine.maintain().unwrap();
     assert!((26..=27).contains(&count(&engine)), "{}", count(&engine));

@@ -1,5 +1,5 @@
 //! Devices, units, and how long collections and streams keep their points.
-#![allow(clippy::unwrap_used, reason = "a test: failing is its way to answer")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ fn an_update_changes_what_it_names() {
         let renamed = engine.update_record(kind, 1, Some("c"), "").unwrap();
         assert_eq!(renamed.name, "c");
         assert_eq!(renamed.fields, changed.fields);
-        // Its own name is no conflict, that of another one is.
+        // Its own name does not conflict; that of another record does.
         assert!(engine.update_record(kind, 1, Some("c"), "").is_ok());
         assert_eq!(code(engine.update_record(kind, 1, Some("b"), "")), 442);
         assert_eq!(code(engine.update_record(kind, 1, Some(""), "")), 443);
@@ -72,7 +72,7 @@ fn an_update_changes_what_it_names() {
 }
 
 #[test]
-fn names_are_there_and_unique_among_their_kind() {
+fn names_are_required_and_unique_within_a_kind() {
     let (_, engine) = engine();
     for kind in KINDS {
         engine.create_record(kind, "a", "").unwrap();
@@ -89,7 +89,7 @@ fn names_are_there_and_unique_among_their_kind() {
 }
 
 #[test]
-fn a_number_is_given_once() {
+fn a_number_is_never_reused() {
     let (_, engine) = engine();
     for kind in KINDS {
         engine.create_record(kind, "a", "").unwrap();
@@ -150,7 +150,7 @@ fn times(engine: &Engine, uuid: Uuid) -> Vec<i64> {
 }
 
 #[test]
-fn what_holds_for_a_stream_is_told() {
+fn the_effective_retention_is_reported() {
     let (_, engine) = with_streams();
     let told = |own_ns, effective_ns| {
         let retention = StreamRetention {

@@ -1,5 +1,5 @@
-//! Streams as wholes: names, properties, forgetting, retention, versions in time.
-#![allow(clippy::unwrap_used, reason = "a test: failing is its way to answer")]
+//! Operations on streams: names, properties, obliterating, retention, versions by time.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ fn lookups_take_every_character_literally() {
 }
 
 #[test]
-fn an_obliterated_stream_is_gone_and_its_uuid_burnt() {
+fn an_obliterated_stream_is_gone_and_its_uuid_is_never_accepted_again() {
     let (_, engine) = engine();
     engine.create(stream(A, "a", "x")).unwrap();
     engine.insert(A, points(&[1]), MergePolicy::Never).unwrap();

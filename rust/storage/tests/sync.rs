@@ -1,7 +1,7 @@
-//! A sync of the catalog fails under a real `SQLite` on a real disk, and the process is killed:
-//! what was reported as failed may be there, and what was acknowledged after it is.
+//! A sync of the catalog fails with the real `SQLite` on a real disk, and the process is killed: a
+//! change that was reported as failed may have happened, and everything acknowledged after it has.
 //!
-//! The system's calls are replaced by a library that `cc` makes and the loader puts before it.
+//! A library, which `cc` compiles and the loader preloads, replaces the system calls.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -19,11 +19,11 @@ use pingthings_storage::{Engine, NewStream, Options, SystemClock};
 use pingthings_types::{MergePolicy, Points, TimeRange};
 use uuid::Uuid;
 
-/// Where the child works; unless set, there is no child.
+/// The directory of the child process; unset in the parent.
 const DIRECTORY: &str = "STORAGE_SYNC_DIRECTORY";
 /// What the child does when the sync fails.
 const FAILS: &str = "STORAGE_SYNC_FAILS";
-/// The syncs of the log fail for as long as this file holds a byte for each of them.
+/// A sync of the write-ahead log fails for each byte in this file.
 const TRIGGER: &str = "STORAGE_SYNC_TRIGGER";
 
 const STREAMS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
@@ -102,7 +102,7 @@ fn stream(uuid: Uuid) -> NewStream {
     }
 }
 
-/// The times of a stream; none if it is not there.
+/// The times of a stream; `None` if it does not exist.
 fn times(engine: &Engine, uuid: Uuid) -> Option<Vec<i64>> {
     engine.version(uuid).ok()?;
     let mut reader = engine.snapshot(uuid, 0).unwrap().raw(TimeRange::ALL);
@@ -113,20 +113,20 @@ fn times(engine: &Engine, uuid: Uuid) -> Option<Vec<i64>> {
     Some(found)
 }
 
-fn tell(what: &str) {
+fn report(what: &str) {
     let mut out = std::io::stdout().lock();
     out.write_all(format!("\n{what}\n").as_bytes()).unwrap();
     out.flush().unwrap();
 }
 
-/// Tells what each stream reads as.
-fn tell_all(engine: &Engine) {
+/// Reports the content of each stream.
+fn report_all(engine: &Engine) {
     for uuid in [STREAMS[0], STREAMS[1], NEW] {
-        tell(&format!("reads {:?}", times(engine, uuid)));
+        report(&format!("reads {:?}", times(engine, uuid)));
     }
 }
 
-/// What the parent runs in a process of its own; by itself it does nothing.
+/// The child process. Without the variable it does nothing.
 #[test]
 fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY) else {
@@ -156,20 +156,20 @@ fn child() {
         "create" => engine.create(stream(NEW)),
         _ => panic!("{what}"),
     };
-    tell(&format!("failed {}", failed.unwrap_err()));
-    // Nothing is acknowledged while syncs fail.
+    report(&format!("failed {}", failed.unwrap_err()));
+    // No write is acknowledged while syncs fail.
     let mut refused = 0;
     while engine
         .insert(uuid, points(3_000, 5), MergePolicy::Never)
         .is_err()
     {
         refused += 1;
-        assert!(refused <= count, "it never goes on");
+        assert!(refused <= count, "writes stay refused");
     }
     engine
         .insert(STREAMS[1], points(3_000, 5), MergePolicy::Never)
         .unwrap();
-    tell_all(&engine);
+    report_all(&engine);
     std::process::abort();
 }
 

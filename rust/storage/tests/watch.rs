@@ -1,5 +1,5 @@
-//! Being told of points as they are inserted.
-#![allow(clippy::unwrap_used, reason = "a test: failing is its way to answer")]
+//! Watchers receive points as they are inserted.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,9 +12,9 @@ const A: Uuid = Uuid::from_u128(0xa);
 const B: Uuid = Uuid::from_u128(0xb);
 
 #[derive(Default)]
-struct Heard(Mutex<Vec<(Uuid, Vec<i64>)>>);
+struct Recorder(Mutex<Vec<(Uuid, Vec<i64>)>>);
 
-impl Watcher for Heard {
+impl Watcher for Recorder {
     fn inserted(&self, uuid: Uuid, points: &Arc<Points>) {
         self.0.lock().unwrap().push((uuid, points.times.clone()));
     }
@@ -47,9 +47,9 @@ fn insert(engine: &Engine, uuid: Uuid, times: &[i64]) {
 }
 
 #[test]
-fn inserts_are_told_in_order_whether_buffered_or_committed() {
+fn inserts_are_reported_in_order_whether_buffered_or_committed() {
     let engine = engine();
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(Recorder::default());
     insert(&engine, A, &[1]);
     let number = engine.watch(A, Arc::clone(&heard) as _).unwrap();
     insert(&engine, A, &[3, 2]);
@@ -63,9 +63,9 @@ fn inserts_are_told_in_order_whether_buffered_or_committed() {
 }
 
 #[test]
-fn what_is_refused_is_not_told() {
+fn refused_inserts_are_not_reported() {
     let engine = engine();
-    let heard = Arc::new(Heard::default());
+    let heard = Arc::new(Recorder::default());
     engine.watch(A, Arc::clone(&heard) as _).unwrap();
     let points = Points {
         times: vec![1],

@@ -1,4 +1,4 @@
-//! Status codes: how a server says why it refused.
+//! Status codes: the reasons for which a server refuses or fails a call.
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal,)*) => {
@@ -16,7 +16,7 @@ macro_rules! codes {
             /// Every code, in the order of their numbers.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The code with this number, if it is one.
+            /// The code with this number; `None` if there is none.
             pub const fn from_number(number: u32) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$name),)*
@@ -24,7 +24,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The name, as in the platform's own table.
+            /// The name, as in the table of the hosted platform.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name),)*
@@ -35,7 +35,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// No point lies in the direction asked for.
+    /// There is no point in the requested direction.
     NoSuchPoint = 401,
     /// The call was cancelled or its deadline passed.
     ContextError = 402,
@@ -45,25 +45,25 @@ codes! {
     NoSuchStream = 404,
     /// The node does not own the stream.
     WrongEndpoint = 405,
-    /// The collection and tags are taken (older servers).
+    /// The collection and tags are taken (used by older servers).
     StreamExists = 406,
     /// The collection name is not valid.
     InvalidCollection = 407,
-    /// A tag key is not one of the four.
+    /// A tag key is not one of the four tags.
     InvalidTagKey = 408,
     /// A tag value is not valid.
     InvalidTagValue = 409,
     /// A limit is not valid.
     InvalidLimit = 411,
-    /// Tags meant to name one stream name several.
+    /// Tags that should identify one stream match several.
     AmbiguousTags = 412,
-    /// The range is empty or leaves the instants a stream can hold.
+    /// The range is empty or outside the instants that a stream can hold.
     InvalidTimeRange = 413,
     /// Too many points in one call.
     InsertTooBig = 414,
     /// A point width, resolution, depth or window width is not valid.
     InvalidPointWidth = 415,
-    /// An error without a number of its own.
+    /// An error without a specific code.
     GenericError = 416,
     /// The uuid is taken.
     SameStream = 417,
@@ -77,7 +77,7 @@ codes! {
     AnnotationTooBig = 422,
     /// The metadata changed since they were read.
     AnnotationVersionMismatch = 423,
-    /// Fault injection is off.
+    /// Fault injection is disabled.
     FaultInjectionDisabled = 424,
     /// A value is not finite.
     BadValue = 425,
@@ -89,29 +89,29 @@ codes! {
     EtcdFailure = 428,
     /// The uuid belonged to an obliterated stream.
     ReusedUuid = 429,
-    /// Somebody else changed it at the same time.
+    /// Another client changed the object at the same time.
     ConcurrentModification = 430,
-    /// Obliterating streams is off.
+    /// Obliterating streams is disabled.
     ObliterateDisabled = 431,
     /// Storage failed.
     StorageError = 432,
-    /// A node of this name exists.
+    /// A node with this name exists.
     NodeExisted = 433,
     /// The journal could not be written.
     JournalError = 434,
     /// The device manifest failed.
     ManifestError = 435,
-    /// A device is there twice.
+    /// A device occurs twice.
     ManifestDeviceDuplicated = 436,
-    /// The key may not do this.
+    /// The API key does not permit this.
     Unauthorized = 437,
     /// A parameter is not valid.
     InvalidParameter = 438,
-    /// A device is not there.
+    /// A device does not exist.
     ManifestDeviceDoesntExist = 439,
     /// The metadata database failed.
     MetadataConnectionError = 440,
-    /// A statement or parameter does not suit the metadata database.
+    /// A SQL statement or one of its parameters is not valid.
     BadSqlValue = 441,
     /// The object exists.
     AlreadyExists = 442,
@@ -129,7 +129,7 @@ codes! {
     TlsError = 448,
     /// A selector is not valid.
     SelectorError = 449,
-    /// The version is in the future or was pruned.
+    /// The version does not exist yet, or was forgotten.
     VersionNotAvailable = 450,
     /// Ranges to trim overlap.
     OverlappingTrimRange = 452,
@@ -143,15 +143,15 @@ codes! {
     StreamEmpty = 456,
     /// Tiered storage failed.
     TieredStorageBackendError = 457,
-    /// Tiered storage was asked for what it does not hold.
+    /// A request to tiered storage was out of bounds.
     TieredStorageOutOfBounds = 458,
-    /// Tiered storage failed for now.
+    /// Tiered storage failed temporarily.
     TieredStorageTemporaryError = 459,
-    /// The server found itself in an impossible state.
+    /// The server reached an impossible state.
     InvariantFailure = 500,
-    /// The server does not do this.
+    /// The server does not implement this.
     NotImplemented = 501,
-    /// The server cannot go back to an older format.
+    /// The server does not support this format version.
     UnsupportedRollback = 502,
 }
 
@@ -161,7 +161,7 @@ impl Code {
         self as u32
     }
 
-    /// Whether another try may succeed without any change to the request.
+    /// Whether repeating the same request may succeed.
     pub const fn is_transient(self) -> bool {
         matches!(
             self,

@@ -1,8 +1,8 @@
-//! The words both ends of the wire share.
+//! Types shared by the client, the server and the storage engine.
 //!
 //! Arithmetic on times, ranges, widths and statistics, and the numbers of the protocol: versions,
-//! merge policies and status codes. No I/O, no serialisation, no runtime: client, server and
-//! storage all agree because they all compute here.
+//! merge policies and status codes. No I/O, no serialisation, no async runtime. Client, server and
+//! storage compute the same results because they all use this code.
 
 mod code;
 mod merge;

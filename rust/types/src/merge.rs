@@ -1,19 +1,19 @@
-//! What an insert does with a time that already has a value.
+//! Merge policies.
 
 use std::str::FromStr;
 
-/// What an insert does with a time that already has a value, stored, buffered or earlier in the
-/// same call.
+/// What an insert does with a point at a time that already has a value: a stored one, a buffered
+/// one, or an earlier one in the same call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum MergePolicy {
     /// Keep everything: equal times become several points.
     #[default]
     Never,
-    /// Drop a new point if the same time and value are there already.
+    /// Drop a new point if one with the same time and value exists.
     Equal,
     /// Keep the old value.
     Retain,
-    /// Keep the new value, in place of every old one at that time.
+    /// Keep the new value, and remove every old one at that time.
     Replace,
 }
 
@@ -31,7 +31,7 @@ impl MergePolicy {
         }
     }
 
-    /// Whether repeating an insert changes nothing more.
+    /// Whether repeating an insert has no further effect.
     pub const fn is_idempotent(self) -> bool {
         !matches!(self, Self::Never)
     }
@@ -55,9 +55,9 @@ impl MergePolicy {
     }
 }
 
-/// A name that is no merge policy.
+/// A name that is not a merge policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no merge policy: use `never`, `equal`, `retain` or `replace`")]
+#[error("`{0}` is not a merge policy: use `never`, `equal`, `retain` or `replace`")]
 pub struct UnknownPolicy(String);
 
 impl FromStr for MergePolicy {
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_go_both_ways() {
+    fn names_and_numbers_round_trip() {
         for policy in MergePolicy::ALL {
             assert_eq!(policy.name().parse(), Ok(policy));
             assert_eq!(MergePolicy::from_wire(policy.to_wire()), Some(policy));

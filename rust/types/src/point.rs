@@ -19,7 +19,7 @@ pub struct Points {
 }
 
 impl Points {
-    /// No points, with room for `capacity`.
+    /// No points, with space reserved for `capacity` points.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             times: Vec::with_capacity(capacity),

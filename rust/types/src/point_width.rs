@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// The exponent of a window length: windows of width `p` last 2^p nanoseconds.
+/// The exponent of a window length: a window of width `p` is 2^p nanoseconds long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PointWidth(u8);
 
 impl PointWidth {
-    /// The greatest exponent the protocol knows.
+    /// The largest exponent in the protocol.
     pub const MAX: Self = Self(63);
 
     /// A point width from its exponent, 0 to 63.
@@ -28,7 +28,7 @@ impl PointWidth {
         1 << self.0
     }
 
-    /// `time` lowered to a multiple of the window length, towards minus infinity.
+    /// `time` rounded down to a multiple of the window length.
     pub const fn floor(self, time: i64) -> i64 {
         time & (-1i64 << self.0)
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn floor_goes_towards_minus_infinity() {
+    fn floor_rounds_towards_minus_infinity() {
         let width = PointWidth::new(6).unwrap();
         assert_eq!(width.floor(11199), 11136);
         assert_eq!(width.floor(-1), -64);

@@ -2,9 +2,9 @@
 
 use crate::time::{MAX_TIME, MIN_TIME};
 
-/// A range of time `[start, end)` in nanoseconds that a query may ask for.
+/// A non-empty range of time `[start, end)` in nanoseconds, as in a query.
 ///
-/// Holding one proves that `MIN_TIME <= start < end < MAX_TIME`.
+/// A value of this type guarantees `MIN_TIME <= start < end < MAX_TIME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TimeRange {
     start: i64,
@@ -23,9 +23,9 @@ pub enum RangeError {
         /// The nanosecond after the last one asked for.
         end: i64,
     },
-    /// A bound of the range lies outside the instants a stream can hold.
+    /// A bound of the range is outside the instants that a stream can hold.
     #[error(
-        "range [{start}, {end}) leaves the instants a stream can hold, [{min}, {max})",
+        "range [{start}, {end}) is outside the instants a stream can hold, [{min}, {max})",
         min = MIN_TIME, max = MAX_TIME - 1
     )]
     OutOfBounds {
@@ -34,7 +34,7 @@ pub enum RangeError {
         /// The nanosecond after the last one asked for.
         end: i64,
     },
-    /// One instant lies outside those a stream can hold.
+    /// An instant is outside those that a stream can hold.
     #[error(
         "time {time} is outside the instants a stream can hold, [{min}, {max})",
         min = MIN_TIME, max = MAX_TIME - 1
@@ -46,7 +46,7 @@ pub enum RangeError {
 }
 
 impl TimeRange {
-    /// Everything a query can see.
+    /// The largest range that a query can have.
     pub const ALL: Self = Self {
         start: MIN_TIME,
         end: MAX_TIME - 1,

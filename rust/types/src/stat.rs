@@ -1,7 +1,7 @@
-//! Statistics of a set of values that can be merged exactly in count and extremes, and without
+//! Statistics of a set of values. Merging them is exact in count and extremes, and free of
 //! cancellation in mean and spread.
 
-/// Below this a product with a count cannot overflow.
+/// A product of a smaller number with a count cannot overflow.
 const TINY: f64 = 1e-280;
 
 /// Scales values so that no sum of them overflows.
@@ -9,8 +9,9 @@ const SCALE: f64 = 1.0 / 18_446_744_073_709_551_616.0;
 
 /// Count, extremes, mean and sum of squared deviations of a set of values.
 ///
-/// Two are merged by Chan's formula. A sum of squares is never formed: measurement streams carry
-/// large offsets (60 Hz ± 1 mHz), where it would lose every digit of the spread.
+/// Two of them are merged with Chan's formula. It never computes a sum of squares: measurements
+/// have large offsets (60 Hz ± 1 mHz), for which a sum of squares would lose all digits of the
+/// spread.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stat {
     /// Number of values.
@@ -26,7 +27,7 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// The statistics of nothing.
+    /// The statistics of no values.
     pub const EMPTY: Self = Self {
         count: 0,
         min: 0.0,
@@ -46,7 +47,7 @@ impl Stat {
         }
     }
 
-    /// The statistics of a slice, in two passes: mean first, then deviations from it.
+    /// The statistics of a slice, in two passes: first the mean, then the deviations from it.
     pub fn of_slice(values: &[f64]) -> Self {
         let Some((&first, rest)) = values.split_first() else {
             return Self::EMPTY;
@@ -67,7 +68,7 @@ impl Stat {
         }
     }
 
-    /// Adds the values another set stands for.
+    /// Adds the values of another set.
     #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
@@ -81,7 +82,7 @@ impl Stat {
         let share = b / (a + b);
         let delta = other.mean - self.mean;
         let mean = if self.mean.abs().max(other.mean.abs()) < TINY {
-            // A share of the difference may round to nothing here, products of counts do not.
+            // A weighted difference could underflow to zero here; products with counts cannot.
             (self.mean * a + other.mean * b) / (a + b)
         } else if delta.is_finite() {
             self.mean + delta * share
@@ -106,7 +107,7 @@ impl Stat {
     }
 }
 
-/// The mean of some values: their exact sum but for one rounding or two, divided.
+/// The mean of some values: their exact sum, up to one or two roundings, divided by their number.
 #[allow(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 fn mean(values: &[f64]) -> f64 {
     let count = values.len() as f64;
@@ -118,9 +119,9 @@ fn mean(values: &[f64]) -> f64 {
     }
 }
 
-/// A sum that adds up what rounding took from it (Knuth, Neumaier).
+/// A compensated sum, which adds the accumulated rounding errors at the end (Knuth, Neumaier).
 ///
-/// Plain sums lose the digits of small values beside large offsets.
+/// A plain sum loses the digits of small values beside large offsets.
 fn sum(values: impl Iterator<Item = f64>) -> f64 {
     let (mut total, mut lost) = (0.0, 0.0);
     for v in values {
@@ -142,7 +143,7 @@ mod tests {
         (a - b).abs() <= 1e-9 * scale.max(1e-300)
     }
 
-    /// A number as a multiple of the least one there is.
+    /// A number as a multiple of the smallest positive number.
     fn exact(value: f64) -> BigInt {
         let (exponent, fraction) = parts(value);
         let mantissa = if exponent == 0 { 0 } else { 1_u64 << 52 };
@@ -154,7 +155,7 @@ mod tests {
         }
     }
 
-    /// The distance to the next number, as a multiple of the least one there is.
+    /// The distance to the next number, as a multiple of the smallest positive number.
     fn step(value: f64) -> BigInt {
         BigInt::from(1) << (parts(value).0.max(1) - 1)
     }
@@ -164,7 +165,7 @@ mod tests {
         ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1))
     }
 
-    /// How far a mean is from the true one, times twice the number of values.
+    /// The error of a mean, times twice the number of values.
     fn twice_off(mean: f64, values: &[f64]) -> BigInt {
         let sum: BigInt = values.iter().map(|&value| exact(value)).sum();
         let off = exact(mean) * values.len() - sum;
@@ -197,7 +198,7 @@ mod tests {
             let mut merged = Stat::of(a);
             merged.merge(&Stat::of(b));
             prop_assert!(twice_off(whole.mean, &[a, b]) <= 2 * step(whole.mean));
-            // Half the way from one to the other; the way may be longer than the sum.
+            // Half the distance between the two, which may be longer than the sum.
             let size = a.abs().max(b.abs());
             prop_assert!(twice_off(merged.mean, &[a, b]) <= 4 * step(size));
         }
@@ -220,7 +221,7 @@ mod tests {
         }
 
         #[test]
-        fn merge_equals_the_whole(
+        fn merging_parts_equals_the_total(
             offset in -1e9..1e9f64,
             values in prop::collection::vec(-1.0..1.0f64, 1..200),
             cut in any::<prop::sample::Index>(),
@@ -234,14 +235,14 @@ mod tests {
             prop_assert_eq!(merged.min.to_bits(), whole.min.to_bits());
             prop_assert_eq!(merged.max.to_bits(), whole.max.to_bits());
             prop_assert!(close(merged.mean, whole.mean, offset.abs()));
-            // Rounding of the offset itself bounds how well the spread can be known.
+            // The rounding of the offset bounds the precision of the spread.
             let tolerance = 1e-9 + offset.abs() * 1e-15;
             prop_assert!((merged.stddev() - whole.stddev()).abs() <= tolerance);
         }
     }
 
     #[test]
-    fn means_hold_at_both_ends_of_what_a_number_can_be() {
+    fn means_are_correct_at_both_ends_of_the_number_range() {
         const LEAST: f64 = 5e-324;
         for (values, mean) in [
             (&[LEAST, -0.0][..], 0.0),

@@ -1,4 +1,4 @@
-//! Windows: which ones a query covers, and their statistics as columns.
+//! Windows: which of them a query covers, and their statistics as columns.
 
 use crate::time::{MAX_INSERT_TIME, MAX_TIME, MIN_TIME};
 use crate::{PointWidth, RangeError, Stat, TimeRange};
@@ -17,11 +17,11 @@ pub struct StatPoint {
 pub struct Windows {
     /// Starts of the windows.
     pub times: Vec<i64>,
-    /// Least values.
+    /// Minimum values.
     pub mins: Vec<f64>,
     /// Means.
     pub means: Vec<f64>,
-    /// Greatest values.
+    /// Maximum values.
     pub maxs: Vec<f64>,
     /// Numbers of points.
     pub counts: Vec<u64>,
@@ -51,30 +51,31 @@ impl Windows {
     }
 }
 
-/// The windows of length 2^p that a range covers: both ends are lowered to a multiple of it.
+/// The windows of length 2^p that a range covers. Both ends are rounded down to a multiple of the
+/// length.
 ///
-/// So data before an unaligned start are included, and the window that holds an unaligned end is
-/// not. This is how the platform answers. No point lies at the end of time or in the nanosecond
-/// before it: an end there cuts no window, so the windows of all of time hold all points, however
-/// wide they are.
+/// So data before an unaligned start are included, and the window that contains an unaligned end is
+/// not; the hosted platform answers in the same way. No point is at the end of time or in the
+/// nanosecond before it. An end there cuts no window, so the windows of all of time contain all
+/// points, however wide they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AlignedWindows {
     /// The length of each window.
     pub width: PointWidth,
-    /// Start of the first window; never before [`MIN_TIME`], even where a multiple of the width is.
+    /// Start of the first window; never before [`MIN_TIME`], even if the multiple of the width is.
     pub start: i64,
-    /// End of the last window; never after [`MAX_TIME`], even where a multiple of the width is.
+    /// End of the last window; never after [`MAX_TIME`], even if the multiple of the width is.
     pub end: i64,
 }
 
 impl AlignedWindows {
-    /// The windows of `range`, or `None` if lowering the ends leaves none.
+    /// The windows of `range`; `None` if none is left after rounding its ends down.
     pub fn new(range: TimeRange, width: PointWidth) -> Option<Self> {
         Self::within(range.start(), range.end(), width)
     }
 
-    /// The same of any two times up to [`MAX_TIME`], which may be the end of windows though of no
-    /// other query.
+    /// The same for two times up to [`MAX_TIME`], which is valid as the end of windows but not of
+    /// other queries.
     pub fn between(start: i64, end: i64, width: PointWidth) -> Result<Option<Self>, RangeError> {
         if start >= end {
             Err(RangeError::Empty { start, end })
@@ -95,7 +96,7 @@ impl AlignedWindows {
         (start < end).then_some(Self { width, start, end })
     }
 
-    /// The part of time the windows cover.
+    /// Start of the window that contains `time`, clipped to [`MIN_TIME`].
     pub const fn window_of(self, time: i64) -> i64 {
         let floored = self.width.floor(time);
         if floored < MIN_TIME {
@@ -106,8 +107,8 @@ impl AlignedWindows {
     }
 }
 
-/// The windows of any length that a range covers: the first begins exactly at the start, and a
-/// last one that would reach beyond the end is left out.
+/// The windows of any length that a range covers. The first starts exactly at the start of the
+/// range; an incomplete last window is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreciseWindows {
     /// Length of each window in nanoseconds.
@@ -118,13 +119,13 @@ pub struct PreciseWindows {
     pub count: u64,
 }
 
-/// A window length that is zero or above 2^63 (status code 415).
+/// The window length is zero or above 2^63 (status code 415).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a window of {0} ns: the width must be between 1 ns and 2^63 ns")]
 pub struct WidthError(pub u64);
 
 impl PreciseWindows {
-    /// The windows of `range`, or `None` if it is shorter than one.
+    /// The windows of `range`; `None` if it is shorter than one window.
     pub fn new(range: TimeRange, width: u64) -> Result<Option<Self>, WidthError> {
         if width == 0 || width > 1 << 63 {
             return Err(WidthError(width));
@@ -144,12 +145,12 @@ impl PreciseWindows {
 
     /// Start of the window with this number.
     pub const fn start_of(self, index: u64) -> i64 {
-        // width * count never exceeds the length of the range, so this cannot leave it.
+        // `width * count` never exceeds the length of the range, so this cannot overflow.
         self.start
             .wrapping_add_unsigned(self.width.wrapping_mul(index))
     }
 
-    /// Number of the window that holds `time`, which must not be before the first.
+    /// Number of the window that contains `time`, which must not be before the first one.
     pub const fn index_of(self, time: i64) -> u64 {
         time.abs_diff(self.start) / self.width
     }
@@ -194,7 +195,7 @@ mod tests {
                 let start = width.floor(MAX_TIME - 3);
                 assert_eq!(last.map(|windows| windows.start), Some(start), "{width}");
             }
-            // One nanosecond earlier a point may lie after it.
+            // With an end one nanosecond earlier, a point may be after it.
             let before = aligned(MIN_TIME, MAX_INSERT_TIME, exponent);
             let floor = width.floor(MAX_INSERT_TIME);
             assert_eq!(before.map(|windows| windows.1), Some(floor), "{width}");

@@ -1,28 +1,29 @@
-//! The order of a client's writes to a stream, as servers are told of it.
+//! The order of a client's writes to a stream, which lets a server refuse outdated ones.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// Which of a client's writes to a stream a request is, and which earlier ones it still waits for.
+/// The position of a request among a client's writes to a stream, and the earlier writes that the
+/// client still waits for.
 ///
-/// All other earlier ones have ended or were given up: should the network deliver one of those
-/// later than this, it must not be done any more, or it would win over what is newer.
+/// All other earlier writes have ended or were abandoned. If the network delivers an abandoned
+/// write after this one, the server must refuse it, because it would overwrite newer data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriteOrder {
-    /// Who writes: a client in a process.
+    /// The writer: one client in one process.
     pub writer: Uuid,
-    /// Rises with every request, also with one that is made again.
+    /// Increases with every request, including repeated ones.
     pub number: u64,
-    /// Numbers below that are still under way.
+    /// Smaller numbers of requests that are still in progress.
     pub alive: Vec<u64>,
 }
 
 impl WriteOrder {
-    /// The name of the header that tells it.
+    /// The name of the request header that carries it.
     pub const HEADER: &'static str = "pingthings-write-order";
 
-    /// Reads what [`fmt::Display`] writes.
+    /// Parses the format of [`fmt::Display`].
     pub fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let writer = Uuid::try_parse(words.next()?).ok()?;
@@ -34,7 +35,7 @@ impl WriteOrder {
         })
     }
 
-    /// Whether `earlier`, of the same writer, was given up before this was sent.
+    /// Whether the same writer abandoned `earlier` before it sent this request.
     pub fn has_given_up(&self, earlier: &Self) -> bool {
         earlier.number < self.number && !self.alive.contains(&earlier.number)
     }

@@ -1,4 +1,4 @@
-//! Aggregates: one row of many, or of those in a window.
+//! Aggregate functions, over groups and over windows.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -14,20 +14,20 @@ use crate::budget::{Call, keep_memory, use_memory};
 use crate::value::array::encode_all;
 use crate::value::decimal::Decimal;
 
-/// What an aggregate keeps while rows come and go.
+/// The state of an aggregate.
 trait Fold: Default + UnwindSafe + RefUnwindSafe + 'static {
     fn add(&mut self, row: &Arguments<'_>) -> Result<(), String>;
 
-    /// Takes back the oldest row.
+    /// Removes the oldest row.
     fn remove(&mut self, row: &Arguments<'_>) -> Result<(), String>;
 
-    /// None before the first row.
+    /// The result; `state` is `None` if there was no row.
     fn result(state: Option<&Self>) -> Result<Value, String>;
 }
 
-struct Folding<F>(PhantomData<F>);
+struct FoldAdapter<F>(PhantomData<F>);
 
-impl<F: Fold> Aggregate<F, Value> for Folding<F> {
+impl<F: Fold> Aggregate<F, Value> for FoldAdapter<F> {
     fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<F> {
         Ok(F::default())
     }
@@ -44,7 +44,7 @@ impl<F: Fold> Aggregate<F, Value> for Folding<F> {
     }
 }
 
-impl<F: Fold> WindowAggregate<F, Value> for Folding<F> {
+impl<F: Fold> WindowAggregate<F, Value> for FoldAdapter<F> {
     fn value(&self, state: Option<&mut F>) -> rusqlite::Result<Value> {
         let _call = Call::begin();
         F::result(state.as_deref()).map_err(failed)
@@ -57,7 +57,7 @@ impl<F: Fold> WindowAggregate<F, Value> for Folding<F> {
 
 pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     fn window<F: Fold>(connection: &Connection, name: &str, count: i32) -> rusqlite::Result<()> {
-        connection.create_window_function(name, count, FLAGS, Folding::<F>(PhantomData))
+        connection.create_window_function(name, count, FLAGS, FoldAdapter::<F>(PhantomData))
     }
     window::<Sum<false>>(connection, "pg_sum_int4", 1)?;
     window::<Sum<true>>(connection, "pg_sum_int8", 1)?;
@@ -69,12 +69,12 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     window::<Truths<true>>(connection, "pg_bool_and", 1)?;
     window::<Truths<false>>(connection, "pg_bool_or", 1)?;
     window::<Items>(connection, "pg_array_agg", 1)?;
-    window::<Joined>(connection, "pg_string_agg", 2)?;
+    window::<StringAgg>(connection, "pg_string_agg", 2)?;
     window::<Documents>(connection, "pg_json_agg", 1)?;
     window::<Single>(connection, "pg_single", 1)
 }
 
-/// Whole numbers; a sum of bigints is a numeric.
+/// Sum of whole numbers; that of bigints is a numeric.
 #[derive(Default)]
 struct Sum<const IS_WIDE: bool> {
     sum: i128,
@@ -109,7 +109,7 @@ impl<const IS_WIDE: bool> Fold for Sum<IS_WIDE> {
     }
 }
 
-/// The mean of whole numbers, a numeric.
+/// Mean of whole numbers, a numeric.
 #[derive(Default)]
 struct Mean(Sum<true>);
 
@@ -134,7 +134,7 @@ impl Fold for Mean {
     }
 }
 
-/// Numerics; their mean, where `IS_MEAN`.
+/// Sum of numerics, or their mean if `IS_MEAN`.
 #[derive(Default)]
 struct DecimalSum<const IS_MEAN: bool> {
     sum: Option<Decimal>,
@@ -176,7 +176,7 @@ impl<const IS_MEAN: bool> Fold for DecimalSum<IS_MEAN> {
     }
 }
 
-/// Floating-point numbers; their mean, where `IS_MEAN`.
+/// Sum of floating-point numbers, or their mean if `IS_MEAN`.
 #[derive(Default)]
 struct FloatSum<const IS_MEAN: bool> {
     sum: f64,
@@ -211,7 +211,7 @@ impl<const IS_MEAN: bool> Fold for FloatSum<IS_MEAN> {
     }
 }
 
-/// Whether all are true, or any is.
+/// Whether all values are true if `IS_ALL`, otherwise whether any is.
 #[derive(Default)]
 struct Truths<const IS_ALL: bool> {
     truths: u64,
@@ -252,20 +252,20 @@ impl<const IS_ALL: bool> Fold for Truths<IS_ALL> {
     }
 }
 
-/// The rows of a group that is kept whole.
+/// The rows of a group, for aggregates that need all of them.
 #[derive(Default)]
-struct Rows {
+struct GroupRows {
     list: VecDeque<Option<String>>,
-    /// The length of all texts.
+    /// Total length of all texts.
     bytes: usize,
-    /// The memory that was taken for them.
+    /// The memory that was charged for them.
     kept: usize,
 }
 
-/// What an item costs beside its text, while the list grows too.
+/// Overhead of an item, which includes the growth of the list.
 const ITEM_BYTES: usize = 96;
 
-impl Rows {
+impl GroupRows {
     fn push(&mut self, row: Option<&str>) -> Result<(), String> {
         let bytes = row.map_or(0, str::len);
         if self.bytes + bytes > super::MOST_BYTES {
@@ -287,13 +287,13 @@ impl Rows {
         }
     }
 
-    /// Takes the memory for a text of all rows, with `beside` more for each of them.
+    /// Takes the memory for a text of all rows, with `beside` additional bytes for each.
     fn use_for_result(&self, beside: usize) -> Result<(), String> {
         use_memory((self.bytes + self.list.len() * beside) * 2)
     }
 }
 
-impl Drop for Rows {
+impl Drop for GroupRows {
     fn drop(&mut self) {
         give_back(self.kept);
     }
@@ -301,7 +301,7 @@ impl Drop for Rows {
 
 /// `array_agg` of the items' texts.
 #[derive(Default)]
-struct Items(Rows);
+struct Items(GroupRows);
 
 impl Fold for Items {
     fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
@@ -326,7 +326,7 @@ impl Fold for Items {
 
 /// `json_agg` of the items' JSON.
 #[derive(Default)]
-struct Documents(Rows);
+struct Documents(GroupRows);
 
 impl Fold for Documents {
     fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
@@ -354,14 +354,14 @@ impl Fold for Documents {
     }
 }
 
-/// `string_agg`: each text after its own delimiter, except the first.
+/// `string_agg`: each text follows its own delimiter, except the first.
 #[derive(Default)]
-struct Joined {
-    texts: Rows,
-    delimiters: Rows,
+struct StringAgg {
+    texts: GroupRows,
+    delimiters: GroupRows,
 }
 
-impl Fold for Joined {
+impl Fold for StringAgg {
     fn add(&mut self, row: &Arguments<'_>) -> Result<(), String> {
         if let Some(text) = row.optional_text(0)? {
             let delimiter = row.optional_text(1)?.unwrap_or_default();
@@ -400,7 +400,7 @@ impl Fold for Joined {
     }
 }
 
-/// The value of a subquery that may give one row at most.
+/// The value of a subquery that may return at most one row.
 #[derive(Default)]
 struct Single {
     value: Option<Value>,

@@ -71,7 +71,7 @@ fn joined(a: &Arguments<'_>, null: Option<&str>) -> Result<Value, String> {
     bounded(parts.join(a.text(1)?))
 }
 
-/// Nulls are in no array.
+/// An array never contains a null.
 fn contains(a: &Arguments<'_>, whole: usize, part: usize) -> Result<Value, String> {
     let (whole, part) = (a.items(whole)?, a.items(part)?);
     let whole: HashSet<&String> = whole.iter().flatten().collect();
@@ -79,7 +79,7 @@ fn contains(a: &Arguments<'_>, whole: usize, part: usize) -> Result<Value, Strin
     Ok(boolean(part.iter().all(is_held)))
 }
 
-/// Joins two arrays, or an array and an item, given as arrays.
+/// Concatenates two arrays, or an array and an item; both are given as arrays.
 pub(super) fn append(a: &Arguments<'_>) -> Result<Value, String> {
     let mut items = Vec::new();
     for index in 0..a.len() {

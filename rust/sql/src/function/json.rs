@@ -37,7 +37,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         let document = Document::parse(a.text(0)?)?;
         match document.member(a.text(1)?) {
             Some(Document::Array(_) | Document::Object(_)) => Err(
-                "taking an array or an object out of `json` is not supported: cast it to jsonb"
+                "extracting an array or an object from `json` is not supported: cast it to jsonb"
                     .into(),
             ),
             member => Ok(optional(member.and_then(Document::as_text))),
@@ -142,7 +142,7 @@ fn at_path<'a>(document: &'a Document, path: &[Option<String>]) -> Option<&'a Do
     })
 }
 
-/// An array may contain a single value that is no array, at the top only.
+/// Whether `own` contains `wanted`; at the top level, an array may also contain a single scalar.
 fn contains_at_top(own: &Document, wanted: &Document) -> Result<bool, String> {
     let mut rounds = Rounds::default();
     match (own, wanted) {
@@ -154,7 +154,7 @@ fn contains_at_top(own: &Document, wanted: &Document) -> Result<bool, String> {
     }
 }
 
-/// The texts at the top: keys, items, or the value itself.
+/// The texts at the top level: keys, items, or the value itself.
 fn names(document: &Document) -> HashSet<&str> {
     match document {
         Document::Object(members) => members.iter().map(|(key, _)| key.as_str()).collect(),

@@ -1,5 +1,5 @@
-//! The functions and operators that are known: one table for the translator, which picks by name
-//! and types, and for `SQLite`, which runs them. What is not in the table is refused.
+//! The supported functions and operators. The translator selects from this table by name and types,
+//! and `SQLite` runs the entries. A function that is not in the table is refused.
 
 pub(crate) mod aggregate;
 mod array;
@@ -10,7 +10,7 @@ mod pattern;
 mod text;
 mod time;
 
-pub(crate) use pattern::forget;
+pub(crate) use pattern::clear_compiled;
 
 use std::cmp::Ordering;
 use std::sync::LazyLock;
@@ -27,30 +27,30 @@ use crate::value::decimal::Decimal;
 use crate::value::hstore::Hstore;
 use crate::value::interval::Interval;
 
-/// No text that a function makes is longer.
+/// Maximum length of a text that a function returns.
 pub(crate) const MOST_BYTES: usize = 4 << 20;
-/// What a function takes at most for each byte of its arguments, beside what it makes of them and
-/// what it takes apart: a copy, and that copy while it grows.
+/// The memory a function may take per byte of its arguments, besides its result and parsed values:
+/// one copy, and its growth.
 const BYTES_FOR_EACH: usize = 4;
 
 pub(crate) type Run = fn(&Arguments<'_>) -> Result<Value, String>;
 
-/// A function or an operator for arguments of certain types.
+/// A function or operator for certain argument types.
 #[derive(Debug)]
 pub(crate) struct Function {
-    /// The name in `PostgreSQL`; the sign, for an operator. With a dot in front, only the
-    /// translator may call it.
+    /// The name in `PostgreSQL`; for an operator, its symbol. Only the translator may call a
+    /// function whose name starts with a dot.
     pub(crate) name: &'static str,
     pub(crate) arguments: &'static [Type],
     pub(crate) result: Type,
-    /// An array among the arguments may have items of any type.
+    /// Whether array arguments may have items of any type.
     pub(crate) any_array: bool,
     is_strict: bool,
     run: Run,
 }
 
 impl Function {
-    /// A function that gives null wherever an argument is null.
+    /// A function that returns null if an argument is null.
     const fn strict(
         name: &'static str,
         arguments: &'static [Type],
@@ -77,7 +77,7 @@ impl Function {
         self
     }
 
-    /// The name under which `SQLite` knows it.
+    /// The name in `SQLite`.
     pub(crate) fn sql_name(&self) -> String {
         let word = match self.name {
             "+" => "add",
@@ -116,7 +116,7 @@ impl Function {
     }
 }
 
-/// Every function with the name under which `SQLite` knows it.
+/// Every function.
 pub(crate) static FUNCTIONS: LazyLock<Vec<&'static Function>> = LazyLock::new(|| {
     [
         text::FUNCTIONS,
@@ -203,13 +203,13 @@ fn optional(value: Option<String>) -> Value {
     value.map_or(Value::Null, Value::Text)
 }
 
-/// A text that is not too long.
+/// Returns `value` as a text, unless it is too long.
 fn bounded(value: String) -> Result<Value, String> {
     check_length(value.len())?;
     Ok(Value::Text(value))
 }
 
-/// Takes the memory for a text of `bytes`, unless it is too long.
+/// Takes the memory for a text of `bytes`, and fails if it is too long.
 fn check_length(bytes: usize) -> Result<(), String> {
     if bytes > MOST_BYTES {
         return Err(format!("a value would be longer than {MOST_BYTES} bytes"));
@@ -221,7 +221,7 @@ fn failed(problem: String) -> rusqlite::Error {
     rusqlite::Error::UserFunctionError(problem.into())
 }
 
-/// Takes what a function may take for its arguments.
+/// Takes the memory that a function may use for its arguments.
 fn begin(arguments: &Arguments<'_>) -> Result<Call, String> {
     let call = Call::begin();
     let bytes = arguments.0.iter().map(|value| match value {
@@ -261,7 +261,7 @@ fn register_one(
     })
 }
 
-/// Makes every function known to `connection`.
+/// Registers every function with `connection`.
 pub(crate) fn register(connection: &Connection) -> rusqlite::Result<()> {
     for function in FUNCTIONS.iter() {
         let count = i32::try_from(function.arguments.len()).unwrap_or(-1);
@@ -317,7 +317,7 @@ fn join(arguments: &Arguments<'_>, first: usize, separator: &str) -> Result<Valu
     bounded(parts.join(separator))
 }
 
-/// The greatest or the least of the arguments that are not null.
+/// The greatest or least of the arguments that are not null.
 fn extreme(
     arguments: &Arguments<'_>,
     kind: Option<Type>,
@@ -345,7 +345,7 @@ fn extreme(
     convert::owned(best)
 }
 
-/// The name of the cast between two types.
+/// The name of the function that casts between two types.
 pub(crate) fn cast_name(from: Type, to: Type) -> String {
     let name = |kind: Type| match kind {
         Type::Array(item) => format!("{}s", item.short_name()),
@@ -391,7 +391,7 @@ fn register_conversions(connection: &Connection) -> rusqlite::Result<()> {
     })
 }
 
-/// The name of the function that gives the text of a value.
+/// The name of the function that returns the text of a value.
 pub(crate) fn output_name(kind: Type) -> String {
     match kind {
         Type::Array(item) => format!("pg_out_{}s", item.short_name()),
@@ -399,7 +399,7 @@ pub(crate) fn output_name(kind: Type) -> String {
     }
 }
 
-/// The name of the function that gives the JSON of a value.
+/// The name of the function that returns the JSON of a value.
 pub(crate) fn json_name(kind: Type) -> String {
     match kind {
         Type::Array(item) => format!("pg_json_{}s", item.short_name()),
@@ -407,7 +407,7 @@ pub(crate) fn json_name(kind: Type) -> String {
     }
 }
 
-/// Whether a statement may call the function that `SQLite` knows as `name`.
+/// Whether a statement may call the `SQLite` function `name`.
 pub(crate) fn is_known(name: &str) -> bool {
     const BUILT_IN: [&str; 20] = [
         "->>",
@@ -441,7 +441,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_function_has_a_name_of_its_own() {
+    fn every_function_has_a_unique_name() {
         let mut names = HashSet::new();
         for function in FUNCTIONS.iter() {
             assert!(names.insert(function.sql_name()), "{}", function.sql_name());
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cast_that_is_offered_is_made() {
+    fn every_castable_pair_has_a_function() {
         for from in Type::SCALARS {
             for to in Type::SCALARS {
                 if !convert::is_castable(from, to) || from == to || from.is_text() {

@@ -1,4 +1,4 @@
-//! Arithmetic: what does not fit its type is an error, never another number.
+//! Arithmetic: a result that does not fit its type is an error, never another number.
 
 use rusqlite::types::Value;
 
@@ -137,7 +137,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// What `PostgreSQL` computes to many digits.
+/// Refuses functions that `PostgreSQL` computes to many digits.
 fn exact(name: &str) -> Result<Value, String> {
     Err(format!(
         "`{name}` of numeric is not supported: cast to double precision"
@@ -175,7 +175,7 @@ fn scale(digits: i64) -> i32 {
     i32::try_from(digits.clamp(-2000, 2000)).unwrap_or(0)
 }
 
-/// `SQLite` has no place for what is not a number.
+/// Refuses NaN and infinity, which `SQLite` cannot represent.
 fn float(value: f64) -> Result<Value, String> {
     if value.is_finite() {
         Ok(Value::Real(value))

@@ -1,9 +1,10 @@
 //! `like`, `similar to` and regular expressions.
 //!
-//! A regular expression of `PostgreSQL` is written anew for the `regex` crate, piece by piece;
-//! what has no equal there (back references, looking around) is refused. Whether a text matches
-//! is the same in both. *What* matches is not: `PostgreSQL` takes the longest match, the crate the
-//! first, so functions that extract or replace take only expressions for which both are one.
+//! A regular expression of `PostgreSQL` is rewritten for the `regex` crate, element by element.
+//! Elements without an equivalent (back references, lookaround) are refused. Both engines agree on
+//! whether a text matches, but not on *what* matches: `PostgreSQL` takes the longest match, the
+//! crate the first. So functions that extract or replace only accept expressions for which both are
+//! the same.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -19,14 +20,15 @@ use crate::types::Type::{self, Bool, Text};
 use crate::value::array::{Items, collect, encode};
 
 const WORDS: Type = Type::TEXT_ARRAY;
-/// Regular expressions that a statement has ready.
+/// Maximum number of compiled regular expressions of a statement.
 const MOST_COMPILED: usize = 8;
 const MOST_PROGRAM_BYTES: usize = 1 << 20;
-/// What each takes beside while it runs.
+/// Maximum size of the search cache of each.
 const MOST_CACHE_BYTES: usize = 512 << 10;
-/// Nothing ends a search half way, and one takes as long as text times program at worst.
+/// A search cannot be interrupted, and its worst-case time is the length of the text times the size
+/// of the program.
 const MOST_TEXT_BYTES: usize = 1 << 20;
-/// Programs for texts of more than `LONG_TEXT_BYTES` are smaller.
+/// The program size is limited further for texts longer than this.
 const LONG_TEXT_BYTES: usize = 64 << 10;
 const MOST_LONG_PROGRAM_BYTES: usize = 128 << 10;
 
@@ -100,7 +102,7 @@ fn escape_character(text: &str) -> Result<Option<char>, String> {
     }
 }
 
-/// One place of a `like` pattern.
+/// One element of a `like` pattern.
 #[derive(Clone, Copy, PartialEq)]
 enum Piece {
     Any,
@@ -127,7 +129,7 @@ fn like(text: &str, pattern: &str, escape: Option<char>) -> Result<Value, String
     is_like(text, &pieces).map(boolean)
 }
 
-/// Goes back only to the last `%`: an earlier one can stay as it was.
+/// Backtracks only to the last `%`; earlier ones never need to change.
 fn is_like(text: &str, pieces: &[Piece]) -> Result<bool, String> {
     let (mut at, mut piece) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -167,7 +169,7 @@ fn is_like(text: &str, pieces: &[Piece]) -> Result<bool, String> {
     }
 }
 
-/// The regular expression, in `PostgreSQL`'s syntax, that a `similar to` pattern stands for.
+/// Converts a `similar to` pattern to a regular expression in the syntax of `PostgreSQL`.
 fn similar_to_regex(pattern: &str, escape: Option<char>) -> Result<String, String> {
     let mut out = String::from("^(?:");
     let mut characters = pattern.chars();
@@ -209,20 +211,20 @@ fn similar_to_regex(pattern: &str, escape: Option<char>) -> Result<String, Strin
     Ok(out)
 }
 
-/// How a pattern was compiled: ignoring case, for long texts.
-type Compiled = HashMap<(String, bool, bool), Arc<Regex>>;
+/// Compiled patterns, by text, case-insensitivity and whether they are for long texts.
+type CompiledPatterns = HashMap<(String, bool, bool), Arc<Regex>>;
 
 thread_local! {
-    /// A regex that is shared keeps its memory.
-    static COMPILED: RefCell<Compiled> = RefCell::default();
+    /// Sharing a regex does not copy its memory.
+    static COMPILED: RefCell<CompiledPatterns> = RefCell::default();
 }
 
-/// Drops what the statement that ended had compiled.
-pub(crate) fn forget() {
+/// Drops the compiled expressions of the last statement.
+pub(crate) fn clear_compiled() {
     COMPILED.take();
 }
 
-/// The regex for a search in `text`.
+/// The compiled regular expression for a search in `text`.
 fn compile(pattern: &str, ignore_case: bool, text: &str) -> Result<Arc<Regex>, String> {
     if text.len() > MOST_TEXT_BYTES {
         return Err(format!(
@@ -270,8 +272,8 @@ fn matches(pattern: &str, text: &str, ignore_case: bool) -> Result<Value, String
     Ok(boolean(compile(pattern, ignore_case, text)?.is_match(text)))
 }
 
-/// The expression, if its first match is its longest: one without alternatives, without
-/// reluctant repetition and without repeated groups.
+/// The expression, if its first match is its longest: it has no alternatives, no lazy repetition
+/// and no repeated groups.
 fn extracting(pattern: &str, ignore_case: bool, text: &str) -> Result<Arc<Regex>, String> {
     let mut previous = ' ';
     let mut in_brackets = false;
@@ -286,7 +288,7 @@ fn extracting(pattern: &str, ignore_case: bool, text: &str) -> Result<Arc<Regex>
                 characters.next_if_eq(&'^');
                 characters.next_if_eq(&']');
             }
-            // A class such as `[:alpha:]` ends with a bracket of its own.
+            // A class such as `[:alpha:]` has its own closing bracket.
             '[' if characters.next_if_eq(&':').is_some() => {
                 characters.by_ref().find(|inner| *inner == ']');
             }
@@ -387,7 +389,7 @@ fn first_match(a: &Arguments<'_>, flags: &str) -> Result<Value, String> {
     bounded(encode(&items))
 }
 
-/// The expression in the syntax of the `regex` crate, and whether it asks to ignore case.
+/// The expression in the syntax of the `regex` crate, and whether it requests to ignore case.
 fn rewrite(pattern: &str) -> Result<(String, bool), String> {
     let mut rest = pattern;
     let mut ignore_case = false;
@@ -458,7 +460,7 @@ fn literal(character: char) -> String {
     }
 }
 
-/// Writes a bracket expression whose opening bracket has been read.
+/// Rewrites a bracket expression whose opening bracket has been read.
 fn brackets(
     characters: &mut std::iter::Peekable<std::str::Chars<'_>>,
     out: &mut String,
@@ -550,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_crate_has_no_equal_for_is_refused() {
+    fn expressions_without_an_equivalent_are_refused() {
         for pattern in [
             r"(a)\1", "a(?=b)", "(?<n>a)", "***:a", r"\q", "[[.a.]]", "[a", "(",
         ] {

@@ -168,7 +168,7 @@ fn count(length: usize) -> Result<Value, String> {
         .map_err(|_| "integer out of range".into())
 }
 
-/// One character for one: `ß` stays, as with the C library.
+/// Maps one character to one: `ß` stays, as in the C library.
 fn single(mut mapped: impl Iterator<Item = char>, original: char) -> char {
     match (mapped.next(), mapped.next()) {
         (Some(character), None) => character,
@@ -182,7 +182,7 @@ pub(super) fn upper(text: &str) -> String {
 
 pub(super) fn lower(text: &str) -> String {
     text.chars()
-        // The only letter whose small form is longer.
+        // The only letter whose lower-case form is longer.
         .map(|c| if c == 'İ' { 'I' } else { c })
         .map(|c| single(c.to_lowercase(), c))
         .collect()
@@ -219,7 +219,8 @@ fn trim(text: &str, set: &str, left: bool, right: bool) -> String {
     text.to_owned()
 }
 
-/// Characters `start` to `start + length`, counted from 1; places before the first count too.
+/// Characters `start` to `start + length`, counted from 1; positions before the first count as
+/// well.
 fn part(text: &str, start: i64, length: Option<i64>) -> Result<Value, String> {
     let end = match length {
         Some(length) if length < 0 => return Err("negative substring length not allowed".into()),
@@ -244,7 +245,8 @@ fn overlay(text: &str, with: &str, start: i64, length: i64) -> Result<Value, Str
     bounded(out)
 }
 
-/// How many characters `left(text, count)` keeps: all but the last, where negative.
+/// The number of characters that `left(text, count)` keeps; if `count` is negative, all but the
+/// last `-count`.
 fn kept(text: &str, count: i64) -> usize {
     let length = text.chars().count();
     let distance = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
@@ -275,7 +277,7 @@ fn translate(text: &str, from: &str, to: &str) -> String {
     let mut mapped = HashMap::new();
     for character in from.chars() {
         let place = places.next();
-        // The first of equal ones counts.
+        // The first of equal characters is used.
         mapped.entry(character).or_insert(place);
     }
     text.chars()

@@ -143,7 +143,7 @@ fn midnight(days: i64) -> Result<i64, String> {
 
 fn whole(factor: f64) -> Result<i64, String> {
     if factor.fract() != 0.0 || factor.abs() > f64::from(i32::MAX) {
-        return Err("an interval times a number that is not whole is not supported".into());
+        return Err("an interval times a fractional number is not supported".into());
     }
     #[allow(clippy::cast_possible_truncation, reason = "checked just here")]
     Ok(factor as i64)
@@ -164,7 +164,7 @@ fn difference(a: &Arguments<'_>) -> Result<Value, String> {
     }))
 }
 
-/// Only UTC: the rules of other zones are not here.
+/// Only UTC is supported: there is no database of other zones.
 fn in_zone(a: &Arguments<'_>) -> Result<Value, String> {
     let zone = a.text(0)?;
     if ["utc", "gmt", "z", "etc/utc", "zulu"].contains(&zone.to_ascii_lowercase().as_str()) {
@@ -175,7 +175,7 @@ fn in_zone(a: &Arguments<'_>) -> Result<Value, String> {
     ))
 }
 
-/// A field as `PostgreSQL` computes it in floating point: of whole seconds and of their rest.
+/// A field as `PostgreSQL` computes it in floating point: from whole seconds and the remainder.
 #[allow(
     clippy::cast_precision_loss,
     reason = "less than a minute of microseconds is exact"
@@ -220,7 +220,7 @@ fn truncated(a: &Arguments<'_>) -> Result<Value, String> {
     time::checked(Some(first)).map(Value::Integer)
 }
 
-/// A number with so many digits after the point.
+/// A number with `digits` digits after the point.
 fn scaled(micros: i64, digits: i32) -> Result<Decimal, String> {
     Decimal::from_micros(micros).round(digits)
 }
@@ -326,7 +326,7 @@ const DAYS: [&str; 7] = [
     "Sunday",
 ];
 
-/// How a pattern asks for a word: `MONTH`, `Month` or `month`.
+/// `word` in the case that the pattern has: `MONTH`, `Month` or `month`.
 fn cased(word: &str, pattern: &str) -> String {
     let mut letters = pattern.chars();
     match (letters.next(), letters.next()) {
@@ -338,7 +338,7 @@ fn cased(word: &str, pattern: &str) -> String {
     }
 }
 
-/// The patterns that are known, longer ones first.
+/// The supported patterns, longer ones first.
 const PATTERNS: [&str; 37] = [
     "MONTH", "Month", "month", "HH24", "HH12", "YYYY", "IYYY", "A.M.", "P.M.", "a.m.", "p.m.",
     "DAY", "Day", "day", "MON", "Mon", "mon", "DDD", "HH", "MI", "SS", "MS", "US", "AM", "PM",
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_that_are_not_known_are_refused() {
+    fn unknown_patterns_are_refused() {
         for format in ["CC", "DDth", "J", "YYYY-MM-DDTHH24", "SSSS", "OF"] {
             assert!(shown(format).is_err(), "{format}");
         }

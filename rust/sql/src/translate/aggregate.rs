@@ -27,7 +27,7 @@ const AGGREGATES: [&str; 11] = [
     "json_agg",
 ];
 
-/// Functions of a window only, and how many arguments they take.
+/// Functions that are only allowed over a window, with the range of their argument counts.
 const WINDOW_FUNCTIONS: [(&str, usize, usize); 11] = [
     ("row_number", 0, 0),
     ("rank", 0, 0),
@@ -46,14 +46,14 @@ pub(super) fn is_aggregate(name: &str) -> bool {
     AGGREGATES.contains(&name)
 }
 
-/// A call: the filter and the window go between its two parts.
-struct Called {
+/// A call in two parts; the filter and the window are inserted between them.
+struct SplitCall {
     head: String,
     tail: String,
     kind: Type,
 }
 
-impl Called {
+impl SplitCall {
     fn new(head: String, kind: Type) -> Self {
         Self {
             head,
@@ -63,7 +63,7 @@ impl Called {
     }
 }
 
-/// The parts of the call of an aggregate.
+/// The parts of an aggregate call.
 struct Parts {
     operands: Vec<Operand>,
     is_star: bool,
@@ -79,7 +79,7 @@ impl Translator<'_> {
         filter: Option<&Expr>,
         over: Option<&WindowType>,
     ) -> Result<Operand, Error> {
-        let place = self.place;
+        let position = self.position;
         if !is_aggregate(name) && !WINDOW_FUNCTIONS.iter().any(|(own, _, _)| *own == name) {
             return self.unsupported(&format!("window function or aggregate `{name}`"));
         }
@@ -104,7 +104,7 @@ impl Translator<'_> {
             .chain(&filter)
             .flat_map(|operand| operand.free.clone())
             .collect();
-        self.place = place;
+        self.position = position;
         if free.is_empty() && self.escaped.len() > outer {
             return self.refuse(format!(
                 "aggregate `{name}` over columns of an outer query is not supported"
@@ -138,11 +138,11 @@ impl Translator<'_> {
             sql,
             form: Form::Known(kind),
             free,
-            place,
+            position,
         })
     }
 
-    /// Whether an aggregate or a window function may stand here.
+    /// Checks that an aggregate or window function is allowed here.
     fn check_clause(&mut self, name: &str, is_window: bool) -> Result<(), Error> {
         let Some(scope) = self.scopes.last() else {
             return self.refuse(format!("aggregate `{name}` outside of a SELECT"));
@@ -173,7 +173,7 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Aggregates take no aggregates inside; window functions do.
+    /// Aggregates cannot contain aggregates; window functions can.
     fn begin_arguments(&mut self, is_window: bool) -> Result<(Clause, bool), Error> {
         let scope = self.scope()?;
         let before = (scope.clause, scope.in_aggregate);
@@ -254,7 +254,7 @@ impl Translator<'_> {
                     .refuse("in an aggregate with DISTINCT, ORDER BY must name its argument");
             }
             terms.push(self.direction(&operand, kind, term.options)?);
-            // Checked with the arguments, though no argument itself.
+            // Checked together with the arguments, although it is none.
             if let Some(first) = parts.operands.first_mut() {
                 first.free.extend(operand.free);
             }
@@ -262,8 +262,8 @@ impl Translator<'_> {
         Ok(format!(" order by {}", terms.join(", ")))
     }
 
-    /// The call and the type of its result.
-    fn aggregate_call(&mut self, name: &str, parts: Parts) -> Result<Called, Error> {
+    /// The call and its result type.
+    fn aggregate_call(&mut self, name: &str, parts: Parts) -> Result<SplitCall, Error> {
         let Parts {
             mut operands,
             is_star,
@@ -284,7 +284,7 @@ impl Translator<'_> {
         }
         if is_star {
             self.refuse_if(is_distinct, "count(distinct *)")?;
-            return Ok(Called::new("count(*)".to_owned(), Type::Int8));
+            return Ok(SplitCall::new("count(*)".to_owned(), Type::Int8));
         }
         let second = if operands.len() == 2 {
             operands.pop()
@@ -314,14 +314,14 @@ impl Translator<'_> {
         let simple =
             |function: &str, argument: &str| format!("{function}({distinct}{argument}{order})");
         match name {
-            "count" => Ok(Called::new(simple("count", &argument), Type::Int8)),
+            "count" => Ok(SplitCall::new(simple("count", &argument), Type::Int8)),
             "min" | "max" => {
                 let is_known = kind.has_order() && !matches!(kind, Type::Bool | Type::Uuid);
                 if !is_known {
                     return self.refuse(format!("there is no {name} of type {}", kind.name()));
                 }
                 let kind = if kind.is_text() { Type::Text } else { kind };
-                Ok(Called::new(simple(name, &argument), kind))
+                Ok(SplitCall::new(simple(name, &argument), kind))
             }
             "sum" | "avg" => {
                 let (function, result) = match (name, kind) {
@@ -334,7 +334,7 @@ impl Translator<'_> {
                     ("avg", Type::Float8) => ("pg_avg_float8", Type::Float8),
                     _ => return self.unsupported(&format!("{name} of type {}", kind.name())),
                 };
-                Ok(Called::new(simple(function, &operand.sql), result))
+                Ok(SplitCall::new(simple(function, &operand.sql), result))
             }
             "bool_and" | "bool_or" | "every" => {
                 let operand = self.coerce(operand, Type::Bool)?;
@@ -343,27 +343,28 @@ impl Translator<'_> {
                 } else {
                     "pg_bool_and"
                 };
-                Ok(Called::new(simple(function, &operand.sql), Type::Bool))
+                Ok(SplitCall::new(simple(function, &operand.sql), Type::Bool))
             }
             "array_agg" => {
                 let Some(array) = kind.array() else {
                     return self.unsupported(&format!("array_agg of type {}", kind.name()));
                 };
                 self.gathered("pg_array_agg", &operand, is_distinct, &order)
-                    .map(|sql| Called::new(sql, array))
+                    .map(|sql| SplitCall::new(sql, array))
             }
             "string_agg" => self.string_agg(operand, second, is_distinct, &order),
             "json_agg" => {
                 self.refuse_if(is_distinct, "json_agg(distinct ...)")?;
                 self.refuse_if(matches!(kind, Type::Array(_)), "json_agg of arrays")?;
                 let argument = format!("{}({})", json_name(kind), operand.sql);
-                Ok(Called::new(simple("pg_json_agg", &argument), Type::Json))
+                Ok(SplitCall::new(simple("pg_json_agg", &argument), Type::Json))
             }
             _ => self.unsupported(&format!("aggregate `{name}`")),
         }
     }
 
-    /// An aggregate that keeps its rows; different ones come in their order, unless told.
+    /// An aggregate that keeps its rows. Distinct values come in their own order, unless an order
+    /// is given.
     fn gathered(
         &mut self,
         function: &str,
@@ -394,7 +395,7 @@ impl Translator<'_> {
         delimiter: Option<Operand>,
         is_distinct: bool,
         order: &str,
-    ) -> Result<Called, Error> {
+    ) -> Result<SplitCall, Error> {
         let operand = self.coerce(operand, Type::Text)?;
         let Some(delimiter) = delimiter else {
             return self.refuse("string_agg wants a delimiter");
@@ -403,21 +404,21 @@ impl Translator<'_> {
         let delimiter = self.coerce(delimiter, Type::Text)?;
         if !is_distinct {
             let sql = format!("pg_string_agg({}, {}{order})", operand.sql, delimiter.sql);
-            return Ok(Called::new(sql, Type::Text));
+            return Ok(SplitCall::new(sql, Type::Text));
         }
         self.refuse_if(
             !is_fixed,
             "string_agg(distinct ...) with a delimiter of the row",
         )?;
         let list = self.gathered("pg_array_agg", &operand, true, order)?;
-        Ok(Called {
+        Ok(SplitCall {
             head: format!("pg_array_to_string_texts_text({list}"),
             tail: format!(", {})", delimiter.sql),
             kind: Type::Text,
         })
     }
 
-    fn window_call(&mut self, name: &str, parts: Parts) -> Result<Called, Error> {
+    fn window_call(&mut self, name: &str, parts: Parts) -> Result<SplitCall, Error> {
         let mut operands = parts.operands;
         let count = operands.len();
         let is_right = WINDOW_FUNCTIONS
@@ -436,7 +437,9 @@ impl Translator<'_> {
                 let first = operands.first_mut();
                 match first.and_then(|operand| operand.kind()) {
                     Some(kind) => kind,
-                    None => return self.refuse(format!("`{name}` wants a typed value: cast it")),
+                    None => {
+                        return self.refuse(format!("`{name}` requires a typed value: cast it"));
+                    }
                 }
             }
         };
@@ -444,7 +447,7 @@ impl Translator<'_> {
         for (index, operand) in operands.into_iter().enumerate() {
             let wanted = match (name, index) {
                 ("ntile", _) | ("lag" | "lead" | "nth_value", 1) => {
-                    // SQLite takes what is out of range for something else.
+                    // SQLite misinterprets numbers that are out of range.
                     if operand.sql.parse::<u32>().is_ok_and(|number| number > 0) {
                         Type::Int4
                     } else {
@@ -457,6 +460,6 @@ impl Translator<'_> {
             };
             list.push(self.coerce(operand, wanted)?.sql);
         }
-        Ok(Called::new(format!("{name}({})", list.join(", ")), kind))
+        Ok(SplitCall::new(format!("{name}({})", list.join(", ")), kind))
     }
 }

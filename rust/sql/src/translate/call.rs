@@ -1,4 +1,4 @@
-//! Calls of functions: which of those with a name is meant, by the types of the arguments.
+//! Function calls: selecting a function by its name and the types of its arguments.
 
 use sqlparser::ast::{
     DuplicateTreatment, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -29,8 +29,8 @@ impl Translator<'_> {
             [ObjectNamePart::Identifier(ident)] => super::folded(ident),
             _ => return self.unsupported(&format!("function name `{name}`")),
         };
-        let place = super::place_of(sqlparser::ast::Spanned::span(name)).or(self.place);
-        self.place = place;
+        let position = super::position_of(sqlparser::ast::Spanned::span(name)).or(self.position);
+        self.position = position;
         self.refuse_if(*uses_odbc_syntax, "the syntax of ODBC")?;
         self.refuse_if(
             !matches!(parameters, FunctionArguments::None),
@@ -72,7 +72,7 @@ impl Translator<'_> {
                 _ => return self.unsupported("an argument with a name, or `*`,"),
             }
         }
-        self.place = place;
+        self.position = position;
         self.plain_call(&called, operands)
     }
 
@@ -81,17 +81,21 @@ impl Translator<'_> {
             "current_timestamp" => Ok(self.now()),
             "current_date" => {
                 let days = self.now_micros.div_euclid(86_400_000_000);
-                Ok(Operand::known(days.to_string(), Type::Date, self.place))
+                Ok(Operand::known(days.to_string(), Type::Date, self.position))
             }
             _ => self.unsupported(&format!("function `{name}`")),
         }
     }
 
     fn now(&self) -> Operand {
-        Operand::known(self.now_micros.to_string(), Type::Timestamptz, self.place)
+        Operand::known(
+            self.now_micros.to_string(),
+            Type::Timestamptz,
+            self.position,
+        )
     }
 
-    /// Functions that take values of any type, then those of the table.
+    /// Functions for values of any type, then those in the table.
     fn plain_call(&mut self, name: &str, operands: Vec<Operand>) -> Result<Operand, Error> {
         if let Some(source) = Source::find(name) {
             return self.generated(source, operands, None);
@@ -100,7 +104,7 @@ impl Translator<'_> {
             ("now" | "transaction_timestamp" | "statement_timestamp", 0) => Ok(self.now()),
             ("coalesce", 1..) => {
                 let (operands, kind) = self.unified(operands, "COALESCE")?;
-                // SQLite's own wants two.
+                // SQLite's own function requires two arguments.
                 match operands.as_slice() {
                     [operand] => Ok(Operand::of(operand.sql.clone(), kind, &[operand])),
                     _ => Ok(joined("coalesce", &operands, kind)),
@@ -142,7 +146,7 @@ impl Translator<'_> {
             }
             ("to_json" | "to_jsonb", 1) => {
                 let Some(kind) = operands.first().and_then(Operand::kind) else {
-                    return self.refuse(format!("{name} wants a typed value: cast it"));
+                    return self.refuse(format!("{name} requires a typed value: cast it"));
                 };
                 let json = joined(&crate::function::json_name(kind), &operands, Type::Json);
                 if name == "to_json" {
@@ -201,7 +205,7 @@ impl Translator<'_> {
                 .copied()
                 .filter(|function| function.name == name && function.arguments.len() == kinds.len())
         };
-        // Of an operator, a side of open type is taken to be like the other.
+        // An operand of unknown type is assumed to have the type of the other one.
         let is_operator = !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '.');
         if is_operator && let [left, right] = kinds.as_slice() {
             let same = left.or(*right);
@@ -228,7 +232,7 @@ impl Translator<'_> {
             .collect();
         let mut best = best_of(fitting, &kinds);
         if is_operator && kinds.iter().all(Option::is_none) {
-            // PostgreSQL has more operators to choose from.
+            // PostgreSQL has more candidates here.
             best.retain(|function| function.arguments.iter().all(|own| own.is_text()));
         }
         match best.as_slice() {
@@ -247,7 +251,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Arrays that meet in one call have items of one type.
+    /// Checks that all arrays in one call have the same item type.
     fn check_arrays(&self, function: &Function, kinds: &[Option<Type>]) -> Result<(), Error> {
         if !function.any_array {
             return Ok(());
@@ -270,14 +274,14 @@ impl Translator<'_> {
     }
 }
 
-/// The same without making the whole hstore of a stream, where only a key of it is asked for.
+/// Reads a single annotation without building the complete hstore of the stream.
 fn lookup(name: &str, operands: &[Operand]) -> Option<String> {
     let [annotations, key] = operands else {
         return None;
     };
     let stream = annotations.sql.strip_suffix(".annotations")?;
     let is_text = key.kind().is_some_and(Type::is_text);
-    // Only these are known not to be null.
+    // Only constants and parameters are known not to be null.
     let is_constant = key.sql.starts_with(['\'', '?']);
     let found = format!(
         "from {ANNOTATIONS_VIEW} a where a.stream = {stream}.id and a.key = {}",
@@ -307,7 +311,7 @@ fn is_exact(kind: Type, argument: Type) -> bool {
     kind == argument || (kind.is_text() && argument.is_text())
 }
 
-/// The rules by which `PostgreSQL` chooses among functions that all could be called.
+/// Selects a function by the rules of `PostgreSQL`.
 fn best_of(
     mut candidates: Vec<&'static Function>,
     kinds: &[Option<Type>],
@@ -354,7 +358,7 @@ fn best_of(
             candidates.retain(|function| at(function).is_some_and(Type::is_preferred));
         }
     }
-    // Last, open types are taken to be like the known ones, if those are all alike.
+    // Finally, unknown types are assumed to be like the known ones, if those are all the same.
     if candidates.len() > 1 {
         let mut known = kinds.iter().flatten();
         if let Some(first) = known.next()
@@ -400,7 +404,7 @@ fn signature(shown: &str, operands: &[Operand]) -> String {
     }
 }
 
-/// A call of `function` in the statement that runs.
+/// A call of the `SQLite` function `function`.
 pub(super) fn joined(function: &str, operands: &[Operand], kind: Type) -> Operand {
     let list: Vec<&str> = operands
         .iter()

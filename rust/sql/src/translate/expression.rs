@@ -1,4 +1,4 @@
-//! Expressions, node by node.
+//! Translation of expressions, node by node.
 
 use std::fmt::Write as _;
 
@@ -193,7 +193,7 @@ impl Translator<'_> {
         }
     }
 
-    /// What has a syntax of its own but is a function.
+    /// Functions with a special syntax.
     fn syntax(&mut self, expr: &Expr) -> Result<Operand, Error> {
         let rounding = if matches!(expr, Expr::Ceil { .. }) {
             "ceil"
@@ -243,12 +243,12 @@ impl Translator<'_> {
                         operands.push(self.expression(length)?);
                     }
                     (None, Some(length)) => {
-                        operands.push(Operand::known("1", Type::Int4, self.place));
+                        operands.push(Operand::known("1", Type::Int4, self.position));
                         operands.push(self.expression(length)?);
                     }
-                    (None, None) => return self.unsupported("SUBSTRING without a place"),
+                    (None, None) => return self.unsupported("SUBSTRING without a position"),
                 }
-                // Only the longer name takes a pattern.
+                // Only the longer name accepts a pattern.
                 let name = if *shorthand { "substr" } else { "substring" };
                 (name, operands)
             }
@@ -283,25 +283,25 @@ impl Translator<'_> {
     }
 
     fn value(&mut self, value: &ValueWithSpan) -> Result<Operand, Error> {
-        self.place = super::place_of(value.span).or(self.place);
-        let place = self.place;
+        self.position = super::position_of(value.span).or(self.position);
+        let position = self.position;
         let untyped = |text: &str| Operand {
             sql: super::operand::quoted(text),
             form: Form::Text(text.to_owned()),
             free: Vec::new(),
-            place,
+            position,
         };
         match &value.value {
             Constant::Null => Ok(Operand {
                 sql: "null".to_owned(),
                 form: Form::Null,
                 free: Vec::new(),
-                place,
+                position,
             }),
             Constant::Boolean(value) => Ok(Operand::known(
                 u8::from(*value).to_string(),
                 Type::Bool,
-                place,
+                position,
             )),
             Constant::SingleQuotedString(text)
             | Constant::EscapedStringLiteral(text)
@@ -321,17 +321,17 @@ impl Translator<'_> {
             } else {
                 Type::Int8
             };
-            return Ok(Operand::known(number.to_string(), kind, self.place));
+            return Ok(Operand::known(number.to_string(), kind, self.position));
         }
         let plain = digits
             .bytes()
             .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'));
         self.refuse_if(!plain, &format!("number `{digits}`"))?;
-        let decimal: Decimal = self.placed(digits.parse())?;
+        let decimal: Decimal = self.with_position(digits.parse())?;
         Ok(Operand::known(
             super::operand::quoted(&decimal.to_string()),
             Type::Numeric,
-            self.place,
+            self.position,
         ))
     }
 
@@ -353,7 +353,7 @@ impl Translator<'_> {
             sql: format!("?{number}"),
             form: kind.map_or(Form::Parameter(number), Form::Known),
             free: Vec::new(),
-            place: self.place,
+            position: self.position,
         })
     }
 
@@ -382,25 +382,25 @@ impl Translator<'_> {
         if let Expr::Array(Array { elem, .. }) = unwrapped(expr)
             && elem.is_empty()
         {
-            let (kind, _) = self.placed(Type::from_sql(data_type))?;
+            let (kind, _) = self.with_position(Type::from_sql(data_type))?;
             if matches!(kind, Type::Array(_)) {
-                return Ok(Operand::known("'[]'", kind, self.place));
+                return Ok(Operand::known("'[]'", kind, self.position));
             }
         }
         if let Expr::Value(value) = unwrapped(expr)
             && let Constant::Number(digits, false) = &value.value
             && let Ok((Type::Float8, _)) = Type::from_sql(data_type)
         {
-            let number = self.placed(parse_float(digits))?;
+            let number = self.with_position(parse_float(digits))?;
             let sql = self.constant(Value::Real(number));
-            return Ok(Operand::known(sql, Type::Float8, self.place));
+            return Ok(Operand::known(sql, Type::Float8, self.position));
         }
         let operand = self.expression(expr)?;
         self.cast_to(operand, data_type)
     }
 
     fn cast_to(&mut self, operand: Operand, data_type: &DataType) -> Result<Operand, Error> {
-        let (kind, modifier) = self.placed(Type::from_sql(data_type))?;
+        let (kind, modifier) = self.with_position(Type::from_sql(data_type))?;
         if modifier != Modifier::None && matches!(kind, Type::Numeric) && operand.kind().is_none() {
             let operand = self.cast(operand, kind, Modifier::None)?;
             return self.cast(operand, kind, modifier);
@@ -615,7 +615,7 @@ impl Translator<'_> {
     }
 }
 
-/// Whether an expression is a comparison that takes no further one beside it.
+/// Whether an expression is a comparison that cannot be chained with another one.
 fn is_match(expr: &Expr) -> bool {
     matches!(
         expr,
@@ -628,7 +628,7 @@ fn is_match(expr: &Expr) -> bool {
     )
 }
 
-/// The text of an expression, cut where it is long.
+/// The text of an expression, shortened if it is long.
 fn shortened(expr: &Expr) -> String {
     let text = expr.to_string();
     match text.char_indices().nth(60) {

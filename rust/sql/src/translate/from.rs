@@ -1,4 +1,4 @@
-//! The tables of a `select` and how they are joined.
+//! The tables of a `select` and their joins.
 
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
@@ -12,7 +12,7 @@ use crate::catalog::TABLES;
 use crate::error::Error;
 
 impl Translator<'_> {
-    /// ` from ...`, or nothing where no table is named.
+    /// Returns ` from ...`, or nothing if there is no table.
     pub(super) fn from(&mut self, list: &[TableWithJoins]) -> Result<String, Error> {
         let mut parts = Vec::with_capacity(list.len());
         for tables in list {
@@ -27,7 +27,7 @@ impl Translator<'_> {
         if parts.is_empty() {
             return Ok(String::new());
         }
-        // SQLite binds a comma as tightly as a join.
+        // In SQLite a comma has the same precedence as a join.
         let is_mixed = parts.len() > 1 && self.scope()?.has_outer_join;
         self.refuse_if(is_mixed, "RIGHT or FULL JOIN beside a comma in FROM")?;
         Ok(format!(" from {}", parts.join(" cross join ")))
@@ -104,7 +104,7 @@ impl Translator<'_> {
         }
     }
 
-    /// The expressions of arguments without names.
+    /// The expressions of unnamed arguments.
     pub(super) fn positional<'q>(&self, args: &'q [FunctionArg]) -> Result<Vec<&'q Expr>, Error> {
         args.iter()
             .map(|arg| match arg {
@@ -124,7 +124,7 @@ impl Translator<'_> {
             ] if folded(schema) == "public" => Ok(folded(ident)),
             _ => self.refuse_at(
                 name.span(),
-                format!("name `{name}` is not supported: only the schema `public` is here"),
+                format!("name `{name}` is not supported: only the schema `public` exists"),
             ),
         }
     }
@@ -227,7 +227,7 @@ impl Translator<'_> {
         if columns.len() == 1
             && let (Some(column), Some(alias)) = (columns.first_mut(), alias)
         {
-            // A function of one column names it like the table.
+            // A function with one column names it like the table.
             column.name = folded(&alias.name);
         }
         if with_ordinality {
@@ -241,7 +241,7 @@ impl Translator<'_> {
         Ok(format!("json_each({}) as {sql_name}", argument.sql))
     }
 
-    /// Makes a table known under its alias.
+    /// Adds a table under its alias.
     fn add_relation(
         &mut self,
         name: &str,
@@ -322,7 +322,7 @@ impl Translator<'_> {
         Ok(format!(" {word} {table} on {condition}"))
     }
 
-    /// Joins by columns of equal names, which become one column each.
+    /// Joins by columns of equal names, each pair of which becomes one column.
     fn join_using(
         &mut self,
         names: &[String],
@@ -338,8 +338,8 @@ impl Translator<'_> {
             let own = self.only(&left, name)?;
             let other = self.only(&right, name)?;
             let operands = vec![
-                Operand::known(own.sql.clone(), own.kind, self.place),
-                Operand::known(other.sql.clone(), other.kind, self.place),
+                Operand::known(own.sql.clone(), own.kind, self.position),
+                Operand::known(other.sql.clone(), other.kind, self.position),
             ];
             let (operands, kind) = self.unified(operands, "USING")?;
             let [left, right] = operands.as_slice() else {
@@ -378,7 +378,7 @@ impl Translator<'_> {
         }
     }
 
-    /// What `name` or `table.name` means, from the innermost query outwards.
+    /// Resolves `name` or `table.name`, from the innermost query outwards.
     pub(super) fn column(&mut self, path: &[Ident]) -> Result<Operand, Error> {
         let (table, ident) = match path {
             [ident] => (None, ident),
@@ -426,12 +426,12 @@ impl Translator<'_> {
                 format!("column `{}` does not exist", path.join(".")),
             );
         };
-        let free = super::operand::Free {
+        let free = super::operand::FreeColumn {
             level,
             name,
-            place: super::place_of(ident.span).or(self.place),
+            position: super::position_of(ident.span).or(self.position),
         };
-        let mut operand = Operand::known(column.sql, column.kind, free.place);
+        let mut operand = Operand::known(column.sql, column.kind, free.position);
         let is_key = self
             .scopes
             .get(level)

@@ -1,22 +1,22 @@
-//! Functions that give many rows: the rows are computed as a JSON list, which `json_each` reads.
+//! Set-returning functions: their rows are computed as a JSON list, which `json_each` reads.
 
 use std::fmt::Write as _;
 
-use super::operand::{Form, Free, Operand};
+use super::operand::{Form, FreeColumn, Operand};
 use super::{Clause, Column, Translator};
 use crate::error::Error;
 use crate::function::cast_name;
 use crate::types::Type;
 
-/// A function of the select list that gives many rows.
+/// A set-returning function in the select list.
 #[derive(Clone, Debug)]
 pub(super) struct Generator {
-    /// The list, as it was translated.
+    /// The translated list.
     argument: String,
     sql_name: String,
 }
 
-/// Which function.
+/// The supported set-returning functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     Keys,
@@ -42,7 +42,7 @@ impl Source {
         })
     }
 
-    /// The function that gives the list.
+    /// The function that returns the list.
     const fn list_function(self) -> &'static str {
         match self {
             Self::Keys => "akeys",
@@ -86,7 +86,7 @@ impl Translator<'_> {
         self.call(source.list_function(), source.name(), operands)
     }
 
-    /// The columns of a list under the name of its table.
+    /// The columns of a list, qualified with the name of its table.
     pub(super) fn generator_columns(
         &self,
         source: Source,
@@ -123,7 +123,7 @@ impl Translator<'_> {
         })
     }
 
-    /// A function of many rows in the select list: one row of the result for each of its rows.
+    /// A set-returning function in the select list: the result has one row for each of its rows.
     pub(super) fn generated(
         &mut self,
         source: Source,
@@ -131,7 +131,7 @@ impl Translator<'_> {
         field: Option<&str>,
     ) -> Result<Operand, Error> {
         let name = source.name();
-        let place = self.place;
+        let position = self.position;
         let scope = self.scope()?;
         let is_allowed = match scope.clause {
             Clause::Output => true,
@@ -180,11 +180,11 @@ impl Translator<'_> {
         let Some(column) = column else {
             return self.refuse(format!("function `{name}` gives no such column"));
         };
-        let mut operand = Operand::known(column.sql.clone(), column.kind, place);
-        operand.free = vec![Free {
+        let mut operand = Operand::known(column.sql.clone(), column.kind, position);
+        operand.free = vec![FreeColumn {
             level: self.level(),
             name: format!("{name}(...)"),
-            place,
+            position,
         }];
         Ok(operand)
     }

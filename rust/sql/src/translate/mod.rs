@@ -1,8 +1,8 @@
-//! Writes a statement of `PostgreSQL` anew for `SQLite`.
+//! Translates a statement of `PostgreSQL` to `SQLite`.
 //!
-//! Every node of the parsed statement is either understood, with the type that `PostgreSQL` would
-//! give it, or refused by name. Relations and columns get names of our own (`t1`, `c1`), so that
-//! nothing in the text that runs comes from the statement but its constants.
+//! Every node of the parsed statement is either translated, with the type that `PostgreSQL` would
+//! give it, or refused by name. Relations and columns get generated names (`t1`, `c1`), so the
+//! resulting text contains nothing of the statement but its constants.
 
 mod aggregate;
 mod call;
@@ -25,22 +25,22 @@ use sqlparser::ast::{Expr, Ident, NamedWindowExpr, Query, Spanned};
 use sqlparser::tokenizer::Span;
 
 use crate::convert;
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 use crate::types::Type;
 
-use operand::Free;
+use operand::FreeColumn;
 
-/// No statement that runs is longer.
+/// Maximum length of a translated statement.
 const MOST_BYTES: usize = 1 << 20;
-/// The texts of all expressions together, each counted in those around it too.
+/// Maximum total length of all translated expressions; nested ones count at every level.
 const MOST_WRITTEN: usize = 16 << 20;
-/// Tables of a statement once each query of `with` stands wherever it is named: so often does
-/// `SQLite` read them, and queries that name each other twice would double with each.
+/// Maximum number of tables, with each `with` query expanded wherever it is named. `SQLite` reads
+/// them as often, and queries that name each other twice would double the number each time.
 const MOST_TABLES: usize = 10_000;
-/// Nested deeper, an expression is refused.
+/// Maximum nesting of expressions.
 const MOST_DEPTH: usize = 150;
 
-/// A statement for `SQLite` and what its columns are.
+/// A statement for `SQLite` and its columns.
 #[derive(Debug)]
 pub(crate) struct Translation {
     pub(crate) sql: String,
@@ -54,11 +54,11 @@ pub(crate) struct Translation {
 pub(crate) struct Output {
     pub(crate) name: String,
     pub(crate) kind: Type,
-    /// A constant without a type, which is text until something wants otherwise.
+    /// Whether it is an untyped constant, which is text unless its context requires another type.
     is_untyped: bool,
 }
 
-/// A column that a name can mean.
+/// A column that a name can refer to.
 #[derive(Clone, Debug)]
 struct Column {
     name: String,
@@ -72,31 +72,32 @@ struct Relation {
     columns: Vec<Column>,
 }
 
-/// What a part of a statement may hold.
+/// The clause under translation, which determines what it may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Clause {
-    /// Name of the part, for messages; no aggregates, no windows, no rows.
+    /// The name of a clause, for messages, that allows no aggregates, no window functions and no
+    /// set-returning functions.
     Plain(&'static str),
     Having,
     Output,
 }
 
-/// One `select`, while it is translated.
+/// The state of the translation of one `select`.
 #[derive(Debug)]
 #[allow(
     clippy::struct_excessive_bools,
-    reason = "each says what was met so far, and they combine freely"
+    reason = "independent flags for what was found so far"
 )]
 struct Scope {
     relations: Vec<Relation>,
-    /// The columns that a name without a relation can mean, and those of `*`.
+    /// The columns that an unqualified name can refer to, and those of `*`.
     visible: Vec<Column>,
-    /// Nothing inside may use its columns yet.
+    /// Whether nested queries may not use its columns yet.
     is_hidden: bool,
-    /// Where the relations of the join begin whose condition is read.
+    /// Index of the first relation of the join whose condition is translated.
     join_start: usize,
     clause: Clause,
-    /// The texts of what is grouped by.
+    /// The texts of the grouping expressions.
     keys: Vec<String>,
     has_aggregates: bool,
     has_windows: bool,
@@ -131,7 +132,7 @@ struct CommonTable {
     name: String,
     sql_name: String,
     columns: Vec<Output>,
-    /// The tables that it names, and those of the queries that it names.
+    /// Number of tables that it reads, including those of other `with` queries.
     tables: usize,
 }
 
@@ -139,19 +140,19 @@ struct CommonTable {
 struct Translator<'a> {
     parameters: &'a [String],
     kinds: Vec<Option<Type>>,
-    /// Constants that have no exact text, bound after the parameters.
+    /// Constants without an exact text, which are bound after the parameters.
     constants: Vec<Value>,
     scopes: Vec<Scope>,
     tables: Vec<CommonTable>,
-    /// Columns of outer queries that were used and not yet accounted for.
-    escaped: Vec<Free>,
+    /// Columns of outer queries that were used and not checked yet.
+    escaped: Vec<FreeColumn>,
     names: usize,
     depth: usize,
-    /// Bytes of expressions so far.
+    /// Total length of translated expressions so far.
     written: usize,
-    /// Tables so far, each query of `with` counted wherever it is named.
+    /// Number of tables so far, counting a `with` query each time it is named.
     table_count: usize,
-    place: Option<Place>,
+    position: Option<Position>,
     now_micros: i64,
 }
 
@@ -172,7 +173,7 @@ pub(crate) fn translate(
         depth: 0,
         written: 0,
         table_count: 0,
-        place: None,
+        position: None,
         now_micros: now_ns.div_euclid(1000),
     };
     let plan = translator.query(query)?;
@@ -185,16 +186,16 @@ pub(crate) fn translate(
 }
 
 impl Translator<'_> {
-    /// An error at the place that is being read.
+    /// An error at the current position.
     fn refuse<T>(&self, problem: impl Into<String>) -> Result<T, Error> {
-        Err(Error::at(problem, self.place))
+        Err(Error::at(problem, self.position))
     }
 
     fn refuse_at<T>(&self, span: Span, problem: impl Into<String>) -> Result<T, Error> {
-        Err(Error::at(problem, place_of(span).or(self.place)))
+        Err(Error::at(problem, position_of(span).or(self.position)))
     }
 
-    /// Says which part of the statement is not supported.
+    /// An error which says that `what` is not supported.
     fn unsupported<T>(&self, what: &str) -> Result<T, Error> {
         self.refuse(format!("{what} is not supported"))
     }
@@ -206,13 +207,13 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// A problem of a value, at the place that is being read.
-    fn placed<T>(&self, result: Result<T, String>) -> Result<T, Error> {
-        result.map_err(|problem| Error::at(problem, self.place))
+    /// Adds the current position to an error.
+    fn with_position<T>(&self, result: Result<T, String>) -> Result<T, Error> {
+        result.map_err(|problem| Error::at(problem, self.position))
     }
 
     fn enter(&mut self, node: &impl Spanned) {
-        self.place = place_of(node.span()).or(self.place);
+        self.position = position_of(node.span()).or(self.position);
     }
 
     fn fresh(&mut self, prefix: &str) -> String {
@@ -221,17 +222,17 @@ impl Translator<'_> {
     }
 
     fn scope(&mut self) -> Result<&mut Scope, Error> {
-        let place = self.place;
+        let position = self.position;
         self.scopes
             .last_mut()
-            .ok_or_else(|| Error::at("a constant is wanted here", place))
+            .ok_or_else(|| Error::at("a constant is required here", position))
     }
 
     fn level(&self) -> usize {
         self.scopes.len().saturating_sub(1)
     }
 
-    /// The values of the parameters, each as the type that its place wants, then the constants.
+    /// The values of the parameters, each in the type that its use requires, then the constants.
     fn bound_values(self) -> Result<Vec<Value>, Error> {
         let mut values = Vec::with_capacity(self.parameters.len() + self.constants.len());
         for (index, (text, kind)) in self.parameters.iter().zip(&self.kinds).enumerate() {
@@ -247,7 +248,7 @@ impl Translator<'_> {
     }
 }
 
-/// The name that an identifier means: without quotes, in lower case.
+/// The name of an identifier: without quotes; in lower case if it was not quoted.
 fn folded(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
@@ -255,8 +256,8 @@ fn folded(ident: &Ident) -> String {
     }
 }
 
-fn place_of(span: Span) -> Option<Place> {
-    (span.start.line > 0).then_some(Place {
+fn position_of(span: Span) -> Option<Position> {
+    (span.start.line > 0).then_some(Position {
         line: span.start.line,
         column: span.start.column,
     })

@@ -1,4 +1,4 @@
-//! The names that `PostgreSQL` gives to columns without one.
+//! The names that `PostgreSQL` gives to unnamed columns.
 
 use sqlparser::ast::{
     AccessExpr, DataType, Expr, ObjectNamePart, Query, SelectItem, SetExpr, Subscript,
@@ -8,12 +8,12 @@ use sqlparser::ast::{
 use super::{folded, unwrapped};
 use crate::types::Type;
 
-/// The name of a column that has no alias.
+/// The name of a column without an alias.
 pub(super) fn output_name(expr: &Expr) -> String {
     figure(expr).map_or_else(|| "?column?".to_owned(), |(name, _)| name)
 }
 
-/// A name, and whether it is better than that of a type.
+/// A name, and whether it takes precedence over the name of a type.
 fn figure(expr: &Expr) -> Option<(String, bool)> {
     let strong = |name: &str| Some((name.to_owned(), true));
     match expr {
@@ -73,7 +73,7 @@ fn type_name(data_type: &DataType) -> Option<String> {
     Some(kind.short_name().to_owned())
 }
 
-/// A subquery is called like its only column.
+/// A subquery is named like its only column.
 fn subquery_name(query: &Query) -> Option<(String, bool)> {
     let mut body = query.body.as_ref();
     loop {

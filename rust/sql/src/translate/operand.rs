@@ -1,4 +1,4 @@
-//! A part of an expression, its type, and how it becomes another type.
+//! Translated expressions, their types and conversions.
 
 use std::fmt::Write as _;
 
@@ -6,27 +6,27 @@ use rusqlite::types::Value;
 
 use super::Translator;
 use crate::convert::{from_text, is_castable};
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 use crate::function::{cast_name, output_name};
 use crate::types::{Modifier, Type};
 
-/// A column that stands outside of aggregates.
+/// A column outside of aggregates.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Free {
-    /// The `select` it belongs to, counted from the outermost.
+pub(super) struct FreeColumn {
+    /// Nesting level of the `select` it belongs to; the outermost is 0.
     pub(super) level: usize,
     pub(super) name: String,
-    pub(super) place: Option<Place>,
+    pub(super) position: Option<Position>,
 }
 
-/// How much is known of the type of an expression.
+/// What is known about the type of an expression.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Form {
     Known(Type),
-    /// A quoted constant, which takes the type that its place wants.
+    /// A quoted constant, whose type depends on its context.
     Text(String),
     Null,
-    /// A parameter whose type is not yet known, counted from 1.
+    /// A parameter of unknown type, counted from 1.
     Parameter(usize),
 }
 
@@ -35,31 +35,31 @@ pub(super) enum Form {
 pub(super) struct Operand {
     pub(super) sql: String,
     pub(super) form: Form,
-    pub(super) free: Vec<Free>,
-    pub(super) place: Option<Place>,
+    pub(super) free: Vec<FreeColumn>,
+    pub(super) position: Option<Position>,
 }
 
 impl Operand {
-    pub(super) fn known(sql: impl Into<String>, kind: Type, place: Option<Place>) -> Self {
+    pub(super) fn known(sql: impl Into<String>, kind: Type, position: Option<Position>) -> Self {
         Self {
             sql: sql.into(),
             form: Form::Known(kind),
             free: Vec::new(),
-            place,
+            position,
         }
     }
 
-    /// A result made of `parts`.
+    /// The result of an operation on `parts`.
     pub(super) fn of(sql: impl Into<String>, kind: Type, parts: &[&Self]) -> Self {
         Self {
             sql: sql.into(),
             form: Form::Known(kind),
             free: parts.iter().flat_map(|part| part.free.clone()).collect(),
-            place: parts.iter().find_map(|part| part.place),
+            position: parts.iter().find_map(|part| part.position),
         }
     }
 
-    /// None where the type is open.
+    /// The type; `None` if it is unknown.
     pub(super) const fn kind(&self) -> Option<Type> {
         match self.form {
             Form::Known(kind) => Some(kind),
@@ -67,7 +67,7 @@ impl Operand {
         }
     }
 
-    /// The type as a message names it.
+    /// The name of the type in messages.
     pub(super) const fn kind_name(&self) -> &'static str {
         match self.form {
             Form::Known(kind) => kind.name(),
@@ -75,7 +75,7 @@ impl Operand {
         }
     }
 
-    /// With the collation by which values of its type compare.
+    /// The SQL with the collation that compares values of its type.
     pub(super) fn collated(&self, kind: Type) -> String {
         match kind.collation() {
             Some(collation) => format!("({} collate {collation})", self.sql),
@@ -89,13 +89,13 @@ impl Operand {
     }
 }
 
-/// A text as a constant of `SQLite`.
+/// A text as a string literal of `SQLite`.
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 impl Translator<'_> {
-    /// A constant; what has no exact text is bound.
+    /// A literal; a value without an exact text becomes a bound parameter.
     pub(super) fn constant(&mut self, value: Value) -> String {
         match value {
             Value::Null => "null".to_owned(),
@@ -120,10 +120,10 @@ impl Translator<'_> {
         }
     }
 
-    /// Fixes the type of a parameter.
+    /// Sets the type of a parameter.
     fn fix(&mut self, number: usize, kind: Type) -> Result<Type, Error> {
         let kind = if kind.is_text() { Type::Text } else { kind };
-        let place = self.place;
+        let position = self.position;
         let Some(slot) = self.kinds.get_mut(number - 1) else {
             return self.refuse(format!("there is no parameter `${number}`"));
         };
@@ -134,7 +134,7 @@ impl Translator<'_> {
                     own.name(),
                     kind.name()
                 ),
-                place,
+                position,
             )),
             _ => {
                 *slot = Some(kind);
@@ -143,12 +143,12 @@ impl Translator<'_> {
         }
     }
 
-    /// `operand` as a value of type `to`, as far as that happens without a cast.
+    /// Converts `operand` to type `to` implicitly.
     pub(super) fn coerce(&mut self, operand: Operand, to: Type) -> Result<Operand, Error> {
         self.convert(operand, to, false)
     }
 
-    /// `operand` as a value of type `to`, by a cast.
+    /// Converts `operand` to type `to` by a cast.
     pub(super) fn cast(
         &mut self,
         operand: Operand,
@@ -167,7 +167,7 @@ impl Translator<'_> {
     }
 
     fn convert(&mut self, operand: Operand, to: Type, is_explicit: bool) -> Result<Operand, Error> {
-        let place = operand.place.or(self.place);
+        let position = operand.position.or(self.position);
         let sql = match &operand.form {
             Form::Known(from) if *from == to || (from.is_text() && to.is_text()) => {
                 operand.sql.clone()
@@ -179,13 +179,13 @@ impl Translator<'_> {
                     from.becomes(to)
                 };
                 if !is_allowed {
-                    let problem = format!("no cast leads from {} to {}", from.name(), to.name());
-                    return Err(Error::at(problem, place));
+                    let problem = format!("there is no cast from {} to {}", from.name(), to.name());
+                    return Err(Error::at(problem, position));
                 }
                 format!("{}({})", cast_name(*from, to), operand.sql)
             }
             Form::Text(text) => {
-                let value = from_text(to, text).map_err(|problem| Error::at(problem, place))?;
+                let value = from_text(to, text).map_err(|problem| Error::at(problem, position))?;
                 self.constant(value)
             }
             Form::Null => "null".to_owned(),
@@ -201,7 +201,7 @@ impl Translator<'_> {
         })
     }
 
-    /// The text of a value, as it appears in arrays and when joined to text.
+    /// The text of a value, as it appears in arrays and when concatenated with text.
     pub(super) fn output(&mut self, operand: Operand) -> Result<Operand, Error> {
         match operand.kind() {
             None => self.coerce(operand, Type::Text),
@@ -217,7 +217,7 @@ impl Translator<'_> {
         }
     }
 
-    /// The type that all of `operands` become; text where none has one.
+    /// The common type of `operands`; text if none has a type.
     pub(super) fn common_type(&self, operands: &[&Operand], what: &str) -> Result<Type, Error> {
         let mut common: Option<Type> = None;
         for operand in operands {
@@ -233,7 +233,7 @@ impl Translator<'_> {
                             own.name(),
                             kind.name()
                         ),
-                        operand.place.or(self.place),
+                        operand.position.or(self.position),
                     ));
                 }
             }
@@ -241,7 +241,7 @@ impl Translator<'_> {
         Ok(common.unwrap_or(Type::Text))
     }
 
-    /// All of `operands` as one type.
+    /// Converts all of `operands` to one type.
     pub(super) fn unified(
         &mut self,
         operands: Vec<Operand>,

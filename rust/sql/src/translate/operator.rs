@@ -36,7 +36,7 @@ impl Translator<'_> {
         self.binary(left, operator, right)
     }
 
-    /// `a and b and c`, however long.
+    /// A chain such as `a and b and c`, of any length.
     fn chain(
         &mut self,
         mut left: &Expr,
@@ -74,7 +74,7 @@ impl Translator<'_> {
         ))
     }
 
-    /// `(a, b) = (c, d)`.
+    /// A comparison of rows, `(a, b) = (c, d)`.
     fn rows(
         &mut self,
         left: &[Expr],
@@ -101,7 +101,7 @@ impl Translator<'_> {
         ))
     }
 
-    /// One operator between two operands.
+    /// A binary operator.
     pub(super) fn binary(
         &mut self,
         left: Operand,
@@ -167,7 +167,7 @@ impl Translator<'_> {
         Ok(Operand::of(sql, Type::Bool, &[left, right]))
     }
 
-    /// `||` joins texts, or a text and another value, or arrays, or hstores.
+    /// `||` concatenates texts, a text and another value, arrays, or hstores.
     fn concatenation(&mut self, left: Operand, right: Operand) -> Result<Operand, Error> {
         let is_text = |operand: &Operand| operand.kind().is_some_and(Type::is_text);
         let is_array = |operand: &Operand| matches!(operand.kind(), Some(Type::Array(_)));
@@ -191,7 +191,7 @@ impl Translator<'_> {
 
     fn joined_arrays(&self, left: &Operand, right: &Operand) -> Result<Operand, Error> {
         let (Some(Type::Array(own)), Some(Type::Array(other))) = (left.kind(), right.kind()) else {
-            return self.unsupported("`||` of an array and what is no array");
+            return self.unsupported("`||` of an array and a value that is not an array");
         };
         if own != other && !(own.is_text() && other.is_text()) {
             return self.refuse("`||` of arrays of different types");
@@ -229,12 +229,12 @@ impl Translator<'_> {
             return Ok(Operand::known(
                 "-9223372036854775808",
                 Type::Int8,
-                self.place,
+                self.position,
             ));
         }
         let operand = self.expression(expr)?;
         if operand.kind().is_none() {
-            return self.refuse(format!("operator `{sign}` wants a typed value: cast it"));
+            return self.refuse(format!("operator `{sign}` requires a typed value: cast it"));
         }
         self.call(sign, sign, vec![operand])
     }
@@ -252,7 +252,7 @@ const fn is_comparison(operator: &BinaryOperator) -> bool {
     )
 }
 
-/// Joins terms as a tree of little depth.
+/// Joins terms as a balanced tree, which has little depth.
 fn balanced(terms: &[&str], word: &str) -> String {
     match terms {
         [] => String::new(),

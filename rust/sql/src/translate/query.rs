@@ -1,4 +1,4 @@
-//! Whole queries: `with`, set operations, `values`, `order by`, `limit`.
+//! Queries: `with`, set operations, `values`, `order by`, `limit`.
 
 use sqlparser::ast::{
     Expr, LimitClause, OffsetRows, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, Query,
@@ -12,7 +12,7 @@ use crate::function::cast_name;
 use crate::types::Type;
 use crate::value::number::parse_int8;
 
-/// A translated query, whose columns are `c1`, `c2` and so on.
+/// A translated query, with columns `c1`, `c2` and so on.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) sql: String,
@@ -94,7 +94,7 @@ impl Translator<'_> {
         Ok(format!("with {} ", parts.join(", ")))
     }
 
-    /// The columns under the names that an alias gives them.
+    /// Renames columns to the names in a table alias.
     pub(super) fn renamed(
         &self,
         mut columns: Vec<Output>,
@@ -152,7 +152,7 @@ impl Translator<'_> {
         plan
     }
 
-    /// Orders the rows of `plan` by its columns.
+    /// Sorts the rows of `plan` by its columns.
     fn ordered(&mut self, plan: Plan, order: &[OrderByExpr]) -> Result<Plan, Error> {
         if order.is_empty() {
             return Ok(plan);
@@ -174,7 +174,7 @@ impl Translator<'_> {
         })
     }
 
-    /// The column that a term of `order by` names, by its number or its name.
+    /// The output column to which a term of `order by` refers by number or name.
     pub(super) fn output_index(
         &self,
         expr: &Expr,
@@ -220,11 +220,11 @@ impl Translator<'_> {
         let Some(column) = columns.get(index) else {
             return self.refuse("no such column");
         };
-        let operand = Operand::known(format!("c{}", index + 1), column.kind, self.place);
+        let operand = Operand::known(format!("c{}", index + 1), column.kind, self.position);
         self.direction(&operand, column.kind, options)
     }
 
-    /// A term of `order by`: nulls come last, or first where the order is reversed.
+    /// A term of `order by` with its direction: nulls are last, or first in descending order.
     pub(super) fn direction(
         &self,
         operand: &Operand,
@@ -369,7 +369,7 @@ impl Translator<'_> {
         })
     }
 
-    /// ` limit n offset m`, of constants and parameters.
+    /// Returns ` limit n offset m`; both are constants or parameters.
     fn limit(
         &mut self,
         clause: Option<&LimitClause>,
@@ -439,18 +439,18 @@ impl Translator<'_> {
             }
             _ => return self.refuse(format!("{word} must be a number or a parameter")),
         };
-        match self.placed(count)? {
+        match self.with_position(count)? {
             negative if negative < 0 => self.refuse(format!("{word} must not be negative")),
             count => Ok(Some(count)),
         }
     }
 
-    /// A parameter that was used before, as a bigint.
+    /// The value of a parameter that was already used as a bigint.
     fn limit_of_parameter(&self, operand: &Operand, word: &str) -> Result<i64, Error> {
         let number: usize = operand.sql.trim_start_matches('?').parse().unwrap_or(0);
         let text = self.parameters.get(number.wrapping_sub(1));
         match (operand.kind(), text) {
-            (Some(Type::Int8), Some(text)) => match self.placed(parse_int8(text))? {
+            (Some(Type::Int8), Some(text)) => match self.with_position(parse_int8(text))? {
                 negative if negative < 0 => self.refuse(format!("{word} must not be negative")),
                 count => Ok(count),
             },
@@ -465,7 +465,7 @@ pub(super) fn column_list(count: usize) -> String {
     names.join(", ")
 }
 
-/// One side of a set operation, its columns as the types of the whole.
+/// One side of a set operation, with its columns converted to the common types.
 fn side(plan: &Plan, columns: &[Output]) -> String {
     let list: Vec<String> = plan
         .columns

@@ -1,4 +1,4 @@
-//! One `select`.
+//! Translation of one `select`.
 
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, NamedWindowDefinition, OrderByExpr, Select, SelectFlavor,
@@ -12,7 +12,7 @@ use super::{Clause, Output, Scope, Translator, folded};
 use crate::error::Error;
 use crate::types::Type;
 
-/// A column of the result, with its expression.
+/// A column of the result and its expression.
 #[derive(Debug)]
 struct Item {
     output: Output,
@@ -102,7 +102,7 @@ impl Translator<'_> {
         Ok(Plan { sql, columns })
     }
 
-    /// The terms of `group by`, and whether there is such a clause.
+    /// The terms of `group by`, and whether the clause exists.
     fn group_by(&mut self, select: &Select) -> Result<(Vec<String>, bool), Error> {
         let list = match &select.group_by {
             GroupByExpr::All(_) => return self.unsupported("GROUP BY ALL"),
@@ -127,7 +127,7 @@ impl Translator<'_> {
                 return self.refuse(format!("values of type {} cannot be grouped", kind.name()));
             }
             if operand.sql.parse::<i64>().is_err() {
-                terms.push(no_position(&operand).collated(kind));
+                terms.push(prevent_position(&operand).collated(kind));
             }
             keys.push(operand.sql);
         }
@@ -138,7 +138,7 @@ impl Translator<'_> {
         Ok((terms, !list.is_empty()))
     }
 
-    /// What a term of `group by` means: a column of the source before one of the result.
+    /// The expression of a `group by` term: input columns take precedence over output columns.
     fn grouped_expression<'q>(
         &mut self,
         expr: &'q Expr,
@@ -248,17 +248,17 @@ impl Translator<'_> {
     }
 
     fn star(&self, column: super::Column) -> Item {
-        let mut operand = Operand::known(column.sql.clone(), column.kind, self.place);
+        let mut operand = Operand::known(column.sql.clone(), column.kind, self.position);
         let level = self.level();
         let is_key = self
             .scopes
             .get(level)
             .is_some_and(|scope| scope.keys.contains(&column.sql));
         if !is_key {
-            operand.free.push(super::operand::Free {
+            operand.free.push(super::operand::FreeColumn {
                 level,
                 name: column.name.clone(),
-                place: self.place,
+                position: self.position,
             });
         }
         Item {
@@ -289,7 +289,7 @@ impl Translator<'_> {
         })
     }
 
-    /// A condition of `where`, `having` or `on`.
+    /// A condition in `where`, `having` or `on`.
     pub(super) fn condition(&mut self, expr: &Expr, clause: Clause) -> Result<Operand, Error> {
         let before = std::mem::replace(&mut self.scope()?.clause, clause);
         let operand = self.expression(expr)?;
@@ -298,7 +298,7 @@ impl Translator<'_> {
         Ok(operand)
     }
 
-    /// Columns of a grouped query stand in aggregates or are grouped by.
+    /// Checks that the columns of a grouped query are grouped by or inside aggregates.
     fn check_grouping(&self, is_grouped: bool, operands: &[Operand]) -> Result<(), Error> {
         if !is_grouped {
             return Ok(());
@@ -312,7 +312,7 @@ impl Translator<'_> {
                     "column `{}` must appear in the GROUP BY clause or be used in an aggregate",
                     free.name
                 ),
-                free.place.or(self.place),
+                free.position.or(self.position),
             )),
         }
     }
@@ -330,7 +330,7 @@ impl Translator<'_> {
             let mut kinds = outputs.iter();
             if let Some(output) = kinds.find(|output| !output.kind.has_equality()) {
                 return self.refuse(format!(
-                    "values of type {} have no equality, which DISTINCT wants",
+                    "values of type {} have no equality, which DISTINCT requires",
                     output.kind.name()
                 ));
             }
@@ -369,12 +369,12 @@ impl Translator<'_> {
             }
             let text = match index {
                 Some(index) => self.output_order(index, &outputs, term.options)?,
-                None => self.direction(&no_position(&operand), kind, term.options)?,
+                None => self.direction(&prevent_position(&operand), kind, term.options)?,
             };
             terms.push(Term {
                 text,
                 index,
-                sql: no_position(&operand).sql,
+                sql: prevent_position(&operand).sql,
             });
             checked.push(operand);
         }
@@ -427,7 +427,7 @@ impl Translator<'_> {
         Ok(keys)
     }
 
-    /// The first row of each group of equal keys, by its number within the group.
+    /// Keeps the first row of each group of equal keys, by its row number within the group.
     fn distinct_on(
         &mut self,
         items: &[Item],
@@ -446,7 +446,7 @@ impl Translator<'_> {
         let inner_order: Vec<String> = order
             .iter()
             .map(|term| match term.index.and_then(|index| items.get(index)) {
-                // Inside the window the columns of the result have no names yet.
+                // Inside the window, output columns have no names yet.
                 Some(item) => {
                     let options = term.text.split_once(' ').map_or("", |(_, rest)| rest);
                     format!("{} {options}", item.operand.sql)
@@ -495,16 +495,16 @@ impl Translator<'_> {
 /// A term of `order by`.
 #[derive(Debug)]
 struct Term {
-    /// With its direction, by the name of the column of the result where it is one.
+    /// The SQL with its direction; it refers to an output column by name, if it is one.
     text: String,
-    /// The column of the result that it is.
+    /// Index of the output column, if it is one.
     index: Option<usize>,
     sql: String,
 }
 
-/// Where `SQLite` reads a whole number as the position of a column, it takes a test that it can
-/// compute beforehand for one.
-fn no_position(operand: &Operand) -> Operand {
+/// `SQLite` reads a whole number as the position of a column, also if it is the result of a
+/// constant condition. The cast prevents that.
+fn prevent_position(operand: &Operand) -> Operand {
     let mut operand = operand.clone();
     if operand.kind() == Some(Type::Bool) {
         operand.sql = format!("pg_cast_bool_int4({})", operand.sql);

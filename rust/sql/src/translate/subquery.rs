@@ -1,4 +1,4 @@
-//! Queries inside of expressions.
+//! Subqueries in expressions.
 
 use sqlparser::ast::{Expr, Query};
 
@@ -9,11 +9,11 @@ use crate::error::Error;
 use crate::types::Type;
 
 impl Translator<'_> {
-    /// Translates a query and gathers the columns that it takes from this `select`.
+    /// Translates a query and collects the columns of this `select` that it uses.
     fn inner(&mut self, query: &Query) -> Result<(Plan, Operand), Error> {
         let level = self.level();
         let plan = self.query(query)?;
-        let mut shell = Operand::known("", Type::Bool, self.place);
+        let mut shell = Operand::known("", Type::Bool, self.position);
         let (own, others) = self.escaped.drain(..).partition(|free| free.level == level);
         shell.free = own;
         self.escaped = others;
@@ -54,7 +54,7 @@ impl Translator<'_> {
         let Some(array) = column.kind.array() else {
             return self.unsupported("an array of this type");
         };
-        let item = self.output(Operand::known("c1", column.kind, self.place))?;
+        let item = self.output(Operand::known("c1", column.kind, self.position))?;
         let sql = format!(
             "coalesce((select pg_array_agg({}) from ({})), '[]')",
             item.sql, plan.sql
@@ -66,7 +66,7 @@ impl Translator<'_> {
         })
     }
 
-    /// `left in (query)`.
+    /// Translates `left in (query)`.
     pub(super) fn in_subquery(
         &mut self,
         left: &Expr,
@@ -76,7 +76,7 @@ impl Translator<'_> {
         let left = self.expression(left)?;
         let (plan, shell) = self.inner(query)?;
         let column = self.single_column(&plan)?;
-        let right = Operand::known("c1", column.kind, self.place);
+        let right = Operand::known("c1", column.kind, self.position);
         let free = left.free.clone();
         let (operands, kind) = self.unified(vec![left, right], "IN")?;
         let [left, right] = operands.as_slice() else {
@@ -99,7 +99,7 @@ impl Translator<'_> {
         Ok(operand)
     }
 
-    /// `left operator any (array)`, or `all`.
+    /// Translates `left operator any (array)`, and `all`.
     pub(super) fn over_array(
         &mut self,
         left: &Expr,
@@ -133,7 +133,7 @@ impl Translator<'_> {
         } else {
             format!("{}(value)", crate::function::cast_name(Type::Text, *item))
         };
-        let item = Operand::known(value, *item, self.place);
+        let item = Operand::known(value, *item, self.position);
         let test = self.binary(left.clone(), operator, item.clone())?;
         let source = format!("from json_each({})", right.sql);
         let sql = match (operator, is_all) {
@@ -169,8 +169,12 @@ impl Translator<'_> {
         Ok(Operand::of(sql, Type::Bool, &[&test, &right]))
     }
 
-    /// The name of the part of a date that `extract` wants, as a constant.
+    /// The name of an `extract` field, as a constant.
     pub(super) fn field_name(&self, name: &str) -> Operand {
-        Operand::known(quoted(&name.to_ascii_lowercase()), Type::Text, self.place)
+        Operand::known(
+            quoted(&name.to_ascii_lowercase()),
+            Type::Text,
+            self.position,
+        )
     }
 }

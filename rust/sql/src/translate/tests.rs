@@ -1,8 +1,8 @@
-//! What is written for `SQLite`, and what is refused where.
+//! Tests of the translated text, and of the position of refusals.
 
 use super::{Translation, translate};
 use crate::database::on_deep_stack;
-use crate::error::{Error, Place};
+use crate::error::{Error, Position};
 use crate::parse::parse;
 use crate::types::Type;
 
@@ -15,15 +15,15 @@ fn sql(text: &str) -> String {
     translated(text, &[]).unwrap().sql
 }
 
-fn place(text: &str) -> (String, Option<Place>) {
+fn position(text: &str) -> (String, Option<Position>) {
     match translated(text, &[]) {
-        Err(Error::Statement { problem, place }) => (problem, place),
+        Err(Error::Statement { problem, position }) => (problem, position),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn names_in_the_text_that_runs_are_our_own() {
+fn names_in_the_translated_text_are_generated() {
     assert_eq!(
         sql("select \"n\" as \"x; drop\" from (select name as \"n\" from streams) as \"t'\""),
         "select t2.c1 as c1 from (select t1.name as c1 from public_streams as t1) as t2"
@@ -99,15 +99,15 @@ fn types_follow_the_rules_of_postgresql() {
 #[test]
 fn refusals_say_where() {
     assert_eq!(
-        place("select name,\n  nope(1)\nfrom streams"),
+        position("select name,\n  nope(1)\nfrom streams"),
         (
             "function `nope` is not supported".to_owned(),
-            Some(Place { line: 2, column: 3 })
+            Some(Position { line: 2, column: 3 })
         )
     );
     assert_eq!(
-        place("select name from streams where unit = uuid").1,
-        Some(Place {
+        position("select name from streams where unit = uuid").1,
+        Some(Position {
             line: 1,
             column: 39
         })
@@ -115,7 +115,7 @@ fn refusals_say_where() {
 }
 
 #[test]
-fn long_chains_become_no_deep_trees() {
+fn long_chains_do_not_become_deep_trees() {
     let terms: Vec<String> = (0..900).map(|own| format!("name = 'n{own}'")).collect();
     let text = format!("select uuid from streams where {}", terms.join(" or "));
     assert!(translated(&text, &[]).is_ok());
@@ -128,7 +128,7 @@ fn long_chains_become_no_deep_trees() {
 }
 
 #[test]
-fn what_nests_too_deeply_is_refused() {
+fn too_deep_nesting_is_refused() {
     let deep = [
         format!("select {}1{}", "(".repeat(5000), ")".repeat(5000)),
         format!("select {}1", "- ".repeat(1500)),
@@ -161,7 +161,7 @@ fn what_nests_too_deeply_is_refused() {
     }
 }
 
-/// What opens a level, and what closes it.
+/// The opening and closing text of one level of nesting.
 const LEVELS: [(&str, &str); 30] = [
     ("(", ")"),
     ("array[", "]"),
@@ -195,7 +195,7 @@ const LEVELS: [(&str, &str); 30] = [
     ("{'a': ", "}"),
 ];
 
-/// The parser goes back and tries again in places: were that so at every level, this would not end.
+/// The parser backtracks in places. If it did so at every level, this would not end.
 #[test]
 fn nesting_takes_no_exponential_time() {
     for (open, close) in LEVELS {

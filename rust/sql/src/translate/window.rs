@@ -1,4 +1,4 @@
-//! `over (...)`.
+//! Translation of `over (...)`.
 
 use sqlparser::ast::{
     Expr, NamedWindowExpr, Value as Constant, WindowFrame, WindowFrameBound, WindowFrameUnits,
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::types::Type;
 
 impl Translator<'_> {
-    /// ` over (...)`.
+    /// Returns ` over (...)`.
     pub(super) fn window(&mut self, window: &WindowType) -> Result<Operand, Error> {
         let spec = match window {
             WindowType::WindowSpec(spec) => spec.clone(),

@@ -1,14 +1,15 @@
-//! One-dimensional arrays: in a statement a JSON list of the items' texts and nulls.
+//! One-dimensional arrays. In a statement, an array is a JSON list of the texts of its items and
+//! nulls.
 
 use super::json::{self, Json};
 use crate::budget::use_memory;
 
 pub(crate) type Items = Vec<Option<String>>;
 
-/// What an item takes beside its text, while the list grows and is copied once.
+/// Overhead of an item, which includes the growth of the list and one copy.
 const ITEM_BYTES: usize = 128;
 
-/// The items of `texts`, within the memory that is left.
+/// Collects the items of `texts`, within the memory that is left.
 pub(crate) fn collect<T: Into<String>>(
     texts: impl Iterator<Item = Option<T>>,
 ) -> Result<Items, String> {
@@ -21,7 +22,7 @@ pub(crate) fn collect<T: Into<String>>(
     Ok(items)
 }
 
-/// Reads `{a,"b c",NULL}`.
+/// Parses `{a,"b c",NULL}`.
 pub(crate) fn parse(text: &str) -> Result<Items, String> {
     let malformed = || format!("malformed array literal: `{text}`");
     let inner = text
@@ -117,7 +118,7 @@ fn needs_quotes(text: &str) -> bool {
         })
 }
 
-/// The items held in the JSON list that stands for an array in a statement.
+/// Decodes the JSON list that represents an array in a statement.
 pub(crate) fn decode(stored: &str) -> Result<Items, String> {
     let Json::Array(items) = Json::parse(stored)? else {
         return Err("an array is not stored as a list".into());
@@ -137,7 +138,7 @@ pub(crate) fn encode(items: &[Option<String>]) -> String {
 }
 
 pub(crate) fn encode_all<'t>(items: impl Iterator<Item = Option<&'t str>> + Clone) -> String {
-    // At its full length at once: a text that grows takes three times its memory.
+    // Reserves the full length at once, because a growing text takes three times its memory.
     let lengths = items
         .clone()
         .map(|item| item.map_or(4, json::escaped_length) + 1);

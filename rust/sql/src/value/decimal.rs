@@ -1,10 +1,11 @@
-//! `numeric`: decimal numbers with the scale they were written with.
+//! `numeric`: decimal numbers that keep the scale with which they were written.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
-/// `digits / 10^scale`. `PostgreSQL` holds 131,072 digits, this holds 38; what needs more is refused.
+/// `digits / 10^scale`. `PostgreSQL` supports 131,072 digits, this type 38; numbers that need more
+/// are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decimal {
     digits: i128,
@@ -12,12 +13,12 @@ pub(crate) struct Decimal {
 }
 
 const MOST_DIGITS: u32 = 38;
-/// Constants by which `PostgreSQL` chooses the scale of a quotient.
+/// Constants with which `PostgreSQL` chooses the scale of a quotient.
 const SIGNIFICANT_DIGITS: i64 = 16;
 const DIGITS_PER_GROUP: i64 = 4;
 
 fn too_large() -> String {
-    format!("a numeric needs more than the {MOST_DIGITS} digits this server holds")
+    format!("a numeric needs more than the {MOST_DIGITS} digits this server supports")
 }
 
 fn power(exponent: u32) -> Result<i128, String> {
@@ -56,7 +57,7 @@ impl Decimal {
         self.to_string().parse().unwrap_or(f64::NAN)
     }
 
-    /// The nearest whole number, halves away from zero.
+    /// The nearest whole number; halves are rounded away from zero.
     pub(crate) fn to_int(self) -> Result<i64, String> {
         i64::try_from(self.round(0)?.digits).map_err(|_| "bigint out of range".to_owned())
     }
@@ -118,7 +119,7 @@ impl Decimal {
         })
     }
 
-    /// The quotient at the scale that `PostgreSQL` chooses, halves away from zero.
+    /// The quotient at the scale that `PostgreSQL` chooses; halves are rounded away from zero.
     pub(crate) fn divide(self, other: Self) -> Result<Self, String> {
         if other.digits == 0 {
             return Err("division by zero".into());
@@ -181,7 +182,8 @@ impl Decimal {
         (weight, first.parse().unwrap_or(0))
     }
 
-    /// At `scale` digits after the point (before it, where negative), halves away from zero.
+    /// Rounds to `scale` digits after the point, or before it if negative; halves are rounded away
+    /// from zero.
     pub(crate) fn round(self, scale: i32) -> Result<Self, String> {
         self.cut(scale, true)
     }
@@ -229,7 +231,7 @@ impl Decimal {
         Ok(self.negate().floor()?.negate())
     }
 
-    /// Fits it into `numeric(precision, scale)`.
+    /// Converts it to `numeric(precision, scale)`.
     pub(crate) fn fit(self, precision: u32, scale: u32) -> Result<Self, String> {
         let fitted = self.round(i32::try_from(scale).map_err(|_| too_large())?)?;
         if precision < MOST_DIGITS && fitted.digits.abs() >= power(precision)? {

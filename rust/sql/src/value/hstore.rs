@@ -1,9 +1,9 @@
-//! `hstore`: pairs of texts whose values may be missing, held in a statement as a JSON object.
+//! `hstore`: pairs of texts whose values may be null. In a statement, it is a JSON object.
 
 use super::json::{self, Json};
 use crate::budget::use_memory;
 
-/// What a pair takes beside its texts, while the list grows and is sorted.
+/// Overhead of a pair, which includes the growth and sorting of the list.
 const PAIR_BYTES: usize = 256;
 
 /// Pairs in the order of `PostgreSQL`: shorter keys first, then by bytes; each key once.
@@ -13,7 +13,7 @@ pub(crate) struct Hstore {
 }
 
 impl Hstore {
-    /// Of pairs with the same key the first stays.
+    /// Creates an hstore; the first of several pairs with the same key is kept.
     pub(crate) fn new(mut pairs: Vec<(String, Option<String>)>) -> Self {
         pairs.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
         pairs.dedup_by(|(later, _), (first, _)| later == first);
@@ -35,18 +35,18 @@ impl Hstore {
         self.pair(key).is_some()
     }
 
-    /// None where the key or its value is missing.
+    /// The value; `None` if it or the key is missing.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.pair(key).and_then(|(_, value)| value.as_deref())
     }
 
-    /// Whether it holds the key with just this value, or without one.
+    /// Whether it contains the key with exactly this value, or null.
     pub(crate) fn holds(&self, key: &str, value: Option<&str>) -> bool {
         self.pair(key)
             .is_some_and(|(_, own)| own.as_deref() == value)
     }
 
-    /// Reads `a=>1, "b c"=>NULL`.
+    /// Parses `a=>1, "b c"=>NULL`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let malformed = || format!("invalid input syntax for type hstore: `{text}`");
         use_memory(text.len() * 12)?;
@@ -79,7 +79,7 @@ impl Hstore {
         Ok(Self::new(pairs))
     }
 
-    /// The pairs in the JSON object that stands for an hstore in a statement.
+    /// Decodes the JSON object that represents an hstore in a statement.
     pub(crate) fn decode(stored: &str) -> Result<Self, String> {
         let Json::Object(members) = Json::parse(stored)? else {
             return Err("annotations are not stored as an object".into());
@@ -95,12 +95,12 @@ impl Hstore {
         Ok(Self::new(pairs))
     }
 
-    /// The JSON object that stands for it in a statement, as `SQLite` writes one.
+    /// Encodes it as the JSON object that represents it in a statement, in the format of `SQLite`.
     pub(crate) fn encode(&self) -> String {
         self.object(",", ":")
     }
 
-    /// What `hstore_to_json` gives.
+    /// The result of `hstore_to_json`.
     pub(crate) fn to_json(&self) -> String {
         self.object(", ", ": ")
     }
@@ -145,7 +145,7 @@ impl Hstore {
         out
     }
 
-    /// Pairs of both; of equal keys those of `other`.
+    /// The pairs of both; for equal keys those of `other`.
     pub(crate) fn merged(&self, other: &Self) -> Self {
         Self::new(other.pairs.iter().chain(&self.pairs).cloned().collect())
     }

@@ -1,4 +1,4 @@
-//! `interval`: months, days and microseconds, each with a sign of its own.
+//! `interval`: months, days and microseconds, each with its own sign.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -21,7 +21,7 @@ fn out_of_range() -> String {
 }
 
 impl Interval {
-    /// The length that comparisons use: months of thirty days.
+    /// The length used in comparisons: a month has thirty days.
     fn length(self) -> i128 {
         let days = i128::from(self.months) * 30 + i128::from(self.days);
         days * i128::from(DAY) + i128::from(self.micros)
@@ -146,7 +146,7 @@ impl PartialOrd for Interval {
     }
 }
 
-/// Splits `12.5` into whole and billionths.
+/// Splits a number such as `12.5` into its integer part and billionths.
 fn number(text: &str) -> Option<(i64, i64)> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -220,7 +220,7 @@ fn read(text: &str) -> Option<Interval> {
         if word == "ago" && pending.is_none() && words.peek().is_none() {
             ago = true;
         } else if word.contains(':') {
-            // A number before a clock counts days.
+            // A number before a clock time is a number of days.
             if let Some((whole, fraction)) = pending.take() {
                 interval.add_unit(whole, fraction, "day")?;
             }
@@ -320,7 +320,7 @@ mod tests {
         ] {
             match text.parse::<Interval>() {
                 Ok(interval) => assert_eq!(interval.to_string(), printed, "{text}"),
-                // Units without spaces between them are not read.
+                // Units without spaces between them are not supported.
                 Err(_) => assert_eq!(text, "1h30m"),
             }
         }

@@ -1,15 +1,15 @@
-//! JSON text: read with its numbers as written, printed as `jsonb` prints, escaped as `PostgreSQL` does.
+//! JSON: it keeps numbers as written, prints like `jsonb`, and escapes like `PostgreSQL`.
 
 use std::fmt::Write as _;
 
 use super::decimal::Decimal;
 use crate::budget::{Rounds, use_memory};
 
-/// Deeper documents are refused.
+/// Maximum nesting of a document.
 const MOST_NESTING: usize = 100;
-/// What an item of an array takes beside its text, while the array grows and is copied once.
+/// Overhead of an array item, which includes the growth of the array and one copy.
 const ITEM_BYTES: usize = 128;
-/// The same of a member of an object.
+/// Overhead of an object member.
 const MEMBER_BYTES: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Json {
         }
     }
 
-    /// The value as `jsonb` keeps it: keys sorted and unique, numbers in decimal form.
+    /// The value as `jsonb` stores it: keys sorted and unique, numbers in decimal form.
     pub(crate) fn normalised(self) -> Result<Self, String> {
         Ok(match self {
             Self::Number(number) => Self::Number(number.parse::<Decimal>()?.to_string()),
@@ -49,7 +49,7 @@ impl Json {
                 for (key, value) in members {
                     sorted.push((key, value.normalised()?));
                 }
-                // The last of equal keys stays.
+                // The last of equal keys is kept.
                 sorted.reverse();
                 sorted.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
                 sorted.dedup_by(|(later, _), (first, _)| later == first);
@@ -104,7 +104,7 @@ impl Json {
         }
     }
 
-    /// The item at `index`, counted from the end where negative.
+    /// The item at `index`, counted from the end if negative.
     pub(crate) fn item(&self, index: i64) -> Option<&Self> {
         let Self::Array(items) = self else {
             return None;
@@ -122,7 +122,7 @@ impl Json {
         }
     }
 
-    /// What `->>` gives: text without quotes, null for a JSON null.
+    /// The result of `->>`: text without quotes; `None` for a JSON null.
     pub(crate) fn as_text(&self) -> Option<String> {
         match self {
             Self::Null => None,
@@ -131,13 +131,13 @@ impl Json {
         }
     }
 
-    /// Whether every part of `other` is in this value, as `@>` of `jsonb` says.
+    /// Whether it contains `other`, as `@>` of `jsonb` defines it.
     pub(crate) fn contains(&self, other: &Self, rounds: &mut Rounds) -> Result<bool, String> {
         rounds.next()?;
         Ok(match (self, other) {
             (Self::Object(own), Self::Object(wanted)) => {
                 for (key, value) in wanted {
-                    // Each key takes as long as looking for it.
+                    // Each key takes time proportional to the number of keys.
                     for _ in 0..own.len() {
                         rounds.next()?;
                     }
@@ -181,7 +181,7 @@ pub(crate) fn contains_item(
     Ok(false)
 }
 
-/// How long [`escape`] writes `text`.
+/// The length of the output of [`escape`].
 pub(crate) fn escaped_length(text: &str) -> usize {
     let length = |byte: u8| match byte {
         b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_refused() {
+    fn invalid_json_is_refused() {
         for text in [
             "",
             "{",

@@ -1,4 +1,4 @@
-//! The values of `PostgreSQL`'s types: how they are read from text, held, and written.
+//! Values of `PostgreSQL` types: parsing, representation and formatting.
 
 pub(crate) mod array;
 pub(crate) mod decimal;

@@ -1,11 +1,11 @@
-//! Whole and floating-point numbers as `PostgreSQL` reads and writes them.
+//! Integers and floating-point numbers, in the syntax of `PostgreSQL`.
 
-/// The characters around a number that its input takes no notice of.
+/// Removes the whitespace that `PostgreSQL` ignores around a number.
 fn trimmed(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}'])
 }
 
-/// A number of the type `name`, whose bounds are `least` and `most`.
+/// Parses an integer of the type `name`, which has the bounds `least` and `most`.
 pub(crate) fn parse_integer(text: &str, name: &str, least: i64, most: i64) -> Result<i64, String> {
     let digits = trimmed(text);
     let body = digits.strip_prefix(['-', '+']).unwrap_or(digits);
@@ -41,7 +41,7 @@ pub(crate) fn parse_float(text: &str) -> Result<f64, String> {
         }
         _ => {
             return Err(format!(
-                "`{text}` is not a double precision number that this server takes: \
+                "`{text}` is not a double precision number that this server accepts: \
                  only finite decimal numbers are"
             ));
         }
@@ -70,7 +70,7 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// The shortest text that reads back as the same number, in `PostgreSQL`'s form.
+/// The shortest text that parses to the same number, in the format of `PostgreSQL`.
 pub(crate) fn format_float(value: f64) -> String {
     if value == 0.0 {
         return if value.is_sign_negative() { "-0" } else { "0" }.into();
@@ -91,7 +91,7 @@ pub(crate) fn format_float(value: f64) -> String {
     format!("{mantissa}e{sign}{:02}", exponent.abs())
 }
 
-/// A whole number from a floating-point one: halves go to the even neighbour.
+/// Rounds a floating-point number to an integer; halves are rounded to even.
 pub(crate) fn float_to_int(value: f64, name: &str, least: i64, most: i64) -> Result<i64, String> {
     let rounded = value.round_ties_even();
     #[allow(
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_number_is_refused() {
+    fn invalid_numbers_are_refused() {
         for text in ["", "x", "1x", "1 2", "0x10", "1_000", "9999999999"] {
             assert!(parse_int4(text).is_err(), "{text}");
         }

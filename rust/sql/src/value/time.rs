@@ -2,21 +2,21 @@
 
 use super::interval::{DAY, HOUR, Interval, MINUTE, SECOND};
 
-/// Later and earlier than every other instant.
+/// Later than every other instant; its counterpart is earlier than all.
 pub(crate) const INFINITY: i64 = i64::MAX;
 pub(crate) const MINUS_INFINITY: i64 = i64::MIN;
 
-/// A calendar date and a clock.
+/// A calendar date and a time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Civil {
     pub(crate) year: i64,
     pub(crate) month: i64,
     pub(crate) day: i64,
-    /// Since midnight.
+    /// Microseconds since midnight.
     pub(crate) micros: i64,
 }
 
-/// Days since 1970-01-01 of a date in the Gregorian calendar.
+/// Days from 1970-01-01 to a date in the Gregorian calendar.
 pub(crate) fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -72,7 +72,7 @@ impl Civil {
             .ok_or_else(out_of_range)
     }
 
-    /// Monday is 1.
+    /// The day of the week; Monday is 1.
     pub(crate) fn iso_weekday(self) -> i64 {
         (days_from_civil(self.year, self.month, self.day) + 3).rem_euclid(7) + 1
     }
@@ -91,16 +91,16 @@ impl Civil {
 }
 
 pub(crate) fn out_of_range() -> String {
-    "timestamp out of range: this server holds the years 1 to 9999".to_owned()
+    "timestamp out of range: this server supports the years 1 to 9999".to_owned()
 }
 
-/// The years of four digits, which need no era when written.
+/// Whether the year has four digits, so that it needs no era when formatted.
 fn is_in_range(micros: i64) -> bool {
     let (least, end) = (days_from_civil(1, 1, 1), days_from_civil(10_000, 1, 1));
     (least * DAY..end * DAY).contains(&micros)
 }
 
-/// Checks what an addition gave.
+/// Checks the result of an addition.
 pub(crate) fn checked(micros: Option<i64>) -> Result<i64, String> {
     micros
         .filter(|micros| is_in_range(*micros))
@@ -120,17 +120,17 @@ fn special(text: &str) -> Option<i64> {
     }
 }
 
-/// The instant that `text` names; without a zone it is in UTC.
+/// Parses an instant; without a zone it is in UTC.
 pub(crate) fn parse_timestamptz(text: &str) -> Result<i64, String> {
     parse(text, "timestamp with time zone", true)
 }
 
-/// The clock that `text` shows; a zone in it does not count.
+/// Parses a local time; a zone is ignored.
 pub(crate) fn parse_timestamp(text: &str) -> Result<i64, String> {
     parse(text, "timestamp", false)
 }
 
-/// Days since 1970.
+/// Parses a date as days since 1970.
 pub(crate) fn parse_date(text: &str) -> Result<i64, String> {
     let micros = parse(text, "date", false)?;
     Ok(if is_finite(micros) {
@@ -149,7 +149,7 @@ fn parse(text: &str, name: &str, with_zone: bool) -> Result<i64, String> {
     }
     let (civil, offset) = read(&trimmed).ok_or_else(|| {
         format!(
-            "`{text}` is not a {name} that this server reads: write `YYYY-MM-DD HH:MM:SS+00:00`"
+            "`{text}` is not a {name} that this server accepts: write `YYYY-MM-DD HH:MM:SS+00:00`"
         )
     })?;
     let last = days_in_month(civil.year, civil.month);
@@ -167,7 +167,7 @@ fn digits(text: &str, least: usize, most: usize) -> Option<i64> {
     is_number.then(|| text.parse().ok()).flatten()
 }
 
-/// Date, clock, and the offset of the zone in microseconds.
+/// The date and time of day, and the offset of the zone in microseconds.
 fn read(text: &str) -> Option<(Civil, i64)> {
     let (date, rest) = match text.find([' ', 't']) {
         Some(at) => (&text[..at], text[at + 1..].trim_start()),
@@ -211,7 +211,7 @@ fn read_clock(text: &str) -> Option<i64> {
                 7,
                 7,
             )?;
-            // Half a microsecond goes to the even neighbour, as the C library rounds it.
+            // Half a microsecond is rounded to even, as in the C library.
             let micros = fraction / 10;
             let up = match fraction % 10 {
                 0..5 => false,
@@ -264,7 +264,7 @@ fn infinite(micros: i64) -> Option<String> {
     }
 }
 
-/// `2024-01-02 03:04:05.6`, with `separator` between date and clock.
+/// Formats `2024-01-02 03:04:05.6`, with `separator` between date and time.
 pub(crate) fn format_timestamp(micros: i64, separator: char) -> String {
     infinite(micros).unwrap_or_else(|| {
         let civil = Civil::from_micros(micros);
@@ -282,7 +282,7 @@ pub(crate) fn format_timestamptz(micros: i64) -> String {
     infinite(micros).unwrap_or_else(|| format!("{}+00", format_timestamp(micros, ' ')))
 }
 
-/// As `row_to_json` writes it.
+/// Formats an instant like `row_to_json`.
 pub(crate) fn json_timestamptz(micros: i64) -> String {
     infinite(micros).unwrap_or_else(|| format!("{}+00:00", format_timestamp(micros, 'T')))
 }
@@ -294,7 +294,7 @@ pub(crate) fn format_date(days: i64) -> String {
     })
 }
 
-/// Adds months, clamped to the end of the month, then days, then the rest.
+/// Adds the months, clamped to the end of the month, then the days, then the microseconds.
 pub(crate) fn add_interval(micros: i64, interval: Interval) -> Result<i64, String> {
     if !is_finite(micros) {
         return Ok(micros);
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_more_ends_with_the_month() {
+    fn adding_a_month_is_clamped_to_its_end() {
         let start = parse_timestamp("2024-01-31 10:00").unwrap();
         let later = add_interval(start, "1 month".parse().unwrap()).unwrap();
         assert_eq!(format_timestamp(later, ' '), "2024-02-29 10:00:00");

@@ -1,8 +1,8 @@
-//! `uuid`: sixteen bytes, as the catalog holds them.
+//! `uuid`: sixteen bytes, as in the catalog.
 
 use std::fmt::Write as _;
 
-/// Reads the forms that `PostgreSQL` takes: hyphens after any four digits, braces around all.
+/// Parses the forms that `PostgreSQL` accepts: hyphens after any four digits, braces around all.
 pub(crate) fn parse(text: &str) -> Result<[u8; 16], String> {
     let invalid = || format!("invalid input syntax for type uuid: `{text}`");
     let inner = match text.strip_prefix('{') {
@@ -33,7 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<[u8; 16], String> {
     }
 }
 
-/// Thirty-two lower-case digits in five groups.
+/// Formats thirty-two lower-case digits in five groups.
 pub(crate) fn format(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(36);
     for (index, byte) in bytes.iter().enumerate() {

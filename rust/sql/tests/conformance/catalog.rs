@@ -1,9 +1,6 @@
-//! The fixture in a catalog file.
+//! A catalog file with the fixture.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up fails where it stands"
-)]
+#![allow(clippy::unwrap_used, reason = "a failing setup panics in place")]
 
 use pingthings_sql::Database;
 use rusqlite::{Connection, params};
@@ -12,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::statements::path;
 
-/// The tables that the views read, as the storage engine makes them.
+/// The tables behind the views, as the storage engine creates them.
 const SCHEMA: &str = include_str!("../catalog.sql");
 
 pub(crate) struct Catalog {
@@ -27,7 +24,7 @@ pub(crate) fn list<'a>(fixture: &'a Value, key: &str) -> &'a Vec<Value> {
     fixture[key].as_array().unwrap()
 }
 
-/// Nanoseconds since 1970 of `2023-01-31T10:20:30.5Z`, by way of `SQLite`.
+/// Converts `2023-01-31T10:20:30.5Z` to nanoseconds since 1970, with `SQLite`.
 fn nanoseconds(connection: &Connection, text: &str) -> i64 {
     let (whole, fraction) = text
         .trim_end_matches('Z')
@@ -42,7 +39,7 @@ fn nanoseconds(connection: &Connection, text: &str) -> i64 {
 impl Catalog {
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
-        // Before the first connection.
+        // This has to precede the first connection.
         pingthings_sqlite::install();
         let connection = Connection::open(directory.path().join("catalog.sqlite")).unwrap();
         connection

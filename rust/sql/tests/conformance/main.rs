@@ -1,5 +1,6 @@
-//! The statements of `tests/sql` on this crate and on a real `PostgreSQL` 15 with hstore: the same
-//! rows, the same column names, the same JSON; and what must be refused, refused by name.
+//! Runs the statements of `tests/sql` with this crate and with a real `PostgreSQL` 15 with hstore,
+//! and expects the same rows, column names and JSON. Unsupported statements must be refused by
+//! name.
 
 mod catalog;
 mod postgresql;
@@ -40,7 +41,7 @@ fn ours(database: &Database, statement: &Statement) -> Result<Vec<String>, Strin
 }
 
 #[test]
-fn statements_give_what_postgresql_gives() {
+fn statements_return_what_postgresql_returns() {
     let Some(postgresql) = PostgreSql::start() else {
         return;
     };
@@ -69,7 +70,7 @@ fn statements_give_what_postgresql_gives() {
 }
 
 #[test]
-fn statements_that_are_not_answered_say_why() {
+fn refused_statements_say_why() {
     let catalog = Catalog::new();
     let database = catalog.database();
     let statements = statements::read("refused.sql");
@@ -86,7 +87,7 @@ fn statements_that_are_not_answered_say_why() {
 }
 
 #[test]
-fn what_is_refused_is_an_error_in_postgresql_or_said_to_be_missing() {
+fn refused_statements_are_errors_in_postgresql_or_documented() {
     let Some(postgresql) = PostgreSql::start() else {
         return;
     };
@@ -139,7 +140,7 @@ fn too_many_rows_are_an_error_after_those_that_were_allowed() {
 }
 
 #[test]
-fn a_caller_who_has_enough_gets_no_more() {
+fn a_caller_can_stop_the_rows() {
     let catalog = Catalog::new();
     let mut count = 0;
     let result = catalog.database().query(
@@ -175,7 +176,7 @@ fn values_that_grow_without_end_are_refused() {
 }
 
 #[test]
-fn a_catalog_that_cannot_be_read_is_the_servers_fault() {
+fn an_unreadable_catalog_is_a_server_error() {
     let database = Database::new("file:/nowhere/catalog.sqlite".to_owned());
     let result = database.query("select 1", &[], &LIMITS, &Cancel::default(), |_| {
         ControlFlow::Continue(())

@@ -1,9 +1,6 @@
-//! A server of `PostgreSQL` for one test, on a socket in a directory of its own.
+//! A `PostgreSQL` server for one test, on a socket in its own directory.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up fails where it stands"
-)]
+#![allow(clippy::unwrap_used, reason = "a failing setup panics in place")]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,7 +17,7 @@ use crate::catalog::{fixture, list};
 use crate::statements::Statement;
 
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
-/// The server refuses to run as root; Debian's package makes this user.
+/// The server refuses to run as root; the Debian package creates this user.
 const USER: &str = "postgres";
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -29,7 +26,7 @@ pub(crate) struct PostgreSql {
     server: Child,
 }
 
-/// The tables of the documentation.
+/// The documented tables.
 const SCHEMA: &str = "
 create extension hstore;
 create table streams (
@@ -53,7 +50,7 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|data| data.uid() == 0)
 }
 
-/// A program of `PostgreSQL`, as a user it runs for.
+/// A program of `PostgreSQL`, run as a user that it accepts.
 fn program(name: &str) -> Command {
     let path = Path::new(PROGRAMS).join(name);
     if is_root() {
@@ -131,7 +128,7 @@ fn rows() -> String {
 }
 
 impl PostgreSql {
-    /// None where it is not installed; an error there, where `CI` asks for every test.
+    /// `None` if it is not installed; an error if `CI` requires every test.
     pub(crate) fn start() -> Option<Self> {
         if !Path::new(PROGRAMS).join("postgres").exists() {
             assert!(
@@ -219,7 +216,7 @@ impl PostgreSql {
             .spawn()
             .unwrap();
         let mut input = client.stdin.take().unwrap();
-        // The client may stop reading at the first error.
+        // The client may stop reading after the first error.
         let _closed_early = input.write_all(script.as_bytes());
         drop(input);
         let output = client.wait_with_output().unwrap();
@@ -230,7 +227,7 @@ impl PostgreSql {
         }
     }
 
-    /// The rows of a statement as JSON, its parameters of no type.
+    /// The rows of a statement as JSON; its parameters have no type.
     pub(crate) fn rows(&self, statement: &Statement) -> Result<Vec<String>, String> {
         let call = if statement.parameters.is_empty() {
             String::new()
@@ -252,7 +249,7 @@ impl Drop for PostgreSql {
         let pid = fs::read_to_string(self.directory.path().join("data/postmaster.pid"));
         let pid = pid.unwrap_or_default();
         if let Some(pid) = pid.lines().next() {
-            // An immediate stop, for the server alone.
+            // Stops the server immediately.
             let _gone = Command::new("kill").args(["-QUIT", pid]).status();
         }
         let _waited = self.server.wait();

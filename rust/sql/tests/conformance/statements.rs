@@ -1,9 +1,6 @@
-//! The files of statements: each begins with comments that name it and give its parameters.
+//! Reads the files of statements. Comments before each statement give its name and parameters.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up fails where it stands"
-)]
+#![allow(clippy::unwrap_used, reason = "a failing setup panics in place")]
 
 use std::path::PathBuf;
 
@@ -11,9 +8,9 @@ pub(crate) struct Statement {
     pub(crate) name: String,
     pub(crate) sql: String,
     pub(crate) parameters: Vec<String>,
-    /// A part of the message, where it must be refused.
+    /// A part of the error message, if it must be refused.
     pub(crate) refused: Option<String>,
-    /// Refused here, though `PostgreSQL` answers it.
+    /// Whether `PostgreSQL` accepts the refused statement.
     pub(crate) is_allowed_there: bool,
 }
 

@@ -14,7 +14,7 @@ use super::{Blocks, FileKind, FileName, system};
 #[derive(Debug)]
 struct OpenFile {
     file: File,
-    /// Set until the directory entry was synced.
+    /// Whether the directory entry still has to be synced.
     is_new: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ pub struct DiskBlocks {
 }
 
 impl DiskBlocks {
-    /// The files below `directory`, whose folders are made where needed.
+    /// Opens the files below `directory`, and creates missing folders.
     pub fn open(directory: &Path) -> io::Result<Self> {
         for kind in FileKind::ALL {
             fs::create_dir_all(directory.join(kind.folder()))?;

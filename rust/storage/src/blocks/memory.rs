@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 
 use super::{Blocks, FileName};
 
-/// Files in memory, gone with the value.
+/// Files in memory, dropped with the value.
 #[derive(Debug, Default)]
 pub struct MemoryBlocks {
     files: RwLock<HashMap<FileName, Arc<RwLock<Vec<u8>>>>>,

@@ -1,4 +1,4 @@
-//! Bytes at a place in a file, and entries of a folder, as systems want them asked for.
+//! Positioned reads and writes, and syncing a folder, for each operating system.
 
 #[cfg(unix)]
 mod unix {
@@ -73,10 +73,10 @@ mod windows {
         Ok(())
     }
 
-    /// A folder cannot be opened to be synced; its entries are in the journal of the file system.
+    /// Windows cannot open a folder to sync it; its entries are in the journal of the file system.
     #[allow(
         clippy::unnecessary_wraps,
-        reason = "elsewhere a folder that cannot be synced is an error"
+        reason = "on other systems syncing a folder can fail"
     )]
     pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
         Ok(())

@@ -1,7 +1,7 @@
-//! Checksums of rows: `SQLite` has none, so a flipped bit would be answered as if it were true.
+//! Checksums of rows: `SQLite` has none, so it would return a flipped bit as if it were correct.
 //!
-//! `checksum(…)` is written with a row, over its other columns; `whole(table, crc, …)` is a
-//! condition on every row read. It holds or the statement fails, naming the table.
+//! Writing a row stores `checksum(…)` over its other columns. Reading a row includes the condition
+//! `whole(table, crc, …)`, which is true or fails the statement and names the table.
 
 use rusqlite::Connection;
 use rusqlite::functions::{Context, FunctionFlags};
@@ -10,7 +10,7 @@ use rusqlite::types::ValueRef;
 use super::values::{DAMAGED, failed};
 use crate::Error;
 
-/// A catalog up to this many bytes is also checked for rows that are out of place or missing.
+/// A catalog of up to this size is also checked for missing and misplaced rows.
 const CHECKED_BYTES: i64 = 64 << 20;
 
 fn checksum(context: &Context<'_>, first: usize) -> i64 {
@@ -33,7 +33,7 @@ fn checksum(context: &Context<'_>, first: usize) -> i64 {
     i64::from(crc)
 }
 
-/// Makes both functions known to a connection.
+/// Registers both functions with a connection.
 pub(super) fn install(connection: &Connection) -> Result<(), Error> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
@@ -42,21 +42,21 @@ pub(super) fn install(connection: &Connection) -> Result<(), Error> {
         .create_scalar_function("checksum", -1, flags, |context| Ok(checksum(context, 0)))
         .and_then(|()| {
             connection.create_scalar_function("whole", -1, flags, |context| {
-                // An outer join without a row on this side.
+                // An outer join has no row on this side.
                 let crc = context.get::<Option<i64>>(1)?;
                 if crc.is_none_or(|crc| crc == checksum(context, 2)) {
                     return Ok(true);
                 }
                 let table: String = context.get(0)?;
-                let problem = format!("{DAMAGED}a row of `{table}` does not fit its checksum");
+                let problem = format!("{DAMAGED}a row of `{table}` does not match its checksum");
                 Err(rusqlite::Error::UserFunctionError(problem.into()))
             })
         })
         .map_err(failed("prepare"))
 }
 
-/// Refuses a database whose tables and indices do not agree. That takes about 5 ms for each
-/// megabyte, so larger ones are left to the checksums of their rows.
+/// Refuses a database whose tables and indices are inconsistent. This takes about 5 ms per
+/// megabyte, so larger databases rely on the checksums of their rows.
 pub(super) fn check(connection: &Connection) -> Result<(), Error> {
     let bytes: i64 = connection
         .query_row(

@@ -1,4 +1,4 @@
-//! Streams as rows: writing, finding and describing them.
+//! Streams as rows: inserting, finding and describing them.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use super::values::{damaged, failed};
 use crate::stream::TAG_KEYS;
 use crate::{Error, NewStream, StreamDescriptor, StreamQuery};
 
-/// Refuses a stream whose uuid or whose collection and tags are taken.
+/// Refuses a stream if its uuid, or its collection and tags, are taken.
 pub(super) fn check_new(connection: &Connection, stream: &NewStream) -> Result<(), Error> {
     let uuid = stream.uuid;
     if one(connection, uuid)?.is_some() {
         return Err(Error::SameStream { uuid });
     }
-    if is_burnt(connection, uuid)? {
+    if is_uuid_retired(connection, uuid)? {
         return Err(Error::ReusedUuid { uuid });
     }
     let [name, unit, ingress, distiller] = stream.tag_values();
-    match holder(
+    match stream_with_tags(
         connection,
         &stream.collection,
         [name, unit, ingress, distiller],
@@ -33,7 +33,7 @@ pub(super) fn check_new(connection: &Connection, stream: &NewStream) -> Result<(
 }
 
 /// Whether the uuid belonged to a stream that was obliterated.
-pub(super) fn is_burnt(connection: &Connection, uuid: Uuid) -> Result<bool, Error> {
+pub(super) fn is_uuid_retired(connection: &Connection, uuid: Uuid) -> Result<bool, Error> {
     connection
         .query_row(
             "select exists (select 1 from burnt where uuid = ?1)",
@@ -44,7 +44,7 @@ pub(super) fn is_burnt(connection: &Connection, uuid: Uuid) -> Result<bool, Erro
 }
 
 /// The stream with this collection and these tags.
-pub(super) fn holder(
+pub(super) fn stream_with_tags(
     connection: &Connection,
     collection: &str,
     [name, unit, ingress, distiller]: [&str; 4],
@@ -61,7 +61,7 @@ pub(super) fn holder(
         .map_err(failed("read"))
 }
 
-/// Adds the row of a stream and its annotations; gives its number.
+/// Inserts the row of a stream and its annotations, and returns its number.
 pub(super) fn insert(
     connection: &Connection,
     stream: &NewStream,
@@ -113,7 +113,7 @@ const COLUMNS: &str =
 const WHOLE: &str = "whole('streams', s.crc, s.id, s.uuid, s.collection, s.name, s.unit,
      s.ingress, s.distiller, s.property_version)";
 
-/// The row of a stream; annotations are elsewhere.
+/// The row of a stream, without its annotations.
 fn row_of(row: &Row<'_>) -> rusqlite::Result<(i64, StreamDescriptor)> {
     let mut tags = BTreeMap::new();
     for (at, key) in TAG_KEYS.iter().enumerate() {
@@ -160,9 +160,9 @@ pub(super) fn one(connection: &Connection, uuid: Uuid) -> Result<Option<StreamDe
     found.map(|found| annotate(connection, found)).transpose()
 }
 
-/// The least string greater than every one that begins with `prefix`, in the order of bytes.
+/// The smallest string greater than every string that begins with `prefix`, in byte order.
 ///
-/// Bounds in place of LIKE: `_` and `%` are ordinary characters, and the index is used.
+/// Bounds instead of LIKE: `_` and `%` are ordinary characters, and the index can be used.
 fn after_prefix(prefix: &str) -> Option<String> {
     let mut characters: Vec<char> = prefix.chars().collect();
     while let Some(last) = characters.pop() {
@@ -189,7 +189,7 @@ pub(super) fn in_collection(name: &str, is_prefix: bool) -> (&'static str, Vec<S
     }
 }
 
-/// The streams that fit `query`, ordered by collection and name.
+/// The streams that match `query`, ordered by collection and name.
 pub(super) fn lookup(
     connection: &Connection,
     query: &StreamQuery,
@@ -197,7 +197,7 @@ pub(super) fn lookup(
     let (condition, mut parameters) = in_collection(&query.collection, query.is_prefix);
     let mut sql = format!("select {COLUMNS} from streams s where {condition} and {WHOLE}");
     for (key, value) in &query.tags {
-        // Every stream has all four tags, so one without a value holds for all.
+        // Every stream has all four tags, so a tag without a value matches all.
         match (TAG_KEYS.iter().find(|known| *known == key), value) {
             (None, _) => return Ok(Vec::new()),
             (Some(_), None) => {}

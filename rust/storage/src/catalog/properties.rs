@@ -1,9 +1,9 @@
-//! Changing what is known of a stream besides its data.
+//! Changing the descriptions of streams, and their retention.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::descriptors::{holder, in_collection, one};
+use super::descriptors::{in_collection, one, stream_with_tags};
 use super::values::{failed, signed};
 use super::{PropertyChange, reclaim};
 use crate::stream::{TAG_KEYS, check_annotations};
@@ -21,7 +21,7 @@ fn id_of(connection: &Connection, uuid: Uuid) -> Result<i64, Error> {
         .ok_or(Error::NoSuchStream { uuid })
 }
 
-/// Removes a stream with all its versions, and burns its uuid.
+/// Removes a stream, forgets its versions, and excludes its uuid from reuse.
 pub(super) fn obliterate(connection: &Connection, uuid: Uuid) -> Result<(), Error> {
     let failed = failed("obliterate a stream in");
     let id = id_of(connection, uuid)?;
@@ -40,8 +40,8 @@ pub(super) fn obliterate(connection: &Connection, uuid: Uuid) -> Result<(), Erro
     Ok(())
 }
 
-/// Changes a stream's collection, tags or annotations; gives the new property version.
-pub(super) fn change(
+/// Changes a stream's collection, tags or annotations, and returns the new property version.
+pub(super) fn change_properties(
     connection: &Connection,
     uuid: Uuid,
     change: &PropertyChange,
@@ -63,7 +63,7 @@ pub(super) fn change(
         Some(value) => value.as_deref().unwrap_or_default(),
         None => present.tags.get(key).map_or("", String::as_str),
     });
-    if let Some(existing) = holder(connection, collection, tags)?
+    if let Some(existing) = stream_with_tags(connection, collection, tags)?
         && existing != uuid
     {
         let collection = collection.clone();
@@ -119,8 +119,12 @@ pub(super) fn change(
     Ok(actual + 1)
 }
 
-/// How many streams of collections that begin with `prefix` have which annotation, by key.
-pub(super) fn usage(connection: &Connection, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+/// For each annotation key, the number of streams that have it, in collections that begin with
+/// `prefix`.
+pub(super) fn annotation_usage(
+    connection: &Connection,
+    prefix: &str,
+) -> Result<Vec<(String, u64)>, Error> {
     let (condition, parameters) = in_collection(prefix, true);
     let sql = format!(
         "select a.key, count(*) from annotations a join streams s on s.id = a.stream
@@ -136,7 +140,7 @@ pub(super) fn usage(connection: &Connection, prefix: &str) -> Result<Vec<(String
 }
 
 /// Sets how long a stream keeps its points.
-pub(super) fn keep_stream(
+pub(super) fn set_stream_retention(
     connection: &Connection,
     uuid: Uuid,
     keep_ns: Option<i64>,
@@ -153,10 +157,11 @@ pub(super) fn keep_stream(
     .map_err(failed("set a retention in"))
 }
 
-/// Stands for ever where a collection overrides what its streams say: longer than all of time.
+/// The stored value for keeping points for ever, where a collection overrides its streams.
 const FOR_EVER: i64 = i64::MAX;
 
-/// How long a stream keeps its points, with `o` for its own row and `c` for its collection's.
+/// The effective retention of a stream, with `o` for its own row and `c` for that of its
+/// collection.
 const EFFECTIVE: &str =
     "nullif(case when c.overrides then c.keep_ns else coalesce(o.keep_ns, c.keep_ns) end,
          9223372036854775807)";
@@ -167,7 +172,7 @@ const WITH_RETENTION: &str = "streams s
      where whole('stream_retention', o.crc, o.stream, o.keep_ns)
      and whole('collection_retention', c.crc, c.collection, c.keep_ns, c.overrides)";
 
-/// How long a stream keeps its points, by its own policy and in effect.
+/// The own and the effective retention of a stream.
 pub(super) fn stream_retention(
     connection: &Connection,
     uuid: Uuid,
@@ -190,7 +195,7 @@ pub(super) fn stream_retention(
 }
 
 /// Sets how long the streams of a collection keep their points.
-pub(super) fn keep_collection(
+pub(super) fn set_collection_retention(
     connection: &Connection,
     collection: &str,
     retention: CollectionRetention,
@@ -211,7 +216,7 @@ pub(super) fn keep_collection(
     .map_err(failed("set a retention in"))
 }
 
-/// What was set for a collection.
+/// The retention set for a collection.
 pub(super) fn collection_retention(
     connection: &Connection,
     collection: &str,
@@ -236,8 +241,8 @@ pub(super) fn collection_retention(
     )
 }
 
-/// The streams that do not keep their points for ever.
-pub(super) fn kept(connection: &Connection) -> Result<Vec<(Uuid, i64)>, Error> {
+/// The streams with a retention.
+pub(super) fn streams_with_retention(connection: &Connection) -> Result<Vec<(Uuid, i64)>, Error> {
     let mut statement = connection
         .prepare_cached(&format!(
             "select s.uuid, {EFFECTIVE} from {WITH_RETENTION} and {EFFECTIVE} is not null"

@@ -1,25 +1,29 @@
-//! Versions nobody can ask for any more, and the room their blocks take.
+//! Forgotten versions, and the holes that their blocks leave.
 
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::values::{address, damaged, failed, place, signed};
-use super::{Doomed, Hole, SegmentState};
+use super::values::{address, damaged, failed, root_columns, signed};
+use super::{ForgottenVersions, Hole, SegmentState};
 use crate::Error;
 use crate::tree::Address;
 
-const ACTION: &str = "reclaim room in";
+const ACTION: &str = "reclaim space in";
 
-/// Makes every version of a stream unreachable.
-pub(super) fn doom_all(connection: &Connection, stream: i64) -> Result<(), Error> {
-    doom(connection, stream, i64::MAX).map(|_| ())
+/// Forgets every version of a stream.
+pub(super) fn forget_all_versions(connection: &Connection, stream: i64) -> Result<(), Error> {
+    forget_before(connection, stream, i64::MAX).map(|_| ())
 }
 
-/// Makes the versions of a stream unreachable that had a successor at `wall_ns`; gives how many
-/// there were.
-pub(super) fn forget(connection: &Connection, stream: i64, wall_ns: i64) -> Result<usize, Error> {
+/// Forgets the versions of a stream that were superseded at or before `wall_ns`, and returns how
+/// many there were.
+pub(super) fn forget_versions(
+    connection: &Connection,
+    stream: i64,
+    wall_ns: i64,
+) -> Result<usize, Error> {
     let first_kept: Option<i64> = connection
         .prepare_cached(
             "select max(major) from versions where stream = ?1 and wall_ns <= ?2
@@ -28,12 +32,12 @@ pub(super) fn forget(connection: &Connection, stream: i64, wall_ns: i64) -> Resu
         .and_then(|mut statement| statement.query_row(params![stream, wall_ns], |row| row.get(0)))
         .map_err(failed("read"))?;
     match first_kept {
-        Some(major) => doom(connection, stream, major),
+        Some(major) => forget_before(connection, stream, major),
         None => Ok(0),
     }
 }
 
-fn doom(connection: &Connection, stream: i64, before: i64) -> Result<usize, Error> {
+fn forget_before(connection: &Connection, stream: i64, before: i64) -> Result<usize, Error> {
     connection
         .prepare_cached(
             "insert into doomed
@@ -50,8 +54,11 @@ fn doom(connection: &Connection, stream: i64, before: i64) -> Result<usize, Erro
         .map_err(failed(ACTION))
 }
 
-/// The streams that have versions which had a successor at `wall_ns`.
-pub(super) fn forgettable(connection: &Connection, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
+/// The streams with versions that were superseded at or before `wall_ns`.
+pub(super) fn streams_with_superseded_versions(
+    connection: &Connection,
+    wall_ns: i64,
+) -> Result<Vec<Uuid>, Error> {
     let mut statement = connection
         .prepare_cached(
             "select s.uuid from versions v join streams s on s.id = v.stream
@@ -64,8 +71,8 @@ pub(super) fn forgettable(connection: &Connection, wall_ns: i64) -> Result<Vec<U
     rows.collect::<Result<_, _>>().map_err(failed("read"))
 }
 
-/// The streams whose unreachable versions still have blocks.
-pub(super) fn doomed_streams(connection: &Connection) -> Result<Vec<i64>, Error> {
+/// The streams with forgotten versions.
+pub(super) fn streams_with_forgotten_versions(connection: &Connection) -> Result<Vec<i64>, Error> {
     let mut statement = connection
         .prepare_cached("select distinct stream from doomed")
         .map_err(failed("read"))?;
@@ -75,8 +82,11 @@ pub(super) fn doomed_streams(connection: &Connection) -> Result<Vec<i64>, Error>
     rows.collect::<Result<_, _>>().map_err(failed("read"))
 }
 
-/// The unreachable versions of a stream, and its oldest reachable one.
-pub(super) fn doomed(connection: &Connection, stream: i64) -> Result<Doomed, Error> {
+/// The forgotten versions of a stream, and its oldest kept one.
+pub(super) fn forgotten_versions(
+    connection: &Connection,
+    stream: i64,
+) -> Result<ForgottenVersions, Error> {
     let mut statement = connection
         .prepare_cached(
             "select segment, offset, length, major from doomed where stream = ?1
@@ -102,19 +112,19 @@ pub(super) fn doomed(connection: &Connection, stream: i64) -> Result<Doomed, Err
         )
         .and_then(|mut statement| {
             statement
-                .query_row([stream], |row| place(row, 0))
+                .query_row([stream], |row| root_columns(row, 0))
                 .optional()
         })
         .map_err(failed("read"))?;
-    Ok(Doomed {
+    Ok(ForgottenVersions {
         last: rows.last().map_or(0, |(_, major)| *major),
         roots: rows.into_iter().map(|(root, _)| root).collect(),
         oldest_kept: oldest.map(address).transpose()?.flatten(),
     })
 }
 
-/// The blocks of a stream's unreachable versions up to `last` were found, in `holes`.
-pub(super) fn bury(
+/// Drops the forgotten versions of a stream up to `last`, whose blocks were in `holes`.
+pub(super) fn drop_forgotten_versions(
     connection: &Connection,
     stream: i64,
     last: u64,
@@ -130,7 +140,7 @@ pub(super) fn bury(
         .map_err(failed(ACTION))
 }
 
-/// Adds ranges nothing leads to.
+/// Adds holes.
 pub(super) fn add_holes(connection: &Connection, holes: &[Hole]) -> Result<(), Error> {
     let mut insert = connection
         .prepare_cached(
@@ -147,7 +157,7 @@ pub(super) fn add_holes(connection: &Connection, holes: &[Hole]) -> Result<(), E
     Ok(())
 }
 
-/// The ranges nothing leads to, by segment and offset.
+/// All holes, by segment and offset.
 pub(super) fn holes(connection: &Connection) -> Result<Vec<Hole>, Error> {
     let mut statement = connection
         .prepare_cached(
@@ -168,8 +178,8 @@ pub(super) fn holes(connection: &Connection) -> Result<Vec<Hole>, Error> {
     rows.collect::<Result<_, _>>().map_err(failed("read"))
 }
 
-/// A segment is in a file of another generation now, without `holes`.
-pub(super) fn rewritten(
+/// Records that a segment is in a file of another generation now, without `holes`.
+pub(super) fn set_generation(
     connection: &Connection,
     segment: u32,
     generation: u32,
@@ -189,12 +199,12 @@ pub(super) fn rewritten(
     if updated == 1 {
         Ok(())
     } else {
-        Err(damaged(format!("segment {segment} is not there")))
+        Err(damaged(format!("segment {segment} is missing")))
     }
 }
 
-/// A segment held nothing any more and goes.
-pub(super) fn removed(connection: &Connection, segment: u32) -> Result<(), Error> {
+/// Removes a segment and its holes.
+pub(super) fn remove_segment(connection: &Connection, segment: u32) -> Result<(), Error> {
     for sql in [
         "delete from holes where segment = ?1",
         "delete from segments where number = ?1",
@@ -204,7 +214,7 @@ pub(super) fn removed(connection: &Connection, segment: u32) -> Result<(), Error
     Ok(())
 }
 
-/// The segments that count.
+/// The committed segments.
 pub(super) fn segments(connection: &Connection) -> Result<BTreeMap<u32, SegmentState>, Error> {
     let mut statement = connection
         .prepare_cached(

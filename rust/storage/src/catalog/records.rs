@@ -5,8 +5,8 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use super::values::failed;
 use crate::{Error, Record, RecordKind};
 
-/// How fields that are there become those to store.
-pub type Merge<'a> = Box<dyn FnOnce(&str) -> Result<String, Error> + 'a>;
+/// A function that computes the new fields from the present ones.
+pub type FieldMerge<'a> = Box<dyn FnOnce(&str) -> Result<String, Error> + 'a>;
 
 const fn table(kind: RecordKind) -> &'static str {
     match kind {
@@ -46,7 +46,7 @@ pub(super) fn one(connection: &Connection, kind: RecordKind, id: i64) -> Result<
         .ok_or(Error::NoSuchRecord { kind, id })
 }
 
-/// Adds a record and gives it a number.
+/// Adds a record, and assigns its number.
 pub(super) fn add(
     connection: &Connection,
     kind: RecordKind,
@@ -65,13 +65,13 @@ pub(super) fn add(
     one(connection, kind, id)
 }
 
-/// Changes a record; fields become what `merge` makes of them.
+/// Changes a record; `merge` computes its fields.
 pub(super) fn change(
     connection: &Connection,
     kind: RecordKind,
     id: i64,
     name: Option<&str>,
-    merge: Merge<'_>,
+    merge: FieldMerge<'_>,
 ) -> Result<Record, Error> {
     let present = one(connection, kind, id)?;
     let name = name.unwrap_or(&present.name);
@@ -108,7 +108,7 @@ fn seal(connection: &Connection, kind: RecordKind, id: i64) -> Result<(), Error>
         .map_err(failed("change"))
 }
 
-/// The error for a row that could not be written: most likely its name is taken.
+/// The error for a row that could not be written, most likely because its name is taken.
 fn taken(connection: &Connection, kind: RecordKind, name: &str, error: rusqlite::Error) -> Error {
     if error.sqlite_error_code() != Some(ErrorCode::ConstraintViolation) {
         return failed("change")(error);

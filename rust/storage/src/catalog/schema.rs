@@ -1,4 +1,4 @@
-//! The tables of the catalog, and how those of earlier builds become them.
+//! The tables of the catalog, and their migration from earlier versions.
 
 use std::path::Path;
 
@@ -7,8 +7,7 @@ use rusqlite::Connection;
 use super::values::failed;
 use crate::Error;
 
-/// Each step leads from the version that is its position to the next one. Steps that were ever
-/// released never change.
+/// Step *n* migrates from version *n* to *n* + 1. A released step never changes.
 const STEPS: [&str; SCHEMA_VERSION as usize] = [FIRST, RECLAIM, CHECKED, RECORDS, STATE, SEEN];
 
 const FIRST: &str = "
@@ -50,9 +49,9 @@ create table collection_retention (
 ) strict, without rowid;
 ";
 
-/// `doomed` holds the roots of versions nobody can ask for any more, until their blocks were
-/// looked for; `holes` holds the ranges of those blocks, `is_gone` once they were left out of a
-/// generation of their segment.
+/// `doomed` contains the roots of forgotten versions until their blocks have been found. `holes`
+/// contains the ranges of those blocks; `is_gone` is set once a generation of the segment does not
+/// contain them.
 const RECLAIM: &str = "
 create table if not exists stream_retention (
     stream integer primary key,
@@ -123,7 +122,7 @@ update devices set crc = checksum(id, name, fields);
 update units set crc = checksum(id, name, fields);
 ";
 
-/// One row: which catalog this is, and the number of its last change.
+/// One row: the id of the catalog, and the number of its last change.
 const STATE: &str = "
 create table state (
     one integer primary key check (one = 1),
@@ -135,7 +134,7 @@ insert into state values (1, randomblob(16), 0, 0);
 update state set crc = checksum(id, change);
 ";
 
-/// At most one row: the latest time of the clock by which retention went.
+/// At most one row: the retention clock.
 const SEEN: &str = "
 create table seen (
     one integer primary key check (one = 1),
@@ -144,13 +143,13 @@ create table seen (
 ) strict;
 ";
 
-/// Version of the tables; kept in `user_version`.
+/// Version of the tables, stored in `user_version`.
 pub(crate) const SCHEMA_VERSION: u32 = 6;
 
-/// Makes the tables, or brings those of an earlier build up to date.
+/// Creates the tables, or migrates those of an earlier build.
 ///
 /// # Errors
-/// [`Error::FormatVersion`] if a later build made them.
+/// [`Error::FormatVersion`] if a later build created them.
 pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     let version: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))

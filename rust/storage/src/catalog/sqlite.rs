@@ -14,9 +14,10 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::checksum;
-use super::values::{address, damaged, failed, place, signed};
+use super::values::{address, damaged, failed, root_columns, signed};
 use super::{
-    Catalog, CatalogState, Commit, Doomed, Head, Hole, Merge, PropertyChange, SegmentState,
+    Catalog, CatalogState, Commit, FieldMerge, ForgottenVersions, Head, Hole, PropertyChange,
+    SegmentState,
 };
 use super::{descriptors, properties, reclaim, records, schema};
 use crate::blocks::sync_folder;
@@ -29,21 +30,21 @@ use crate::{
 
 /// The catalog in one `SQLite` database, in write-ahead mode, synced at every commit.
 ///
-/// Writing and reading have a connection each, so that a lookup never waits for a commit.
+/// Writing and reading have separate connections, so a lookup never waits for a commit.
 #[derive(Debug)]
 pub struct SqliteCatalog {
     writer: Mutex<Connection>,
-    /// None in memory, where the writer reads.
+    /// `None` for a catalog in memory, which reads with the writer.
     reader: Option<Mutex<Connection>>,
     uri: String,
-    /// The number that changes carry.
+    /// The number of the next changes.
     change: AtomicU64,
 }
 
-/// How long a connection waits for another one that has the database locked.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a connection waits if another one has locked the database.
+const BUSY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The URI by which `SQLite` opens the file at `path`.
+/// The URI with which `SQLite` opens the file at `path`.
 fn uri_of(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for character in path.to_string_lossy().chars() {
@@ -58,16 +59,17 @@ fn uri_of(path: &Path) -> String {
 }
 
 impl SqliteCatalog {
-    /// Opens the database at `path`, making it where needed; nobody else may have it open.
+    /// Opens the database at `path`, and creates it if it does not exist; nobody else may have it
+    /// open.
     ///
-    /// Until [`Catalog::settle`] has succeeded, closing it leaves its files as they are: whoever
-    /// finds that it is not the one to go on with can still look at them.
+    /// Until [`Catalog::settle`] has succeeded, closing the database leaves its files unchanged, so
+    /// that a refused directory can still be examined.
     pub fn open(path: &Path) -> Result<Self, Error> {
         pingthings_sqlite::install();
-        write_again(path)?;
+        rewrite_log(path)?;
         let connect = || {
             let connection = Connection::open(path).map_err(failed("open"))?;
-            merge_on_close(&connection, false)?;
+            set_merge_on_close(&connection, false)?;
             Ok::<_, Error>(connection)
         };
         let writer = connect()?;
@@ -88,7 +90,7 @@ impl SqliteCatalog {
 
     /// An empty catalog in memory.
     pub fn in_memory() -> Result<Self, Error> {
-        // A name of its own lets further connections of this process read it.
+        // A unique name lets other connections of this process read it.
         let uri = format!("file:/{}?vfs=memdb", Uuid::new_v4());
         pingthings_sqlite::install();
         let writer = Connection::open(&uri).map_err(failed("open"))?;
@@ -101,7 +103,7 @@ impl SqliteCatalog {
         })
     }
 
-    /// Runs a change in a transaction of its own.
+    /// Runs a change in its own transaction.
     fn change_all<R>(
         &self,
         action: &'static str,
@@ -110,25 +112,25 @@ impl SqliteCatalog {
         let mut connection = self.writer.lock();
         let transaction = connection.transaction().map_err(failed(action))?;
         let result = change(&transaction)?;
-        self.stamp(&transaction)?;
+        self.write_change_number(&transaction)?;
         transaction.commit().map_err(failed(action))?;
         Ok(result)
     }
 
-    /// Puts the number of the change into its transaction.
-    fn stamp(&self, transaction: &Connection) -> Result<(), Error> {
+    /// Writes the number of the change within its transaction.
+    fn write_change_number(&self, transaction: &Connection) -> Result<(), Error> {
         let number = signed(self.change.load(Ordering::Acquire));
-        let stamped = transaction
+        let updated = transaction
             .prepare_cached(
                 "update state set change = ?1, crc = checksum(id, ?1)
                  where change <= ?1 and whole('state', crc, id, change)",
             )
             .and_then(|mut statement| statement.execute([number]))
             .map_err(failed("change"))?;
-        if stamped == 1 {
+        if updated == 1 {
             Ok(())
         } else {
-            Err(damaged(format!("it is beyond change {number} already")))
+            Err(damaged(format!("it already has a change after {number}")))
         }
     }
 
@@ -137,19 +139,19 @@ impl SqliteCatalog {
     }
 }
 
-/// Whether closing the last connection merges the write-ahead log into the database.
-fn merge_on_close(connection: &Connection, is_merged: bool) -> Result<(), Error> {
+/// Sets whether closing the last connection merges the write-ahead log into the database.
+fn set_merge_on_close(connection: &Connection, is_merged: bool) -> Result<(), Error> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !is_merged)
         .map(|_| ())
         .map_err(failed("open"))
 }
 
-/// Writes the write-ahead log that an earlier process left once more, byte for byte, and syncs it.
+/// Rewrites the write-ahead log that an earlier process left, byte for byte, and syncs it.
 ///
-/// That process may have died after a sync that failed: the system may then show bytes which are
-/// not on the disk and take them for written. `SQLite` would build on them.
-fn write_again(path: &Path) -> Result<(), Error> {
+/// That process may have died after a failed sync. Then the system may show bytes that are not on
+/// the disk and consider them written, and `SQLite` would build on them.
+fn rewrite_log(path: &Path) -> Result<(), Error> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let log = Path::new(&log);
@@ -180,7 +182,7 @@ fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
     set("journal_mode", "wal")?;
     set("synchronous", "full")?;
     connection
-        .busy_timeout(PATIENCE)
+        .busy_timeout(BUSY_TIMEOUT)
         .map_err(failed("prepare"))?;
     connection.set_prepared_statement_cache_capacity(64);
     checksum::install(connection)?;
@@ -212,27 +214,27 @@ impl Catalog for SqliteCatalog {
             )
             .optional()
             .map_err(failed("read"))?;
-        let (id, change) = row.ok_or_else(|| damaged("it does not know how far it is"))?;
+        let (id, change) = row.ok_or_else(|| damaged("it has no change number"))?;
         Ok(CatalogState {
             id,
             change: change.unsigned_abs(),
         })
     }
 
-    fn number(&self, change: u64) {
+    fn set_change_number(&self, change: u64) {
         self.change.store(change, Ordering::Release);
     }
 
     fn settle(&self) -> Result<(), Error> {
-        self.change_all("change", |_| Ok(()))?;
-        merge_on_close(&self.writer.lock(), true)?;
+        self.in_transaction("change", |_| Ok(()))?;
+        set_merge_on_close(&self.writer.lock(), true)?;
         match &self.reader {
-            Some(reader) => merge_on_close(&reader.lock(), true),
+            Some(reader) => set_merge_on_close(&reader.lock(), true),
             None => Ok(()),
         }
     }
 
-    fn seen(&self) -> Result<Option<i64>, Error> {
+    fn retention_clock(&self) -> Result<Option<i64>, Error> {
         self.read()
             .query_row(
                 "select wall_ns from seen where whole('seen', crc, wall_ns)",
@@ -243,8 +245,8 @@ impl Catalog for SqliteCatalog {
             .map_err(failed("read"))
     }
 
-    fn see(&self, wall_ns: i64) -> Result<(), Error> {
-        self.change_all("set a retention in", |connection| {
+    fn set_retention_clock(&self, wall_ns: i64) -> Result<(), Error> {
+        self.in_transaction("set a retention in", |connection| {
             connection
                 .execute(
                     "insert or replace into seen values (1, ?1, checksum(?1))",
@@ -298,7 +300,7 @@ impl Catalog for SqliteCatalog {
                     .map_err(&failed)?;
             }
         }
-        self.stamp(&transaction)?;
+        self.write_change_number(&transaction)?;
         transaction.commit().map_err(&failed)
     }
 
@@ -315,11 +317,11 @@ impl Catalog for SqliteCatalog {
                 params![id, signed(FIRST_MAJOR), wall_ns],
             )
             .map_err(&failed)?;
-        self.stamp(&transaction)?;
+        self.write_change_number(&transaction)?;
         transaction
             .commit()
             .map_err(|source| match source.sqlite_error_code() {
-                Some(ErrorCode::ConstraintViolation) => damaged("a uuid is there twice"),
+                Some(ErrorCode::ConstraintViolation) => damaged("a uuid occurs twice"),
                 _ => failed(source),
             })
     }
@@ -337,21 +339,21 @@ impl Catalog for SqliteCatalog {
             .map_err(failed("read"))?;
         let row = statement
             .query_row([uuid.as_bytes()], |row| {
-                Ok((row.get(0)?, row.get::<_, i64>(1)?, place(row, 2)?))
+                Ok((row.get(0)?, row.get::<_, i64>(1)?, root_columns(row, 2)?))
             })
             .optional()
             .map_err(failed("read"))?;
-        let (stream, major, place) = row.ok_or(Error::NoSuchStream { uuid })?;
+        let (stream, major, columns) = row.ok_or(Error::NoSuchStream { uuid })?;
         let major = u64::try_from(major).map_err(|_| damaged("a version has no number"))?;
         Ok(Head {
             stream,
             major,
-            root: address(place)?,
+            root: address(columns)?,
         })
     }
 
-    fn is_burnt(&self, uuid: Uuid) -> Result<bool, Error> {
-        descriptors::is_burnt(&self.read(), uuid)
+    fn is_uuid_retired(&self, uuid: Uuid) -> Result<bool, Error> {
+        descriptors::is_uuid_retired(&self.read(), uuid)
     }
 
     fn root(&self, stream: i64, major: u64) -> Result<Option<Option<Address>>, Error> {
@@ -363,7 +365,7 @@ impl Catalog for SqliteCatalog {
             )
             .map_err(failed("read"))?;
         let row = statement
-            .query_row(params![stream, signed(major)], |row| place(row, 0))
+            .query_row(params![stream, signed(major)], |row| root_columns(row, 0))
             .optional()
             .map_err(failed("read"))?;
         row.map(address).transpose()
@@ -378,19 +380,24 @@ impl Catalog for SqliteCatalog {
     }
 
     fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
-        self.change_all("obliterate a stream in", |connection| {
+        self.in_transaction("obliterate a stream in", |connection| {
             properties::obliterate(connection, uuid)
         })
     }
 
-    fn change(&self, uuid: Uuid, change: &PropertyChange, wall_ns: i64) -> Result<u64, Error> {
-        self.change_all("change a stream in", |connection| {
-            properties::change(connection, uuid, change, wall_ns)
+    fn change_properties(
+        &self,
+        uuid: Uuid,
+        change: &PropertyChange,
+        wall_ns: i64,
+    ) -> Result<u64, Error> {
+        self.in_transaction("change a stream in", |connection| {
+            properties::change_properties(connection, uuid, change, wall_ns)
         })
     }
 
-    fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
-        properties::usage(&self.read(), prefix)
+    fn annotation_usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+        properties::annotation_usage(&self.read(), prefix)
     }
 
     fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error> {
@@ -407,9 +414,9 @@ impl Catalog for SqliteCatalog {
         Ok(found.map(i64::unsigned_abs))
     }
 
-    fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
-        self.change_all("set a retention in", |connection| {
-            properties::keep_stream(connection, uuid, keep_ns)
+    fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.in_transaction("set a retention in", |connection| {
+            properties::set_stream_retention(connection, uuid, keep_ns)
         })
     }
 
@@ -417,13 +424,13 @@ impl Catalog for SqliteCatalog {
         properties::stream_retention(&self.read(), uuid)
     }
 
-    fn keep_collection(
+    fn set_collection_retention(
         &self,
         collection: &str,
         retention: CollectionRetention,
     ) -> Result<(), Error> {
-        self.change_all("set a retention in", |connection| {
-            properties::keep_collection(connection, collection, retention)
+        self.in_transaction("set a retention in", |connection| {
+            properties::set_collection_retention(connection, collection, retention)
         })
     }
 
@@ -440,7 +447,7 @@ impl Catalog for SqliteCatalog {
     }
 
     fn add_record(&self, kind: RecordKind, name: &str, fields: &str) -> Result<Record, Error> {
-        self.change_all("change", |connection| {
+        self.in_transaction("change", |connection| {
             records::add(connection, kind, name, fields)
         })
     }
@@ -450,42 +457,42 @@ impl Catalog for SqliteCatalog {
         kind: RecordKind,
         id: i64,
         name: Option<&str>,
-        merge: Merge<'_>,
+        merge: FieldMerge<'_>,
     ) -> Result<Record, Error> {
-        self.change_all("change", |connection| {
+        self.in_transaction("change", |connection| {
             records::change(connection, kind, id, name, merge)
         })
     }
 
     fn delete_record(&self, kind: RecordKind, id: i64) -> Result<(), Error> {
-        self.change_all("change", |connection| records::delete(connection, kind, id))
+        self.in_transaction("change", |connection| records::delete(connection, kind, id))
     }
 
-    fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error> {
-        properties::kept(&self.read())
+    fn streams_with_retention(&self) -> Result<Vec<(Uuid, i64)>, Error> {
+        properties::streams_with_retention(&self.read())
     }
 
-    fn forget(&self, stream: i64, wall_ns: i64) -> Result<usize, Error> {
-        self.change_all("reclaim room in", |connection| {
-            reclaim::forget(connection, stream, wall_ns)
+    fn forget_versions(&self, stream: i64, wall_ns: i64) -> Result<usize, Error> {
+        self.in_transaction("reclaim space in", |connection| {
+            reclaim::forget_versions(connection, stream, wall_ns)
         })
     }
 
-    fn forgettable(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
-        reclaim::forgettable(&self.read(), wall_ns)
+    fn streams_with_superseded_versions(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
+        reclaim::streams_with_superseded_versions(&self.read(), wall_ns)
     }
 
-    fn doomed_streams(&self) -> Result<Vec<i64>, Error> {
-        reclaim::doomed_streams(&self.read())
+    fn streams_with_forgotten_versions(&self) -> Result<Vec<i64>, Error> {
+        reclaim::streams_with_forgotten_versions(&self.read())
     }
 
-    fn doomed(&self, stream: i64) -> Result<Doomed, Error> {
-        reclaim::doomed(&self.read(), stream)
+    fn forgotten_versions(&self, stream: i64) -> Result<ForgottenVersions, Error> {
+        reclaim::forgotten_versions(&self.read(), stream)
     }
 
-    fn bury(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error> {
-        self.change_all("reclaim room in", |connection| {
-            reclaim::bury(connection, stream, last, holes)
+    fn drop_forgotten_versions(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error> {
+        self.in_transaction("reclaim space in", |connection| {
+            reclaim::drop_forgotten_versions(connection, stream, last, holes)
         })
     }
 
@@ -493,15 +500,15 @@ impl Catalog for SqliteCatalog {
         reclaim::holes(&self.read())
     }
 
-    fn rewritten(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error> {
-        self.change_all("reclaim room in", |connection| {
-            reclaim::rewritten(connection, segment, generation, holes)
+    fn set_generation(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error> {
+        self.in_transaction("reclaim space in", |connection| {
+            reclaim::set_generation(connection, segment, generation, holes)
         })
     }
 
-    fn removed(&self, segment: u32) -> Result<(), Error> {
-        self.change_all("reclaim room in", |connection| {
-            reclaim::removed(connection, segment)
+    fn remove_segment(&self, segment: u32) -> Result<(), Error> {
+        self.in_transaction("reclaim space in", |connection| {
+            reclaim::remove_segment(connection, segment)
         })
     }
 
@@ -513,7 +520,7 @@ impl Catalog for SqliteCatalog {
                 .map_err(failed("shrink"))
         };
         run("vacuum;")?;
-        self.change_all("shrink", |_| Ok(()))?;
+        self.in_transaction("shrink", |_| Ok(()))?;
         run("pragma wal_checkpoint(truncate);")
     }
 

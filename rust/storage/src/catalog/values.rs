@@ -1,4 +1,4 @@
-//! What the database holds, as the engine has it, and the errors of its statements.
+//! Conversion between database values and those of the engine, and errors of statements.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rusqlite::Row;
 use crate::Error;
 use crate::tree::Address;
 
-/// Begins the message of a row that does not fit its checksum.
+/// Prefix of the message for a row that does not match its checksum.
 pub(super) const DAMAGED: &str = "damaged: ";
 
 /// The error for a failed statement.
@@ -25,7 +25,7 @@ pub(super) fn failed(action: &'static str) -> impl Fn(rusqlite::Error) -> Error 
     }
 }
 
-/// Integers of the database are signed; versions never come near the difference.
+/// Converts to the signed integers of the database; real numbers never come near the limit.
 pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -37,14 +37,14 @@ pub(super) fn damaged(problem: impl Into<String>) -> Error {
 }
 
 /// The three columns of an address, which are null together.
-pub(super) type Place = (Option<u32>, Option<u32>, Option<u32>);
+pub(super) type RootColumns = (Option<u32>, Option<u32>, Option<u32>);
 
-pub(super) fn place(row: &Row<'_>, at: usize) -> rusqlite::Result<Place> {
+pub(super) fn root_columns(row: &Row<'_>, at: usize) -> rusqlite::Result<RootColumns> {
     Ok((row.get(at)?, row.get(at + 1)?, row.get(at + 2)?))
 }
 
-pub(super) fn address(place: Place) -> Result<Option<Address>, Error> {
-    match place {
+pub(super) fn address(columns: RootColumns) -> Result<Option<Address>, Error> {
+    match columns {
         (Some(segment), Some(offset), Some(length)) => Ok(Some(Address {
             segment,
             offset,

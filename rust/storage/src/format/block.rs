@@ -8,7 +8,8 @@ use crate::tree::{Address, Block, BlockKind};
 /// Length of the header of a block.
 pub(crate) const BLOCK_HEADER: usize = 12;
 
-/// The checksum covers where the block is, so that a block read from a wrong place is noticed.
+/// The checksum covers the location of the block, so that a block read from a wrong place is
+/// detected.
 fn checksum(segment: u32, offset: u32, kind: [u8; 4], payload: &[u8]) -> u32 {
     let crc = crc32c::crc32c(&segment.to_le_bytes());
     let crc = crc32c::crc32c_append(crc, &offset.to_le_bytes());
@@ -16,10 +17,11 @@ fn checksum(segment: u32, offset: u32, kind: [u8; 4], payload: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, payload)
 }
 
-/// The kind of a block that is in no tree: what a commit leaves behind its blocks.
+/// The kind of a commit record, which is a block outside all trees.
 pub(crate) const COMMIT_BLOCK: u8 = 4;
 
-/// Appends a block to `buffer`; its address has its true place, `segment` and `offset`.
+/// Appends a block to `buffer`, and returns its address; `segment` and `offset` are its final
+/// location.
 pub(crate) fn seal_block(
     buffer: &mut Vec<u8>,
     segment: u32,
@@ -30,7 +32,7 @@ pub(crate) fn seal_block(
     seal(buffer, segment, offset, kind.to_byte(), payload)
 }
 
-/// Appends the block of a commit to `buffer`.
+/// Appends a commit record to `buffer`.
 pub(crate) fn seal_commit(
     buffer: &mut Vec<u8>,
     segment: u32,
@@ -47,7 +49,7 @@ fn seal(
     kind: u8,
     payload: &[u8],
 ) -> Result<Address, Malformed> {
-    let too_long = |_| Malformed("it is longer than a block can be");
+    let too_long = |_| Malformed("the block is too long");
     let length = u32::try_from(payload.len()).map_err(too_long)?;
     let total = u32::try_from(payload.len() + BLOCK_HEADER).map_err(too_long)?;
     let kind = [kind, 0, 0, 0];
@@ -62,7 +64,7 @@ fn seal(
     })
 }
 
-/// The kind and payload of the block that `bytes` begin with.
+/// The kind and payload of the block at the start of `bytes`.
 pub(crate) fn open_block(
     segment: u32,
     offset: u32,
@@ -75,18 +77,18 @@ pub(crate) fn open_block(
     let payload = cursor
         .rest()
         .get(..length as usize)
-        .ok_or(Malformed("the length of the block does not fit"))?;
+        .ok_or(Malformed("the length of the block is wrong"))?;
     if crc != checksum(segment, offset, kind, payload) {
-        return Err(Malformed("the checksum of the block does not fit"));
+        return Err(Malformed("the checksum of the block does not match"));
     }
     Ok((kind, payload))
 }
 
-/// The block whose bytes are `bytes`, read from `address`.
+/// Decodes the block whose bytes were read from `address`.
 pub(crate) fn decode_block(address: Address, bytes: &[u8]) -> Result<Block, Malformed> {
     let (kind, payload) = open_block(address.segment, address.offset, bytes)?;
     if payload.len() + BLOCK_HEADER != address.length as usize {
-        return Err(Malformed("the length of the block does not fit"));
+        return Err(Malformed("the length of the block is wrong"));
     }
     match BlockKind::from_byte(kind[0]).filter(|_| kind[1..] == [0, 0, 0]) {
         Some(BlockKind::Leaf) => {

@@ -1,4 +1,4 @@
-//! What a commit writes into the segment before the catalog has it.
+//! Commit records, which a commit writes to the segment before it changes the catalog.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,26 @@ use super::{Cursor, Malformed};
 use crate::catalog::Commit;
 use crate::tree::Address;
 
-/// A change of the catalog that adds versions, as the segments know it.
+/// A catalog change that adds versions, as recorded in the segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommitRecord {
-    /// Which catalog it is a change of.
+    /// The id of the changed catalog.
     pub(crate) id: Uuid,
-    /// The last change before it that is there.
+    /// Number of the last successful change before it.
     pub(crate) previous: u64,
     /// Its number.
     pub(crate) change: u64,
     pub(crate) commits: Vec<Commit>,
-    /// How long the segments are that it is in.
+    /// The lengths of the segments that contain its blocks.
     pub(crate) segments: BTreeMap<u32, u64>,
 }
 
 impl CommitRecord {
-    /// The payload of its block. The length does not depend on the numbers.
+    /// The payload of its block. Its length does not depend on the values.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let count = |length: usize| {
-            u32::try_from(length).map_err(|_| Malformed("a commit has more parts than it can have"))
+            u32::try_from(length)
+                .map_err(|_| Malformed("a commit has too many versions or segments"))
         };
         let mut bytes = Vec::new();
         bytes.extend_from_slice(self.id.as_bytes());
@@ -52,7 +53,7 @@ impl CommitRecord {
         Ok(bytes)
     }
 
-    /// What the payload of a block says.
+    /// Decodes the payload of a block.
     pub(crate) fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(payload);
         let mut record = Self {

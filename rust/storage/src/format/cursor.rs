@@ -1,12 +1,12 @@
-//! Reading bytes that may be anything.
+//! Reading untrusted bytes.
 
-/// Bytes that are not what they should be; says what does not hold.
+/// An error in encoded bytes, with its description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) &'static str);
 
-const SHORT: Malformed = Malformed("it ends too early");
+const SHORT: Malformed = Malformed("the data end too early");
 
-/// Reads little-endian values off a slice, never beyond its end.
+/// Reads little-endian values from a slice, never beyond its end.
 #[derive(Debug)]
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
@@ -59,7 +59,7 @@ impl<'a> Cursor<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(Malformed("it is longer than its content"))
+            Err(Malformed("unexpected bytes follow the content"))
         }
     }
 }

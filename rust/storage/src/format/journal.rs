@@ -1,4 +1,4 @@
-//! Journal frames: what one sync made durable, a header and the inserts in it.
+//! Journal frames. A frame is a header and the inserts of one sync.
 
 use pingthings_types::{MergePolicy, Points, check_insert_time};
 use uuid::Uuid;
@@ -9,14 +9,14 @@ use crate::Durability;
 /// Length of the header of a frame.
 pub(crate) const FRAME_HEADER: usize = 16;
 
-/// Where frames begin in a journal file, since its second version. Before them are the file header
-/// and two marks, each in a sector of its own.
+/// Offset of the first frame in a journal file since format version 2. Before it are the file
+/// header and two marks, each in a sector of its own.
 pub(crate) const JOURNAL_HEADER: usize = 1_536;
 
 /// Length of a mark.
 pub(crate) const MARK: usize = 12;
 
-/// Where the mark is that is written with a frame.
+/// Offset of the mark that is written together with a frame.
 pub(crate) const fn mark_offset(frame: u64) -> u64 {
     512 + 512 * (frame % 2)
 }
@@ -27,7 +27,7 @@ fn mark_checksum(file: u32, offset: u64, frames: [u8; 8]) -> u32 {
     crc32c::crc32c_append(crc, &frames)
 }
 
-/// A mark says how many frames certainly are on stable storage.
+/// A mark, which declares how many frames are on stable storage.
 pub(crate) fn encode_mark(file: u32, offset: u64, frames: u64) -> [u8; MARK] {
     let mut bytes = [0; MARK];
     bytes[..8].copy_from_slice(&frames.to_le_bytes());
@@ -36,7 +36,7 @@ pub(crate) fn encode_mark(file: u32, offset: u64, frames: u64) -> [u8; MARK] {
     bytes
 }
 
-/// How many frames a mark speaks of, or `None` if the bytes are none.
+/// The number of frames in a mark, or `None` if the bytes are not a mark.
 pub(crate) fn decode_mark(file: u32, offset: u64, bytes: &[u8; MARK]) -> Option<u64> {
     let mut cursor = Cursor::new(bytes);
     let frames = cursor.array::<8>().ok()?;
@@ -44,12 +44,12 @@ pub(crate) fn decode_mark(file: u32, offset: u64, bytes: &[u8; MARK]) -> Option<
     (crc == mark_checksum(file, offset, frames)).then(|| u64::from_le_bytes(frames))
 }
 
-/// The least room an insert takes.
+/// The size of an insert without points.
 const INSERT_HEADER: usize = 16 + 8 + 1 + 4;
 
-/// How a frame begins if everything before it was synced when it was written.
+/// First bytes of a frame if everything before it was synced when it was written.
 pub(crate) const SYNCED_FRAME: [u8; 4] = *b"PTfs";
-/// How a frame begins if nobody waited for what is before it.
+/// First bytes of a frame if no sync preceded it.
 pub(crate) const RELAXED_FRAME: [u8; 4] = *b"PTfr";
 
 /// The header of a frame.
@@ -61,7 +61,7 @@ pub(crate) struct FrameHeader {
     pub(crate) checksum: u32,
 }
 
-/// An insert as the journal keeps it.
+/// An insert in the journal.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Insert {
     pub(crate) uuid: Uuid,
@@ -95,7 +95,7 @@ pub(crate) fn encode_insert(
     points: &Points,
 ) -> Result<(), Malformed> {
     let count = u32::try_from(points.len())
-        .map_err(|_| Malformed("an insert has more points than the journal can hold"))?;
+        .map_err(|_| Malformed("the insert has too many points for the journal"))?;
     buffer.reserve(INSERT_HEADER + points.len() * 16);
     buffer.extend_from_slice(uuid.as_bytes());
     buffer.extend_from_slice(&major.to_le_bytes());
@@ -110,7 +110,7 @@ pub(crate) fn encode_insert(
     Ok(())
 }
 
-/// Fills in the header of a frame: `buffer` begins with room for it, the payload follows.
+/// Fills in the header of a frame; `buffer` starts with space for it, followed by the payload.
 pub(crate) fn seal_frame(
     buffer: &mut [u8],
     durability: Durability,
@@ -119,9 +119,8 @@ pub(crate) fn seal_frame(
 ) -> Result<(), Malformed> {
     let (header, payload) = buffer
         .split_first_chunk_mut::<FRAME_HEADER>()
-        .ok_or(Malformed("a frame has no header"))?;
-    let length =
-        u32::try_from(payload.len()).map_err(|_| Malformed("a frame is longer than it can be"))?;
+        .ok_or(Malformed("the frame has no header"))?;
+    let length = u32::try_from(payload.len()).map_err(|_| Malformed("the frame is too long"))?;
     header[..4].copy_from_slice(match durability {
         Durability::Synced => &SYNCED_FRAME,
         Durability::Relaxed => &RELAXED_FRAME,
@@ -133,19 +132,19 @@ pub(crate) fn seal_frame(
     Ok(())
 }
 
-/// The header of a frame, or `None` if the bytes are none.
+/// Decodes the header of a frame; `None` if the bytes are not a header.
 pub(crate) fn decode_frame_header(header: &[u8; FRAME_HEADER]) -> Option<FrameHeader> {
     let mut cursor = Cursor::new(header);
     let magic = cursor.array::<4>().ok()?;
     let (length, checksum, crc) = (cursor.u32().ok()?, cursor.u32().ok()?, cursor.u32().ok()?);
-    let fits =
+    let is_valid =
         [SYNCED_FRAME, RELAXED_FRAME].contains(&magic) && crc == crc32c::crc32c(&header[..12]);
-    fits.then_some(FrameHeader { length, checksum })
+    is_valid.then_some(FrameHeader { length, checksum })
 }
 
 impl FrameHeader {
-    /// Whether `payload` is what the header was written for.
-    pub(crate) fn fits(self, file: u32, offset: u64, payload: &[u8]) -> bool {
+    /// Whether `payload` matches the checksum in the header.
+    pub(crate) fn matches(self, file: u32, offset: u64, payload: &[u8]) -> bool {
         self.checksum == checksum(file, offset, payload)
     }
 }
@@ -156,7 +155,8 @@ fn decode_insert(cursor: &mut Cursor<'_>) -> Result<Insert, Malformed> {
     let policy = MergePolicy::from_wire(i32::from(cursor.u8()?))
         .ok_or(Malformed("the merge policy of an insert is unknown"))?;
     let count = cursor.u32()? as usize;
-    // Taking the bytes first proves that there are as many points as the count says.
+    // Taking the bytes first proves that there are as many points as the count says, before any
+    // allocation.
     let times = cursor.take(count.saturating_mul(8))?;
     let values = cursor.take(count.saturating_mul(8))?;
     let times = times
@@ -177,7 +177,7 @@ fn decode_insert(cursor: &mut Cursor<'_>) -> Result<Insert, Malformed> {
     };
     let is_time = |time: &i64| check_insert_time(*time).is_ok();
     if !points.times.iter().all(is_time) || !points.values.iter().all(|v| v.is_finite()) {
-        return Err(Malformed("an insert has a point no stream can hold"));
+        return Err(Malformed("an insert has a point that no stream can hold"));
     }
     Ok(Insert {
         uuid,
@@ -187,7 +187,7 @@ fn decode_insert(cursor: &mut Cursor<'_>) -> Result<Insert, Malformed> {
     })
 }
 
-/// The inserts of the payload of a frame.
+/// Decodes the inserts in the payload of a frame.
 pub(crate) fn decode_inserts(payload: &[u8]) -> Result<Vec<Insert>, Malformed> {
     let mut cursor = Cursor::new(payload);
     let mut inserts = Vec::new();
@@ -203,7 +203,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_mark_knows_its_place() {
+    fn a_mark_is_valid_only_at_its_place() {
         let bytes = encode_mark(3, 512, 77);
         assert_eq!(decode_mark(3, 512, &bytes), Some(77));
         assert_eq!(decode_mark(3, 1_024, &bytes), None);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_survives_and_knows_its_place() {
+    fn a_frame_round_trips_and_is_valid_only_at_its_place() {
         let points = Points {
             times: vec![3, -4],
             values: vec![-0.0, 1e300],
@@ -226,8 +226,8 @@ mod tests {
         seal_frame(&mut buffer, Durability::Synced, 5, 99).unwrap();
         let (header, payload) = buffer.split_first_chunk().unwrap();
         let frame = decode_frame_header(header).unwrap();
-        assert!(frame.fits(5, 99, payload));
-        assert!(!frame.fits(5, 98, payload));
+        assert!(frame.matches(5, 99, payload));
+        assert!(!frame.matches(5, 98, payload));
         let inserts = decode_inserts(payload).unwrap();
         assert_eq!(inserts.len(), 4);
         for (insert, policy) in inserts.iter().zip(MergePolicy::ALL) {
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    /// Inserts are checked before they are written, so one like these was not written by us.
+    /// Inserts are checked before they are written, so the engine never writes such points.
     #[test]
     fn points_no_stream_can_hold_are_refused() {
         for (time, value) in [(i64::MAX, 1.0), (i64::MIN, 1.0), (0, f64::NAN), (0, 1.0)] {

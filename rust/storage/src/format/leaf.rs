@@ -1,4 +1,4 @@
-//! A leaf: a column of times and a column of values, each with its own code.
+//! A leaf: a column of times and a column of values, each with its own encoding.
 
 use pco::ChunkConfig;
 use pco::standalone::{simple_compress, simple_decompress_into};
@@ -7,17 +7,17 @@ use pingthings_types::{MAX_INSERT_TIME, MIN_TIME, Points};
 use super::times::Line;
 use super::{Cursor, Malformed};
 
-/// More points than any leaf has; checked before room is made for them.
+/// Most points of a leaf; checked before memory is allocated for them.
 const MAX_POINTS: u32 = 4_096;
 
 /// Eight bytes for each number.
 const RAW: u8 = 0;
 /// The `pco` standalone format.
 const PCO: u8 = 1;
-/// One straight line, times only.
+/// One straight line; for times only.
 const LINE: u8 = 2;
 
-/// `pco` has to win a tenth, or the column stays as it is and costs nothing to read.
+/// `pco` has to save at least a tenth. Otherwise the column is stored raw, which is free to decode.
 const fn wins(packed: usize, raw: usize) -> bool {
     packed + raw / 10 < raw
 }
@@ -57,7 +57,7 @@ pub(crate) fn encode_leaf(
     values: &[f64],
     level: usize,
 ) -> Result<Vec<u8>, Malformed> {
-    let too_long = |_| Malformed("it has more points than a leaf can have");
+    let too_long = |_| Malformed("the leaf has too many points");
     let count = u32::try_from(times.len()).map_err(too_long)?;
     let (time_code, time_bytes) = encode_times(times, level);
     let (value_code, value_bytes) = encode_values(values, level);
@@ -80,20 +80,18 @@ fn unpack<T: pco::data_types::Number + Default>(
 ) -> Result<Vec<T>, Malformed> {
     let mut column = vec![T::default(); count];
     let progress = simple_decompress_into(bytes, &mut column)
-        .map_err(|_| Malformed("a packed column cannot be unpacked"))?;
+        .map_err(|_| Malformed("a column cannot be decompressed"))?;
     if progress.n_processed == count && progress.finished {
         Ok(column)
     } else {
-        Err(Malformed(
-            "a packed column has another length than its leaf",
-        ))
+        Err(Malformed("a column and its leaf have different lengths"))
     }
 }
 
 fn raw<T>(bytes: &[u8], count: usize, from: fn([u8; 8]) -> T) -> Result<Vec<T>, Malformed> {
     let (chunks, rest) = bytes.as_chunks::<8>();
     if chunks.len() != count || !rest.is_empty() {
-        return Err(Malformed("a column has another length than its leaf"));
+        return Err(Malformed("a column and its leaf have different lengths"));
     }
     Ok(chunks.iter().copied().map(from).collect())
 }
@@ -108,18 +106,20 @@ fn line(bytes: &[u8], count: usize) -> Result<Vec<i64>, Malformed> {
     };
     cursor.end()?;
     line.times(count)
-        .ok_or(Malformed("the line of the times is impossible"))
+        .ok_or(Malformed("the line of the times is invalid"))
 }
 
-/// The points of a leaf.
+/// Decodes the points of a leaf.
 pub(crate) fn decode_leaf(payload: &[u8]) -> Result<Points, Malformed> {
     let mut cursor = Cursor::new(payload);
     let count = cursor.u32()?;
     let [time_code, value_code, 0, 0] = cursor.array::<4>()? else {
-        return Err(Malformed("reserved bytes of a leaf are not zero"));
+        return Err(Malformed("reserved bytes of the leaf are not zero"));
     };
     if count == 0 || count > MAX_POINTS {
-        return Err(Malformed("the number of points of a leaf is impossible"));
+        return Err(Malformed(
+            "the number of points of the leaf is out of range",
+        ));
     }
     let count = count as usize;
     let time_length = cursor.u32()? as usize;
@@ -129,19 +129,19 @@ pub(crate) fn decode_leaf(payload: &[u8]) -> Result<Points, Malformed> {
         RAW => raw(time_bytes, count, i64::from_le_bytes)?,
         PCO => unpack(time_bytes, count)?,
         LINE => line(time_bytes, count)?,
-        _ => return Err(Malformed("the code of the times is unknown")),
+        _ => return Err(Malformed("the encoding of the times is unknown")),
     };
     let values = match value_code {
         RAW => raw(value_bytes, count, f64::from_le_bytes)?,
         PCO => unpack(value_bytes, count)?,
-        _ => return Err(Malformed("the code of the values is unknown")),
+        _ => return Err(Malformed("the encoding of the values is unknown")),
     };
     if !times.is_sorted() {
-        return Err(Malformed("the times of a leaf are not ascending"));
+        return Err(Malformed("the times of the leaf are not ascending"));
     }
     let ends = times.first().zip(times.last());
     if ends.is_none_or(|(&first, &last)| first < MIN_TIME || last > MAX_INSERT_TIME) {
-        return Err(Malformed("a time of a leaf is none a stream can hold"));
+        return Err(Malformed("the leaf has a time that no stream can hold"));
     }
     Ok(Points { times, values })
 }

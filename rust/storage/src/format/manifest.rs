@@ -1,5 +1,5 @@
-//! The manifest: what must be in the directory, kept beside the catalog so that one that is older
-//! than the data, or a journal file that is gone, is noticed.
+//! The manifest: which files and which catalog change must be present. It is stored beside the
+//! catalog, so that a catalog older than the data, or a missing journal file, is detected.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +8,28 @@ use uuid::Uuid;
 use super::{Cursor, FILE_HEADER, Malformed};
 use crate::blocks::FileName;
 
-/// What must be there.
+/// The content of the manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Content {
-    /// Rises with each writing.
+pub(crate) struct ManifestContent {
+    /// Increases with each write.
     pub(crate) sequence: u64,
-    /// Which catalog belongs to the directory.
+    /// The id of the catalog that belongs to the directory.
     pub(crate) id: Uuid,
-    /// A change that the catalog has.
+    /// The number of a change that the catalog has.
     pub(crate) change: u64,
-    /// The last number a journal file had.
+    /// The highest number of any journal file so far.
     pub(crate) last_journal: u32,
-    /// The journal files with inserts that are not in a tree, and how long each is; none for the
-    /// one that is written to.
+    /// The journal files with inserts that are not in a tree, and their lengths; `None` for the
+    /// file that is written to.
     pub(crate) journal: BTreeMap<u32, Option<u64>>,
 }
 
-/// What follows the header of a manifest file: length, checksum, and the content.
-pub(crate) fn encode_manifest(name: FileName, content: &Content) -> Result<Vec<u8>, Malformed> {
-    let too_long = |_| Malformed("the manifest is longer than it can be");
+/// Encodes a manifest file: its header, then length, checksum and content.
+pub(crate) fn encode_manifest(
+    name: FileName,
+    content: &ManifestContent,
+) -> Result<Vec<u8>, Malformed> {
+    let too_long = |_| Malformed("the manifest is too long");
     let mut payload = Vec::new();
     payload.extend_from_slice(&content.sequence.to_le_bytes());
     payload.extend_from_slice(content.id.as_bytes());
@@ -46,18 +49,18 @@ pub(crate) fn encode_manifest(name: FileName, content: &Content) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// The content of a manifest file, whose header was checked.
-pub(crate) fn decode_manifest(name: FileName, bytes: &[u8]) -> Result<Content, Malformed> {
+/// Decodes the content of a manifest file whose header was checked.
+pub(crate) fn decode_manifest(name: FileName, bytes: &[u8]) -> Result<ManifestContent, Malformed> {
     let mut cursor = Cursor::new(bytes);
     cursor.take(FILE_HEADER)?;
     let length = cursor.u32()?;
     let crc = cursor.u32()?;
     let payload = cursor.take(length as usize)?;
     if crc != checksum(name, payload) {
-        return Err(Malformed("the checksum of the manifest does not fit"));
+        return Err(Malformed("the checksum of the manifest does not match"));
     }
     let mut cursor = Cursor::new(payload);
-    let mut content = Content {
+    let mut content = ManifestContent {
         sequence: cursor.u64()?,
         id: Uuid::from_bytes(cursor.array()?),
         change: cursor.u64()?,
@@ -85,8 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_manifest_survives_and_any_changed_byte_is_noticed() {
-        let content = Content {
+    fn a_manifest_round_trips_and_any_changed_byte_is_detected() {
+        let content = ManifestContent {
             sequence: 7,
             id: Uuid::from_u128(9),
             change: 1 << 40,

@@ -1,16 +1,16 @@
-//! Inner nodes and runs: the statistics and places of what lies below.
+//! Inner nodes and runs: the statistics and addresses of the blocks below them.
 
 use pingthings_types::Stat;
 
 use super::{Cursor, Malformed};
 use crate::tree::{Address, BlockKind, Child, Inner, Run};
 
-/// Set where every extreme of the node is a single-precision number.
+/// Flag: every min and max of the node is exactly representable as f32.
 const NARROW: u8 = 1;
-/// Set where some bucket has more than 2^32 points.
+/// Flag: some bucket has 2^32 or more points.
 const LONG: u8 = 2;
 
-/// More points than a bucket will ever have; sums of such numbers stay far below 2^64.
+/// Upper bound of the points of a bucket; it keeps sums of counts far below 2^64.
 const MAX_COUNT: u64 = 1 << 48;
 
 fn put_address(payload: &mut Vec<u8>, address: Address) {
@@ -29,7 +29,7 @@ fn address(cursor: &mut Cursor<'_>) -> Result<Address, Malformed> {
 
 #[allow(
     clippy::cast_possible_truncation,
-    reason = "the point is to see what truncation loses"
+    reason = "checks whether truncation loses anything"
 )]
 fn is_narrow(value: f64) -> bool {
     f64::from(value as f32).to_bits() == value.to_bits()
@@ -37,7 +37,7 @@ fn is_narrow(value: f64) -> bool {
 
 #[allow(
     clippy::cast_possible_truncation,
-    reason = "only called where nothing is lost"
+    reason = "called only if truncation loses nothing"
 )]
 fn put_extreme(payload: &mut Vec<u8>, value: f64, narrow: bool) {
     if narrow {
@@ -62,7 +62,7 @@ fn buckets(bits: u64) -> impl Iterator<Item = u8> {
     (0..64u8).filter(move |bucket| bits >> bucket & 1 == 1)
 }
 
-/// What an inner node holds besides the addresses of its children, which are known last.
+/// The content of an inner node without its children, whose addresses are assigned last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InnerParts<'a> {
     pub(crate) start: i64,
@@ -70,9 +70,9 @@ pub(crate) struct InnerParts<'a> {
     pub(crate) stats: &'a [Stat],
 }
 
-/// The payload of an inner node.
+/// Encodes the payload of an inner node.
 ///
-/// A bucket is occupied if its count is not zero; `children` cover exactly the occupied ones.
+/// A bucket is occupied if its count is not zero; `children` cover exactly the occupied buckets.
 pub(crate) fn encode_inner(parts: InnerParts<'_>, children: &[Child]) -> Vec<u8> {
     let stats: Vec<&Stat> = parts.stats.iter().filter(|stat| stat.count > 0).collect();
     let mut occupied = 0u64;
@@ -117,22 +117,24 @@ pub(crate) fn encode_inner(parts: InnerParts<'_>, children: &[Child]) -> Vec<u8>
     payload
 }
 
-/// The inner node of a payload.
+/// Decodes the payload of an inner node.
 pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
     let mut cursor = Cursor::new(payload);
     let start = cursor.i64()?;
     let [exponent, flags, 0, 0] = cursor.array::<4>()? else {
-        return Err(Malformed("reserved bytes of an inner node are not zero"));
+        return Err(Malformed("reserved bytes of the inner node are not zero"));
     };
     if flags & !(NARROW | LONG) != 0 || exponent > 56 {
-        return Err(Malformed("flags or exponent of an inner node are unknown"));
+        return Err(Malformed(
+            "the flags or the exponent of the inner node are invalid",
+        ));
     }
     let (occupied, starts) = (cursor.u64()?, cursor.u64()?);
     if occupied == 0
         || starts & !occupied != 0
         || starts.trailing_zeros() != occupied.trailing_zeros()
     {
-        return Err(Malformed("the buckets of an inner node are impossible"));
+        return Err(Malformed("the buckets of the inner node are inconsistent"));
     }
     let mut stats = Box::new([Stat::EMPTY; 64]);
     let (narrow, long) = (flags & NARROW != 0, flags & LONG != 0);
@@ -143,7 +145,9 @@ pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
             u64::from(cursor.u32()?)
         };
         if count == 0 || count > MAX_COUNT {
-            return Err(Malformed("the number of points of a bucket is impossible"));
+            return Err(Malformed(
+                "the number of points of a bucket is out of range",
+            ));
         }
         stats[usize::from(bucket)].count = count;
     }
@@ -163,7 +167,7 @@ pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
     for first in buckets(starts) {
         let kind = BlockKind::from_byte(cursor.u8()?)
             .ok_or(Malformed("the kind of a child is unknown"))?;
-        // A child ends with the last occupied bucket before the next child begins.
+        // A child ends at the last occupied bucket before the next child begins.
         let later = starts & (u64::MAX << first) & !(1 << first);
         let within = 1u64
             .checked_shl(later.trailing_zeros())
@@ -171,15 +175,15 @@ pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
         let last = (occupied & within)
             .checked_ilog2()
             .and_then(|bit| u8::try_from(bit).ok());
-        let last = last.ok_or(Malformed("a child of an inner node covers nothing"))?;
-        let is_possible = match kind {
+        let last = last.ok_or(Malformed("a child of the inner node covers no bucket"))?;
+        let is_valid = match kind {
             BlockKind::Leaf => true,
-            // Or a node could lead to itself.
+            // Otherwise a node could refer to itself.
             BlockKind::Inner => first == last && exponent > 0,
             BlockKind::Run => first == last && exponent == 0,
         };
-        if !is_possible {
-            return Err(Malformed("a child of an inner node is impossible"));
+        if !is_valid {
+            return Err(Malformed("a child of the inner node is invalid"));
         }
         children.push(Child {
             first,
@@ -197,7 +201,7 @@ pub(crate) fn decode_inner(payload: &[u8]) -> Result<Inner, Malformed> {
     })
 }
 
-/// The payload of a run.
+/// Encodes the payload of a run.
 pub(crate) fn encode_run(time: i64, leaves: &[(Address, Stat)]) -> Vec<u8> {
     let mut payload = Vec::with_capacity(12 + leaves.len() * 52);
     payload.extend_from_slice(&time.to_le_bytes());
@@ -211,7 +215,7 @@ pub(crate) fn encode_run(time: i64, leaves: &[(Address, Stat)]) -> Vec<u8> {
     payload
 }
 
-/// The run of a payload.
+/// Decodes the payload of a run.
 pub(crate) fn decode_run(payload: &[u8]) -> Result<Run, Malformed> {
     let mut cursor = Cursor::new(payload);
     let time = cursor.i64()?;
@@ -233,7 +237,7 @@ pub(crate) fn decode_run(payload: &[u8]) -> Result<Run, Malformed> {
         ));
     }
     if leaves.is_empty() {
-        return Err(Malformed("a run has no leaf"));
+        return Err(Malformed("the run has no leaves"));
     }
     Ok(Run { time, leaves })
 }
@@ -243,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_inner_node_survives() {
+    fn an_inner_node_round_trips() {
         let (inner, run) = (BlockKind::Inner, BlockKind::Run);
         for (wide, many, exponent, deep) in [
             (0.0, 0, 38, inner),
@@ -300,9 +304,9 @@ mod tests {
         }
     }
 
-    /// A node could lead to itself, and a walk would never end.
+    /// A node could refer to itself, and a walk would never end.
     #[test]
-    fn impossible_children_are_refused() {
+    fn invalid_children_are_refused() {
         let address = Address {
             segment: 1,
             offset: 16,
@@ -327,7 +331,7 @@ mod tests {
             let children = if last == 3 { &each[..] } else { &[child(3, 4)] };
             decode_inner(&encode_inner(parts, children)).is_ok()
         };
-        for (exponent, kind, last, is_possible) in [
+        for (exponent, kind, last, is_valid) in [
             (2, BlockKind::Leaf, 4, true),
             (2, BlockKind::Inner, 3, true),
             (2, BlockKind::Inner, 4, false),
@@ -338,14 +342,14 @@ mod tests {
         ] {
             assert_eq!(
                 decode(exponent, kind, last),
-                is_possible,
+                is_valid,
                 "{kind:?} at {exponent}"
             );
         }
     }
 
     #[test]
-    fn a_run_survives() {
+    fn a_run_round_trips() {
         let address = Address {
             segment: 1,
             offset: 2,

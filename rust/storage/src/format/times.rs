@@ -1,8 +1,8 @@
-//! Times at a constant rate as a straight line, exactly.
+//! Times at a constant rate, stored exactly as a straight line.
 //!
-//! Sampled data have times `floor(a + i * period)` with a rational period (60 Hz: 50,000,000 / 3
-//! nanoseconds). Where one line fits every point of a leaf, the line is stored in place of the
-//! times.
+//! Sampled data have times `floor(a + i * period)` with a rational period (at 60 Hz, 50,000,000 / 3
+//! nanoseconds). Where one line fits every point of a leaf exactly, the line is stored instead of
+//! the times.
 
 /// A line `floor((start * denominator + phase + i * numerator) / denominator)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct Line {
     pub(super) denominator: u32,
 }
 
-/// Greatest denominator tried: 1,000,000 keeps every product within 128 bits by far.
+/// The largest denominator that is tried; it keeps every product far within 128 bits.
 const MAX_DENOMINATOR: u64 = 1_000_000;
 
 /// The fraction with the least denominator in `[low, high]`, both given as fractions.
@@ -25,7 +25,8 @@ fn simplest(low: (u64, u64), high: (u64, u64)) -> Option<(u64, u64)> {
     if whole < high.0 / high.1 {
         return Some((whole + 1, 1));
     }
-    // Both bounds have the same whole part: look between the inverses of what is left.
+    // Both bounds have the same integer part, so the search continues between the inverses of the
+    // remainders.
     let (p, q) = simplest((high.1, high.0 % high.1), (low.1, low.0 % low.1))?;
     Some((whole.checked_mul(p)?.checked_add(q)?, p))
 }
@@ -39,13 +40,14 @@ impl Line {
             return Self::through(times, 0, 1);
         }
         let length = u64::try_from(last.checked_sub(first)?).ok()?;
-        // All but surely irregular: a straight line has no two steps that differ by more than one.
+        // A quick test for irregular times: no two steps of a straight line differ by more than
+        // one.
         let step = times[1].checked_sub(first)?;
         if u64::try_from(step).ok()?.abs_diff(length / steps) > 1 {
             return None;
         }
-        // The rate may differ from `length / steps` by less than one in `steps`; a little less
-        // than that, since the bounds themselves are never the rate.
+        // The rate differs from `length / steps` by less than one in `steps`. The bounds are a
+        // little tighter than that, because the limits themselves are never the rate.
         let (quarters, parts) = (length.checked_mul(4)?, steps.checked_mul(4)?);
         let (numerator, denominator) = simplest(
             (quarters.saturating_sub(3), parts),
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_of_time_is_a_line() {
+    fn the_full_range_of_time_is_a_line() {
         let times = vec![
             pingthings_types::MIN_TIME,
             pingthings_types::MAX_INSERT_TIME,
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_line_is_refused() {
+    fn irregular_times_are_refused() {
         let mut times = sampled(60, 0, 1_000);
         times[500] += 2;
         assert_eq!(Line::fit(&times), None);

@@ -1,4 +1,4 @@
-//! Reading a journal file that an earlier process left.
+//! ReadOptions the journal files that an earlier process left.
 
 use crate::Error;
 use crate::blocks::{Blocks, FileName};
@@ -9,50 +9,51 @@ use crate::format::{
 };
 use crate::segment::header_error;
 
-/// What a journal file holds.
+/// The content of a journal file.
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
     /// Its inserts, in order.
     pub(crate) inserts: Vec<Insert>,
-    /// The last change of the catalog that its frames know of.
+    /// The highest catalog change that its frames carry.
     pub(crate) change: u64,
-    /// Where its whole frames end; 0 if not even the header is whole.
+    /// Where its last complete frame ends; 0 if not even the header is complete.
     pub(crate) length: u64,
-    /// Whether something follows that is not whole.
+    /// Whether incomplete bytes follow.
     pub(crate) is_torn: bool,
-    /// What is missing, if what is whole was to be read nevertheless.
+    /// What is missing; salvage only.
     pub(crate) missing: Vec<Error>,
 }
 
-/// How a journal file is read.
+/// How to read a journal file.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
-    /// Whether it was written to when the process ended: only then may its end be incomplete, where
-    /// the process was killed while writing what it had not acknowledged.
+pub(crate) struct ReadOptions {
+    /// Whether the file was still written to when the process ended. Only then may its last frame
+    /// be incomplete: the process died before it acknowledged that frame.
     pub(crate) is_open: bool,
-    /// Whether it may be that nothing in it was acknowledged.
+    /// Whether the file may be so new that none of its frames was acknowledged.
     pub(crate) may_be_new: bool,
-    /// Whether what is whole is to be read if not everything is.
+    /// Whether to read the intact frames of a damaged file.
     pub(crate) is_salvage: bool,
 }
 
-/// What is known of a file before its frames are read.
+/// What the header of a file says.
 struct Header {
-    /// Where the frames begin.
+    /// Offset of the first frame.
     frames_at: u64,
-    /// How many frames certainly were on stable storage.
+    /// Number of frames that were on stable storage.
     marked: u64,
     is_first_version: bool,
 }
 
 /// Reads a journal file.
 ///
-/// A synced frame behind a broken one proves that the broken one was whole when it was
-/// acknowledged, so that is damage; and the marks say how many frames there have to be.
+/// A synced frame after a broken one proves that the broken one was complete when it was
+/// acknowledged: the file is damaged. It is also damaged if it has fewer frames than its marks
+/// count.
 pub(crate) fn read_file(
     blocks: &dyn Blocks,
     name: FileName,
-    reading: Reading,
+    options: ReadOptions,
 ) -> Result<Contents, Error> {
     let length = blocks.len(name).map_err(|e| io_error("look at", name, e))?;
     let mut contents = Contents {
@@ -63,11 +64,11 @@ pub(crate) fn read_file(
         Ok(header) => header,
         Err(error @ (Error::FormatVersion { .. } | Error::Io { .. })) => return Err(error),
         Err(error) => {
-            let is_new = reading.may_be_new && !synced_frame_follows(blocks, name, 0, length)?;
+            let is_new = options.may_be_new && !synced_frame_follows(blocks, name, 0, length)?;
             if is_new {
                 return Ok(contents);
             }
-            if !reading.is_salvage {
+            if !options.is_salvage {
                 return Err(error);
             }
             contents.missing.push(error);
@@ -93,14 +94,14 @@ pub(crate) fn read_file(
             continue;
         }
         let next = next_synced_frame(blocks, name, offset, length)?;
-        let is_end = reading.is_open && next.is_none();
+        let is_end = options.is_open && next.is_none();
         if !is_end {
             let error = damaged(
                 name,
                 offset,
-                "a frame is cut off or its checksum does not fit",
+                "a frame is cut off or its checksum does not match",
             );
-            if !reading.is_salvage {
+            if !options.is_salvage {
                 return Err(error);
             }
             contents.missing.push(error);
@@ -112,9 +113,9 @@ pub(crate) fn read_file(
     }
     if frames < header.marked {
         let marked = header.marked;
-        let problem = format!("{marked} frames were acknowledged, {frames} are whole");
+        let problem = format!("{marked} frames were acknowledged, but {frames} are intact");
         let error = damaged(name, contents.length, &problem);
-        if !reading.is_salvage {
+        if !options.is_salvage {
             return Err(error);
         }
         contents.missing.push(error);
@@ -162,7 +163,7 @@ fn read_header(blocks: &dyn Blocks, name: FileName, length: u64) -> Result<Heade
     })
 }
 
-/// Whether a whole frame that was written to a synced journal begins behind `offset`.
+/// Whether a complete frame of a synced journal begins after `offset`.
 fn synced_frame_follows(
     blocks: &dyn Blocks,
     name: FileName,
@@ -172,7 +173,7 @@ fn synced_frame_follows(
     next_synced_frame(blocks, name, offset, length).map(|next| next.is_some())
 }
 
-/// Where the next whole frame begins behind `offset` that was written to a synced journal.
+/// Offset of the next complete frame of a synced journal after `offset`.
 fn next_synced_frame(
     blocks: &dyn Blocks,
     name: FileName,
@@ -200,15 +201,15 @@ fn next_synced_frame(
     Ok(None)
 }
 
-/// A whole frame.
+/// A complete frame.
 struct Frame {
     payload: Vec<u8>,
-    /// Where the next one begins.
+    /// Offset of the next frame.
     next: u64,
 }
 
 impl Frame {
-    /// The last change of the catalog it knows of, and its inserts.
+    /// The catalog change that the frame carries, and its inserts.
     fn decode(&self, is_first_version: bool) -> Result<(u64, Vec<Insert>), Malformed> {
         if is_first_version {
             return Ok((0, decode_inserts(&self.payload)?));
@@ -219,15 +220,15 @@ impl Frame {
     }
 }
 
-/// The frame at `offset`; `None` if it is not whole.
+/// The frame at `offset`; `None` if it is incomplete or its checksum does not match.
 fn read_frame(
     blocks: &dyn Blocks,
     name: FileName,
     offset: u64,
     length: u64,
 ) -> Result<Option<Frame>, Error> {
-    let room = length - offset;
-    if room < FRAME_HEADER as u64 {
+    let left = length - offset;
+    if left < FRAME_HEADER as u64 {
         return Ok(None);
     }
     let mut header = [0; FRAME_HEADER];
@@ -237,7 +238,7 @@ fn read_frame(
     let Some(header) = decode_frame_header(&header) else {
         return Ok(None);
     };
-    if u64::from(header.length) > room - FRAME_HEADER as u64 {
+    if u64::from(header.length) > left - FRAME_HEADER as u64 {
         return Ok(None);
     }
     let from = offset + FRAME_HEADER as u64;
@@ -247,6 +248,6 @@ fn read_frame(
         .map_err(|e| io_error("read", name, e))?;
     let next = from + u64::from(header.length);
     Ok(header
-        .fits(name.number, offset, &payload)
+        .matches(name.number, offset, &payload)
         .then_some(Frame { payload, next }))
 }

@@ -14,61 +14,63 @@ use crate::segment::Segments;
 enum Side {
     Nothing,
     Node(Arc<Inner>),
-    /// A leaf above the node: this tree is not divided as far down as the other.
+    /// A leaf above the node: this tree is not divided down to this level.
     Leaf(Arc<Points>),
 }
 
-/// What one of two trees has in a bucket.
+/// What one of the two trees contains in a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Below {
+enum BucketContent {
     Nothing,
     Child(BlockKind, Address),
-    /// Points of the leaf above.
+    /// Points in a leaf above this node.
     Covered,
 }
 
 impl Side {
-    fn below(&self, bucket: u8, start: i64, end: i64) -> Below {
+    fn below(&self, bucket: u8, start: i64, end: i64) -> BucketContent {
         match self {
-            Self::Nothing => Below::Nothing,
-            Self::Leaf(leaf) if Slice::of(leaf).between(start, end).is_empty() => Below::Nothing,
-            Self::Leaf(_) => Below::Covered,
+            Self::Nothing => BucketContent::Nothing,
+            Self::Leaf(leaf) if Slice::of(leaf).between(start, end).is_empty() => {
+                BucketContent::Nothing
+            }
+            Self::Leaf(_) => BucketContent::Covered,
             Self::Node(inner) => {
                 let at = inner.children.partition_point(|child| child.last < bucket);
                 let is_occupied = inner.stats[usize::from(bucket)].count > 0;
                 let child = inner.children.get(at).filter(|_| is_occupied);
-                child.map_or(Below::Nothing, |child| {
-                    Below::Child(child.kind, child.address)
+                child.map_or(BucketContent::Nothing, |child| {
+                    BucketContent::Child(child.kind, child.address)
                 })
             }
         }
     }
 }
 
-/// A node of which the buckets before `bucket` were compared.
+/// A node under comparison; the buckets before `bucket` were compared.
 #[derive(Debug)]
 struct Frame {
     sides: [Side; 2],
     start: i64,
-    /// Where it ends: one of single nanoseconds fills only the first of its buckets.
+    /// Where it ends: a node of single nanoseconds uses only the first of its buckets.
     end: i64,
     exponent: u32,
     bucket: u8,
 }
 
-/// The ranges in which two trees of a stream differ, one by one.
+/// Iterates over the ranges in which two trees of a stream differ.
 ///
-/// A version shares every block with the one before that it did not change, so equal addresses
-/// mean equal points, and the work is that of the commits between.
+/// A version shares every unchanged block with the version before it. Equal addresses therefore
+/// mean equal points, and the cost is proportional to the commits between the two versions.
 #[derive(Debug)]
 pub(crate) struct Changes {
     segments: Arc<Segments>,
-    /// Nothing smaller is told apart.
+    /// Differences are not located more precisely than this.
     resolution: PointWidth,
     roots: Option<[Option<Address>; 2]>,
     stack: Vec<Frame>,
-    /// The leaf of each side read last: neighbouring buckets often share it.
-    held: [Option<(Address, Arc<Points>)>; 2],
+    /// The last leaf read from each side: neighbouring buckets often share it.
+    cached: [Option<(Address, Arc<Points>)>; 2],
 }
 
 impl Changes {
@@ -83,17 +85,19 @@ impl Changes {
             resolution,
             roots: Some(roots),
             stack: Vec::new(),
-            held: [None, None],
+            cached: [None, None],
         }
     }
 
-    /// The first and the last instant of the next range that does not end before `from`.
+    /// The first and last instant of the next range that does not end before `from`.
     ///
-    /// Ranges ascend and are apart. What ends before `from` is not looked at.
+    /// Ranges are ascending and disjoint. Parts of the trees that end before `from` are skipped.
     pub(crate) fn next(&mut self, from: i64) -> Result<Option<(i64, i64)>, Error> {
         if let Some(roots) = self.roots.take() {
             let roots = roots.map(|root| {
-                root.map_or(Below::Nothing, |root| Below::Child(BlockKind::Inner, root))
+                root.map_or(BucketContent::Nothing, |root| {
+                    BucketContent::Child(BlockKind::Inner, root)
+                })
             });
             if roots[0] != roots[1] {
                 let end = bucket_start(MIN_TIME, ROOT_EXPONENT, 64);
@@ -117,15 +121,15 @@ impl Changes {
                 continue;
             }
             let has = |kind| {
-                let is = |side: &Below| matches!(side, Below::Child(found, _) if *found == kind);
+                let is = |side: &BucketContent| matches!(side, BucketContent::Child(found, _) if *found == kind);
                 sides.iter().any(is)
             };
             let is_coarse = exponent <= self.resolution.exponent();
-            // One tree has points here, the other has none: where exactly makes no difference.
-            let is_all_told = is_coarse && sides.contains(&Below::Nothing);
+            // Only one of the trees has points here, so their exact times make no difference.
+            let is_settled = is_coarse && sides.contains(&BucketContent::Nothing);
             if has(BlockKind::Inner) && !is_coarse {
                 self.enter(sides, (start, end), below(exponent))?;
-            } else if has(BlockKind::Inner) || has(BlockKind::Run) || is_all_told {
+            } else if has(BlockKind::Inner) || has(BlockKind::Run) || is_settled {
                 return Ok(Some((start, end - 1)));
             } else {
                 let (old, new) = (self.leaf(0, sides[0])?, self.leaf(1, sides[1])?);
@@ -138,21 +142,23 @@ impl Changes {
         Ok(None)
     }
 
-    /// Begins to compare the nodes of a range.
+    /// Starts to compare the nodes of a range.
     fn enter(
         &mut self,
-        sides: [Below; 2],
+        sides: [BucketContent; 2],
         (start, end): (i64, i64),
         exponent: u32,
     ) -> Result<(), Error> {
         let mut entered = [Side::Nothing, Side::Nothing];
         for (at, side) in sides.into_iter().enumerate() {
             entered[at] = match side {
-                Below::Nothing => Side::Nothing,
-                Below::Child(BlockKind::Inner, address) => {
+                BucketContent::Nothing => Side::Nothing,
+                BucketContent::Child(BlockKind::Inner, address) => {
                     Side::Node(self.segments.inner_at(address, start, exponent)?)
                 }
-                Below::Child(..) | Below::Covered => Side::Leaf(self.leaf(at, side)?),
+                BucketContent::Child(..) | BucketContent::Covered => {
+                    Side::Leaf(self.leaf(at, side)?)
+                }
             };
         }
         self.stack.push(Frame {
@@ -165,19 +171,19 @@ impl Changes {
         Ok(())
     }
 
-    /// The leaf of a side of the bucket that is compared; of nothing, one without points.
-    fn leaf(&mut self, side: usize, below: Below) -> Result<Arc<Points>, Error> {
+    /// The leaf of one side in the compared bucket; for an empty bucket, a leaf without points.
+    fn leaf(&mut self, side: usize, below: BucketContent) -> Result<Arc<Points>, Error> {
         match below {
-            Below::Nothing => Ok(Arc::default()),
-            Below::Child(_, address) => match &self.held[side] {
-                Some((held, leaf)) if *held == address => Ok(Arc::clone(leaf)),
+            BucketContent::Nothing => Ok(Arc::default()),
+            BucketContent::Child(_, address) => match &self.cached[side] {
+                Some((cached, leaf)) if *cached == address => Ok(Arc::clone(leaf)),
                 _ => {
                     let leaf = self.segments.leaf(address)?;
-                    self.held[side] = Some((address, Arc::clone(&leaf)));
+                    self.cached[side] = Some((address, Arc::clone(&leaf)));
                     Ok(leaf)
                 }
             },
-            Below::Covered => match self.stack.last().map(|frame| &frame.sides[side]) {
+            BucketContent::Covered => match self.stack.last().map(|frame| &frame.sides[side]) {
                 Some(Side::Leaf(leaf)) => Ok(Arc::clone(leaf)),
                 _ => Ok(Arc::default()),
             },

@@ -1,4 +1,4 @@
-//! Applying points and masks to a tree: what has to be written anew.
+//! Applying new points and masks to a tree, which determines the blocks to be written.
 
 use pingthings_types::{MIN_TIME, Points, Stat};
 
@@ -6,17 +6,18 @@ use super::node::{
     Address, BlockKind, Child, Inner, MAX_LEAF, ROOT_EXPONENT, SMALL_LEAF, below, bucket_of,
     bucket_start,
 };
-use super::plan::{Content, Plan, PlanChild, PlanInner};
+use super::plan::{Plan, PlanChild, PlanInner, PlannedBlock};
 use crate::Error;
 use crate::columns::{Slice, merge_into};
 use crate::format::encode_leaf;
 use crate::masks::{Cover, Masks};
 use crate::segment::Segments;
 
-/// Level of `pco` on the write path: higher ones cost several times as much for a few per cent.
+/// Compression level of `pco` for writing: higher levels cost several times as much for a few per
+/// cent.
 const WRITE_LEVEL: usize = 4;
 
-/// A change of a tree: stored points under the masks go, the points come.
+/// A change of a tree: stored points under the masks are removed, then the points are added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edit<'a> {
     /// Sorted by time.
@@ -70,29 +71,29 @@ impl Editor<'_> {
         draft.finish()
     }
 
-    /// What becomes of a bucket with more points than a leaf holds.
+    /// Builds the content of a bucket with more points than a leaf holds.
     fn build(
         &self,
         start: i64,
         exponent: u32,
         points: Slice<'_>,
-    ) -> Result<Option<Content>, Error> {
+    ) -> Result<Option<PlannedBlock>, Error> {
         if exponent == 0 {
             return self
                 .run(start, &[], points)
                 .map(|(content, _)| Some(content));
         }
         let node = self.node(None, start, below(exponent), points)?;
-        Ok(node.map(|inner| Content::Inner(Box::new(inner))))
+        Ok(node.map(|inner| PlannedBlock::Inner(Box::new(inner))))
     }
 
-    /// A run with more points at its end.
+    /// A run with points appended at its end.
     fn run(
         &self,
         time: i64,
         existing: &[(Address, Stat)],
         points: Slice<'_>,
-    ) -> Result<(Content, Stat), Error> {
+    ) -> Result<(PlannedBlock, Stat), Error> {
         let mut last = Points::default();
         let mut kept = existing;
         if let Some(((address, stat), before)) = existing.split_last()
@@ -102,9 +103,9 @@ impl Editor<'_> {
             kept = before;
         }
         points.append_to(&mut last);
-        let mut leaves: Vec<(Content, Stat)> = kept
+        let mut leaves: Vec<(PlannedBlock, Stat)> = kept
             .iter()
-            .map(|(address, stat)| (Content::Kept(BlockKind::Leaf, *address), *stat))
+            .map(|(address, stat)| (PlannedBlock::Kept(BlockKind::Leaf, *address), *stat))
             .collect();
         let mut total = Stat::EMPTY;
         for (times, values) in last
@@ -117,24 +118,24 @@ impl Editor<'_> {
         for (_, stat) in &leaves {
             total.merge(stat);
         }
-        Ok((Content::Run(time, leaves), total))
+        Ok((PlannedBlock::Run(time, leaves), total))
     }
 
-    fn leaf(&self, points: Slice<'_>) -> Result<Content, Error> {
+    fn leaf(&self, points: Slice<'_>) -> Result<PlannedBlock, Error> {
         encode_leaf(points.times, points.values, WRITE_LEVEL)
-            .map(Content::Leaf)
+            .map(PlannedBlock::Leaf)
             .map_err(|problem| self.segments.unwritable(problem))
     }
 }
 
-/// A node in the making, filled from its first bucket to its last.
+/// A node under construction, filled from its first bucket to its last.
 struct Draft<'a> {
     editor: &'a Editor<'a>,
     start: i64,
     exponent: u32,
     stats: Box<[Stat; 64]>,
     children: Vec<PlanChild>,
-    /// Points of neighbouring buckets, not yet divided into leaves.
+    /// Points of neighbouring buckets that are not divided into leaves yet.
     pending: Points,
 }
 
@@ -158,7 +159,7 @@ impl<'a> Draft<'a> {
         bucket_start(self.start, self.exponent, bucket)
     }
 
-    /// New points in buckets without a child.
+    /// Adds new points in buckets without a child.
     fn free(&mut self, mut points: Slice<'_>) -> Result<(), Error> {
         while let Some(&time) = points.times.first() {
             let bucket = self.bucket_of(time);
@@ -175,7 +176,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// An existing child and the new points in its buckets.
+    /// Adds an existing child and the new points in its buckets.
     fn child(&mut self, inner: &Inner, child: &Child, points: Slice<'_>) -> Result<(), Error> {
         let (start, end) = (
             inner.bucket_start(child.first),
@@ -214,7 +215,7 @@ impl<'a> Draft<'a> {
                     for stat in &*node.stats {
                         total.merge(stat);
                     }
-                    self.push(child.first, child.last, Content::Inner(Box::new(node)));
+                    self.push(child.first, child.last, PlannedBlock::Inner(Box::new(node)));
                     self.stats[usize::from(child.first)] = total;
                 }
             }
@@ -229,7 +230,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// A child nothing happens to.
+    /// Keeps a child that does not change.
     fn keep(&mut self, inner: &Inner, child: &Child) -> Result<(), Error> {
         let is_small = child.kind == BlockKind::Leaf && inner.count(child) < SMALL_LEAF;
         if is_small && !self.pending.is_empty() {
@@ -243,12 +244,12 @@ impl<'a> Draft<'a> {
         self.push(
             child.first,
             child.last,
-            Content::Kept(child.kind, child.address),
+            PlannedBlock::Kept(child.kind, child.address),
         );
         Ok(())
     }
 
-    /// Takes the leaf before the points that follow back into the making if it is small.
+    /// Moves the points of the previous leaf back to the pending ones, if that leaf is small.
     fn join_previous(&mut self) -> Result<(), Error> {
         if !self.pending.is_empty() {
             return Ok(());
@@ -256,7 +257,7 @@ impl<'a> Draft<'a> {
         let Some(previous) = self.children.last() else {
             return Ok(());
         };
-        let Content::Kept(BlockKind::Leaf, address) = previous.content else {
+        let PlannedBlock::Kept(BlockKind::Leaf, address) = previous.content else {
             return Ok(());
         };
         let buckets = usize::from(previous.first)..=usize::from(previous.last);
@@ -271,7 +272,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn push(&mut self, first: u8, last: u8, content: Content) {
+    fn push(&mut self, first: u8, last: u8, content: PlannedBlock) {
         self.children.push(PlanChild {
             first,
             last,
@@ -279,7 +280,7 @@ impl<'a> Draft<'a> {
         });
     }
 
-    /// A bucket with more points than a leaf holds and nothing below it yet.
+    /// Adds a bucket with more points than a leaf holds and without existing content.
     fn grow(&mut self, bucket: u8, points: Slice<'_>) -> Result<(), Error> {
         let start = self.bucket_start(bucket);
         if let Some(content) = self.editor.build(start, self.exponent, points)? {

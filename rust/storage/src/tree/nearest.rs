@@ -68,7 +68,7 @@ impl Search<'_> {
         let mut count = leaf.times.partition_point(|&time| time < self.time);
         while let Some(index) = count.checked_sub(1) {
             let time = leaf.times[index];
-            match self.masks.around(time) {
+            match self.masks.containing(time) {
                 Some((start, _)) => count = leaf.times.partition_point(|&time| time < start),
                 None => {
                     return Ok(Some(RawPoint {

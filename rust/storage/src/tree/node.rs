@@ -1,4 +1,4 @@
-//! The nodes of a tree as they are in memory once read.
+//! The nodes of a tree in memory.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ pub(crate) const MAX_LEAF: usize = 4_096;
 /// A leaf with fewer points is joined with its neighbours when those are rewritten.
 pub(crate) const SMALL_LEAF: u64 = 2_048;
 
-/// Exponent of the buckets one level below.
+/// Exponent of the buckets on the next lower level.
 pub(crate) const fn below(exponent: u32) -> u32 {
     exponent.saturating_sub(6)
 }
 
-/// Where a block is.
+/// The location of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Address {
     /// Number of the segment.
     pub segment: u32,
-    /// Where in the segment its header begins.
+    /// Offset of its header in the segment.
     pub offset: u32,
-    /// Length with the header.
+    /// Length, including the header.
     pub length: u32,
 }
 
-/// What a block is.
+/// The kind of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BlockKind {
     Leaf,
@@ -60,7 +60,7 @@ impl BlockKind {
     }
 }
 
-/// A block, decoded.
+/// A decoded block.
 #[derive(Clone, Debug)]
 pub(crate) enum Block {
     /// Points sorted by time.
@@ -70,7 +70,7 @@ pub(crate) enum Block {
 }
 
 impl Block {
-    /// Bytes it takes in memory.
+    /// Size in memory, in bytes.
     pub(crate) fn memory(&self) -> usize {
         let own = match self {
             Self::Leaf(points) => (points.times.capacity() + points.values.capacity()) * 8,
@@ -83,7 +83,7 @@ impl Block {
     }
 }
 
-/// What lies below some neighbouring buckets of an inner node.
+/// A child of an inner node, which covers one or more neighbouring buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Child {
     /// First bucket, which is occupied.
@@ -99,7 +99,7 @@ pub(crate) struct Child {
 pub(crate) struct Inner {
     /// First nanosecond of the first bucket.
     pub(crate) start: i64,
-    /// A bucket lasts 2^exponent ns.
+    /// A bucket is 2^exponent ns wide.
     pub(crate) exponent: u32,
     /// Statistics of each bucket; one without points has no child.
     pub(crate) stats: Box<[Stat; 64]>,
@@ -112,7 +112,7 @@ pub(crate) const fn bucket_start(start: i64, exponent: u32, bucket: u8) -> i64 {
     start + ((bucket as i64) << exponent)
 }
 
-/// The bucket `time` falls in; times before the node give the first, times after it the last.
+/// The bucket that contains `time`; the first one for earlier times, the last one for later times.
 pub(crate) fn bucket_of(start: i64, exponent: u32, time: i64) -> u8 {
     if time <= start {
         return 0;
@@ -138,7 +138,7 @@ impl Inner {
     }
 }
 
-/// More points at one time than a leaf holds.
+/// A list of leaves for more points at one time than a single leaf holds.
 #[derive(Debug)]
 pub(crate) struct Run {
     /// The time of every point.
@@ -163,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn the_ladder_ends_at_single_nanoseconds() {
+    fn levels_end_at_single_nanoseconds() {
         let mut exponent = ROOT_EXPONENT;
-        let mut ladder = vec![exponent];
+        let mut levels = vec![exponent];
         while exponent > 0 {
             exponent = below(exponent);
-            ladder.push(exponent);
+            levels.push(exponent);
         }
-        assert_eq!(ladder, [56, 50, 44, 38, 32, 26, 20, 14, 8, 2, 0]);
+        assert_eq!(levels, [56, 50, 44, 38, 32, 26, 20, 14, 8, 2, 0]);
     }
 }

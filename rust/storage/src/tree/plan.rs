@@ -1,14 +1,14 @@
-//! A tree about to be written: which blocks stay, and what the new ones contain.
+//! A tree about to be written: the blocks it keeps, and the content of its new ones.
 
 use pingthings_types::Stat;
 
 use super::node::{Address, BlockKind, Child};
 use crate::format::{BLOCK_HEADER, InnerParts, Malformed, encode_inner, encode_run, seal_block};
 
-/// What lies below some buckets of a planned node.
+/// A block below some buckets of a planned node.
 #[derive(Debug)]
-pub(crate) enum Content {
-    /// A block that is there already.
+pub(crate) enum PlannedBlock {
+    /// An existing block.
     Kept(BlockKind, Address),
     /// The payload of a new leaf.
     Leaf(Vec<u8>),
@@ -21,10 +21,10 @@ pub(crate) enum Content {
 pub(crate) struct PlanChild {
     pub(crate) first: u8,
     pub(crate) last: u8,
-    pub(crate) content: Content,
+    pub(crate) content: PlannedBlock,
 }
 
-/// A node to be written, below which some blocks are new.
+/// A new inner node, which may keep existing blocks below it.
 #[derive(Debug)]
 pub(crate) struct PlanInner {
     pub(crate) start: i64,
@@ -33,10 +33,10 @@ pub(crate) struct PlanInner {
     pub(crate) children: Vec<PlanChild>,
 }
 
-/// A whole new tree; `None` is one without points.
+/// A new tree; `None` if it has no points.
 pub(crate) type Plan = Option<PlanInner>;
 
-/// Gives the planned blocks their places, one after the other.
+/// Assigns addresses to planned blocks and encodes them, one after the other.
 #[derive(Debug)]
 pub(crate) struct Placer {
     segment: u32,
@@ -45,7 +45,7 @@ pub(crate) struct Placer {
 }
 
 impl Placer {
-    /// Blocks will follow each other in `segment` from `offset` on.
+    /// Places blocks one after the other in `segment`, from `offset` on.
     pub(crate) const fn new(segment: u32, offset: u64) -> Self {
         Self {
             segment,
@@ -54,7 +54,7 @@ impl Placer {
         }
     }
 
-    /// The bytes to be written at the offset.
+    /// The encoded blocks, to be written at the offset.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -69,12 +69,14 @@ impl Placer {
         seal_block(&mut self.bytes, self.segment, offset, kind, payload)
     }
 
-    fn place(&mut self, content: &Content) -> Result<(BlockKind, Address), Malformed> {
+    fn place(&mut self, content: &PlannedBlock) -> Result<(BlockKind, Address), Malformed> {
         match content {
-            Content::Kept(kind, address) => Ok((*kind, *address)),
-            Content::Leaf(payload) => Ok((BlockKind::Leaf, self.seal(BlockKind::Leaf, payload)?)),
-            Content::Inner(inner) => Ok((BlockKind::Inner, self.place_inner(inner)?)),
-            Content::Run(time, leaves) => {
+            PlannedBlock::Kept(kind, address) => Ok((*kind, *address)),
+            PlannedBlock::Leaf(payload) => {
+                Ok((BlockKind::Leaf, self.seal(BlockKind::Leaf, payload)?))
+            }
+            PlannedBlock::Inner(inner) => Ok((BlockKind::Inner, self.place_inner(inner)?)),
+            PlannedBlock::Run(time, leaves) => {
                 let leaves = leaves
                     .iter()
                     .map(|(content, stat)| Ok((self.place(content)?.1, *stat)))
@@ -85,7 +87,7 @@ impl Placer {
         }
     }
 
-    /// Places a node and everything new below it; gives its own address.
+    /// Places a node and all new blocks below it, and returns its address.
     pub(crate) fn place_inner(&mut self, inner: &PlanInner) -> Result<Address, Malformed> {
         let children = inner
             .children

@@ -1,4 +1,4 @@
-//! Which points a tree has at single instants, asked in ascending order.
+//! Lookups of single instants in a tree, in ascending order of time.
 
 use std::sync::Arc;
 
@@ -11,25 +11,26 @@ use crate::masks::Masks;
 use crate::segment::Segments;
 
 #[derive(Debug)]
-enum Held {
+enum FoundBlock {
     Nothing,
     Leaf(Arc<Points>),
     Run(Arc<Run>),
 }
 
-/// Looks up single instants; keeps the leaf it is in, so that neighbours cost a binary search.
+/// Looks up single instants. It keeps the leaf of the last lookup, so the next one nearby costs a
+/// binary search.
 #[derive(Debug)]
 pub(crate) struct Probe<'a> {
     segments: &'a Segments,
     root: Option<Address>,
     masks: &'a Masks,
-    /// The range `held` is all there is for.
+    /// The range in which `found` is the only block.
     range: (i64, i64),
-    held: Held,
+    found: FoundBlock,
 }
 
 impl<'a> Probe<'a> {
-    /// A probe of a tree without what is masked.
+    /// A probe of a tree, without the masked points.
     pub(crate) const fn new(
         segments: &'a Segments,
         root: Option<Address>,
@@ -40,33 +41,33 @@ impl<'a> Probe<'a> {
             root,
             masks,
             range: (0, 0),
-            held: Held::Nothing,
+            found: FoundBlock::Nothing,
         }
     }
 
     /// Whether there is a point at `time`.
     pub(crate) fn has(&mut self, time: i64) -> Result<bool, Error> {
         self.seek(time)?;
-        Ok(match &self.held {
-            _ if self.masks.around(time).is_some() => false,
-            Held::Nothing => false,
-            Held::Leaf(leaf) => leaf.times.binary_search(&time).is_ok(),
-            Held::Run(run) => run.time == time,
+        Ok(match &self.found {
+            _ if self.masks.containing(time).is_some() => false,
+            FoundBlock::Nothing => false,
+            FoundBlock::Leaf(leaf) => leaf.times.binary_search(&time).is_ok(),
+            FoundBlock::Run(run) => run.time == time,
         })
     }
 
-    /// Hands over the values at `time`, in order of arrival.
+    /// Calls `take` with each value at `time`, in order of arrival.
     pub(crate) fn values_at(&mut self, time: i64, mut take: impl FnMut(f64)) -> Result<(), Error> {
         if !self.has(time)? {
             return Ok(());
         }
-        match &self.held {
-            Held::Nothing => {}
-            Held::Leaf(leaf) => {
+        match &self.found {
+            FoundBlock::Nothing => {}
+            FoundBlock::Leaf(leaf) => {
                 let values = Slice::of(leaf).between(time, time + 1).values;
                 values.iter().copied().for_each(take);
             }
-            Held::Run(run) => {
+            FoundBlock::Run(run) => {
                 for (address, _) in &run.leaves {
                     self.segments
                         .leaf(*address)?
@@ -86,12 +87,12 @@ impl<'a> Probe<'a> {
         }
         let Some(mut address) = self.root else {
             self.range = (i64::MIN, i64::MAX);
-            self.held = Held::Nothing;
+            self.found = FoundBlock::Nothing;
             return Ok(());
         };
         let (mut start, mut exponent) = (MIN_TIME, ROOT_EXPONENT);
-        // A node of single nanoseconds fills only the first of its buckets: the bucket above it
-        // says where it ends.
+        // A node of single nanoseconds uses only the first of its buckets, so its end comes from
+        // the bucket above it.
         let mut end = bucket_start(start, exponent, 64);
         loop {
             let inner = self.segments.inner_at(address, start, exponent)?;
@@ -107,7 +108,7 @@ impl<'a> Probe<'a> {
                 let following = inner.children.get(next);
                 let to = following.map_or(end, |child| inner.bucket_start(child.first));
                 self.range = (from, to);
-                self.held = Held::Nothing;
+                self.found = FoundBlock::Nothing;
                 return Ok(());
             };
             let range = (
@@ -120,8 +121,10 @@ impl<'a> Probe<'a> {
                     (start, end) = range;
                     continue;
                 }
-                BlockKind::Leaf => self.held = Held::Leaf(self.segments.leaf(child.address)?),
-                BlockKind::Run => self.held = Held::Run(self.segments.run(child.address)?),
+                BlockKind::Leaf => {
+                    self.found = FoundBlock::Leaf(self.segments.leaf(child.address)?)
+                }
+                BlockKind::Run => self.found = FoundBlock::Run(self.segments.run(child.address)?),
             }
             self.range = range;
             return Ok(());

@@ -1,4 +1,4 @@
-//! Which blocks trees lead to.
+//! Finding the blocks that trees refer to.
 
 use std::collections::HashSet;
 
@@ -6,38 +6,38 @@ use super::node::{Address, Block};
 use crate::Error;
 use crate::segment::Segments;
 
-/// The blocks that `roots` lead to and `kept` does not, in no order.
+/// The blocks reachable from `roots` but not from `kept`, in no particular order.
 ///
-/// Leaves are not read, and what is read is not kept for later.
+/// It does not read leaves, and does not add to the cache what it reads.
 pub(crate) fn unshared(
     segments: &Segments,
     roots: &[Address],
     kept: Option<Address>,
 ) -> Result<Vec<Address>, Error> {
-    let mut reach = Reach {
+    let mut collector = BlockCollector {
         segments,
         seen: HashSet::new(),
         found: Vec::new(),
     };
     if let Some(kept) = kept {
-        reach.visit(kept)?;
-        reach.found.clear();
+        collector.visit(kept)?;
+        collector.found.clear();
     }
     for &root in roots {
-        reach.visit(root)?;
+        collector.visit(root)?;
     }
-    Ok(reach.found)
+    Ok(collector.found)
 }
 
-struct Reach<'a> {
+struct BlockCollector<'a> {
     segments: &'a Segments,
-    /// Where blocks begin that were met.
+    /// Segment and offset of the visited blocks.
     seen: HashSet<(u32, u32)>,
     found: Vec<Address>,
 }
 
-impl Reach<'_> {
-    fn meet(&mut self, address: Address) -> bool {
+impl BlockCollector<'_> {
+    fn add(&mut self, address: Address) -> bool {
         let is_new = self.seen.insert((address.segment, address.offset));
         if is_new {
             self.found.push(address);
@@ -45,11 +45,11 @@ impl Reach<'_> {
         is_new
     }
 
-    /// Meets an inner node or a run and all below it.
+    /// Adds an inner node or a run, and all blocks below it.
     fn visit(&mut self, address: Address) -> Result<(), Error> {
         let mut open = vec![address];
         while let Some(address) = open.pop() {
-            if !self.meet(address) {
+            if !self.add(address) {
                 continue;
             }
             match self.segments.peek(address)? {
@@ -57,7 +57,7 @@ impl Reach<'_> {
                 Block::Inner(inner) => {
                     for child in &inner.children {
                         if child.kind.is_leaf() {
-                            self.meet(child.address);
+                            self.add(child.address);
                         } else {
                             open.push(child.address);
                         }
@@ -65,7 +65,7 @@ impl Reach<'_> {
                 }
                 Block::Run(run) => {
                     for (leaf, _) in &run.leaves {
-                        self.meet(*leaf);
+                        self.add(*leaf);
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! Walking a tree in order of time, no further down than the answer needs.
+//! Walking a tree in order of time, only as deep as the answer requires.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use crate::format::Malformed;
 use crate::masks::{Cover, Masks};
 use crate::segment::{Segments, damaged};
 
-/// What a walk meets.
+/// A result of a walk.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// A bucket that lies in one window, as a whole.
+    /// A complete bucket that lies in one window.
     Bucket { start: i64, stat: Stat },
     /// Points `from..to` of a leaf.
     Points {
@@ -23,8 +23,8 @@ pub(crate) enum Piece {
     },
 }
 
-/// Whether `[start, end)` lies in one window, so that its statistics suffice.
-pub(crate) type InOneWindow = Box<dyn Fn(i64, i64) -> bool + Send>;
+/// Returns whether `[start, end)` lies in one window, so that its statistics suffice.
+pub(crate) type WindowCheck = Box<dyn Fn(i64, i64) -> bool + Send>;
 
 enum Step {
     Node {
@@ -39,42 +39,43 @@ enum Step {
     Run {
         run: Arc<Run>,
         next: usize,
-        /// Where the next leaf may begin, and where all of them must have ended.
+        /// The earliest time of the next leaf, and the end of all of them.
         within: (i64, i64),
     },
 }
 
-/// A walk over `[start, end)` of a tree without what is masked.
+/// A walk over `[start, end)` of a tree, without the masked points.
 pub(crate) struct Walk {
     segments: Arc<Segments>,
     masks: Masks,
     start: i64,
     end: i64,
-    whole: Option<InOneWindow>,
+    window_check: Option<WindowCheck>,
     root: Option<Address>,
     stack: Vec<Step>,
-    /// The leaf read last: neighbouring buckets often share it.
-    held: Option<(Address, Arc<Points>)>,
+    /// The last leaf read: neighbouring buckets often share it.
+    cached: Option<(Address, Arc<Points>)>,
 }
 
 impl Walk {
-    /// A walk that meets points only, or with `whole` also buckets for which it holds.
+    /// A walk that returns only points, or with `window_check` also the buckets for which that is
+    /// true.
     pub(crate) fn new(
         segments: Arc<Segments>,
         root: Option<Address>,
         masks: Masks,
         (start, end): (i64, i64),
-        whole: Option<InOneWindow>,
+        window_check: Option<WindowCheck>,
     ) -> Self {
         Self {
             segments,
             masks,
             start,
             end,
-            whole,
+            window_check,
             root,
             stack: Vec::new(),
-            held: None,
+            cached: None,
         }
     }
 
@@ -125,7 +126,7 @@ impl Walk {
                     };
                     let inner = Arc::clone(inner);
                     let mut buckets = (at.first, at.last);
-                    if self.whole.is_some() {
+                    if self.window_check.is_some() {
                         buckets.0 = at.first.max(*bucket);
                         buckets.1 = buckets.0;
                         *bucket = buckets.0 + 1;
@@ -141,7 +142,7 @@ impl Walk {
         }
     }
 
-    /// Meets some buckets of a child: all of them, or one where windows are asked for.
+    /// Visits some buckets of a child: all of them, or a single one if windows are requested.
     fn visit(
         &mut self,
         inner: &Inner,
@@ -158,12 +159,13 @@ impl Walk {
         if from >= to || cover == Cover::All {
             return Ok(None);
         }
-        if let Some(whole) = &self.whole {
+        if let Some(is_in_one_window) = &self.window_check {
             let stat = inner.stats[usize::from(first)];
             if stat.count == 0 {
                 return Ok(None);
             }
-            if cover == Cover::Nothing && (from, to) == (start, end) && whole(start, end) {
+            if cover == Cover::Nothing && (from, to) == (start, end) && is_in_one_window(start, end)
+            {
                 return Ok(Some(Piece::Bucket { start, stat }));
             }
         }
@@ -204,11 +206,11 @@ impl Walk {
     }
 
     fn leaf(&mut self, address: Address) -> Result<Arc<Points>, Error> {
-        match &self.held {
-            Some((held, leaf)) if *held == address => Ok(Arc::clone(leaf)),
+        match &self.cached {
+            Some((cached, leaf)) if *cached == address => Ok(Arc::clone(leaf)),
             _ => {
                 let leaf = self.segments.leaf(address)?;
-                self.held = Some((address, Arc::clone(&leaf)));
+                self.cached = Some((address, Arc::clone(&leaf)));
                 Ok(leaf)
             }
         }

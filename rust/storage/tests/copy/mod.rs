@@ -1,4 +1,4 @@
-//! Copies of directories: what a process that dies at this moment leaves behind.
+//! Copies of directories: the state that a process which dies now leaves behind.
 
 use std::path::Path;
 

@@ -1,11 +1,11 @@
-//! Files in memory that count how often they are read.
+//! Files in memory that count reads.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pingthings_storage::{Blocks, FileKind, FileName, MemoryBlocks};
 
-/// Files in memory; every read of a segment counts as one.
+/// Files in memory; every read of a segment is counted.
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     files: MemoryBlocks,
@@ -13,7 +13,7 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    /// How many blocks were read so far.
+    /// The number of blocks read so far.
     pub(crate) fn count(&self) -> u64 {
         self.reads.load(Ordering::SeqCst)
     }

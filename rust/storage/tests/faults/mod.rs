@@ -1,6 +1,7 @@
-//! A machine whose power fails at a chosen operation, or whose disk fails once or is full.
+//! A simulated machine whose power fails at a chosen operation, or whose disk fails once or is
+//! full.
 
-#![allow(dead_code, reason = "not every test needs all of it")]
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use pingthings_storage::{Address, MemoryBlocks};
 use pingthings_storage::{
-    Blocks, Catalog, CatalogState, CollectionRetention, Commit, Doomed, Error, FileKind, FileName,
-    Head, Hole, Merge, NewStream, PropertyChange, Record, RecordKind, SegmentState, SqliteCatalog,
-    StreamDescriptor, StreamQuery, StreamRetention,
+    Blocks, Catalog, CatalogState, CollectionRetention, Commit, Error, FieldMerge, FileKind,
+    FileName, ForgottenVersions, Head, Hole, NewStream, PropertyChange, Record, RecordKind,
+    SegmentState, SqliteCatalog, StreamDescriptor, StreamQuery, StreamRetention,
 };
 use uuid::Uuid;
 
@@ -22,28 +23,28 @@ use uuid::Uuid;
 pub(crate) enum Fault {
     /// The power, from this operation on.
     Power(usize),
-    /// This operation, and the power so many operations later.
+    /// This operation fails, and the power fails the given number of operations later.
     Once(usize, usize),
-    /// From this operation on, whatever needs room, until there is some.
+    /// From this operation on, everything that needs space fails, until there is some.
     Full(usize),
-    /// This operation ends the thread that asked for it.
+    /// This operation panics.
     Panic(usize),
 }
 
-/// What the disk still has of what was written but not synced when the power failed.
+/// What the disk keeps of unsynced bytes when the power fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// Nothing.
     Everything,
-    /// All of it.
+    /// All of them.
     Nothing,
-    /// The first half of each file's.
+    /// The first half of those of each file.
     Half,
-    /// The length of each file, filled with zeros.
+    /// The length of each file, with zeros instead of the bytes.
     Content,
-    /// The last half of each file's, behind zeros.
+    /// The last half of those of each file, after zeros.
     Late,
-    /// All of it, and what was cut off a file is there again.
+    /// All of them, and a truncation is undone.
     Cut,
 }
 
@@ -57,7 +58,7 @@ impl Loss {
         Self::Cut,
     ];
 
-    /// Two of them in turn, or all where there is time.
+    /// Two of them, varying with `turn`; all of them if `STORAGE_LONG` is set.
     pub(crate) fn some(turn: usize) -> Vec<Self> {
         if std::env::var_os("STORAGE_LONG").is_some() {
             Self::ALL.to_vec()
@@ -72,20 +73,21 @@ impl Loss {
 /// A file, as this process sees it and as the disk has it.
 #[derive(Clone, Debug, Default)]
 struct File {
-    /// As a reader sees it; none if it was only ever on the disk.
+    /// The content that a reader sees; empty if it was only ever on the disk.
     written: Vec<u8>,
-    /// Which of these bytes the next sync will write. The system drops what a sync could not
-    /// write: later ones succeed without it.
+    /// Which of these bytes the next sync will write. The system drops bytes that a sync could not
+    /// write, and later syncs succeed without them.
     is_dirty: Vec<bool>,
-    /// As it certainly is after the power failed; none if it may not even be there.
+    /// The content that certainly survives a power failure; `None` if the file itself may be
+    /// missing.
     synced: Option<Vec<u8>>,
-    /// As it was before it was cut: until a sync, what was cut off may come back.
+    /// The content before a truncation: until a sync, the removed bytes may come back.
     uncut: Vec<u8>,
 }
 
 impl File {
     fn cut(&mut self, length: usize) {
-        assert!(length <= self.written.len(), "it is not that long");
+        assert!(length <= self.written.len(), "the file is shorter");
         let mut uncut = self.written.clone();
         uncut.extend(self.uncut.iter().skip(uncut.len()));
         self.uncut = uncut;
@@ -94,7 +96,7 @@ impl File {
     }
 
     fn write(&mut self, offset: usize, bytes: &[u8]) {
-        assert!(offset <= self.written.len(), "a write behind the end");
+        assert!(offset <= self.written.len(), "a write beyond the end");
         let length = self.written.len().max(offset + bytes.len());
         self.written.resize(length, 0);
         self.is_dirty.resize(length, true);
@@ -114,7 +116,7 @@ impl File {
         self.uncut.clear();
     }
 
-    /// What the next start of the machine finds.
+    /// The content after the next start of the machine.
     fn after(&self, loss: Loss) -> Option<Vec<u8>> {
         if loss == Loss::Everything {
             return self.synced.clone();
@@ -146,17 +148,17 @@ impl File {
 
 type Disk = BTreeMap<FileName, File>;
 
-/// What comes of a change of the catalog that is reported as failed.
+/// What happens to a change of the catalog that is reported as failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Nothing.
     Gone,
-    /// It is there when the catalog is opened again, unless a later change succeeded. This process
+    /// It is found when the catalog is opened again, unless a later change succeeded. This process
     /// does not see it.
     There,
-    /// The same, but the power takes it.
+    /// The same, but a power failure removes it.
     UntilPower,
-    /// It is there at once.
+    /// It is visible at once.
     Visible,
 }
 
@@ -164,30 +166,30 @@ impl Outcome {
     pub(crate) const ALL: [Self; 4] = [Self::Gone, Self::There, Self::UntilPower, Self::Visible];
 }
 
-/// Whether an operation is done.
+/// What happens to an operation.
 enum Fate {
     Done,
-    /// It fails: some of it may be done.
+    /// It fails, and may have been done in part.
     Fails,
-    /// It is not even begun.
+    /// It is not started.
     Dead,
 }
 
-/// A change that failed.
+/// A failed change.
 type Change = Box<dyn Fn(&SqliteCatalog) + Send>;
 
-/// Counts what changes the disk and lets it fail.
+/// Counts the operations that change the disk, and injects faults.
 pub(crate) struct Machine {
     fault: Fault,
     outcome: Outcome,
     count: AtomicUsize,
-    has_room: AtomicBool,
+    has_space: AtomicBool,
     /// Whether a sync of a segment failed.
     has_lost: AtomicBool,
     has_failed_change: AtomicBool,
     disk: Mutex<Disk>,
     catalog: Arc<SqliteCatalog>,
-    /// The change that failed and may be there.
+    /// The failed change that may be found later.
     failed: Mutex<Option<Change>>,
 }
 
@@ -204,13 +206,13 @@ impl Machine {
         Self::with_outcome(fault, Outcome::Gone)
     }
 
-    /// One whose failed changes of the catalog come to this.
+    /// A machine whose failed catalog changes have this outcome.
     pub(crate) fn with_outcome(fault: Fault, outcome: Outcome) -> Arc<Self> {
         Arc::new(Self {
             fault,
             outcome,
             count: AtomicUsize::new(0),
-            has_room: AtomicBool::new(false),
+            has_space: AtomicBool::new(false),
             has_lost: AtomicBool::new(false),
             has_failed_change: AtomicBool::new(false),
             disk: Mutex::default(),
@@ -219,22 +221,22 @@ impl Machine {
         })
     }
 
-    /// How many operations there were.
+    /// The number of operations so far.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Whether a change of the catalog failed that may be there.
+    /// Whether a change of the catalog failed that may have happened nevertheless.
     pub(crate) fn has_failed_change(&self) -> bool {
         self.has_failed_change.load(Ordering::SeqCst)
     }
 
-    /// A full disk is full no more.
-    pub(crate) fn make_room(&self) {
-        self.has_room.store(true, Ordering::SeqCst);
+    /// Frees space on a full disk.
+    pub(crate) fn free_space(&self) {
+        self.has_space.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a sync of a segment failed, so that nobody knows what of it is on the disk.
+    /// Whether a sync of a segment failed, so that the state of its bytes on the disk is unknown.
     pub(crate) fn has_lost(&self) -> bool {
         self.has_lost.load(Ordering::SeqCst)
     }
@@ -248,7 +250,7 @@ impl Machine {
                 assert!(at != only, "a bug");
                 (false, false)
             }
-            Fault::Full(from) => (false, at >= from && !self.has_room.load(Ordering::SeqCst)),
+            Fault::Full(from) => (false, at >= from && !self.has_space.load(Ordering::SeqCst)),
         };
         match (fails, is_dead) {
             (true, _) => Fate::Fails,
@@ -264,15 +266,15 @@ impl Machine {
         }
     }
 
-    /// What gives room back works on a full disk too.
-    fn give_back(&self) -> io::Result<()> {
+    /// Operations that free space also work on a full disk.
+    fn operate_freeing(&self) -> io::Result<()> {
         match self.fault {
             Fault::Full(_) => Ok(()),
             _ => self.operate(),
         }
     }
 
-    /// What the next start of the machine finds after the power failed.
+    /// The files and catalog that the next start of the machine finds after a power failure.
     pub(crate) fn restart(&self, loss: Loss) -> (Arc<MemoryBlocks>, Arc<SqliteCatalog>) {
         if self.outcome == Outcome::There {
             self.find_failed();
@@ -287,8 +289,8 @@ impl Machine {
         (blocks, Arc::clone(&self.catalog))
     }
 
-    /// The machine as the next process finds it after this one was killed: nothing that was
-    /// written is gone, and nothing that was not synced is safe.
+    /// The machine as the next process finds it after this one was killed: all written bytes are
+    /// there, but unsynced ones are still not safe.
     pub(crate) fn next_process(&self, fault: Fault) -> Arc<Self> {
         if self.outcome != Outcome::Gone {
             self.find_failed();
@@ -300,7 +302,7 @@ impl Machine {
         next
     }
 
-    /// The change that failed is in the catalog when that is opened again.
+    /// Applies the failed change, as opening the catalog again would.
     fn find_failed(&self) {
         if let Some(change) = self.failed.lock().take() {
             change(&self.catalog);
@@ -344,7 +346,7 @@ impl Blocks for Machine {
         Ok(())
     }
 
-    /// A write that fails has written its first half.
+    /// A failed write has written its first half.
     fn write_at(&self, name: FileName, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let result = self.operate();
         let count = result.as_ref().map_or(bytes.len() / 2, |()| bytes.len());
@@ -369,14 +371,14 @@ impl Blocks for Machine {
     }
 
     fn truncate(&self, name: FileName, length: u64) -> io::Result<()> {
-        self.give_back()?;
+        self.operate_freeing()?;
         let mut disk = self.disk.lock();
         disk.get_mut(&name).ok_or_else(missing)?.cut(place(length));
         Ok(())
     }
 
     fn remove(&self, name: FileName) -> io::Result<()> {
-        self.give_back()?;
+        self.operate_freeing()?;
         self.disk
             .lock()
             .remove(&name)
@@ -385,11 +387,11 @@ impl Blocks for Machine {
     }
 }
 
-/// The catalog of a machine: its changes fail with the rest.
+/// The catalog of a machine; its changes count as operations and fail like the others.
 #[derive(Debug)]
 pub(crate) struct MachineCatalog {
     machine: Arc<Machine>,
-    /// The number that changes carry.
+    /// The number of the next change.
     number: AtomicU64,
 }
 
@@ -401,7 +403,7 @@ impl MachineCatalog {
         })
     }
 
-    /// Makes a change, or fails and leaves of it what the machine does.
+    /// Makes a change, or fails and keeps it according to the outcome of the machine.
     fn operate<R>(
         &self,
         change: impl Fn(&SqliteCatalog) -> Result<R, Error> + Send + 'static,
@@ -409,13 +411,13 @@ impl MachineCatalog {
         let machine = &self.machine;
         let number = self.number.load(Ordering::SeqCst);
         let change = move |catalog: &SqliteCatalog| {
-            catalog.number(number);
+            catalog.set_change_number(number);
             change(catalog)
         };
         match machine.fate() {
             Fate::Done => {
                 let done = change(&machine.catalog)?;
-                // It took the place of what failed before.
+                // It overwrote the failed change.
                 *machine.failed.lock() = None;
                 return Ok(done);
             }
@@ -457,24 +459,24 @@ impl Catalog for MachineCatalog {
         self.machine.catalog.state()
     }
 
-    fn number(&self, change: u64) {
+    fn set_change_number(&self, change: u64) {
         self.number.store(change, Ordering::SeqCst);
     }
 
-    fn seen(&self) -> Result<Option<i64>, Error> {
-        self.machine.catalog.seen()
+    fn retention_clock(&self) -> Result<Option<i64>, Error> {
+        self.machine.catalog.retention_clock()
     }
 
-    fn see(&self, wall_ns: i64) -> Result<(), Error> {
-        self.operate(move |catalog| catalog.see(wall_ns))
+    fn set_retention_clock(&self, wall_ns: i64) -> Result<(), Error> {
+        self.operate(move |catalog| catalog.set_retention_clock(wall_ns))
     }
 
     fn settle(&self) -> Result<(), Error> {
         self.operate(Catalog::settle)
     }
 
-    fn is_burnt(&self, uuid: Uuid) -> Result<bool, Error> {
-        self.machine.catalog.is_burnt(uuid)
+    fn is_uuid_retired(&self, uuid: Uuid) -> Result<bool, Error> {
+        self.machine.catalog.is_uuid_retired(uuid)
     }
 
     fn is_unused(&self) -> Result<bool, Error> {
@@ -499,56 +501,67 @@ impl Catalog for MachineCatalog {
         self.operate(move |catalog| catalog.obliterate(uuid))
     }
 
-    fn change(&self, uuid: Uuid, change: &PropertyChange, wall_ns: i64) -> Result<u64, Error> {
+    fn change_properties(
+        &self,
+        uuid: Uuid,
+        change: &PropertyChange,
+        wall_ns: i64,
+    ) -> Result<u64, Error> {
         let change = change.clone();
-        self.operate(move |catalog| catalog.change(uuid, &change, wall_ns))
+        self.operate(move |catalog| catalog.change_properties(uuid, &change, wall_ns))
     }
 
-    fn forget(&self, stream: i64, wall_ns: i64) -> Result<usize, Error> {
-        self.operate(move |catalog| catalog.forget(stream, wall_ns))
+    fn forget_versions(&self, stream: i64, wall_ns: i64) -> Result<usize, Error> {
+        self.operate(move |catalog| catalog.forget_versions(stream, wall_ns))
     }
 
-    fn bury(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error> {
+    fn drop_forgotten_versions(&self, stream: i64, last: u64, holes: &[Hole]) -> Result<(), Error> {
         let holes = holes.to_vec();
-        self.operate(move |catalog| catalog.bury(stream, last, &holes))
+        self.operate(move |catalog| catalog.drop_forgotten_versions(stream, last, &holes))
     }
 
-    fn rewritten(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error> {
+    fn set_generation(&self, segment: u32, generation: u32, holes: &[Hole]) -> Result<(), Error> {
         let holes = holes.to_vec();
-        self.operate(move |catalog| catalog.rewritten(segment, generation, &holes))
+        self.operate(move |catalog| catalog.set_generation(segment, generation, &holes))
     }
 
-    fn removed(&self, segment: u32) -> Result<(), Error> {
-        self.operate(move |catalog| catalog.removed(segment))
+    fn remove_segment(&self, segment: u32) -> Result<(), Error> {
+        self.operate(move |catalog| catalog.remove_segment(segment))
     }
 
     fn shrink(&self) -> Result<(), Error> {
         self.operate(Catalog::shrink)
     }
 
-    fn forgettable(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
-        self.machine.catalog.forgettable(wall_ns)
+    fn streams_with_superseded_versions(&self, wall_ns: i64) -> Result<Vec<Uuid>, Error> {
+        self.machine
+            .catalog
+            .streams_with_superseded_versions(wall_ns)
     }
 
-    fn doomed_streams(&self) -> Result<Vec<i64>, Error> {
-        self.machine.catalog.doomed_streams()
+    fn streams_with_forgotten_versions(&self) -> Result<Vec<i64>, Error> {
+        self.machine.catalog.streams_with_forgotten_versions()
     }
 
-    fn doomed(&self, stream: i64) -> Result<Doomed, Error> {
-        self.machine.catalog.doomed(stream)
+    fn forgotten_versions(&self, stream: i64) -> Result<ForgottenVersions, Error> {
+        self.machine.catalog.forgotten_versions(stream)
     }
 
     fn holes(&self) -> Result<Vec<Hole>, Error> {
         self.machine.catalog.holes()
     }
 
-    fn keep_stream(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
-        self.operate(move |catalog| catalog.keep_stream(uuid, keep_ns))
+    fn set_stream_retention(&self, uuid: Uuid, keep_ns: Option<i64>) -> Result<(), Error> {
+        self.operate(move |catalog| catalog.set_stream_retention(uuid, keep_ns))
     }
 
-    fn keep_collection(&self, collection: &str, kept: CollectionRetention) -> Result<(), Error> {
+    fn set_collection_retention(
+        &self,
+        collection: &str,
+        kept: CollectionRetention,
+    ) -> Result<(), Error> {
         let collection = collection.to_owned();
-        self.operate(move |catalog| catalog.keep_collection(&collection, kept))
+        self.operate(move |catalog| catalog.set_collection_retention(&collection, kept))
     }
 
     fn stream_retention(&self, uuid: Uuid) -> Result<StreamRetention, Error> {
@@ -577,12 +590,12 @@ impl Catalog for MachineCatalog {
         kind: RecordKind,
         id: i64,
         name: Option<&str>,
-        merge: Merge<'_>,
+        merge: FieldMerge<'_>,
     ) -> Result<Record, Error> {
-        // What merges cannot be kept for later, so one that fails comes to nothing.
+        // The closure cannot be stored for later, so a failed change has no effect.
         self.operate(|_| Ok(()))?;
         let catalog = &self.machine.catalog;
-        catalog.number(self.number.load(Ordering::SeqCst));
+        catalog.set_change_number(self.number.load(Ordering::SeqCst));
         catalog.change_record(kind, id, name, merge)
     }
 
@@ -590,16 +603,16 @@ impl Catalog for MachineCatalog {
         self.operate(move |catalog| catalog.delete_record(kind, id))
     }
 
-    fn usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
-        self.machine.catalog.usage(prefix)
+    fn annotation_usage(&self, prefix: &str) -> Result<Vec<(String, u64)>, Error> {
+        self.machine.catalog.annotation_usage(prefix)
     }
 
     fn version_at(&self, stream: i64, wall_ns: i64) -> Result<Option<u64>, Error> {
         self.machine.catalog.version_at(stream, wall_ns)
     }
 
-    fn kept(&self) -> Result<Vec<(Uuid, i64)>, Error> {
-        self.machine.catalog.kept()
+    fn streams_with_retention(&self) -> Result<Vec<(Uuid, i64)>, Error> {
+        self.machine.catalog.streams_with_retention()
     }
 
     fn head(&self, uuid: Uuid) -> Result<Head, Error> {

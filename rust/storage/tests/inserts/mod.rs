@@ -1,4 +1,4 @@
-//! Inserts that can fail, what a client knows of them, and whether an engine holds to it.
+//! Inserts that can fail, what a client knows about them, and a check of the engine against that.
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
@@ -13,18 +13,18 @@ use pingthings_types::{MergePolicy, Points, TimeRange, Version};
 use uuid::Uuid;
 
 pub(crate) const STREAMS: [Uuid; 2] = [Uuid::from_u128(1), Uuid::from_u128(2)];
-/// An insert brings this many points, at times of its own.
+/// Number of points of an insert, at times that only it has.
 pub(crate) const BATCH: i64 = 9;
 
-/// How an engine is opened and written to; each seed does it another way.
+/// How an engine is opened and written to, varied by a seed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Life {
+pub(crate) struct Scenario {
     pub(crate) durability: Durability,
     pub(crate) seed: u8,
 }
 
-impl Life {
-    /// One life, or many where there is time.
+impl Scenario {
+    /// One scenario, or many if `STORAGE_LONG` is set.
     pub(crate) fn all(durability: Durability) -> impl Iterator<Item = Self> {
         let is_long = std::env::var_os("STORAGE_LONG").is_some();
         let seeds = if is_long { 0..8 } else { 0..1 };
@@ -47,7 +47,7 @@ impl Life {
         Engine::open(blocks, catalog, Arc::new(ManualClock::new(0)), options)
     }
 
-    /// Inserts and flushes for as long as there are numbers.
+    /// Inserts and flushes one batch for each of `numbers`.
     pub(crate) fn work(self, engine: &Engine, known: &mut [Known; 2], numbers: Range<i64>) {
         let (turn, rest) = (i64::from(self.seed), 7 - i64::from(self.seed) % 5);
         for number in numbers {
@@ -59,7 +59,7 @@ impl Life {
 }
 
 pub(crate) fn batch(number: i64) -> Points {
-    // The values replace those of the insert before: half the times are the same.
+    // Half of the times are those of the insert before.
     let times = number * BATCH - BATCH / 2..(number + 1) * BATCH - BATCH / 2;
     times
         .map(|time| pingthings_types::RawPoint {
@@ -85,17 +85,17 @@ pub(crate) fn read(engine: &Engine, uuid: Uuid, version: u64) -> Contents {
     found
 }
 
-/// What a client knows of one stream.
+/// What a client knows about one stream.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// Batches that were acknowledged.
     pub(crate) acknowledged: Vec<i64>,
-    /// Batches whose insert failed: they are there or not.
+    /// Batches whose insert failed: each may be stored or not.
     pub(crate) failed: Vec<i64>,
     pub(crate) last: Option<Version>,
-    /// What failed inserts and flushes said.
+    /// The errors of failed inserts and flushes.
     pub(crate) errors: Vec<Error>,
-    /// What versions read as.
+    /// The content of each version.
     pub(crate) versions: BTreeMap<u64, Contents>,
 }
 
@@ -162,7 +162,7 @@ pub(crate) fn check(engine: &Engine, known: &[Known; 2], is_machine_dead: bool) 
             read(engine, uuid, major);
         }
         if is_machine_dead {
-            // The one operation under way may have come through without an answer.
+            // The operation in progress may have succeeded without an answer.
             let committed = known.last.map_or(10, |last| last.major);
             assert!(version.major <= committed + 1);
         }

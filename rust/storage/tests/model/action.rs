@@ -1,14 +1,14 @@
-//! What happens to a store: strategies for proptest.
+//! Actions on a store: strategies for proptest.
 
 use pingthings_types::{MAX_TIME, MIN_TIME, MergePolicy};
 use proptest::prelude::*;
 
-/// What the clock shows at first: among the times of points.
+/// The initial wall-clock time, among the times of points.
 pub(crate) const BEGINNING: i64 = 1_500_000_000_000_000_000;
 
-/// Something that happens to one stream.
+/// An action on one stream.
 #[derive(Clone, Debug)]
-pub(crate) enum Deed {
+pub(crate) enum StreamAction {
     Insert(Vec<(i64, f64)>, MergePolicy),
     Flush,
     Delete {
@@ -46,11 +46,11 @@ pub(crate) enum Deed {
         backward: bool,
         version: usize,
     },
-    /// The last version before a time of the clock.
+    /// The last version before a wall-clock time.
     VersionAt {
         back: i64,
     },
-    /// A snapshot that is read again later on.
+    /// Opens a snapshot that is read again later.
     Hold {
         version: usize,
     },
@@ -59,7 +59,7 @@ pub(crate) enum Deed {
         collection: usize,
         name: usize,
     },
-    /// Moves to a collection under a name.
+    /// Moves to a collection, under a name.
     Move {
         collection: usize,
         name: usize,
@@ -67,10 +67,10 @@ pub(crate) enum Deed {
     Obliterate,
 }
 
-/// Something that happens to a store.
+/// An action on a store.
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    To(usize, Deed),
+    To(usize, StreamAction),
     KeepCollection {
         collection: usize,
         keep: Option<i64>,
@@ -84,10 +84,10 @@ pub(crate) enum Action {
     Reopen,
 }
 
-/// How many streams there may be at a time; uuids of gone ones are never used again.
+/// Number of streams at a time; uuids of obliterated ones are never reused.
 pub(crate) const STREAMS: usize = 4;
 
-/// Times that collide often, that spread over all of time, and that hit its ends.
+/// Times that often collide, that spread over all of time, and that hit its ends.
 fn time() -> impl Strategy<Value = i64> {
     prop_oneof![
         5 => 0..200i64,
@@ -124,28 +124,28 @@ fn batch() -> impl Strategy<Value = Vec<(i64, f64)>> {
     ]
 }
 
-fn reading() -> impl Strategy<Value = Deed> {
+fn reading() -> impl Strategy<Value = StreamAction> {
     let version = 0..12usize;
     let length = prop_oneof![1..300i64, 1..1_000_000_000_000i64, Just(1i64 << 61)];
     let batch_size = prop_oneof![1..20usize, Just(5_000)];
     prop_oneof![
         2 => (version.clone(), version.clone(), 0..64u32, batch_size.clone()).prop_map(
-            |(from, to, resolution, batch)| Deed::Changes { from, to, resolution, batch }),
+            |(from, to, resolution, batch)| StreamAction::Changes { from, to, resolution, batch }),
         3 => (time(), length.clone(), version.clone(), batch_size.clone()).prop_map(
-            |(start, length, version, batch)| Deed::Raw { start, length, version, batch }),
+            |(start, length, version, batch)| StreamAction::Raw { start, length, version, batch }),
         3 => (time(), length.clone(), version.clone(), 0..64u32, batch_size.clone()).prop_map(
             |(start, length, version, exponent, batch)| {
-                Deed::Aligned { start, length, version, exponent, batch }
+                StreamAction::Aligned { start, length, version, exponent, batch }
             }),
         3 => (time(), length, version.clone(), 1..200u64, batch_size).prop_map(
             |(start, length, version, parts, batch)| {
                 let width = (length.unsigned_abs() / parts).max(1);
-                Deed::Windows { start, length, version, width, batch }
+                StreamAction::Windows { start, length, version, width, batch }
             }),
         3 => (time(), any::<bool>(), version.clone()).prop_map(
-            |(time, backward, version)| Deed::Nearest { time, backward, version }),
-        1 => (0..2_000_000_000_000i64).prop_map(|back| Deed::VersionAt { back }),
-        1 => version.prop_map(|version| Deed::Hold { version }),
+            |(time, backward, version)| StreamAction::Nearest { time, backward, version }),
+        1 => (0..2_000_000_000_000i64).prop_map(|back| StreamAction::VersionAt { back }),
+        1 => version.prop_map(|version| StreamAction::Hold { version }),
     ]
 }
 
@@ -153,22 +153,22 @@ fn keep() -> impl Strategy<Value = Option<i64>> {
     prop_oneof![Just(None), (1..2_000_000_000_000i64).prop_map(Some)]
 }
 
-fn writing() -> impl Strategy<Value = Deed> {
+fn writing() -> impl Strategy<Value = StreamAction> {
     let length = prop_oneof![1..300i64, 1..1_000_000_000_000i64, Just(1i64 << 61)];
     let place = (0..2usize, 0..2usize);
     prop_oneof![
-        12 => (batch(), policy()).prop_map(|(points, policy)| Deed::Insert(points, policy)),
-        4 => Just(Deed::Flush),
-        4 => (time(), length).prop_map(|(start, length)| Deed::Delete { start, length }),
-        1 => keep().prop_map(Deed::Keep),
-        3 => place.clone().prop_map(|(collection, name)| Deed::Create { collection, name }),
-        1 => place.prop_map(|(collection, name)| Deed::Move { collection, name }),
-        1 => Just(Deed::Obliterate),
+        12 => (batch(), policy()).prop_map(|(points, policy)| StreamAction::Insert(points, policy)),
+        4 => Just(StreamAction::Flush),
+        4 => (time(), length).prop_map(|(start, length)| StreamAction::Delete { start, length }),
+        1 => keep().prop_map(StreamAction::Keep),
+        3 => place.clone().prop_map(|(collection, name)| StreamAction::Create { collection, name }),
+        1 => place.prop_map(|(collection, name)| StreamAction::Move { collection, name }),
+        1 => Just(StreamAction::Obliterate),
     ]
 }
 
 pub(crate) fn action() -> impl Strategy<Value = Action> {
-    // One stream has most of the story, so that it has many versions.
+    // Most actions concern one stream, so that it has many versions.
     let stream = prop_oneof![4 => Just(0), 1 => 1..STREAMS];
     let deed = prop_oneof![writing(), reading()];
     let span = prop_oneof![1..1_000i64, 1..1_000_000_000_000i64];

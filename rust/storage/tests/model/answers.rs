@@ -1,4 +1,4 @@
-//! What a store answers about one stream, beside what a list of points does.
+//! Compares the answers of a store about one stream with those of a list of points.
 
 use pingthings_storage::{ChangeReader, Engine, Error, RawReader, Snapshot, WindowReader};
 use pingthings_types::{
@@ -6,7 +6,7 @@ use pingthings_types::{
 };
 use uuid::Uuid;
 
-use crate::action::Deed;
+use crate::action::StreamAction;
 use crate::oracle::{List, Oracle, aligned, assert_same_windows, precise};
 
 pub(crate) fn range(start: i64, length: i64) -> Option<TimeRange> {
@@ -45,7 +45,8 @@ fn windows(mut reader: WindowReader, max: usize) -> Windows {
     all
 }
 
-/// The version on the wire: 0 for the latest, else a number from before the first to the last.
+/// The version to ask for: 0 for the latest, otherwise any number from before the first to the
+/// last.
 fn pick(oracle: &Oracle, version: usize) -> u64 {
     match version {
         0 | 1 => 0,
@@ -53,7 +54,7 @@ fn pick(oracle: &Oracle, version: usize) -> u64 {
     }
 }
 
-/// A version as the engine shows it and as it should be; `None` if it is forgotten.
+/// A version as the engine shows it and as it should be; `None` if it was forgotten.
 pub(crate) fn open(
     engine: &Engine,
     uuid: Uuid,
@@ -72,7 +73,7 @@ pub(crate) fn open(
     Some((snapshot.unwrap(), oracle.at(version)))
 }
 
-/// A held snapshot reads as it did.
+/// Checks that a held snapshot reads as it did.
 pub(crate) fn assert_same_points(snapshot: &Snapshot, list: &List) {
     let found = raw(snapshot.raw(TimeRange::ALL), 1_000);
     let found = found.iter().map(|p| (p.time, p.value)).collect();
@@ -125,11 +126,11 @@ fn compare_changes(
     }
 }
 
-/// Asks the engine and the list the same.
-pub(crate) fn compare(engine: &Engine, uuid: Uuid, oracle: &Oracle, deed: &Deed) {
+/// Asks the engine and the list the same question.
+pub(crate) fn compare(engine: &Engine, uuid: Uuid, oracle: &Oracle, deed: &StreamAction) {
     let open = |version| open(engine, uuid, oracle, version);
     match *deed {
-        Deed::Changes {
+        StreamAction::Changes {
             from,
             to,
             resolution,
@@ -142,7 +143,7 @@ pub(crate) fn compare(engine: &Engine, uuid: Uuid, oracle: &Oracle, deed: &Deed)
             let width = PointWidth::new(resolution).unwrap();
             compare_changes(engine, uuid, oracle, (from, to), (width, batch));
         }
-        Deed::Raw {
+        StreamAction::Raw {
             start,
             length,
             version,
@@ -152,7 +153,7 @@ pub(crate) fn compare(engine: &Engine, uuid: Uuid, oracle: &Oracle, deed: &Deed)
                 compare_raw(&snapshot, &list, range, batch);
             }
         }
-        Deed::Aligned {
+        StreamAction::Aligned {
             start,
             length,
             version,
@@ -166,7 +167,7 @@ pub(crate) fn compare(engine: &Engine, uuid: Uuid, oracle: &Oracle, deed: &Deed)
                 assert_same_windows(&found, &aligned(&list, wanted));
             }
         }
-        Deed::Windows {
+        StreamAction::Windows {
             start,
             length,
             version,
@@ -180,7 +181,7 @@ pub(crate) fn compare(engine: &Engine, uuid: Uuid, oracle: &Oracle, deed: &Deed)
                 assert_same_windows(&found, &precise(&list, wanted));
             }
         }
-        Deed::Nearest {
+        StreamAction::Nearest {
             time,
             backward,
             version,

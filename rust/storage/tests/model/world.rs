@@ -1,4 +1,4 @@
-//! A store and what it should be.
+//! A store and its expected content.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,13 +11,13 @@ use pingthings_storage::{
 use pingthings_types::Points;
 use uuid::Uuid;
 
-use crate::action::{Action, BEGINNING, Deed};
+use crate::action::{Action, BEGINNING, StreamAction};
 use crate::answers::{assert_same_points, compare, open as open_version, range};
 use crate::oracle::{List, Oracle};
 
-/// A buffer is committed when it has this many points.
+/// A buffer is committed when it has this many points,
 const LIMIT: usize = 4_000;
-/// Or when it has waited this long.
+/// or when it has waited this many nanoseconds.
 const AGE: i64 = 300_000_000_000;
 
 struct Known {
@@ -27,7 +27,7 @@ struct Known {
     oracle: Oracle,
 }
 
-/// A store on disk, and plain lists of what should be in it.
+/// A store on disk, and plain lists of its expected content.
 pub(crate) struct World {
     directory: tempfile::TempDir,
     clock: Arc<ManualClock>,
@@ -45,7 +45,7 @@ fn open(path: &Path, clock: &Arc<ManualClock>) -> Engine {
         buffer_age_ns: AGE,
         segment_bytes: 100_000,
         journal_file_bytes: 200_000,
-        // Whether a buffer is committed for the journal's sake is up to the background.
+        // The background thread must not commit buffers because the journal is long.
         journal_files: u32::MAX,
         ..Options::default()
     };
@@ -65,7 +65,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> u32 {
 }
 
 impl World {
-    /// With one stream, empty.
+    /// A store with one empty stream.
     pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(BEGINNING));
@@ -90,7 +90,7 @@ impl World {
 
     pub(crate) fn act(&mut self, action: Action) {
         match action {
-            Action::To(stream, Deed::Create { collection, name }) => {
+            Action::To(stream, StreamAction::Create { collection, name }) => {
                 self.create(stream, collection, name);
             }
             Action::To(stream, deed) if self.streams.contains_key(&stream) => {
@@ -137,7 +137,7 @@ impl World {
         self.settle();
     }
 
-    /// What the background would do at any time is done, so that it cannot matter when.
+    /// Does the work of the background thread, so that it does not matter when that runs.
     fn settle(&mut self) {
         for known in self.streams.values_mut() {
             known.oracle.turn(self.now);
@@ -155,7 +155,7 @@ impl World {
         self.engine().maintain().unwrap();
     }
 
-    /// Everything that is there is as it should be.
+    /// Checks everything in the store.
     pub(crate) fn check(&self) {
         for (snapshot, list) in &self.held {
             assert_same_points(snapshot, list);
@@ -231,11 +231,11 @@ impl World {
         }
     }
 
-    fn carry_out(&mut self, stream: usize, deed: Deed) {
+    fn carry_out(&mut self, stream: usize, deed: StreamAction) {
         let engine = self.engine.as_ref().unwrap();
         let uuid = uuid(stream);
         let is_taken = match deed {
-            Deed::Move { collection, name } => self.is_taken(collection, name),
+            StreamAction::Move { collection, name } => self.is_taken(collection, name),
             _ => false,
         };
         let Some(known) = self.streams.get_mut(&stream) else {
@@ -243,19 +243,19 @@ impl World {
         };
         let oracle = &mut known.oracle;
         match deed {
-            Deed::Insert(pairs, policy) => {
+            StreamAction::Insert(pairs, policy) => {
                 let (times, values) = pairs.iter().copied().unzip();
                 let points = Points { times, values };
                 let found = engine.insert(uuid, points, policy).unwrap();
                 oracle.insert(&pairs, policy);
                 assert_eq!(found, oracle.version());
             }
-            Deed::Flush => {
+            StreamAction::Flush => {
                 let found = engine.flush(uuid).unwrap();
                 oracle.flush();
                 assert_eq!(found, oracle.version());
             }
-            Deed::Delete { start, length } => {
+            StreamAction::Delete { start, length } => {
                 let Some(range) = range(start, length) else {
                     return;
                 };
@@ -263,20 +263,20 @@ impl World {
                 oracle.delete(range.start(), range.end());
                 assert_eq!(found, oracle.version());
             }
-            Deed::VersionAt { back } => {
+            StreamAction::VersionAt { back } => {
                 let wall = self.now - back;
                 let found = engine.version_at_time(uuid, wall).unwrap();
                 assert_eq!(found, oracle.version_at(wall));
             }
-            Deed::Hold { version } => {
+            StreamAction::Hold { version } => {
                 let held = open_version(engine, uuid, oracle, version);
                 self.held.extend(held);
             }
-            Deed::Keep(keep) => {
+            StreamAction::Keep(keep) => {
                 engine.set_stream_retention(uuid, keep).unwrap();
                 known.keep = keep;
             }
-            Deed::Move {
+            StreamAction::Move {
                 collection: number,
                 name,
             } => {
@@ -293,7 +293,7 @@ impl World {
                     (known.collection, known.name) = (number, name);
                 }
             }
-            Deed::Obliterate => {
+            StreamAction::Obliterate => {
                 engine.obliterate(uuid).unwrap();
                 self.streams.remove(&stream);
                 self.burnt.insert(stream);

@@ -1,4 +1,4 @@
-//! What the engine should answer, computed from plain lists of points.
+//! The expected answers of the engine, computed from plain lists of points.
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
@@ -14,12 +14,12 @@ use pingthings_types::{
 pub(crate) struct List(Vec<(i64, f64)>);
 
 impl List {
-    /// A list of these points, which are in order.
+    /// A list of points that are already in order.
     pub(crate) const fn of(points: Vec<(i64, f64)>) -> Self {
         Self(points)
     }
 
-    /// Every bit of it.
+    /// The bytes of all points.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let bytes = |&(time, value): &(i64, f64)| [time.to_le_bytes(), value.to_le_bytes()];
         self.0.iter().flat_map(bytes).flatten().collect()
@@ -41,7 +41,7 @@ impl List {
         }
     }
 
-    /// The times at which two lists hold different values, or the same in another order.
+    /// The times at which two lists have different values, or the same values in another order.
     pub(crate) fn differing_times(&self, other: &Self) -> BTreeSet<i64> {
         let by_time = |list: &Self| {
             let mut values: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
@@ -64,7 +64,7 @@ impl List {
     }
 }
 
-/// The aligned windows that hold points.
+/// The aligned windows with points.
 pub(crate) fn aligned(list: &List, windows: AlignedWindows) -> Windows {
     let mut found = Windows::default();
     let mut rest = list.between(windows.start, windows.end);
@@ -83,7 +83,7 @@ pub(crate) fn aligned(list: &List, windows: AlignedWindows) -> Windows {
     found
 }
 
-/// All windows, zeros where empty.
+/// All windows; zeros where they are empty.
 pub(crate) fn precise(list: &List, windows: PreciseWindows) -> Windows {
     let mut found = Windows::default();
     for index in 0..windows.count {
@@ -96,7 +96,7 @@ pub(crate) fn precise(list: &List, windows: PreciseWindows) -> Windows {
     found
 }
 
-/// Extremes must be exact, means and deviations as close as rounding allows.
+/// Extremes must be exact, means and deviations accurate up to rounding.
 pub(crate) fn assert_same_windows(found: &Windows, expected: &Windows) {
     assert_eq!(found.times, expected.times);
     assert_eq!(found.counts, expected.counts);
@@ -109,23 +109,23 @@ pub(crate) fn assert_same_windows(found: &Windows, expected: &Windows) {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct StoredPoint {
     point: (i64, f64),
     is_buffered: bool,
 }
 
-/// One stream: every committed version, and what is buffered.
+/// One stream: every committed version, and its buffer.
 #[derive(Debug)]
 pub(crate) struct Oracle {
     versions: Vec<List>,
-    /// When each was committed.
+    /// The wall-clock time of each commit.
     walls: Vec<i64>,
-    /// How many of them are forgotten.
+    /// How many of them were forgotten.
     forgotten: usize,
-    latest: Vec<Held>,
+    latest: Vec<StoredPoint>,
     limit: usize,
     now: i64,
-    /// When the oldest buffered point came.
+    /// When the oldest buffered point arrived.
     since: Option<i64>,
 }
 
@@ -143,7 +143,7 @@ impl Oracle {
         }
     }
 
-    /// The same, created at a time of the clock.
+    /// The same, created at the wall-clock time `now`.
     pub(crate) fn created(limit: usize, now: i64) -> Self {
         Self {
             walls: vec![now],
@@ -152,7 +152,7 @@ impl Oracle {
         }
     }
 
-    /// The clock was turned.
+    /// Sets the wall clock.
     pub(crate) const fn turn(&mut self, now: i64) {
         self.now = now;
     }
@@ -162,45 +162,51 @@ impl Oracle {
         self.walls.push(self.now);
     }
 
-    /// Commits what has waited for `age` nanoseconds.
+    /// Commits the buffer if it has waited for `age` nanoseconds.
     pub(crate) fn flush_old(&mut self, age: i64) {
         if self.since.is_some_and(|since| since <= self.now - age) {
             self.flush();
         }
     }
 
-    /// Does without points older than `keep` nanoseconds, and without versions replaced as long
-    /// ago.
+    /// Removes points older than `keep` nanoseconds, and versions superseded as long ago.
     pub(crate) fn trim(&mut self, keep: i64) {
         let end = self.now.saturating_sub(keep);
-        if self.latest.first().is_some_and(|held| held.point.0 < end) {
+        if self
+            .latest
+            .first()
+            .is_some_and(|stored| stored.point.0 < end)
+        {
             self.delete(i64::MIN, end.min(MAX_TIME - 1));
         }
         self.forget(end);
     }
 
-    /// Forgets versions that were replaced by `wall`; gives how many.
+    /// Forgets versions that were superseded by `wall`, and returns how many.
     pub(crate) fn forget(&mut self, wall: i64) -> usize {
         let known = self.walls.iter().rposition(|&at| at <= wall);
         let kept = known.unwrap_or(0).max(self.forgotten);
         kept - std::mem::replace(&mut self.forgotten, kept)
     }
 
-    /// The last version committed by `wall` that is not forgotten.
+    /// The last version committed by `wall` that was not forgotten.
     pub(crate) fn version_at(&self, wall: i64) -> Option<u64> {
         let kept = &self.walls[self.forgotten..];
         let last = kept.iter().rposition(|&at| at <= wall)?;
         Some(FIRST_MAJOR + (self.forgotten + last) as u64)
     }
 
-    /// Whether a version can be asked for.
+    /// Whether a version can be opened.
     pub(crate) fn is_there(&self, version: u64) -> bool {
         let first = FIRST_MAJOR + self.forgotten as u64;
         version <= FIRST_MAJOR || (first..=self.version().major).contains(&version)
     }
 
     fn buffered(&self) -> usize {
-        self.latest.iter().filter(|held| held.is_buffered).count()
+        self.latest
+            .iter()
+            .filter(|stored| stored.is_buffered)
+            .count()
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -212,7 +218,7 @@ impl Oracle {
     }
 
     fn list(&self) -> List {
-        List(self.latest.iter().map(|held| held.point).collect())
+        List(self.latest.iter().map(|stored| stored.point).collect())
     }
 
     pub(crate) fn at(&self, version: u64) -> List {
@@ -226,7 +232,7 @@ impl Oracle {
     pub(crate) fn delete(&mut self, start: i64, end: i64) {
         self.flush();
         self.latest
-            .retain(|held| held.point.0 < start || held.point.0 >= end);
+            .retain(|stored| stored.point.0 < start || stored.point.0 >= end);
         self.commit();
     }
 
@@ -234,14 +240,14 @@ impl Oracle {
         if self.buffered() > 0 {
             self.commit();
             self.since = None;
-            for held in &mut self.latest {
-                held.is_buffered = false;
+            for stored in &mut self.latest {
+                stored.is_buffered = false;
             }
         }
     }
 
     fn has(&self, test: impl Fn((i64, f64)) -> bool) -> bool {
-        self.latest.iter().any(|held| test(held.point))
+        self.latest.iter().any(|stored| test(stored.point))
     }
 
     pub(crate) fn insert(&mut self, points: &[(i64, f64)], policy: MergePolicy) {
@@ -259,7 +265,7 @@ impl Oracle {
             };
             if policy == MergePolicy::Replace {
                 kept.retain(|p| p.0 != time);
-                self.latest.retain(|held| held.point.0 != time);
+                self.latest.retain(|stored| stored.point.0 != time);
             }
             if !is_refused {
                 kept.push((time, value));
@@ -270,11 +276,12 @@ impl Oracle {
             self.since.get_or_insert(self.now);
         }
         kept.sort_by_key(|p| p.0);
-        self.latest.extend(kept.into_iter().map(|point| Held {
-            point,
-            is_buffered: true,
-        }));
-        self.latest.sort_by_key(|held| held.point.0);
+        self.latest
+            .extend(kept.into_iter().map(|point| StoredPoint {
+                point,
+                is_buffered: true,
+            }));
+        self.latest.sort_by_key(|stored| stored.point.0);
         if is_full {
             self.flush();
         }

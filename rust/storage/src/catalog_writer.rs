@@ -1,10 +1,11 @@
-//! Every change of the catalog, one at a time and numbered, and whether it is known what came of
-//! them.
+//! Serialises and numbers the changes of the catalog, and tracks whether the outcome of each is
+//! known.
 //!
-//! A change that failed may be there nevertheless: a sync that fails leaves what was written, and
-//! opening the catalog again may find it whole. In this process it is not to be seen. So nothing
-//! may be acknowledged on top of it until another change succeeded, which writes over what the
-//! failed one left: then what is read is what will be found.
+//! A failed change may be on the disk nevertheless: a sync that fails leaves the written bytes
+//! behind, and opening the catalog again may find them intact, although this process cannot see
+//! them. So the engine acknowledges nothing on top of a failed change until another change has
+//! succeeded. That change overwrites the remains of the failed one, so what is read now is also
+//! what the next open will find. Making it is called settling.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,45 +16,49 @@ use uuid::Uuid;
 
 use crate::Error;
 use crate::catalog::Catalog;
-use crate::format::{CommitRecord, Content};
+use crate::format::{CommitRecord, ManifestContent};
 use crate::manifest::Manifest;
 
-/// The catalog, as what changes it sees it.
+/// Makes all changes of the catalog.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct CatalogWriter {
     catalog: Arc<dyn Catalog>,
-    /// Which catalog it is.
+    /// The id of the catalog.
     id: Uuid,
     manifest: Arc<Manifest>,
-    /// The last change that is there.
+    /// Number of the last change that succeeded.
     last: Arc<AtomicU64>,
     /// Number of the next change; locked while one is made.
     next: Mutex<u64>,
-    /// Whether a change failed that may be there.
+    /// Whether the outcome of a failed change is unknown.
     is_unknown: AtomicBool,
-    /// How many changes failed so far.
+    /// Number of changes that have failed.
     failures: AtomicU64,
 }
 
-/// Marks the catalog as unknown unless the change succeeded, also when it panics.
-struct Doubt<'a> {
-    ledger: &'a Ledger,
-    is_over: bool,
+/// Marks the outcome as unknown when dropped, unless the change succeeded or was refused; a panic
+/// counts as a failure.
+struct FailureGuard<'a> {
+    catalog_writer: &'a CatalogWriter,
+    is_disarmed: bool,
 }
 
-impl Drop for Doubt<'_> {
+impl Drop for FailureGuard<'_> {
     fn drop(&mut self) {
-        if !self.is_over {
-            // Whoever sees that it is unknown no more sees the failure counted.
-            self.ledger.failures.fetch_add(1, Ordering::AcqRel);
-            self.ledger.is_unknown.store(true, Ordering::Release);
+        if !self.is_disarmed {
+            // The order matters: a thread that sees the outcome settled must also see the failure
+            // counted.
+            self.catalog_writer.failures.fetch_add(1, Ordering::AcqRel);
+            self.catalog_writer
+                .is_unknown
+                .store(true, Ordering::Release);
         }
     }
 }
 
-impl Ledger {
-    /// The changes after `last`. Whether that one is on the disk is not known yet: this may be the
-    /// process after the one in which it failed.
+impl CatalogWriter {
+    /// A catalog_writer whose next change comes after `last`. The outcome of that one is unknown at first:
+    /// an earlier process may have ended because it failed.
     pub(crate) fn new(
         catalog: Arc<dyn Catalog>,
         id: Uuid,
@@ -71,38 +76,40 @@ impl Ledger {
         }
     }
 
-    /// How many changes failed so far: what was read before the last of them has to be read again.
+    /// Number of changes that have failed. Data read from the catalog before the last failure have
+    /// to be read again.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Acquire)
     }
 
-    /// Makes a change, once it is known what came of those before.
+    /// Makes a change, after settling if an earlier change failed.
     ///
-    /// The manifest learns of it before it is acknowledged.
+    /// The manifest records the change before it is acknowledged.
     pub(crate) fn change<R>(
         &self,
         change: impl FnOnce(&dyn Catalog) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let mut next = self.next.lock();
         self.settle_locked(&mut next, |_| {})?;
-        let mut is_told = true;
+        let mut is_in_manifest = true;
         let done = self.attempt(&mut next, |catalog, number| {
             let done = change(catalog)?;
-            is_told = self
+            is_in_manifest = self
                 .manifest
                 .write(|content| content.change = number)
                 .is_ok();
             Ok(done)
         });
-        if !is_told {
-            // It is there. But before anything else is acknowledged, the manifest has to be right.
+        if !is_in_manifest {
+            // The change succeeded, but the manifest has to record it before anything else is
+            // acknowledged.
             self.is_unknown.store(true, Ordering::Release);
         }
         done
     }
 
-    /// Makes a change of which the segments have a record, so that the manifest need not: `change`
-    /// is given an empty one with its number.
+    /// Makes a change that the segments record, so the manifest need not. `change` receives an
+    /// empty commit record with the number of the change.
     pub(crate) fn commit<R>(
         &self,
         change: impl FnOnce(&dyn Catalog, CommitRecord) -> Result<R, Error>,
@@ -121,7 +128,7 @@ impl Ledger {
         })
     }
 
-    /// Returns once it is known what came of every change.
+    /// Settles if the outcome of an earlier change is unknown.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         if self.is_unknown.load(Ordering::Acquire) {
             self.settle_with(|_| {})
@@ -130,29 +137,33 @@ impl Ledger {
         }
     }
 
-    /// The same, with what else the manifest is to say.
-    pub(crate) fn settle_with(&self, say: impl FnOnce(&mut Content)) -> Result<(), Error> {
+    /// The same, and writes `edit` to the manifest in any case.
+    pub(crate) fn settle_with(&self, edit: impl FnOnce(&mut ManifestContent)) -> Result<(), Error> {
         let mut next = self.next.lock();
         if self.is_unknown.load(Ordering::Acquire) {
-            self.settle_locked(&mut next, say)
+            self.settle_locked(&mut next, edit)
         } else {
-            self.manifest.write(say)
+            self.manifest.write(edit)
         }
     }
 
-    fn settle_locked(&self, next: &mut u64, say: impl FnOnce(&mut Content)) -> Result<(), Error> {
+    fn settle_locked(
+        &self,
+        next: &mut u64,
+        edit: impl FnOnce(&mut ManifestContent),
+    ) -> Result<(), Error> {
         if !self.is_unknown.load(Ordering::Acquire) {
             return Ok(());
         }
         let settled = self.attempt(next, |catalog, number| {
             if self.manifest.content().sequence == 0 {
-                // Once the catalog was changed, there has to be one.
+                // A catalog that has changed needs a manifest.
                 self.manifest.write(|_| {})?;
             }
             catalog.settle()?;
             self.manifest.write(|content| {
                 content.change = number;
-                say(content);
+                edit(content);
             })
         });
         settled.map_err(|error| Error::CatalogUnknown {
@@ -168,14 +179,14 @@ impl Ledger {
         change: impl FnOnce(&dyn Catalog, u64) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let number = *next;
-        self.catalog.number(number);
+        self.catalog.set_change_number(number);
         *next += 1;
-        let mut doubt = Doubt {
-            ledger: self,
-            is_over: false,
+        let mut guard = FailureGuard {
+            catalog_writer: self,
+            is_disarmed: false,
         };
         let result = change(&*self.catalog, number);
-        doubt.is_over = match &result {
+        guard.is_disarmed = match &result {
             Ok(_) => {
                 self.last.store(number, Ordering::Release);
                 true
