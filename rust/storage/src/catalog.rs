@@ -15,7 +15,7 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
-pub use records::Merge;
+pub use records::FieldMerge;
 #[cfg(test)]
 pub(crate) use schema::SCHEMA_VERSION;
 pub use sqlite::SqliteCatalog;

@@ -21,7 +21,7 @@ use crate::group::Group;
 use crate::manifest::Manifest;
 use crate::{Durability, Error, Options};
 
-pub(crate) use read::{Contents, Reading, read_file};
+pub(crate) use read::{Contents, ReadOptions, read_file};
 
 #[derive(Debug)]
 struct Tail {

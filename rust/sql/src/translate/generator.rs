@@ -140,7 +140,7 @@ impl Translator<'_> {
         };
         if !is_allowed || scope.in_aggregate {
             return self.refuse(format!(
-                "function `{name}`, which gives many rows, is supported in the select list, \
+                "set-returning function `{name}` is supported in the select list, \
                  in GROUP BY and in FROM only"
             ));
         }
@@ -154,7 +154,7 @@ impl Translator<'_> {
         let sql_name = match known {
             Some(sql_name) => sql_name,
             None if !self.scope()?.generators.is_empty() => {
-                return self.unsupported("more than one function that gives many rows");
+                return self.unsupported("more than one set-returning function");
             }
             None => {
                 let sql_name = self.fresh("t");
@@ -172,13 +172,13 @@ impl Translator<'_> {
             (None, [column]) => Some(column),
             (None, _) => {
                 return self.refuse(format!(
-                    "function `{name}` gives rows of two columns: write `({name}(...)).key` \
+                    "function `{name}` returns two columns: write `({name}(...)).key` \
                      or call it in FROM"
                 ));
             }
         };
         let Some(column) = column else {
-            return self.refuse(format!("function `{name}` gives no such column"));
+            return self.refuse(format!("function `{name}` has no such column"));
         };
         let mut operand = Operand::known(column.sql.clone(), column.kind, position);
         operand.free = vec![FreeColumn {
@@ -196,11 +196,11 @@ impl Translator<'_> {
         for generator in scope.generators.clone() {
             self.refuse_if(
                 has_windows,
-                "a function that gives many rows beside a window function",
+                "a set-returning function together with a window function",
             )?;
             self.refuse_if(
                 has_outer_join,
-                "a function that gives many rows over a RIGHT or FULL JOIN",
+                "a set-returning function over a RIGHT or FULL JOIN",
             )?;
             let word = if from.is_empty() {
                 " from"

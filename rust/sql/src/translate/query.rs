@@ -204,7 +204,7 @@ impl Translator<'_> {
                 Constant::Placeholder(_) => Ok(None),
                 _ => self.refuse_at(
                     value.span,
-                    "a constant that is no whole number orders nothing",
+                    "a constant in ORDER BY must be a position in the select list",
                 ),
             },
             _ => Ok(None),
@@ -284,7 +284,7 @@ impl Translator<'_> {
             let column = self.merged_column(own, other, word)?;
             if !is_all && !column.kind.has_equality() {
                 return self.refuse(format!(
-                    "values of type {} have no equality, which {} wants",
+                    "values of type {} have no equality, which {} requires",
                     column.kind.name(),
                     word.to_uppercase()
                 ));

@@ -25,7 +25,7 @@ fn id_of(connection: &Connection, uuid: Uuid) -> Result<i64, Error> {
 pub(super) fn obliterate(connection: &Connection, uuid: Uuid) -> Result<(), Error> {
     let failed = failed("obliterate a stream in");
     let id = id_of(connection, uuid)?;
-    reclaim::doom_all(connection, id)?;
+    reclaim::forget_all_versions(connection, id)?;
     for table in ["annotations", "stream_retention"] {
         connection
             .execute(&format!("delete from {table} where stream = ?1"), [id])

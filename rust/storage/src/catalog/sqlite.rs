@@ -104,7 +104,7 @@ impl SqliteCatalog {
     }
 
     /// Runs a change in its own transaction.
-    fn change_all<R>(
+    fn in_transaction<R>(
         &self,
         action: &'static str,
         change: impl FnOnce(&Connection) -> Result<R, Error>,
