@@ -10,10 +10,12 @@ use sqlparser::tokenizer::Token;
 
 const POSTGRESQL: PostgreSqlDialect = PostgreSqlDialect {};
 
-/// The `PostgreSQL` dialect of the parser, with three changes. `is distinct from` and `~` have the
-/// precedence of `PostgreSQL`. Named function arguments cannot be expressions (`json_object('a':
-/// 1)`). A keyword that starts an expression (`case`) is never a column name. To resolve the last
-/// two, the parser would read the rest twice, at every level of nesting.
+/// The `PostgreSQL` dialect of the parser, with three changes.
+///
+/// `is distinct from` and `~` have the precedence of `PostgreSQL`. The names of function arguments
+/// cannot be expressions, as in `json_object('a': 1)`. A keyword that starts an expression, such as
+/// `case`, is never the name of a column. Without the last two, the parser would read the rest
+/// twice, at every level of nesting.
 #[derive(Debug)]
 pub(crate) struct Postgres;
 

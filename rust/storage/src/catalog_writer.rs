@@ -57,7 +57,7 @@ impl Drop for FailureGuard<'_> {
 }
 
 impl CatalogWriter {
-    /// A catalog_writer whose next change comes after `last`. The outcome of that one is unknown at first:
+    /// A writer whose next change comes after `last`. The outcome of that one is unknown at first:
     /// an earlier process may have ended because it failed.
     pub(crate) fn new(
         catalog: Arc<dyn Catalog>,

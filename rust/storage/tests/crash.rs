@@ -76,7 +76,7 @@ fn nothing_acknowledged_is_lost_when_an_operation_fails() {
     }
 }
 
-/// One step of a scenario with deletes, on the engine and on a list.
+/// One step of a scenario with deletes, applied to the engine and to a list.
 fn step(number: usize, engine: &Engine, list: &mut Option<Contents>) -> Result<(), Error> {
     let uuid = STREAMS[0];
     let mut insert = |number: i64, policy| {

@@ -1,4 +1,4 @@
-//! ReadOptions the journal files that an earlier process left.
+//! Reading the journal files that an earlier process left.
 
 use crate::Error;
 use crate::blocks::{Blocks, FileName};
