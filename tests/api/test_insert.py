@@ -191,20 +191,20 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     "NaN": (lambda: [(T, 1.0), (T + 1, NAN)], BadValue, "row 1 holds NaN"),
     "infinity": (lambda: [(T, -INF)], BadValue, "row 0 holds -inf"),
     "None": (lambda: [(T, 1.0), (T + 1, None)], BadValue, "row 1 holds a null"),
-    "text value": (lambda: {T: "1.5"}, BadValue, "a value is no number"),
+    "text value": (lambda: {T: "1.5"}, BadValue, "is not a number"),
     "whole decimal too large": (
         lambda: {T: Decimal(2**53 + 1)},
         BadValue,
-        "row 0: the whole number 9007199254740993",
+        "row 0: the integer 9007199254740993",
     ),
-    "signalling NaN": (lambda: {T: Decimal("sNaN")}, BadValue, "row 0: a value is no number"),
+    "signalling NaN": (lambda: {T: Decimal("sNaN")}, BadValue, "row 0: the value is not a number"),
     "duration as value": (lambda: {T: np.timedelta64(1, "s")}, BadValue, "row 0"),
     "duration as time": (lambda: {np.timedelta64(1, "s"): 1.0}, BTRDBTypeError, "no time"),
     "two lists": (lambda: ([T, T + 1], [1.0, 2.0]), BTRDBTypeError, "two columns or two points"),
     "truth value": (lambda: [(T, 1.0), (T + 1, True)], BadValue, "row 1: a value is `True`"),
     "truth value of numpy": (lambda: {T: np.True_}, BadValue, "cast it if 0 and 1 are meant"),
-    "complex value": (lambda: {T: 1j}, BadValue, "a value is no number"),
-    "integer too large": (lambda: {T: 10**400}, BadValue, "a value is no number"),
+    "complex value": (lambda: {T: 1j}, BadValue, "is not a number"),
+    "integer too large": (lambda: {T: 10**400}, BadValue, "is not a number"),
     "no time": (lambda: [(None, 1.0)], BTRDBTypeError, "row 0 has no time"),
     "bool time": (lambda: [(True, 1.0)], BTRDBTypeError, "bool"),
     "time between nanoseconds": (lambda: [(1.5, 1.0)], BTRDBValueError, "1.5"),
@@ -518,9 +518,9 @@ async def test_set_refuses_a_stream_named_twice(pair: pt.AsyncStreamSet):
 
 async def test_set_refuses_what_is_no_mapping(pair: pt.AsyncStreamSet):
     data: Any = [(pair[0].uuid, POINTS)]
-    with pytest.raises(BTRDBTypeError, match="`data_map` maps uuids"):
+    with pytest.raises(BTRDBTypeError, match="`data_map` must map uuids"):
         await pair.insert(data)
-    with pytest.raises(InvalidUUIDError, match="`x` is no uuid"):
+    with pytest.raises(InvalidUUIDError, match="`x` is not a uuid"):
         await pair.insert({"x": POINTS})
     with pytest.raises(BTRDBTypeError, match="`merge` is text"):
         await pair.insert({}, merge=5)  # type: ignore[arg-type]

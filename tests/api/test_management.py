@@ -140,7 +140,7 @@ async def test_bad_records_are_refused(
 
 
 async def test_bad_ids_are_refused(client: pt.AsyncClient):
-    with pytest.raises(BTRDBTypeError, match="`device_id` is a whole number"):
+    with pytest.raises(BTRDBTypeError, match="`device_id` must be an integer"):
         await client.get_device("1")  # type: ignore[arg-type]
     with pytest.raises(BTRDBValueError, match="`unit_id` is -1"):
         await client.delete_unit(-1)

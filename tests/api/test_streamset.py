@@ -206,7 +206,7 @@ async def test_filter_refuses_what_is_no_text(streams: pt.AsyncStreamSet, what: 
 @pytest.mark.parametrize("what", ["tags", "annotations"])
 @pytest.mark.parametrize("wrong", [5, ["name"], {5: "name"}], ids=repr)
 async def test_filter_refuses_what_is_no_mapping(streams: pt.AsyncStreamSet, what: str, wrong: Any):
-    with pytest.raises(BTRDBTypeError, match=f"`{what}` maps text"):
+    with pytest.raises(BTRDBTypeError, match=f"`{what}` must map text"):
         streams.filter(**{what: wrong})
 
 

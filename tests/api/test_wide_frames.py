@@ -408,15 +408,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "large whole numbers among objects": (
         lambda: (np.array([T, T + 1]), np.array([2**53 + 1, 1.5], object)),
-        "row 0: the whole number 9007199254740993 is no float64",
+        "row 0: the integer 9007199254740993 cannot be represented",
     ),
     "decimal numbers that Arrow would round": (
         lambda: [(T, Decimal(2**53 + 1))],
-        "row 0: the whole number 9007199254740993 is no float64",
+        "row 0: the integer 9007199254740993 cannot be represented",
     ),
     "decimal numbers beyond floats": (
         lambda: [(T, Decimal("1e999"))],
-        r"row 0: the value `1E\+999` is beyond what a float64 holds",
+        r"row 0: the value `1E\+999` is beyond the range of a float64",
     ),
 }
 

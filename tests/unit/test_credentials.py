@@ -154,7 +154,7 @@ def test_argument_of_another_type_raises(file: Path):
 
 
 def test_nothing_at_all_raises_and_says_where_to_put_it(no_file: Path):
-    with pytest.raises(ConnectionError, match="nothing names an endpoint") as raised:
+    with pytest.raises(ConnectionError, match="no endpoint is configured") as raised:
         resolve(None, None, None, {}, path=no_file)
     assert str(no_file) in str(raised.value)
 
@@ -190,13 +190,13 @@ def test_profile_without_a_file_raises(environ: dict[str, str], no_file: Path):
         ("default:\n\tbtrdb: KEY-1", "not valid YAML at line 2"),
         ("default: !!python/object:os.system {}", "not valid YAML at line 1"),
         ("\x00", "not valid YAML"),
-        ("- default", "no mapping"),
-        ("KEY-1", "no mapping"),
-        ("default: KEY-1", "profile `default` .* is no mapping"),
+        ("- default", "not a mapping"),
+        ("KEY-1", "not a mapping"),
+        ("default: KEY-1", "profile `default` .* is not a mapping"),
         ("default: {name: default}", "profile `default` .* has no entry `btrdb`"),
-        ("default: {btrdb: KEY-1}", "entry `btrdb` of profile `default` .* is no mapping"),
-        ("default: {btrdb: {endpoints: [a:1]}}", "`endpoints` of profile `default` .* is no text"),
-        ("default: {btrdb: {endpoints: ''}}", "`endpoints` of profile `default` .* is no text"),
+        ("default: {btrdb: KEY-1}", "entry `btrdb` of profile `default` .* is not a mapping"),
+        ("default: {btrdb: {endpoints: [a:1]}}", "`endpoints` of profile `default` .* is not text"),
+        ("default: {btrdb: {endpoints: ''}}", "`endpoints` of profile `default` .* is not text"),
         ("default: {btrdb: {api_key: 12345}}", "`api_key` of profile `default` .* in quotes"),
     ],
 )

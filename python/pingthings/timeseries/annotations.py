@@ -1,11 +1,11 @@
-"""Annotations, which the server keeps as text and Python as values.
+"""Converts annotations between Python values and the text that the server stores.
 
-Text is kept as it is, as every client of the platform does, so that SQL and filters find it. Any
-other value is kept as its JSON. Text that is exactly the JSON of a number, a truth value, null, a
-list or an object is read as that value, whoever wrote it: the text `60` and the number 60 are kept
-alike, and both are read as the number. Any other text is read as it is.
+Text is stored unchanged, as by every client of the platform, so that SQL and filters find it. Any
+other value is stored as its JSON. Text that is exactly the JSON of a number, a boolean, null, a
+list or an object is read as that value, whoever wrote it: the text `60` and the number 60 are
+stored alike, and both are read as the number. Any other text is read unchanged.
 
-Versions before this rule kept text that looks like a value in quotes; it is read as that text.
+Earlier versions stored text that looks like a value in quotes; it is read as that text.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def to_text(
     value: Any,
     encoder: type[json.JSONEncoder] | None = None,
 ) -> str:
-    """Returns the text under which a value is kept.
+    """Returns the stored text of a value.
 
     Raises:
-        BTRDBTypeError: JSON has no form for it.
-        BTRDBValueError: It is, or holds, a number that is not finite.
+        BTRDBTypeError: JSON cannot represent the value.
+        BTRDBValueError: It is, or contains, a number that is not finite.
     """
     if isinstance(value, str):
         return str.__str__(value)  # a member of an enumeration is its text
@@ -43,21 +43,21 @@ def to_text(
         raise BTRDBValueError(
             f"annotation `{key}` cannot be kept as JSON: it is nested too deeply"
         ) from None
-    # What an encoder makes text of is kept like other text.
+    # A value that the encoder converts to text is stored like other text.
     return json.loads(text) if text.startswith('"') else text
 
 
 def from_text(text: str) -> Any:
-    """Returns the value that is read from a text."""
+    """Returns the value of a stored text."""
     if not _is_json(text):
         return text
     value = json.loads(text)
-    # Text in quotes is text with quotes, but for what earlier versions put in quotes.
+    # Quotes are part of the text, unless an earlier version added them to text like a value.
     return text if isinstance(value, str) and not _is_json(value) else value
 
 
 def _is_json(text: str) -> bool:
-    """Whether it is, to the letter, what a value is written as."""
+    """Whether the text is exactly the JSON of a value."""
     try:
         return json.dumps(json.loads(text), allow_nan=False) == text
     except (ValueError, RecursionError):
@@ -65,7 +65,7 @@ def _is_json(text: str) -> bool:
 
 
 def is_kept_as(value: Any, text: str | None) -> bool:
-    """Returns whether a text is what a value is kept as; of an object in any order of keys."""
+    """Returns whether a value is stored as this text; the order of an object's keys is ignored."""
     if text is None or value is None:
         return value is None and (text is None or from_text(text) is None)
     if isinstance(value, str):
@@ -74,7 +74,7 @@ def is_kept_as(value: Any, text: str | None) -> bool:
 
 
 def from_texts(texts: Mapping[str, str | None]) -> dict[str, Any]:
-    """Returns the values of annotations as the server keeps them."""
+    """Returns the values of stored annotations."""
     return {key: None if text is None else from_text(text) for key, text in texts.items()}
 
 
@@ -83,20 +83,23 @@ def to_texts(
     name: str,
     encoder: type[json.JSONEncoder] | None = None,
 ) -> dict[str, str | None]:
-    """Returns annotations as the server keeps them; None stays None.
+    """Returns annotations as the server stores them; None stays None.
 
     Raises:
-        BTRDBTypeError: It is no mapping, a key is no text, or JSON has no form for a value.
-        BTRDBValueError: A value holds a number that is not finite, or half a character.
+        BTRDBTypeError: `values` is not a mapping, a key is not text, or JSON cannot represent a
+            value.
+        BTRDBValueError: A value contains a number that is not finite, or half a surrogate pair.
     """
     if values is None:
         return {}
     if not isinstance(values, Mapping):
-        raise BTRDBTypeError(f"`{name}` maps text to values, it is no `{type(values).__name__}`")
+        raise BTRDBTypeError(
+            f"`{name}` must map text to values, but is a `{type(values).__name__}`"
+        )
     texts: dict[str, str | None] = {}
     for key, value in values.items():
         if not isinstance(key, str):
-            raise BTRDBTypeError(f"`{name}` maps text to values, not `{key!r}`")
+            raise BTRDBTypeError(f"`{name}` must map text to values, not `{key!r}`")
         check_writable(key, name)
         texts[key] = None if value is None else check_writable(to_text(key, value, encoder), name)
     return texts

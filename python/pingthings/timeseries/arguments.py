@@ -1,4 +1,4 @@
-"""Arguments of calls, checked and brought into the form the core takes."""
+"""Checks arguments and converts them to the form of the core."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ _MERGE_POLICIES = ("never", "equal", "retain", "replace")
 
 T = TypeVar("T")
 UuidKey = TypeVar("UuidKey", UUID, str, UUID | str)
-"""What keys of a mapping by stream may be: all UUIDs, all texts, or both."""
+"""Key of a mapping by stream: all UUIDs, all strings, or both."""
 OtherUuidKey = TypeVar("OtherUuidKey", UUID, str, UUID | str)
 """The same for a second mapping in one call."""
 
 
 def as_uuid(value: UUID | str) -> UUID:
-    """Returns the uuid that the value is or spells.
+    """Converts a UUID or its text to a UUID.
 
     Raises:
-        InvalidUUIDError: It is none; a `TypeError` and a `ValueError` at once.
+        InvalidUUIDError: The value is not a uuid; also a `TypeError` and a `ValueError`.
     """
     if isinstance(value, UUID):
         return value
@@ -67,12 +67,12 @@ def as_uuid(value: UUID | str) -> UUID:
         try:
             return UUID(value)
         except ValueError:
-            raise InvalidUUIDError(f"`{value}` is no uuid") from None
-    raise InvalidUUIDError(f"a `{type(value).__name__}` is no uuid; give a UUID or its text")
+            raise InvalidUUIDError(f"`{value}` is not a uuid") from None
+    raise InvalidUUIDError(f"a `{type(value).__name__}` is not a uuid; give a UUID or its text")
 
 
 def as_time(value: Instant, name: str) -> int:
-    """Returns the time in nanoseconds; None, which elsewhere means "no time", is refused."""
+    """Converts a time to nanoseconds; refuses None."""
     nanoseconds = to_nanoseconds(value)
     if nanoseconds is None:
         raise BTRDBTypeError(f"`{name}` is None; give a time")
@@ -80,18 +80,18 @@ def as_time(value: Instant, name: str) -> int:
 
 
 def as_version(value: int | None) -> int:
-    """Returns the version's number, with 0 for the latest."""
+    """Returns the number of a version; None becomes 0, the latest data."""
     if value is None:
         return 0
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BTRDBTypeError(f"a version is a whole number, not a `{type(value).__name__}`")
+        raise BTRDBTypeError(f"a version is an integer, not a `{type(value).__name__}`")
     if not 0 <= value < 1 << 64:
         raise BTRDBValueError(f"version {value} does not exist; versions are positive numbers")
     return value
 
 
 def as_width_ns(value: int | Duration | _PW) -> int:
-    """Returns a window's length in nanoseconds, those of a `pandas.Timedelta` included."""
+    """Converts the length of a window to nanoseconds, including those of a `pandas.Timedelta`."""
     if isinstance(value, _PW):
         return value.nanoseconds
     if isinstance(value, Duration):
@@ -104,7 +104,7 @@ def as_width_ns(value: int | Duration | _PW) -> int:
 
 
 def as_exponent(value: int | _PW) -> int:
-    """Returns a point width's exponent."""
+    """Returns the exponent of a point width."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise BTRDBTypeError(
             f"a point width is an exponent from 0 to 63 or a PW, not a `{type(value).__name__}`"
@@ -113,10 +113,10 @@ def as_exponent(value: int | _PW) -> int:
 
 
 def aligned_exponent(start: int, end: int, width: int | Duration | _PW) -> int | None:
-    """Returns the exponent of the aligned windows that answer the question, or None if none do.
+    """Returns the exponent if aligned windows give the answer, otherwise None.
 
-    A `PW` asks for them. Any other width does where they happen to be the same windows, because
-    they cost less.
+    They do for a `PW`, and for any other width if the precise windows happen to be aligned ones,
+    which are cheaper.
     """
     if isinstance(width, _PW):
         return int(width)
@@ -128,16 +128,16 @@ def aligned_exponent(start: int, end: int, width: int | Duration | _PW) -> int |
 
 
 def as_text(value: str, name: str) -> str:
-    """Returns the text, which must be text that UTF-8 can write."""
+    """Returns the text after checking that it is a string that UTF-8 can encode."""
     if not isinstance(value, str):
         raise BTRDBTypeError(f"`{name}` is text, not a `{type(value).__name__}`")
     return check_writable(value, name)
 
 
 def check_writable(text: str, name: str) -> str:
-    """Returns the text, which UTF-8 must be able to write."""
+    """Returns the text after checking that UTF-8 can encode it."""
     if not _is_writable(text):
-        raise BTRDBValueError(f"`{name}` is {text!a}; half a surrogate pair is no character")
+        raise BTRDBValueError(f"`{name}` is {text!a}, which has half a surrogate pair; remove it")
     return text
 
 
@@ -150,7 +150,7 @@ def _is_writable(text: str) -> bool:
 
 
 def as_list(values: Iterable[T], name: str) -> list[T]:
-    """Returns what an iterable holds; text is refused, whose letters are not what was meant."""
+    """Converts an iterable to a list; refuses text, which would become a list of characters."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise BTRDBTypeError(f"`{name}` is a list, not a `{type(values).__name__}`")
     return list(values)
@@ -160,45 +160,49 @@ def as_merge(value: str) -> str:
     """Returns the name of a merge policy."""
     if as_text(value, "merge") not in _MERGE_POLICIES:
         names = ", ".join(f"`{name}`" for name in _MERGE_POLICIES)
-        raise BTRDBValueError(f"`{value}` is no merge policy; there are {names}")
+        raise BTRDBValueError(f"`{value}` is not a merge policy; give one of {names}")
     return value
 
 
 def as_ranges(ranges: Iterable[tuple[int, int]]) -> list[dict[str, int]]:
-    """Returns ranges of time in the form in which changes are documented."""
+    """Returns time ranges in the documented form of `changes`."""
     return [{"start": start, "end": end} for start, end in ranges]
 
 
 def as_mapping(values: Mapping[Any, T], name: str) -> dict[UUID, T]:
-    """Returns a mapping by uuid, in which no stream is named twice."""
+    """Converts the keys of a mapping to UUIDs; refuses a stream that occurs twice."""
     if not isinstance(values, Mapping):
-        raise BTRDBTypeError(f"`{name}` maps uuids to values, it is no `{type(values).__name__}`")
+        raise BTRDBTypeError(
+            f"`{name}` must map uuids to values, but is a `{type(values).__name__}`"
+        )
     found = {as_uuid(uuid): value for uuid, value in values.items()}
     if len(found) != len(values):
-        raise BTRDBValueError(f"`{name}` names a stream twice, as a UUID and as its text")
+        raise BTRDBValueError(f"`{name}` has a stream twice, as a UUID and as its text")
     return found
 
 
 def as_schema(schema: pa.Schema | None) -> pa.Schema | None:
-    """Returns the schema, which may come from any library that speaks Arrow."""
+    """Returns the schema, which may come from any Arrow library."""
     if schema is not None and not hasattr(schema, "__arrow_c_schema__"):
         raise BTRDBTypeError(f"a schema is a `pyarrow.Schema`, not a `{type(schema).__name__}`")
     return schema
 
 
 def as_seconds(value: object, name: str) -> float | None:
-    """Returns a number of seconds above zero; None stays None."""
+    """Returns a positive number of seconds; None stays None."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BTRDBTypeError(f"`{name}` is seconds or None, not a `{type(value).__name__}`")
     if not 0 < value <= _MOST_SECONDS:
-        raise BTRDBValueError(f"`{name}` is {value} seconds; it must be above zero, up to a year")
+        raise BTRDBValueError(
+            f"`{name}` is {value} seconds; it must be above zero and at most a year"
+        )
     return float(value)
 
 
 def as_text_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str]:
-    """Returns tags or annotations to write, which map text to text."""
+    """Returns tags or annotations to store, which map text to text."""
     found = as_filter_map(values, name)
     for key, value in found.items():
         if value is None:
@@ -207,18 +211,18 @@ def as_text_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str]:
 
 
 def as_filter_map(values: Mapping[str, Any] | None, name: str) -> dict[str, str | None]:
-    """Returns tags or annotations to look for, which map text to text, or to None for any value."""
+    """Returns tags or annotations to search for: text to text, or to None for any value."""
     if values is None:
         return {}
     if not isinstance(values, Mapping):
-        raise BTRDBTypeError(f"`{name}` maps text to text, it is no `{type(values).__name__}`")
+        raise BTRDBTypeError(f"`{name}` must map text to text, but is a `{type(values).__name__}`")
     pairs: Mapping[Any, Any] = values
     for key, value in pairs.items():
         if not isinstance(key, str) or not (value is None or isinstance(value, str)):
-            raise BTRDBTypeError(f"`{name}` maps text to text, not `{key!r}` to `{value!r}`")
+            raise BTRDBTypeError(f"`{name}` must map text to text, not `{key!r}` to `{value!r}`")
         if not _is_writable(key + (value or "")):
             raise BTRDBValueError(
-                f"`{name}` maps {key!a} to {value!a}; half a surrogate pair is no character"
+                f"`{name}` maps {key!a} to {value!a}, which has half a surrogate pair; remove it"
             )
     return dict(pairs)
 

@@ -1,4 +1,4 @@
-"""The function that most scripts begin with."""
+"""`connect`, with which most scripts begin."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def connect(
     concurrency_limit: int | None = None,
     **options: Unpack[ConnectionOptions],
 ) -> Client:
-    """Returns a synchronous client that is connected; see `AsyncClient.connect` for the rest.
+    """Connects and returns a synchronous client; see `AsyncClient.connect` for details.
 
     Args:
-        profile: Name of a profile of `~/.predictivegrid/credentials.yaml`. Something of the form
-            `host:port` is taken as the endpoint.
-        endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
-        apikey: The API key; `BTRDB_API_KEY` if left out.
-        concurrency_limit: Most requests in flight at once; `PINGTHINGS_CONCURRENCY_LIMIT` if left
-            out, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
+        profile: Name of a profile in `~/.predictivegrid/credentials.yaml`. A value of the form
+            `host:port` is used as the endpoint.
+        endpoint: Host and port, as in `grid.example.com:4411`. Default: `BTRDB_ENDPOINTS`.
+        apikey: The API key. Default: `BTRDB_API_KEY`.
+        concurrency_limit: Maximum number of requests in flight. Default:
+            `PINGTHINGS_CONCURRENCY_LIMIT`, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
         **options: TLS, proxies, memory and time limits; see `settings.ConnectionOptions`.
 
     Raises:
         AuthenticationError: The server does not accept the key.
-        ConnectionError: The server cannot be reached, or nothing says where it is.
+        ConnectionError: The server cannot be reached, or no endpoint is configured.
 
     Examples:
         >>> with connect(endpoint, apikey=apikey) as client:

@@ -23,19 +23,19 @@ __all__ = [
 ]
 
 DEFAULT_CONCURRENCY_LIMIT: Final = 64
-"""Requests in flight at once, if neither an argument nor `PINGTHINGS_CONCURRENCY_LIMIT` says so."""
+"""Requests in flight, unless an argument or `PINGTHINGS_CONCURRENCY_LIMIT` sets another number."""
 
 INSERT_BATCH_SIZE: Final = 50_000
-"""Points in one request of an insert; a larger insert is split, and is then not one atomic step."""
+"""Points in one request of an insert; a larger insert is split, and is then not atomic."""
 
 MINIMUM_TIME: Final = -(16 << 56)
-"""The first instant a stream can hold, in nanoseconds: 1933-06-20."""
+"""The earliest time of a point, in nanoseconds: 1933-06-20."""
 
 MAXIMUM_TIME: Final = (48 << 56) - 1
-"""The greatest end of a range, in nanoseconds: 2079-08-08. Ends are exclusive."""
+"""The latest end of a range, in nanoseconds: 2079-08-08. Ends are exclusive."""
 
 MAXIMUM_INSERT_TIME: Final = MAXIMUM_TIME - 1
-"""The last instant a point can have: one at `MAXIMUM_TIME` could never be read back."""
+"""The latest time of a point: one at `MAXIMUM_TIME` could never be read."""
 
 _MAXIMUM_EXPONENT = 63
 _UNITS = (
@@ -53,18 +53,18 @@ _UNITS_SHOWN = 3
 
 @final
 class _PW:
-    """A window length of 2**exponent nanoseconds, which fits the tree of the database.
+    """A window length of 2**exponent nanoseconds, which is a node size of the server's tree.
 
-    `int()` and use as an index give the exponent, and comparison with an int compares the exponent.
-    Arithmetic is refused, because the exponent and the duration would answer differently: say
-    `.nanoseconds` to compute with the duration. Instances are immutable and hashable.
+    `int()` and use as an index return the exponent, and comparison with an int compares the
+    exponent. Arithmetic is refused, because it is ambiguous: use `.nanoseconds` to compute with the
+    duration. Instances are immutable and hashable.
 
     Args:
-        exponent: 0 to 63. `PW` holds those up to 60, which the helpers of this package stay within.
+        exponent: 0 to 63. `PW` has those up to 60.
 
     Raises:
         InvalidPointWidth: The exponent is out of bounds.
-        BTRDBTypeError: The exponent is no int.
+        BTRDBTypeError: The exponent is not an int.
 
     Examples:
         >>> PW[30].nanoseconds
@@ -80,7 +80,7 @@ class _PW:
         number = _exponent_of(exponent)
         if number is None:
             raise BTRDBTypeError(
-                f"a point width is made from an int, not from `{type(exponent).__name__}`"
+                f"the exponent of a point width is an int, not a `{type(exponent).__name__}`"
             )
         if not 0 <= number <= _MAXIMUM_EXPONENT:
             raise InvalidPointWidth(
@@ -99,7 +99,9 @@ class _PW:
             InvalidPointWidth: The duration is shorter than 1 ns.
         """
         if nanoseconds < 1:
-            raise InvalidPointWidth(f"no point width is as short as `{nanoseconds}` ns")
+            raise InvalidPointWidth(
+                f"`{nanoseconds}` ns is too short for a point width; the shortest is 1 ns"
+            )
         return cls(min(int(nanoseconds).bit_length() - 1, _MAXIMUM_EXPONENT))
 
     @property
@@ -191,8 +193,8 @@ class _PW:
 
     def _refuse_arithmetic(self, _other: object = None) -> NoReturn:
         raise BTRDBTypeError(
-            f"{self!r} does not compute, since exponent and duration would answer differently; "
-            "use its `.nanoseconds`, or `int()` for the exponent"
+            f"arithmetic with {self!r} is ambiguous; use its `.nanoseconds`, or `int()` for the "
+            "exponent"
         )
 
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _refuse_arithmetic
@@ -213,7 +215,7 @@ class _PW:
         return f"PW[{self._exponent}]"
 
     def __str__(self) -> str:
-        """The duration in its three greatest units, cut off and not rounded."""
+        """The duration in its three largest units, truncated."""
         rest = self.nanoseconds
         parts: list[str] = []
         first = next(i for i, (_, _, length) in enumerate(_UNITS) if length <= rest)
@@ -225,7 +227,7 @@ class _PW:
 
 
 def _exponent_of(value: object) -> int | None:
-    """The exponent of a point width or an int; None for anything else, bool included."""
+    """The exponent of a point width or an int; None for anything else, including bool."""
     if isinstance(value, _PW):
         return value._exponent
     if isinstance(value, (int, Integral)) and not isinstance(value, bool):
@@ -234,7 +236,7 @@ def _exponent_of(value: object) -> int | None:
 
 
 PW: Final[tuple[_PW, ...]] = tuple(_PW(exponent) for exponent in range(61))
-"""The point widths by exponent: `PW[30]` lasts 2**30 ns, about a second."""
+"""The point widths by exponent: `PW[30]` is 2**30 ns long, about a second."""
 
 _TIME = pa.field("time", pa.timestamp("ns", tz="UTC"), nullable=False)
 
@@ -257,13 +259,13 @@ def _stat_schema(value: pa.DataType) -> pa.Schema:
 
 
 RAW_F64_SCHEMA: Final = _raw_schema(pa.float64())
-"""Columns `time` and `value`, values as they are stored; the default of raw queries."""
+"""Columns `time` and `value`, with 64-bit values as stored; the default of raw queries."""
 
 RAW_F32_SCHEMA: Final = _raw_schema(pa.float32())
 """Columns `time` and `value`, values rounded to 32 bits."""
 
 STAT_F64_SCHEMA: Final = _stat_schema(pa.float64())
-"""Columns `time`, `min`, `mean`, `max`, `count` and `stddev`, statistics as they are computed."""
+"""Columns `time`, `min`, `mean`, `max`, `count` and `stddev`, with 64-bit statistics."""
 
 STAT_F32_SCHEMA: Final = _stat_schema(pa.float32())
 """The same columns with the statistics rounded to 32 bits; the default of window queries."""

@@ -1,7 +1,7 @@
-"""Where a connection goes, with which key, and how many requests it may have in flight.
+"""Determines the endpoint, the key and the concurrency limit of a connection.
 
-Arguments win over the environment, and the environment wins over the credentials file. A profile
-that an argument names is the exception: it is taken from the file whatever the environment says.
+Arguments have precedence over the environment, and the environment over the credentials file. If an
+argument names a profile, the file is used whatever the environment contains.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Credentials:
     apikey: str | None
     """The API key; None connects without one."""
     profile: str | None
-    """The profile that the file was read for, None if the file had no part in it."""
+    """The profile used, or None if the credentials file was not used."""
 
     def __repr__(self) -> str:
         apikey = None if self.apikey is None else "<hidden>"
@@ -47,7 +47,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
-    """What one source says; None where it says nothing."""
+    """The values of one source; None where it has none."""
 
     endpoint: str | None = None
     apikey: str | None = None
@@ -60,10 +60,10 @@ class _Partial:
 
 
 def default_path() -> Path:
-    """Returns where the credentials file is: `.predictivegrid/credentials.yaml` at home.
+    """Returns the path of the credentials file, `~/.predictivegrid/credentials.yaml`.
 
-    A user that this machine does not know, as in many containers, has no home. The path is then one
-    below `~`, where no file is.
+    A user without an entry in the user database, as in many containers, has no home directory. The
+    path then begins with a literal `~`, where there is no file.
     """
     try:
         home = Path.home()
@@ -80,30 +80,30 @@ def resolve(
     *,
     path: Path | None = None,
 ) -> Credentials:
-    """Returns the endpoint and key to connect with.
+    """Returns the endpoint and key of a connection.
 
-    1. A profile decides alone: the environment is ignored. `apikey`, if given, replaces its key.
-    2. Otherwise each of endpoint and key is the argument, or else the environment's
-       (`BTRDB_ENDPOINTS`, `BTRDB_API_KEY`), or else that of the file, where the profile is
-       `BTRDB_PROFILE` or else `default`. The file is not read if the others say everything.
+    1. If a profile is given, the environment is ignored. `apikey`, if given, replaces its key.
+    2. Otherwise endpoint and key each come from the argument, or else from the environment
+       (`BTRDB_ENDPOINTS`, `BTRDB_API_KEY`), or else from the file, with the profile `BTRDB_PROFILE`
+       or else `default`. The file is not read if arguments and environment provide both.
 
-    A `profile` that contains a colon and digits, as in `grid.example.com:4411`, is taken as the
+    A `profile` that contains a colon and digits, as in `grid.example.com:4411`, is used as the
     endpoint, so that an endpoint can be the first argument of `connect`. An empty environment
-    variable counts as absent; an empty `apikey` means to connect without a key.
+    variable counts as unset; an empty `apikey` means to connect without a key.
 
     Args:
-        profile: Name of a profile of the credentials file.
+        profile: Name of a profile in the credentials file.
         endpoint: Host and port.
         apikey: The API key.
         environ: The environment, usually `os.environ`.
-        path: The credentials file, instead of the one at home.
+        path: The credentials file, instead of the one in the home directory.
 
     Raises:
-        BTRDBTypeError: An argument is no text.
+        BTRDBTypeError: An argument is not text.
         BTRDBValueError: Both a profile and an endpoint are given, or the endpoint is empty.
-        ConnectionError: Nothing names an endpoint.
-        CredentialsFileNotFound: A profile is named and there is no file.
-        CredentialsFileInvalid: The file cannot be read or does not hold what it should.
+        ConnectionError: No endpoint is configured.
+        CredentialsFileNotFound: A profile is given and there is no file.
+        CredentialsFileInvalid: The file cannot be read or has invalid content.
         ProfileNotFound: The file has no such profile.
     """
     _check_text(profile=profile, endpoint=endpoint, apikey=apikey)
@@ -137,15 +137,15 @@ def resolve(
 
 
 def resolve_concurrency_limit(limit: int | None, environ: Mapping[str, str]) -> int:
-    """Returns how many requests may be in flight at once.
+    """Returns the maximum number of requests in flight.
 
     Args:
-        limit: The limit asked for; None leaves it to `PINGTHINGS_CONCURRENCY_LIMIT`, and without
-            that to `DEFAULT_CONCURRENCY_LIMIT`.
+        limit: The requested limit; None selects `PINGTHINGS_CONCURRENCY_LIMIT`, or else
+            `DEFAULT_CONCURRENCY_LIMIT`.
         environ: The environment, usually `os.environ`.
 
     Raises:
-        BTRDBValueError: The limit, or the value of the variable, is no whole number of at least 1.
+        BTRDBValueError: The limit, or the value of the variable, is not an integer of at least 1.
     """
     name = "concurrency_limit"
     value: object = limit
@@ -160,7 +160,7 @@ def resolve_concurrency_limit(limit: int | None, environ: Mapping[str, str]) -> 
         or isinstance(value, bool)
         or not 1 <= value <= _MAXIMUM_CONCURRENCY_LIMIT
     ):
-        raise BTRDBValueError(f"{name} is `{value}`; it must be a whole number of at least 1")
+        raise BTRDBValueError(f"{name} is `{value}`; it must be an integer of at least 1")
     return value
 
 
@@ -182,7 +182,7 @@ def _no_endpoint(file: Path, profile: str | None) -> str:
     if profile is not None:
         return f"profile `{profile}` of `{file}` has no `endpoints`"
     return (
-        "nothing names an endpoint; pass `endpoint=`, or set BTRDB_ENDPOINTS, or write a profile "
+        "no endpoint is configured; pass `endpoint=`, or set BTRDB_ENDPOINTS, or write a profile "
         f"`{_DEFAULT_PROFILE}` into `{file}`"
     )
 
@@ -203,7 +203,7 @@ def _from_file(file: Path, profile: str) -> _Partial:
 
 
 def _load(file: Path) -> Mapping[object, object]:
-    import yaml  # noqa: PLC0415 - most connections need no file, and imports count
+    import yaml  # noqa: PLC0415 - most connections need no file, and the import takes time
 
     try:
         content: object = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -212,7 +212,7 @@ def _load(file: Path) -> Mapping[object, object]:
     except (OSError, UnicodeDecodeError) as error:
         raise CredentialsFileInvalid(f"cannot read `{file}`: {error}") from error
     except yaml.MarkedYAMLError as error:
-        # The error's own text quotes the line, which may hold a key.
+        # The text of the error quotes the line, which may contain a key.
         mark = error.problem_mark
         line = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
         raise CredentialsFileInvalid(f"`{file}` is not valid YAML{line}") from None
@@ -223,7 +223,7 @@ def _load(file: Path) -> Mapping[object, object]:
 
 def _mapping(value: object, where: str) -> Mapping[object, object]:
     if not isinstance(value, dict):
-        raise CredentialsFileInvalid(f"{where} is no mapping of names to values")
+        raise CredentialsFileInvalid(f"{where} is not a mapping of names to values")
     return cast("Mapping[object, object]", value)
 
 
@@ -233,6 +233,6 @@ def _text(settings: Mapping[object, object], names: tuple[str, str], where: str)
         if value is None:
             continue
         if not isinstance(value, str) or not value.strip():
-            raise CredentialsFileInvalid(f"`{name}` of {where} is no text; put it in quotes")
+            raise CredentialsFileInvalid(f"`{name}` of {where} is not text; put it in quotes")
         return value.strip()
     return None

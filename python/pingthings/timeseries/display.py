@@ -1,4 +1,4 @@
-"""How clients, streams and sets look in a terminal and in a notebook."""
+"""Displays clients, streams and sets in terminals and notebooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLUMNS = ("collection", "name", "unit", "uuid", "tags")
 
 
 class _Described(Protocol):
-    """What is shown of a stream; None where the server has not been asked."""
+    """The displayed attributes of a stream; None where they are not fetched."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -29,10 +29,10 @@ class _Described(Protocol):
 
 
 def visible(text: str) -> str:
-    r"""Returns a text with everything that a terminal would obey, or not show, as escapes.
+    r"""Escapes characters in a text that a terminal would interpret or not show.
 
-    What is stored on a server may be anything: orders for the terminal, signs that turn the
-    direction of writing around, line breaks. Letters and other signs of any language stay.
+    Text on a server may contain anything: control sequences, characters that change the direction
+    of writing, line breaks. Printable characters of all languages stay unchanged.
 
     Examples:
         >>> print(visible("L1\x1b[2J Größe"))
@@ -46,7 +46,7 @@ def visible(text: str) -> str:
 
 
 def client_html(title: str, facts: Mapping[str, object]) -> str:
-    """Returns a client as a table for a notebook; every text is escaped."""
+    """Returns a client as an HTML table; all text is escaped."""
     rows = "".join(
         f"<tr><th>{escape(name)}</th><td>{escape(str(fact))}</td></tr>"
         for name, fact in facts.items()
@@ -65,7 +65,7 @@ def stream_text(stream: _Described) -> str:
 
 
 def streams_text(title: str, streams: Sequence[_Described]) -> str:
-    """Returns a set as a table in plain text."""
+    """Returns a set as a plain-text table."""
     head = f"<{title} of {len(streams)} stream{'' if len(streams) == 1 else 's'}>"
     rows = [_row(stream) for stream in streams[:_ROWS_SHOWN]]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
@@ -79,7 +79,7 @@ def streams_text(title: str, streams: Sequence[_Described]) -> str:
 
 
 def streams_html(streams: Sequence[_Described]) -> str:
-    """Returns streams as a table for a notebook; every text is escaped."""
+    """Returns streams as an HTML table; all text is escaped."""
     head = "".join(f"<th>{title}</th>" for title in _COLUMNS)
     rows = "".join(
         "<tr>"
@@ -93,7 +93,7 @@ def streams_html(streams: Sequence[_Described]) -> str:
 
 
 def _other_tags(stream: _Described) -> str:
-    """The tags that are set and have no column of their own."""
+    """Returns the tags that are set and do not have their own column."""
     others = {key: text for key, text in (stream._tags or {}).items() if key not in _COLUMNS}
     return visible(", ".join(f"{key}={text}" for key, text in others.items() if text))
 

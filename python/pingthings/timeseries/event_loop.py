@@ -1,4 +1,4 @@
-"""How the synchronous client runs the code of the asynchronous one."""
+"""Runs the coroutines of the asynchronous client for the synchronous one."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 class ClientEventLoop:
-    """Runs coroutines of a client whose core blocks.
+    """Runs coroutines of a client with a blocking core.
 
-    The blocking face of the core returns awaitables that have finished, so a coroutine that awaits
-    nothing else runs to its end in one step. There is no thread and no asyncio loop: it works from
-    any thread, inside a running loop, and in a notebook.
+    The blocking interface of the core returns finished awaitables, so a coroutine that awaits
+    nothing else completes in one step. There is no thread and no asyncio loop: it works from any
+    thread, inside a running loop, and in a notebook.
     """
 
-    # At hand when the interpreter ends and modules are emptied, while a `__del__` makes calls.
+    # Kept here because modules are emptied at interpreter exit, while a `__del__` may make calls.
     _is_ending: Callable[[], bool] = staticmethod(sys.is_finalizing)
     _ours = BTrDBError
     _closed = ClientClosedError
@@ -30,7 +30,7 @@ class ClientEventLoop:
         """Returns what the coroutine returns.
 
         Args:
-            coroutine: One that awaits only the blocking face of the core.
+            coroutine: A coroutine that awaits only the blocking interface of the core.
 
         Raises:
             ClientClosedError: The interpreter is ending.
@@ -42,7 +42,7 @@ class ClientEventLoop:
             result: T = done.value
             return result
         except Exception as error:
-            # What it needs of Python may be gone by then, which says nothing to anybody.
+            # Python modules that it needs may be gone by then; such an error would be confusing.
             if self._is_ending() and not isinstance(error, self._ours):
                 raise self._closed("the interpreter is exiting: no call can be made") from None
             raise
@@ -52,7 +52,7 @@ class ClientEventLoop:
         )
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
-        """Yields what the asynchronous iterator yields, and closes it at the end or on the way."""
+        """Yields the items of an asynchronous iterator, and closes it when the loop ends."""
         try:
             while True:
                 try:

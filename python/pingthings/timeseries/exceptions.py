@@ -1,11 +1,11 @@
-"""Everything this package raises.
+"""All exceptions of this package.
 
-There is one tree, rooted at `BTrDBError`. A class that answers a status code of the server names
-the code in its class statement, so code, class and explanation stand in one place; `from_code`
-turns a code into an instance. A code without a class becomes a plain `BTrDBError` that carries it.
+They form one tree with the root `BTrDBError`. A class for status codes of the server names them in
+its class statement, and `from_code` converts a code to an instance. A code without a class becomes
+a plain `BTrDBError` with that code.
 
-Where the standard library has a class for the same thing (`ValueError`, `TypeError`, `LookupError`,
-`TimeoutError`, `ConnectionError`, `FileNotFoundError`), ours derives from that one too, so that an
+If the standard library has a class for the same error (`ValueError`, `TypeError`, `LookupError`,
+`TimeoutError`, `ConnectionError`, `FileNotFoundError`), ours also derives from it, so that an
 ordinary `except` clause works.
 """
 
@@ -61,19 +61,19 @@ __all__ = [
 
 
 class BTrDBError(Exception):
-    """The root of the tree, and what a code without a class of its own becomes.
+    """The root of the tree, and the class of status codes without their own class.
 
     Attributes:
-        code: The status code of the server, or None where the server did not refuse.
-        uuid: The stream that failed, where one stream can be named.
+        code: The status code of the server, or None if the server did not refuse the call.
+        uuid: The stream that failed, if it is a single one.
         in_doubt: Whether a write may have been stored although it failed. Repeating it is safe only
             under a merge policy that drops equal points.
         time_range: First and last time, in nanoseconds, of the points of a failed insert.
-        last_version: The newest version known of the stream of a failed insert.
+        last_version: The newest known version of the stream of a failed insert.
     """
 
     codes: ClassVar[tuple[int, ...]] = ()
-    """The status codes this class answers, not counting those of its subclasses."""
+    """The status codes of this class, without those of its subclasses."""
 
     code: int | None = None
     uuid: UUID | None = None
@@ -86,7 +86,7 @@ class BTrDBError(Exception):
         self.code = code
 
     def __init_subclass__(cls, *, codes: tuple[int, ...] = ()) -> None:
-        """Enters the class under the codes that its class statement names."""
+        """Registers the class for the codes in its class statement."""
         super().__init_subclass__()
         cls.codes = codes
         for code in codes:
@@ -96,7 +96,7 @@ class BTrDBError(Exception):
             _CLASS_OF_CODE[code] = cls
 
     def __str__(self) -> str:
-        """The message, also in the classes whose second base would print something else."""
+        """The message, also in classes whose second base class would print something else."""
         return str(self.args[0]) if self.args else ""
 
 
@@ -104,11 +104,11 @@ _CLASS_OF_CODE: dict[int, type[BTrDBError]] = {}
 
 
 def from_code(code: int, message: str) -> BTrDBError:
-    """Returns the error for a status code, ready to be raised.
+    """Returns the exception for a status code.
 
     Args:
-        code: The number the server sent. A number that no class names gives a `BTrDBError`.
-        message: What the server said.
+        code: The status code. A code without a class gives a `BTrDBError`.
+        message: The message of the server.
 
     Examples:
         >>> from_code(404, "stream `…` does not exist")
@@ -118,7 +118,7 @@ def from_code(code: int, message: str) -> BTrDBError:
 
 
 class ConnectionError(BTrDBError, builtins.ConnectionError):  # noqa: A001 - documented name
-    """The server cannot be reached, or nothing says where it is."""
+    """The server cannot be reached, or no endpoint is configured."""
 
 
 class AuthenticationError(ConnectionError):
@@ -126,19 +126,19 @@ class AuthenticationError(ConnectionError):
 
 
 class DeadlineExceededError(BTrDBError, TimeoutError):
-    """The time allowed for a call ran out before the answer was complete."""
+    """A call exceeded its time limit before the answer was complete."""
 
 
 class CredentialsFileNotFound(BTrDBError, FileNotFoundError):
-    """A profile was asked for and there is no credentials file."""
+    """A profile was requested and there is no credentials file."""
 
 
 class ProfileNotFound(BTrDBError):
-    """The credentials file holds no profile of this name."""
+    """The credentials file has no profile with this name."""
 
 
 class StreamNotFoundError(BTrDBError, codes=(404,)):
-    """The server knows no stream of this uuid; it never existed or was obliterated."""
+    """The server has no stream with this uuid; it never existed or was obliterated."""
 
 
 class ObjectNotFound(BTrDBError, LookupError, codes=(439, 445)):
@@ -153,27 +153,27 @@ class BTRDBServerError(
         *(452, 453, 454, 455, 456, 457, 458, 459, 500, 502),
     ),
 ):
-    """The server failed, refused for a reason of its own, or answered what cannot be understood."""
+    """The server failed, refused the call, or sent an invalid answer."""
 
 
 class ServerBusyError(BTRDBServerError, codes=(426,)):
-    """The server is overloaded, also after the call was tried again; later it may succeed."""
+    """The server is still overloaded after retries; the call may succeed later."""
 
 
 class ConcurrentModification(BTRDBServerError, codes=(423, 430)):
-    """Somebody else changed the object since it was read; read it again and repeat the change."""
+    """The object was changed since it was read; read it again and repeat the change."""
 
 
 class NotSupportedError(BTRDBServerError, codes=(501,)):
-    """This server does not offer what was called."""
+    """The server does not support the call."""
 
 
 class BTRDBTypeError(BTrDBError, TypeError):
-    """An argument has a type that the call does not take."""
+    """An argument has a type that the call does not accept."""
 
 
 class InvalidOperation(BTrDBError, codes=(446, 447)):
-    """The call is not allowed in the present state of the object."""
+    """The call is not allowed in the current state of the object."""
 
 
 class ClientClosedError(InvalidOperation):
@@ -181,39 +181,39 @@ class ClientClosedError(InvalidOperation):
 
 
 class ObjectExists(InvalidOperation, codes=(436, 442)):
-    """A device, a unit or another object of this name exists already."""
+    """A device, a unit or another object with this name already exists."""
 
 
 class StreamExists(InvalidOperation, codes=(406, 417)):
-    """A stream of this uuid exists already."""
+    """A stream with this uuid already exists."""
 
 
 class AmbiguousStream(InvalidOperation, codes=(418,)):
-    """Another stream has this collection and these tags."""
+    """Another stream has the same collection and tags."""
 
 
 class PermissionDenied(InvalidOperation, codes=(437,)):
-    """The API key is valid and its role does not allow the call."""
+    """The API key is valid, but its role does not allow the call."""
 
 
 class BTRDBValueError(BTrDBError, ValueError, codes=(411, 412, 422, 443, 444, 449)):
-    """An argument has a value that the call does not take."""
+    """An argument has a value that the call does not accept."""
 
 
 class CredentialsFileInvalid(BTRDBValueError):
-    """The credentials file cannot be read, is not YAML, or does not hold what it should."""
+    """The credentials file cannot be read, is not YAML, or has invalid content."""
 
 
 class StreamNotInSetError(BTRDBValueError, KeyError):
-    """The stream set has no stream of this uuid."""
+    """The stream set has no stream with this uuid."""
 
 
 class InvalidUUIDError(BTRDBTypeError, BTRDBValueError):
-    """The value is no uuid; a `TypeError` and a `ValueError` at once."""
+    """The value is not a uuid; also a `TypeError` and a `ValueError`."""
 
 
 class InvalidCollection(BTRDBValueError, codes=(407,)):
-    """The collection is unknown or its name is not valid."""
+    """The collection is unknown or its name is invalid."""
 
 
 class InvalidTagKey(BTRDBValueError, codes=(408,)):
@@ -221,11 +221,11 @@ class InvalidTagKey(BTRDBValueError, codes=(408,)):
 
 
 class InvalidTagValue(BTRDBValueError, codes=(409,)):
-    """A tag has a value that is not valid."""
+    """A tag has an invalid value."""
 
 
 class InvalidTimeRange(BTRDBValueError, codes=(413,)):
-    """A time lies outside the instants a stream can hold, or a start is not before its end."""
+    """A time is outside the range of a stream, or a start is not before its end."""
 
 
 class InvalidPointWidth(BTRDBValueError, codes=(415,)):
@@ -237,19 +237,19 @@ class BadValue(BTRDBValueError, codes=(425,)):
 
 
 class RecycledUUID(BTRDBValueError, codes=(429,)):
-    """The uuid belonged to a stream that was obliterated, and is not given out again."""
+    """The uuid belonged to a stream that was obliterated, and cannot be used again."""
 
 
 class BadSQLValue(BTRDBValueError, codes=(441,)):
-    """The statement, or the value of one of its parameters, does not suit the database."""
+    """The SQL statement or the value of a parameter is invalid, or exceeds a limit."""
 
 
 class VersionNotAvailable(BTRDBValueError, codes=(450,)):
-    """The version lies in the future or was pruned."""
+    """The version is in the future or was removed."""
 
 
 class NoSuchPoint(BTRDBValueError, codes=(401,)):
-    """No point lies in the direction asked for; the client answers None instead of raising this."""
+    """There is no point in the requested direction; the client returns None instead."""
 
 
 class MissingExtraError(BTrDBError, ImportError):
@@ -257,7 +257,7 @@ class MissingExtraError(BTrDBError, ImportError):
 
 
 class MemoryLimitExceeded(BTrDBError):
-    """One answer would take more than the client's `memory_limit`: raise it, or read in parts."""
+    """A single answer exceeds the client's `memory_limit`; raise the limit, or read in parts."""
 
 
 class InsecureTransportWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""Packages that only some calls need, imported when they are called."""
+"""Imports optional packages when a call needs them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def extra(module: str, name: str) -> Any:
     """Returns a module of an optional package.
 
     Args:
-        module: What is imported, as in `matplotlib.dates`.
+        module: Name of the module, as in `matplotlib.dates`.
         name: The extra of this package that installs it.
 
     Raises:
-        MissingExtraError: It is not installed.
+        MissingExtraError: The package is not installed.
     """
     try:
         return import_module(module)

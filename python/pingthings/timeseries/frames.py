@@ -1,9 +1,9 @@
-"""Results as frames of pandas and polars, as numpy arrays, and joined on time.
+"""Converts results to pandas and polars frames and numpy arrays, and joins them on time.
 
-Every result of this package is an Arrow table that polars, DuckDB and pyarrow read where it lies.
-The functions here take care of what is easily lost on the way: times stay whole nanoseconds in UTC,
-and no integer passes through a float. No stream's time is out of reach: those of pandas, 1677 to
-2262, hold all that a stream can.
+Every result of this package is an Arrow table, which polars, DuckDB and pyarrow read without a
+copy. The functions here preserve what other conversions lose: times stay integer nanoseconds in
+UTC, and no integer is converted to a float. Every time of a stream fits into pandas, whose times
+range from 1677 to 2262.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _MOST_ROWS = 1 << 31
 
 
 class Described(Protocol):
-    """What is asked of a stream, of either twin."""
+    """The attributes of a stream that are needed here; synchronous or asynchronous."""
 
     @property
     def uuid(self) -> UUID: ...
@@ -54,26 +54,26 @@ class Described(Protocol):
 
 
 Names: TypeAlias = Literal["name", "path", "uuid"] | Callable[[Any], str] | Sequence[str]
-"""How columns are called: `name`; `path`, which is collection and name; `uuid`; a function that
+"""How columns are named: `name`; `path`, which is collection and name; `uuid`; a function that
 takes a stream; or the names themselves, in the order of the streams."""
 
 
 def to_pandas(table: pa.Table) -> DataFrame:
-    """Returns a result as a pandas frame, with its times as the index.
+    """Converts a result to a pandas frame with its times as the index.
 
     Args:
-        table: Any table of this package: raw values, windows, or what `join` makes. Its first
-            column holds the times, as timestamps or int64 nanoseconds.
+        table: Any table of this package: raw values, windows, or the result of `join`. Its first
+            column has the times, as timestamps or int64 nanoseconds.
 
     Returns:
-        A frame whose index is named as the first column, of type `datetime64[ns, UTC]` in every
-        version of pandas. Numbers keep their types; whole numbers that are missing somewhere get
-        pandas' nullable type, and a float that is missing is NaN. From pandas 3 on, columns that
-        came in one piece are not copied, and can then only be read.
+        A frame whose index has the name of the first column and the type `datetime64[ns, UTC]` in
+        every version of pandas. Numbers keep their types; a column of integers with missing values
+        gets pandas' nullable type, and a missing float is NaN. From pandas 3 on, columns with a
+        single chunk are not copied and are read-only.
 
     Raises:
-        BTRDBTypeError: The first column holds no times.
-        InvalidTimeRange: A time does not fit in nanoseconds; those of streams do.
+        BTRDBTypeError: The first column does not contain times.
+        InvalidTimeRange: A time is outside the range of nanoseconds; times of streams never are.
         MissingExtraError: pandas is not installed.
 
     Examples:
@@ -97,17 +97,17 @@ def to_pandas(table: pa.Table) -> DataFrame:
 
 
 def to_polars(table: pa.Table) -> PolarsFrame:
-    """Returns a result as a polars frame, which shares its memory.
+    """Converts a result to a polars frame, which shares its memory.
 
     Args:
-        table: Any table of this package; its first column holds the times.
+        table: Any table of this package; its first column has the times.
 
     Returns:
-        A frame of the same columns; the times are `Datetime("ns", "UTC")`.
+        A frame with the same columns; the times are `Datetime("ns", "UTC")`.
 
     Raises:
-        BTRDBTypeError: The first column holds no times.
-        InvalidTimeRange: A time does not fit in nanoseconds; those of streams do.
+        BTRDBTypeError: The first column does not contain times.
+        InvalidTimeRange: A time is outside the range of nanoseconds; times of streams never are.
         MissingExtraError: polars is not installed.
 
     Examples:
@@ -119,20 +119,20 @@ def to_polars(table: pa.Table) -> PolarsFrame:
 
 
 def to_numpy(table: pa.Table) -> dict[str, NDArray[Any]]:
-    """Returns a result as numpy arrays, by the names of its columns.
+    """Converts a result to numpy arrays by column name.
 
     Args:
-        table: Any table of this package; its first column holds the times.
+        table: Any table of this package; its first column has the times.
 
     Returns:
-        An array for each column. Times are `datetime64[ns]`, which is UTC as always in numpy; view
-        them as int64 for nanoseconds. A float that is missing is NaN. Columns that came in one
-        piece are not copied, and can then only be read.
+        An array for each column. Times are `datetime64[ns]` in UTC; view them as int64 to get
+        nanoseconds. A missing float is NaN. Columns with a single chunk are not copied and are
+        read-only.
 
     Raises:
-        BTRDBTypeError: The first column holds no times.
-        BTRDBValueError: A whole number is missing, for which numpy has no value.
-        InvalidTimeRange: A time does not fit in nanoseconds; those of streams do.
+        BTRDBTypeError: The first column does not contain times.
+        BTRDBValueError: A column of integers has missing values, which numpy cannot represent.
+        InvalidTimeRange: A time is outside the range of nanoseconds; times of streams never are.
 
     Examples:
         >>> arrays = to_numpy(stream.raw_values(start, end))
@@ -143,8 +143,8 @@ def to_numpy(table: pa.Table) -> dict[str, NDArray[Any]]:
     for name, column in zip(timed.column_names, timed.columns, strict=True):
         if column.null_count and pa.types.is_integer(column.type):
             raise BTRDBValueError(
-                f"column `{name}` has {column.null_count} missing whole numbers, for which numpy "
-                "has no value; fill them, or use `to_pandas`"
+                f"column `{name}` has {column.null_count} missing integers, which numpy cannot "
+                "represent; fill them, or use `to_pandas`"
             )
     return {
         name: _array(column) for name, column in zip(timed.column_names, timed.columns, strict=True)
@@ -161,39 +161,39 @@ def join(
     grid: Grid | Number | None = None,
     tolerance: int | timedelta | None = None,
 ) -> pa.Table:
-    """Returns the tables of several streams as one, with a row for each time.
+    """Joins the tables of several streams into one, with a row for each time.
 
-    Without a grid, values stand in one row only if their times are equal to the nanosecond. A time
-    that a stream has several times gets as many rows; the first value of each stream goes into the
-    first of them, and so on, so nothing is lost and nothing is multiplied.
+    Without a grid, values are in the same row only if their times are equal to the nanosecond. If a
+    stream has several points with the same time, there are as many rows; the first value of each
+    stream is in the first of them, and so on, so no point is lost or duplicated.
 
-    With a grid, every point moves to the instant that is nearest to it. Of several points of a
-    stream at one instant the nearest stays, of two as near the earlier one.
+    With a grid, every point moves to the nearest instant. If a stream has several points for one
+    instant, the nearest one is kept, and of two equally near the earlier one.
 
     Args:
-        tables: What a call of a set of streams answered, or a mapping to tables from uuids or from
-            the names of their columns. None is a stream without points.
-        streams: The set that was asked; a list of tables needs it. With a mapping from uuids it
-            says what they are called.
-        names: How the columns of streams are called: by `name`, by `path` (collection and name), by
+        tables: The result of a call on a set of streams, or a mapping to tables from uuids or from
+            column names. None is a stream without points.
+        streams: The set that was read; required for a list of tables. For a mapping from uuids it
+            provides the names.
+        names: How the columns of streams are named: by `name`, by `path` (collection and name), by
             `uuid`, by a function of the stream, or by these texts.
-        column: The only column to take of each table, such as `mean`. None takes all; if there are
-            several, their names follow those of the streams, as in `L1MAG.mean`.
-        how: `outer` has a row for every time that any stream has, and with a grid one for every
-            instant from the first point to the last. `inner` has a row only where all have one.
+        column: The column to select from each table, such as `mean`. None selects all; if there
+            are several, their names follow those of the streams, as in `L1MAG.mean`.
+        how: `outer` has a row for every time of any stream, or with a grid for every instant from
+            the first point to the last. `inner` has rows only where all streams have a value.
         grid: A rate in hertz, or a `Grid`.
-        tolerance: How far a point may be from its instant, in nanoseconds or as a timedelta; points
-            farther away are left out. None is half a period, which leaves out none.
+        tolerance: The maximum distance of a point from its instant, in nanoseconds or as a
+            timedelta; points farther away are left out. None is half a period, which keeps all.
 
     Returns:
         A table of `time` (timestamp[ns, UTC], ascending) and a column for each stream, with nulls
         where it has no point. A column whose stream has every row is not copied.
 
     Raises:
-        BTRDBTypeError: Something is no table, or its first column holds no times.
-        BTRDBValueError: Two columns would have the same name, there are more or fewer tables than
-            streams, a column is missing, `how` is another word, or the grid would have more than
-            two billion rows.
+        BTRDBTypeError: An argument is not a table, or its first column does not contain times.
+        BTRDBValueError: Two columns would have the same name, the numbers of tables and streams
+            differ, a column is missing, `how` is invalid, or the grid would have more than two
+            billion rows.
         InvalidOperation: The name of a stream is needed and has not been fetched.
 
     Examples:
@@ -203,7 +203,7 @@ def join(
         (10, ['L1MAG', 'L2MAG', 'time'])
     """
     if how not in ("outer", "inner"):
-        raise BTRDBValueError(f"`how` is `{how}`; there are `outer` and `inner`")
+        raise BTRDBValueError(f"`how` is `{how}`; give `outer` or `inner`")
     labelled = _labelled(tables, streams, names)
     parts = {label: _Part(table) for label, table in labelled.items()}
     snapped = None if grid is None else _as_grid(grid)
@@ -212,7 +212,7 @@ def join(
         for part in parts.values():
             part.snap(snapped, reach)
     elif tolerance is not None:
-        raise BTRDBValueError("`tolerance` says how far a grid may be; give `grid` too")
+        raise BTRDBValueError("`tolerance` has no effect without a grid; give `grid` too")
     keys, counts = _rows([part.keys for part in parts.values()], how, is_grid=snapped is not None)
     first_row = np.cumsum(counts) - counts
     times = np.repeat(keys, counts)
@@ -225,7 +225,9 @@ def join(
         for name, kind in values.items():
             title = label if len(values) == 1 else f"{label}.{name}"
             if title in fields:
-                raise BTRDBValueError(f"two columns would be called `{title}`; give other `names`")
+                raise BTRDBValueError(
+                    f"two columns would have the name `{title}`; give other `names`"
+                )
             fields[title] = part.column(name, kind, take)
     return pa.table(fields)
 
@@ -237,29 +239,27 @@ def split(
     names: Names = "name",
     time: str | None = None,
 ) -> dict[UUID, pa.Table]:
-    """Returns the columns of a wide frame as points of streams, which `insert` of a set takes.
-
-    This is the way back from `join`.
+    """Divides a wide frame into points of streams, for `insert` of a set. The inverse of `join`.
 
     Args:
-        frame: A frame of pandas with a time index, or a frame of polars or pandas with a column of
-            timestamps, or an Arrow table whose first column holds the times. Every other column is
-            a stream.
-        streams: The set of streams; those without a column get nothing.
-        names: How the columns are called; see `join`.
-        time: The name of the column or index that holds the times, where none is of timestamps, or
-            several are. Whole numbers in it are nanoseconds since 1970.
+        frame: A pandas frame with a time index, a pandas or polars frame with a column of
+            timestamps, or an Arrow table whose first column has the times. Every other column is a
+            stream.
+        streams: The set of streams; those without a column get no points.
+        names: How the columns are named; see `join`.
+        time: The name of the column or index with the times, if there is no column of timestamps
+            or more than one. Integers in it are nanoseconds since 1970.
 
     Returns:
-        For each stream with a column a table of its times and values. Where a value is missing,
-        there is no point; in pandas NaN is missing too.
+        For each stream with a column a table of its times and values, without missing values; in
+        pandas NaN is a missing value, too.
 
     Raises:
-        BTRDBTypeError: It is no frame, nothing in it says that it is the times, or a column holds
-            no numbers.
-        BTRDBValueError: A column belongs to no stream, or two have one name.
+        BTRDBTypeError: `frame` is not a frame, its times cannot be determined, or a column does
+            not contain numbers.
+        BTRDBValueError: A column belongs to no stream, or two columns have the same name.
         InvalidOperation: The name of a stream is needed and has not been fetched.
-        InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
+        InvalidTimeRange: A time is missing, or is outside the range of nanoseconds.
 
     Examples:
         >>> frame = to_pandas(join(streams.raw_values(start, end), streams))
@@ -272,20 +272,20 @@ def split(
         if label not in by_label:
             known = ", ".join(f"`{name}`" for name in by_label)
             raise BTRDBValueError(
-                f"column `{label}` belongs to no stream; there are {known}. "
-                "Drop the column, or say with `names` how columns are called"
+                f"column `{label}` belongs to no stream; the streams are {known}. "
+                "Drop the column, or set with `names` how columns are named"
             )
         points[by_label[label].uuid] = table
     return points
 
 
 class _Part:
-    """One stream's table on its way into a join."""
+    """The table of one stream in a join."""
 
     def __init__(self, table: pa.Table | None) -> None:
         self._table = None if table is None else _with_times(table)
         self.keys = np.empty(0, np.int64)
-        self._rows: Integers | None = None  # those that stay; None is all of them
+        self._rows: Integers | None = None  # the rows that are kept; None is all
         if self._table is not None:
             self.keys = _array(self._table.columns[0]).view(np.int64)
             if np.any(self.keys[1:] < self.keys[:-1]):
@@ -293,11 +293,11 @@ class _Part:
                 self.keys = self.keys[self._rows]
 
     def snap(self, grid: Grid, tolerance: int | None) -> None:
-        """Makes the keys numbers of instants, no number twice."""
+        """Replaces the keys by unique numbers of instants."""
         numbers = grid.nearest(self.keys)
         away = np.abs(self.keys - grid._instants(numbers))
         rows = np.arange(len(self.keys)) if self._rows is None else self._rows
-        order = np.lexsort((away, numbers))  # stable, so of two as near the earlier one is first
+        order = np.lexsort((away, numbers))  # stable: of two equally near the earlier is first
         is_first = np.ones(len(order), np.bool_)
         is_first[1:] = numbers[order][1:] != numbers[order][:-1]
         stays = order[is_first]
@@ -306,7 +306,7 @@ class _Part:
         self.keys, self._rows = numbers[stays], rows[stays]
 
     def places(self, keys: Integers, counts: Integers, first_row: Integers, rows: int) -> Integers:
-        """For each row of the result the row of this table, or -1."""
+        """Returns for each row of the result the row of this table, or -1."""
         occurrence = np.zeros(len(self.keys), np.int64)
         if np.any(self.keys[1:] == self.keys[:-1]):
             occurrence = np.arange(len(self.keys)) - np.searchsorted(self.keys, self.keys)
@@ -333,7 +333,7 @@ class _Part:
 def _rows(
     keys: Sequence[Integers], how: Literal["outer", "inner"], *, is_grid: bool
 ) -> tuple[Integers, Integers]:
-    """The keys of the result, ascending, and how many rows each has."""
+    """Returns the ascending keys of the result, and the number of rows of each."""
     given = [own for own in keys if len(own)]
     if not given or (how == "inner" and len(given) < len(keys)):
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -349,10 +349,10 @@ def _rows(
     distinct = given[0]
     if any(not np.array_equal(own, distinct) for own in given[1:]):
         distinct = np.concatenate(given)
-        distinct.sort(kind="stable")  # merges what is sorted already
+        distinct.sort(kind="stable")  # merges sorted runs
     distinct = distinct[np.concatenate(([True], distinct[1:] != distinct[:-1]))]
     if all(np.all(own[1:] > own[:-1]) for own in given):
-        # No time twice in one stream, as a rule, and then there is less to search.
+        # The usual case: no stream has a time twice, which needs fewer searches.
         having = np.zeros(len(distinct), np.int64)
         for own in given:
             having[np.searchsorted(distinct, own)] += 1
@@ -370,7 +370,7 @@ def _rows(
 def _value_columns(
     tables: Collection[pa.Table | None], column: str | None
 ) -> dict[str, pa.DataType]:
-    """The columns to take of each table, which must be the same in all."""
+    """Returns the columns to select from each table, which must be the same in all."""
     schemas: list[Any] = [table.schema for table in tables if table is not None]
     if not schemas:
         return {column or "value": pa.float64()}
@@ -385,7 +385,7 @@ def _value_columns(
     if column is None:
         return found
     if column not in found:
-        raise BTRDBValueError(f"the tables have no column `{column}`, but {list(found)}")
+        raise BTRDBValueError(f"the tables have no column `{column}`; they have {list(found)}")
     return {column: found[column]}
 
 
@@ -394,7 +394,7 @@ def _labelled(
     streams: Collection[Described] | None,
     names: Names,
 ) -> dict[str, pa.Table | None]:
-    """The tables by the names of their streams."""
+    """Returns the tables by the names of their streams."""
     if isinstance(tables, Mapping):
         if streams is None:
             return {str(key): table for key, table in tables.items()}
@@ -402,11 +402,11 @@ def _labelled(
         try:
             return {of_uuid[as_uuid(key)]: table for key, table in tables.items()}
         except KeyError as error:
-            raise BTRDBValueError(f"the set holds no stream `{error.args[0]}`") from None
+            raise BTRDBValueError(f"the set has no stream `{error.args[0]}`") from None
     given = as_list(tables, "tables")
     if streams is None:
         raise BTRDBTypeError(
-            "a list of tables does not say whose they are; give the set of streams, too"
+            "a list of tables does not name their streams; give the set of streams, too"
         )
     if len(given) != len(streams):
         raise BTRDBValueError(f"{len(given)} tables for {len(streams)} streams; give one for each")
@@ -414,7 +414,7 @@ def _labelled(
 
 
 def _labels(streams: Collection[Described], names: Names) -> list[str]:
-    """A name for each stream, no name twice."""
+    """Returns a unique name for each stream."""
     if isinstance(names, str):
         labels = [_label(stream, names) for stream in streams]
     elif callable(names):
@@ -428,7 +428,7 @@ def _labels(streams: Collection[Described], names: Names) -> list[str]:
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
         raise BTRDBValueError(
-            f"{len(repeated)} names stand for several streams, among them `{repeated[0]}`; "
+            f"{len(repeated)} names belong to several streams, among them `{repeated[0]}`; "
             "use `names='path'` or `names='uuid'`"
         )
     return labels
@@ -438,7 +438,7 @@ def _label(stream: Described, names: str) -> str:
     if names == "uuid":
         return str(stream.uuid)
     if names not in ("name", "path"):
-        raise BTRDBValueError(f"`names` is `{names}`; there are `name`, `path` and `uuid`")
+        raise BTRDBValueError(f"`names` is `{names}`; give `name`, `path` or `uuid`")
     if stream.collection is None:
         raise InvalidOperation(
             f"the name of stream `{stream.uuid}` is unknown; call `refresh_metadata` first, or use "
@@ -453,17 +453,17 @@ def _as_grid(grid: Grid | Number) -> Grid:
 
 
 def _with_times(table: pa.Table) -> pa.Table:
-    """The table with its first column as nanoseconds in UTC, uncopied where it is that already."""
+    """Returns the table with its first column as nanoseconds in UTC, without a copy if it is."""
     if not isinstance(table, pa.Table):
         raise BTRDBTypeError(f"expected an Arrow table, not a `{type(table).__name__}`")
     if not table.num_columns or not _holds_times(table.schema.types[0]):
-        raise BTRDBTypeError("the first column of the table holds no times")
+        raise BTRDBTypeError("the first column of the table does not contain times")
     if table.schema.types[0] == _TIME:
         return table
     try:
         times = table.columns[0].cast(_TIME)
     except pa.ArrowInvalid as error:
-        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
+        raise InvalidTimeRange(f"a time is outside the range of nanoseconds: {error}") from error
     return table.set_column(0, pa.field(table.column_names[0], _TIME), times)
 
 
@@ -472,11 +472,11 @@ def _holds_times(kind: pa.DataType) -> bool:
 
 
 def _array(column: pa.ChunkedArray[Any]) -> NDArray[Any]:
-    """The column as numpy sees it, without a copy if it is in one piece."""
+    """Returns the column as a numpy array, without a copy if it has a single chunk."""
     kind = column.type
     is_plain = pa.types.is_integer(kind) or pa.types.is_floating(kind) or kind == _TIME
     if column.num_chunks == 1 and is_plain and len(column) and not column.null_count:
-        # Not `to_numpy`, which imports pandas: 0.2 s and 100 MB.
+        # `to_numpy` would import pandas, which takes 0.2 s and 100 MB.
         chunk: Any = column.chunk(0)
         numpys = "M8[ns]" if kind == _TIME else cast("Any", kind).to_pandas_dtype()
         dtype = cast("Any", np.dtype)(numpys)

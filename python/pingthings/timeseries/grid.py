@@ -1,4 +1,4 @@
-"""Instants at a constant rate, exact over the whole range of time."""
+"""Instants at a constant rate, exact over the complete range of times."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ Integers = NDArray[np.int64]
 
 
 class Grid:
-    """The instants `origin + k / hertz` for every whole number k, each the nearest nanosecond.
+    """The instants `origin + k / hertz` for every integer k, each rounded to the nanosecond.
 
-    The rate is a fraction and every step is made in integers, so instant number 10 billion is as
-    exact as the first. Immutable.
+    The rate is a fraction and is computed with integers, so instant number 10 billion is as exact
+    as the first. Immutable.
 
     Args:
-        hertz: The rate. `Fraction(30000, 1001)` is exact; a float counts as the decimal number it
+        hertz: The rate. `Fraction(30000, 1001)` is exact; a float is used as the decimal number it
             prints as.
-        origin: An instant of the grid; the epoch puts rates of whole numbers on whole seconds.
+        origin: An instant of the grid; with the epoch, integer rates have instants at full seconds.
 
     Raises:
-        BTRDBTypeError: The rate is no number.
+        BTRDBTypeError: The rate is not a number.
         BTRDBValueError: The rate is not above zero, is above 1 GHz, or its numerator or
-            denominator is too large to compute with.
+            denominator is too large.
 
     Examples:
         >>> grid = Grid(Fraction(30000, 1001))
@@ -46,11 +46,11 @@ class Grid:
     def __init__(self, hertz: Number, origin: Instant = 0) -> None:
         rate = _fraction("hertz", hertz)
         if not 0 < rate <= _SECOND:
-            raise BTRDBValueError(f"the rate is {rate} Hz; give one above zero, up to 1 GHz")
+            raise BTRDBValueError(f"the rate is {rate} Hz; give one above zero and at most 1 GHz")
         period = _SECOND / rate
         # `_steps` periods last exactly `_period` nanoseconds.
         self._period, self._steps = period.numerator, period.denominator
-        # The greatest number that a step below comes by.
+        # The largest intermediate result must fit into 64 bits.
         if 2 * self._period * self._steps + max(self._period, self._steps) > _LARGEST:
             raise BTRDBValueError(
                 f"a rate of {rate} Hz is too fine a fraction; give one with smaller numbers"
@@ -63,7 +63,7 @@ class Grid:
         return f"Grid({self._hertz!r}{origin})"
 
     def times(self, first: int, last: int) -> Integers:
-        """Returns the instants from number `first` up to, and without, number `last`.
+        """Returns the instants from number `first` to number `last`, excluding the latter.
 
         Args:
             first: Number of the first instant; the origin has number 0.
@@ -75,7 +75,7 @@ class Grid:
         return self._instants(np.arange(first, last, dtype=np.int64))
 
     def nearest(self, times: NDArray[Any]) -> Integers:
-        """Returns the numbers of the instants that are nearest to some times.
+        """Returns the numbers of the instants nearest to the given times.
 
         Args:
             times: An int64 array of nanoseconds.

@@ -1,4 +1,4 @@
-"""What an insert takes, as Arrow."""
+"""Converts the data of an insert to Arrow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["InsertData", "check_numbers", "to_arrow"]
 
 
 class ArrowStream(Protocol):
-    """Anything that hands out Arrow data: a table, a record batch reader, a frame."""
+    """Any object that exports Arrow data: a table, a record batch reader, a frame."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
@@ -47,40 +47,41 @@ InsertData: TypeAlias = (
 )
 """Points to insert, in one of these forms:
 
-* an Arrow table, record batch or reader, or any object with `__arrow_c_stream__`: two columns,
-  times (timestamps of any unit and zone, naive ones being UTC, or, in first place, int64
-  nanoseconds) and numbers;
-* a frame of polars of two columns, times and numbers; a pandas series, or a frame of one column,
-  with a time index; a pandas frame of two columns, times and numbers. Whole numbers in these are
-  times only where the name says so (`time`, `timestamp` and such) or the argument `time` does;
+* an Arrow table, record batch or reader, or any object with `__arrow_c_stream__`, with two columns:
+  times (timestamps of any unit and zone, without a zone in UTC; or, if it is the first column,
+  int64 nanoseconds) and numbers;
+* a polars frame with two columns, times and numbers; a pandas series, or a frame of one column,
+  with a time index; a pandas frame with two columns, times and numbers. Integers in these are times
+  only if their name (`time`, `timestamp` or similar) or the argument `time` says so;
 * a pair of numpy arrays, times (int64 or datetime64) and values;
-* a mapping from times to values, or an iterable of pairs (time, value), where a time is whatever
-  `to_nanoseconds` takes.
+* a mapping from times to values, or an iterable of pairs (time, value), with times of any type that
+  `to_nanoseconds` accepts.
 """
 
 _PAIR = 2
 _ONE_COLUMN = (
-    "give times and values, or one column with a time index; `frames.split` takes wider ones"
+    "give times and values, or one column with a time index; for wider frames use `frames.split`"
 )
 
 
 def to_arrow(data: InsertData, time: str | None = None) -> pa.Table:
-    """Returns the points as a table of times and numbers, without copying what is Arrow already.
+    """Returns the points as a table of times and numbers; does not copy Arrow data.
 
     Args:
         data: The points.
-        time: The name of what holds the times, if it is a frame.
+        time: The name of the column or index with the times, for a frame.
 
     Raises:
         BTRDBTypeError: The data have none of the forms of `InsertData`.
-        BadValue: A value is missing or no number.
-        InvalidTimeRange: A time does not fit in nanoseconds.
+        BadValue: A value is missing or not a number.
+        InvalidTimeRange: A time is outside the range of nanoseconds.
     """
     if is_pandas(data) or is_arrow(data):
         return _frame(data, time)
     if time is not None:
         raise BTRDBTypeError(
-            f"`time` names a column of a frame or table, and a `{type(data).__name__}` has none"
+            f"`time` names a column of a frame or table, but the data are a "
+            f"`{type(data).__name__}`; leave it out"
         )
     return _checked(_table(data), "the second column")
 
@@ -97,20 +98,20 @@ def _checked(table: pa.Table, where: str) -> pa.Table:
 
 
 def check_numbers(kind: pa.DataType, where: str) -> None:
-    """Raises BTRDBTypeError if values of this type are no numbers; says where they are."""
+    """Raises BTRDBTypeError, which names `where`, if values of this type are not numbers."""
     if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind):
         return
     if pa.types.is_boolean(kind):
         advice = "cast them if 0 and 1 are meant"
     elif pa.types.is_dictionary(kind):
-        advice = "give what they stand for, if that is numbers"
+        advice = "give their decoded values, if these are numbers"
     else:
         advice = "give numbers"
     raise BTRDBTypeError(f"values of type `{kind}` in {where}; {advice}")
 
 
 def _frame(frame: Any, time: str | None) -> pa.Table:
-    """A frame or table that has times and one column beside them."""
+    """Returns the points of a frame or table with times and one other column."""
     count = len(frame.columns) if is_pandas(frame) and frame.ndim > 1 else 0
     if count > _PAIR:
         raise BTRDBTypeError(f"a frame of {count} columns; {_ONE_COLUMN}")
@@ -147,8 +148,8 @@ def _table(data: Any) -> pa.Table:
         for name, column in list(data.items())[:_PAIR]:
             if _is(name, str) and (_is_array(column) or _is(column, list | array | range)):
                 raise BTRDBTypeError(
-                    f"`{name}` has a `{type(column).__name__}`, so a column, where a mapping has "
-                    "times and values; make a table of it with `pyarrow.table`"
+                    f"`{name}` has a `{type(column).__name__}`, so a column, but a mapping must "
+                    "map times to values; convert it with `pyarrow.table`"
                 )
         return _pairs(data.items())
     if _is(data, Iterable) and not _is(data, str | bytes) and not _is_array(data):
@@ -157,38 +158,40 @@ def _table(data: Any) -> pa.Table:
 
 
 def _is(data: Any, kind: Any) -> bool:
-    """`isinstance` that leaves the static type alone, which is unknown here by nature."""
+    """Like `isinstance`, but without narrowing the static type, which is unknown here."""
     return isinstance(data, kind)
 
 
 def _is_array(data: object) -> bool:
-    """Whether it is a column: an array of numpy, Arrow, pandas or polars."""
+    """Whether it is a column: a numpy, Arrow, pandas or polars array."""
     return hasattr(data, "__array__") and getattr(data, "ndim", 1) > 0
 
 
 def _plain(values: Any) -> np.ndarray[Any, Any]:
-    """An array of numpy, whatever the column is of."""
+    """Converts a column of any library to a numpy array."""
     if _is(values, np.ndarray | list | tuple):
         return np.asanyarray(values)
     try:
         if not (is_of_pandas(values) or is_arrow(values) or _is(values, pa.ChunkedArray)):
-            return np.asarray(values)  # of xarray and such, which have it as one
+            return np.asarray(values)  # for example of xarray
         if is_of_pandas(values) and values.dtype == np.dtype(object):
-            return np.asarray(values, dtype=object)  # Arrow cuts off the nanoseconds of Timestamps
+            return np.asarray(values, dtype=object)  # Arrow drops the nanoseconds of Timestamps
         column = as_column(values)
         if pa.types.is_dictionary(column.type):
             check_numbers(column.type, f"a `{type(values).__name__}`")
         if column.null_count:
             row = column.is_null().index(True).as_py()
-            raise BadValue(  # numpy would make NaN of it, and floats of all
+            raise BadValue(  # numpy would convert it to NaN, and all values to floats
                 f"row {row} of a `{type(values).__name__}` of type `{column.type}` holds a null: "
-                "leave points without a time or value out"
+                "leave out points without a time or value"
             )
         return np.asarray(column.to_numpy(zero_copy_only=False))
     except (pa.ArrowException, TypeError, ValueError) as error:
         if isinstance(error, BTrDBError):
             raise
-        raise BTRDBTypeError(f"a `{type(values).__name__}` is no column: {error}") from error
+        raise BTRDBTypeError(
+            f"a `{type(values).__name__}` cannot be used as a column: {error}"
+        ) from error
 
 
 def _unknown(data: object) -> str:
@@ -203,8 +206,8 @@ def _unknown(data: object) -> str:
 def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Table:
     if times.ndim != 1 or times.shape != values.shape:
         raise BTRDBTypeError(
-            f"times of shape {times.shape} and values of shape {values.shape}; give two arrays of "
-            "one dimension and the same length"
+            f"times of shape {times.shape} and values of shape {values.shape}; give two "
+            "one-dimensional arrays of the same length"
         )
     times = _instants(times)
     try:
@@ -216,13 +219,17 @@ def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Ta
 
 
 def _instants(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Whole nanoseconds or datetime64 of them."""
+    """Converts times to integer nanoseconds or datetime64[ns]."""
     if not times.size:
         return times.astype(np.int64)
     if times.dtype == np.dtype(object) and not np.ma.isMaskedArray(times):
         times = np.asarray(as_times(times.tolist()))
     if times.dtype.kind not in "iuM":
-        advice = "make datetime64 of it" if times.dtype.kind in "USO" else "floats cannot hold them"
+        advice = (
+            "convert them to datetime64"
+            if times.dtype.kind in "USO"
+            else "floats cannot represent them"
+        )
         raise BTRDBTypeError(
             f"times of type `{times.dtype}`; give int64 nanoseconds or datetime64: {advice}"
         )
@@ -235,12 +242,12 @@ def _instants(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         if len(missing):
             raise InvalidTimeRange(f"row {missing[0]} has no time (NaT); leave such rows out")
         exact = times.astype("datetime64[ns]")
-        # numpy lets an overflow pass in silence; going back shows it.
+        # numpy ignores an overflow; converting back detects it.
         wrong = np.flatnonzero(exact.astype(times.dtype) != times)
         if len(wrong):
             raise InvalidTimeRange(
-                f"row {wrong[0]}: the time `{times[wrong[0]]}` does not fit in nanoseconds, or has "
-                "parts of one"
+                f"row {wrong[0]}: the time `{times[wrong[0]]}` is outside the range of "
+                "nanoseconds, or finer than a nanosecond"
             )
         return exact
     return times if times.dtype == np.uint64 else times.astype(np.int64)
@@ -252,7 +259,7 @@ def _named(times: pa.Array[Any], values: pa.Array[Any]) -> pa.Table:
 
 
 def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Arrow takes no bytes in the order of other machines."""
+    """Returns the array in native byte order, which Arrow requires."""
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
@@ -260,12 +267,12 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
     rows = pairs if isinstance(pairs, list) else list(pairs)
     for row, pair in enumerate(rows[:_PAIR]):
         if _is_array(pair) or _is(pair, array | memoryview | range):
-            # Two columns of two rows would be taken for two points, one of them in 1970.
+            # Two columns with two rows would be stored as two points, one of them in 1970.
             raise BTRDBTypeError(
                 f"row {row} is a `{type(pair).__name__}`, so a column; give columns as a pair of "
                 "numpy arrays, `(times, values)`, and points as pairs (time, value)"
             )
-    # There may be millions, and two comprehensions take less than a loop that fills both lists.
+    # There may be millions of pairs; two comprehensions are faster than one loop for both lists.
     try:
         times = [time for time, _ in rows]
         values = [value for _, value in rows]
@@ -280,4 +287,4 @@ def _no_pair(rows: list[Any]) -> str:
             _, _ = pair
         except (TypeError, ValueError):
             return f"row {row} is `{pair!r}`; give pairs (time, value)"
-    return "there are rows that can be read once only; give pairs (time, value)"
+    return "the rows can be iterated only once; give pairs (time, value)"

@@ -1,4 +1,4 @@
-"""How much memory this process may use, and sizes as people write them."""
+"""Determines the memory available to this process, and parses sizes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _CGROUP_LIMITS = (
 
 
 def as_bytes(value: object, name: str) -> int:
-    """Returns a number of bytes, given as such or as text: `512 MiB`, `2GB`, `1.5 GiB`.
+    """Returns a number of bytes, given as a number or as text: `512 MiB`, `2GB`, `1.5 GiB`.
 
     Raises:
-        BTRDBTypeError: It is neither a number nor text.
-        BTRDBValueError: It is no size, or less than 16 MiB.
+        BTRDBTypeError: The value is neither a number nor text.
+        BTRDBValueError: It is not a size, or less than 16 MiB.
     """
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BTRDBTypeError(
@@ -52,7 +52,7 @@ def _parsed(text: str) -> int | None:
 
 
 def available() -> int:
-    """Returns the bytes of memory of this machine, or of the container this process runs in."""
+    """Returns the bytes of memory of this machine, or of the container of this process."""
     limits = [_installed()]
     for path in _CGROUP_LIMITS:
         try:
@@ -72,7 +72,7 @@ def _installed() -> int:
 
 
 def _installed_on_windows() -> int:
-    import ctypes  # noqa: PLC0415 - only here, and imports count
+    import ctypes  # noqa: PLC0415 - only Windows needs it, and the import takes time
 
     class MemoryStatus(ctypes.Structure):
         _fields_ = (

@@ -1,7 +1,7 @@
-"""A large read cut into parts that workers do: streams by ranges of time, planned from counts.
+"""Divides a large read into parts for workers: streams and time ranges, planned from counts.
 
-A part is pickled without a key, so a worker looks for its own: in `BTRDB_API_KEY`, or in the
-profile that the client was connected with.
+A part is pickled without a key. A worker reads its key from `BTRDB_API_KEY`, or from the profile
+with which the client was connected.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 __all__ = ["Partition", "nothing", "plan", "schema"]
 
-_FINER = 6  # a window that is too full is cut into 2**6
+_FINER = 6  # a window with too many points is divided into 2**6
 _WINDOWS_PER_PART = 8
 _MOST_WINDOWS = 4_096
 
 
 @dataclass(frozen=True)
 class Partition:
-    """Some streams in a range of time, read wherever `read` is called. `plan` makes them."""
+    """A group of streams and a time range, read where `read` is called. Created by `plan`."""
 
     client: Client
-    """Pickled as a recipe without the key."""
+    """The client; pickled without its key."""
     uuids: tuple[UUID, ...]
     """The streams to read."""
     versions: tuple[int, ...]
-    """The version of each, 0 being the latest."""
+    """The version of each; 0 is the latest data."""
     places: tuple[int, ...]
-    """Where each stream's name is in `labels`."""
+    """The index of each stream's name in `labels`."""
     labels: tuple[str, ...]
     """The names of all streams of the plan."""
     start: int
@@ -50,12 +50,12 @@ class Partition:
     end: int
     """The instant after the last one."""
     points: int
-    """About how many points there are; exact where a stream is not cut."""
+    """The approximate number of points; exact if no stream is divided."""
     planned: int
-    """When the plan was made, in nanoseconds; 0 where all versions are pinned."""
+    """When the plan was made, in nanoseconds; 0 if all versions are pinned."""
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
-        """What dask knows equal parts by. Latest data of another moment are not equal."""
+        """Identifies equal parts for Dask. Latest data of different plans are not equal."""
         recipe = self.client.__reduce__()[1]
         read = (self.uuids, self.versions, self.places, self.labels, self.start, self.end)
         return (type(self).__qualname__, recipe, read, self.planned)
@@ -65,10 +65,10 @@ class Partition:
 
         Returns:
             A table of `schema()`: `stream` (a dictionary of the names of all streams of the plan),
-            `time` and `value`. Without rows if there are none.
+            `time` and `value`. It has no rows if there are no points.
 
         Raises:
-            AuthenticationError: In another process: the key is not to be found there.
+            AuthenticationError: This process has no key, or a wrong one.
             StreamNotFoundError: A stream has been removed since the plan was made.
         """
         streams = self.client.streamset_from_uuids(self.uuids, fetch_metadata=False)
@@ -82,14 +82,14 @@ class Partition:
 
 
 def schema() -> pa.Schema:
-    """Returns the schema of what `Partition.read` returns."""
+    """Returns the schema of the result of `Partition.read`."""
     stream: Any = pa.field("stream", pa.dictionary(pa.int32(), pa.string()), nullable=False)
     fields: list[Any] = [stream, *RAW_F64_SCHEMA]
     return pa.schema(fields)
 
 
 def nothing(labels: Sequence[str]) -> pa.Table:
-    """Returns a table of `schema()` without rows, whose dictionary has these names.
+    """Returns a table of `schema()` without rows, with these names in its dictionary.
 
     Args:
         labels: The names of all streams.
@@ -114,28 +114,28 @@ def plan(
     partitions: int = 1,
     names: Names = "uuid",
 ) -> list[Partition]:
-    """Returns parts of about equal size that together are a read of the streams.
+    """Divides a read of streams into parts of about equal size.
 
-    Streams with few points go into one part together; a stream with many is cut in time, where the
-    counts of aligned windows say. Nothing is read but counts.
+    Streams with few points share a part. A stream with many points is divided by time, according to
+    the counts of aligned windows. Planning reads only counts.
 
-    Workers read the latest data unless the streams are pinned. Pin them, after a `flush`, to read
-    one state of streams that still grow.
+    Workers read the latest data unless the streams are pinned. To read a consistent state of
+    streams that still grow, flush and pin them first.
 
     Args:
-        streams: Synchronous streams; they can be pickled.
-        start: First instant; None begins at the first point of any stream.
-        end: The instant after the last one; None ends after the last point of any.
-        rows: How many points a part has at most, about: it may be twice as many.
-        partitions: How many parts to make at least, about, so that every worker has some.
-        names: What the streams are called in the result: `uuid`, `name`, `path` (collection and
-            name), a function of the stream, or these texts.
+        streams: Synchronous streams, which can be pickled.
+        start: First instant; None starts at the first point of all streams.
+        end: The instant after the last one; None ends after the last point of all streams.
+        rows: Approximate maximum number of points of a part; a part may have twice as many.
+        partitions: Approximate minimum number of parts, so that every worker has some.
+        names: How streams are named in the result: `uuid`, `name`, `path` (collection and name), a
+            function of the stream, or these texts.
 
     Returns:
-        The parts; none if there are no points.
+        The parts; an empty list if there are no points.
 
     Raises:
-        BTRDBTypeError: They are no synchronous streams.
+        BTRDBTypeError: `streams` are not synchronous streams.
         BTRDBValueError: `rows` or `partitions` is below one, or two streams have the same name.
         InvalidTimeRange: `start` is not before `end`.
         StreamNotFoundError: A stream does not exist.
@@ -156,13 +156,12 @@ def _planned(
     partitions: int,
     names: Names,
 ) -> tuple[list[Partition], tuple[str, ...]]:
-    """The parts, and the names of the streams."""
+    """Returns the parts and the names of the streams."""
     from pingthings.timeseries.client import StreamSet  # noqa: PLC0415 - it is imported first
 
     if not isinstance(streams, StreamSet):
         raise BTRDBTypeError(
-            f"a plan is made for a `StreamSet`, which can be pickled, not a "
-            f"`{type(streams).__name__}`"
+            f"a plan needs a `StreamSet`, which can be pickled, not a `{type(streams).__name__}`"
         )
     if rows < 1 or partitions < 1:
         raise BTRDBValueError(f"`rows` is {rows} and `partitions` {partitions}; give at least one")
@@ -195,7 +194,7 @@ def _planned(
 
 @dataclass(frozen=True)
 class _Piece:
-    """What a partition will be: streams by their places, in a range."""
+    """A partition in the making: streams by index, and a time range."""
 
     places: tuple[int, ...]
     start: int
@@ -206,7 +205,7 @@ class _Piece:
 def _bounds(
     streams: StreamSet, start: Instant | None, end: Instant | None
 ) -> tuple[int, int] | None:
-    """The range of the plan, or None where there are no points to find its ends by."""
+    """Returns the range of the plan, or None if it is open and there are no points."""
     if not len(streams):
         return None
     first = None if start is None else as_time(start, "start")
@@ -221,13 +220,13 @@ def _bounds(
         return None
     if first >= last:
         if start is None or end is None:
-            return None  # what there is lies outside
+            return None  # all points are outside the range
         raise InvalidTimeRange(f"start {first} is not before end {last}")
     return first, last
 
 
 def _packed(counts: list[int], most: int, bounds: tuple[int, int]) -> Iterator[_Piece]:
-    """Streams of few points, as many together as fit."""
+    """Yields groups of streams with few points."""
     places: list[int] = []
     points = 0
     for place, count in enumerate(counts):
@@ -245,7 +244,7 @@ def _packed(counts: list[int], most: int, bounds: tuple[int, int]) -> Iterator[_
 def _cut(
     streams: StreamSet, counts: list[int], most: int, bounds: tuple[int, int]
 ) -> Iterator[_Piece]:
-    """Streams of many points, each cut in time."""
+    """Yields the parts of streams with many points, each divided by time."""
     large = [place for place, count in enumerate(counts) if count > most]
     if not large:
         return
@@ -261,7 +260,7 @@ def _cut(
 def _ranges(
     place: int, windows: list[tuple[int, int]], most: int, bounds: tuple[int, int]
 ) -> Iterator[_Piece]:
-    """Ranges that end where windows begin, and that together are the whole range."""
+    """Yields adjacent ranges that cover the complete range and end where windows begin."""
     start, end = bounds
     first, points = start, 0
     for time, count in windows:
@@ -275,7 +274,7 @@ def _ranges(
 def _refined(
     stream: Stream, windows: list[tuple[int, int]], exponent: int, most: int
 ) -> Iterator[tuple[int, int]]:
-    """The windows, and in place of one that is too full those it consists of."""
+    """Yields the windows, with those that have too many points divided into shorter ones."""
     for time, count in windows:
         if count <= most or exponent == 0:
             yield time, count
@@ -295,7 +294,7 @@ def _alone(stream: Stream) -> StreamSet:
 def _windows(
     streams: StreamSet, start: int, end: int, exponent: int
 ) -> list[list[tuple[int, int]]]:
-    """Beginnings and counts of the aligned windows that hold points of the range."""
+    """Returns start and count of the aligned windows that contain points of the range."""
     width = 1 << exponent
     first, last = max(start - start % width, MINIMUM_TIME), min(end + -end % width, MAXIMUM_TIME)
     wanted = pa.schema([("time", pa.timestamp("ns", "UTC")), ("count", pa.uint64())])

@@ -63,7 +63,7 @@ def reconnect(recipe: Recipe, connect: Callable[..., Client]) -> Client:
 
 
 def refuse(name: str) -> NoReturn:
-    """Says why an asynchronous object cannot travel."""
+    """Refuses to pickle an asynchronous object."""
     raise BTRDBTypeError(
         f"`{name}` cannot be pickled, because connecting again has to be awaited: pickle its "
         f"synchronous twin `{name.removeprefix('Async')}`, or the uuids"

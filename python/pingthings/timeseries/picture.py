@@ -1,4 +1,4 @@
-"""What is on a picture of streams, whatever draws it."""
+"""The content of a plot, independent of the plotting library."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _UNITS = (
 )
 
 PREFIXED = frozenset({"V", "A", "W", "VA", "var", "Var", "VAR"})
-"""Units whose thousands are written as kilo."""
+"""Units that take SI prefixes, such as kV."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What is drawn of one stream: raw values, or windows."""
+    """The plotted data of one stream: raw values or windows."""
 
     label: str
     times: NDArray[np.int64]
-    """Of the points, or of the beginnings of the windows: nanoseconds, UTC."""
+    """Times of the points, or starts of the windows: nanoseconds, UTC."""
     mean: Floats
     """The values, or the means of the windows."""
     least: Floats
@@ -39,24 +39,24 @@ class Trace:
     width_ns: int
     """Length of the windows; 0 means raw values."""
     breaks: NDArray[np.bool_]
-    """For each point or window but the last, whether a gap follows it."""
+    """Whether a gap follows, for each point or window except the last."""
     has_dots: bool
-    """Whether points are so few that each gets a dot."""
+    """Whether there are so few points that each gets a marker."""
 
     @property
     def dotted(self) -> NDArray[np.bool_]:
-        """Which points or windows get a dot: all if there are few, else those between two gaps.
+        """The points or windows with a marker: all if there are few, else those between two gaps.
 
-        Of the latter a line would show nothing, and of a window less than a pixel.
+        Without a marker the latter would be invisible, or narrower than a pixel.
         """
         before = np.concatenate(([True], self.breaks))[: len(self.times)]
         after = np.concatenate((self.breaks, [True]))[: len(self.times)]
         return np.full(len(self.times), self.has_dots) | (before & after)
 
     def line(self) -> tuple[NDArray[np.int64], Floats, Floats, Floats]:
-        """Times, means, least and most values of the line to draw, with NaN in the gaps.
+        """Returns times, means, minima and maxima of the line, with NaN in the gaps.
 
-        A window is a step from its beginning to its end.
+        A window is a step from its start to its end.
         """
         columns = [self.mean, self.least, self.most]
         times, after = self.times, np.flatnonzero(self.breaks) + 1
@@ -70,7 +70,7 @@ class Trace:
 
 @dataclass(frozen=True)
 class Panel:
-    """The streams of one unit, which share an axis."""
+    """The streams with one unit, which share an axis."""
 
     unit: str
     traces: list[Trace]
@@ -78,7 +78,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Plot:
-    """Everything that is on a picture."""
+    """The content of a plot."""
 
     title: str
     start: int
@@ -87,12 +87,12 @@ class Plot:
 
     @property
     def has_legend(self) -> bool:
-        """Whether the title does not say what each line is."""
+        """Whether there is more than one line, so that the title cannot identify it."""
         return sum(len(panel.traces) for panel in self.panels) > 1
 
     @property
     def caption(self) -> str:
-        """What the lines are made of."""
+        """Whether the lines are raw values, or windows of which length."""
         widths = {
             trace.width_ns for panel in self.panels for trace in panel.traces if len(trace.times)
         }

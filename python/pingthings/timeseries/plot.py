@@ -1,7 +1,7 @@
-"""Pictures of streams at the resolution of the screen: what is fetched, and what is shown of it.
+"""Plots streams at the resolution of the picture: fetches the data and prepares the content.
 
-The two ways to draw are modules of their own. As in `async_client`, nothing here may await
-anything but the core (docs/design/twins.md).
+Each plotting library has its own module. As in `async_client`, code here may await only the core
+(docs/design/twins.md).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = ["draw"]
 
 DEFAULT_WIDTH = 1000
 _FEWEST_PIXELS, _MOST_PIXELS = 16, 100_000
-_POINTS_PER_PIXEL = 2  # up to here raw values are no more than windows would be
-_DOTS_PER_PIXEL = 0.2  # up to here they do not blur
-_DENSE = 4  # points in a window, from which on an empty one is no accident
+_POINTS_PER_PIXEL = 2  # up to this density there are no more raw values than windows
+_DOTS_PER_PIXEL = 0.2  # up to this density markers do not overlap
+_DENSE = 4  # points in a window from which on an empty window is a gap
 _GAP = 4
 _SECOND = 1_000_000_000
 
@@ -56,13 +56,13 @@ async def draw(
     backend: str,
     axes: Any,
 ) -> Any:
-    """Returns the picture of some streams; `AsyncStream.plot` says the rest."""
+    """Returns the plot of some streams; see `AsyncStream.plot`."""
     if backend not in ("matplotlib", "plotly"):
-        raise BTRDBValueError(f"`backend` is `{backend}`; there are `matplotlib` and `plotly`")
+        raise BTRDBValueError(f"`backend` is `{backend}`; give `matplotlib` or `plotly`")
     if not len(streams):
         raise BTRDBValueError("the set is empty; there is nothing to plot")
     if backend == "plotly" and axes is not None:
-        raise BTRDBValueError("`axes` are matplotlib's; leave them out for plotly")
+        raise BTRDBValueError("`axes` belong to matplotlib; leave them out for plotly")
     (plot_plotly if backend == "plotly" else plot_matplotlib).require()
     pixels = _as_pixels(width, axes)
     longest = None if gap is None else as_width_ns(gap)
@@ -84,7 +84,7 @@ async def fetch(
     pixels: int,
     gap: int | None,
 ) -> Plot:
-    """Returns what a picture of this width shows of a range: one call, or two if points are few."""
+    """Fetches the content of a plot of this width: one call, or two if there are few points."""
     exponent = max((end - start) // pixels, 1).bit_length() - 1
     width = 1 << exponent
     first = max(start - start % width, MINIMUM_TIME)
@@ -113,10 +113,10 @@ async def fetch(
 def _again(
     streams: AsyncStreamSet, versions: list[int] | None, pixels: int, gap: int | None
 ) -> Any:
-    """Fetches another range without a loop, since whoever turns a wheel awaits nothing."""
+    """Returns a function that fetches another range without a loop, for callbacks of widgets."""
     client = streams._streams[0]._client
-    face = client._over(client._core.blocking())
-    blocking = type(streams)([stream._over(face) for stream in streams])
+    sync_client = client._over(client._core.blocking())
+    blocking = type(streams)([stream._over(sync_client) for stream in streams])
     loop = ClientEventLoop()
 
     def again(start: int, end: int) -> Plot:
@@ -129,7 +129,7 @@ def _again(
 async def _range(
     streams: AsyncStreamSet, start: Instant | None, end: Instant | None
 ) -> tuple[int, int]:
-    """The range to show; an end that is not given is that of the data."""
+    """Returns the range to plot; a missing bound is that of the data."""
     first = None if start is None else as_time(start, "start")
     last = None if end is None else as_time(end, "end")
     if first is None:
@@ -139,7 +139,7 @@ async def _range(
         points = (await streams.latest()).values()
         last = max((point.time + 1 for point in points if point), default=None)
     if first is None or last is None:
-        raise InvalidTimeRange("there are no points; say with `start` and `end` what to show")
+        raise InvalidTimeRange("there are no points; give `start` and `end`")
     if first >= last:
         if end is None:
             raise InvalidTimeRange(
@@ -151,7 +151,7 @@ async def _range(
             )
         raise InvalidTimeRange(f"start {first} is not before end {last}")
     if start is None and end is None and last - first == 1:
-        # A single instant is in the middle of a second, where it can be seen.
+        # A single point is shown in the middle of a second.
         return max(first - _SECOND // 2, MINIMUM_TIME), min(last + _SECOND // 2, MAXIMUM_TIME)
     return first, last
 
@@ -197,12 +197,12 @@ def _trace(label: str, table: pa.Table | None, width: int, pixels: int, gap: int
 
 
 def _usual(apart: NDArray[np.int64]) -> int:
-    """How far apart points usually are: three of four pairs are no farther."""
+    """Returns the usual distance of points, the 75th percentile."""
     return int(np.sort(apart)[3 * (len(apart) - 1) // 4]) if len(apart) else 0
 
 
 def _headings(streams: AsyncStreamSet) -> tuple[str, list[str]]:
-    """The title, and what each stream is called: what all have in common is in the title only."""
+    """Returns the title and a label for each stream; the common part is only in the title."""
     names = [visible(stream.name or str(stream.uuid)) for stream in streams]
     paths = [
         [*visible(stream.collection or "").split("/"), name]
@@ -219,13 +219,13 @@ def _headings(streams: AsyncStreamSet) -> tuple[str, list[str]]:
         names = ["/".join(path) for path in rest]
         if "" in names:
             tail, names = [], ["/".join(path) for path in paths]
-    names = _told_apart(names, streams)
+    names = _unique(names, streams)
     common = "/".join([*head, *(["…", *tail] if tail else [])])
     return (f"{common}: " if common else "") + f"{len(names)} streams", names
 
 
-def _told_apart(names: list[str], streams: AsyncStreamSet) -> list[str]:
-    """The names, with the beginning of the uuid where streams of one collection share one."""
+def _unique(names: list[str], streams: AsyncStreamSet) -> list[str]:
+    """Returns the names, with the start of the uuid appended to names that occur twice."""
     counts = Counter(names)
     return [
         f"{name} ({str(stream.uuid)[:8]})" if counts[name] > 1 else name
@@ -234,6 +234,6 @@ def _told_apart(names: list[str], streams: AsyncStreamSet) -> list[str]:
 
 
 def _common(parts: Sequence[Sequence[str]]) -> list[str]:
-    """What all begin with."""
+    """Returns the common prefix."""
     same = takewhile(lambda column: len(set(column)) == 1, zip(*parts, strict=False))
     return [column[0] for column in same]

@@ -1,4 +1,4 @@
-"""Pictures by matplotlib."""
+"""Plots with matplotlib."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ COLOURS = (
     *("#0b6fa4", "#d1495b", "#2a9d5c", "#e08e1b", "#6a4c93"),
     *("#5c6770", "#00a6a6", "#a4502f", "#c2479d", "#7d8f1a"),
 )
-"""Of the streams of a panel, one after the other."""
+"""Colours of the streams of a panel, in order."""
 
 _DPI = 100
 _UNNAMED = re.compile(r"_child\d+")
 _PANEL_HEIGHT, _HEAD_HEIGHT = 2.6, 0.9
 _MOST_LABELS = 10
 _TITLE, _SMALLEST_TITLE = 11, 6
-_TITLE_LETTER = 0.9  # pixels for each of the sizes above, about
-_LETTER, _LINE_BEFORE_A_LABEL = 6.5, 55  # pixels of a legend, about
+_TITLE_LETTER = 0.9  # approximate width of a letter in pixels, per point of font size
+_LETTER, _LINE_BEFORE_A_LABEL = 6.5, 55  # approximate pixels in a legend
 _MOST_LABELS_PER_ROW = 5
 _TICK, _FEWEST_TICKS, _MOST_TICKS = 75, 4, 9
 _SECOND = 1_000_000_000
@@ -52,18 +52,18 @@ _STYLE = {
 
 
 def require() -> None:
-    """Raises an error that names the extra, if matplotlib is missing."""
+    """Raises `MissingExtraError` if matplotlib is not installed."""
     extra("matplotlib", "plot")
 
 
 def draw(plot: Plot, pixels: int, axes: Any) -> Any:
-    """Returns a figure, or the axes that were given, with the picture on it."""
+    """Plots into a new figure, or into the given axes, and returns it."""
     if axes is not None:
         if len(plot.panels) > 1:
             units = ", ".join(f"`{panel.unit}`" for panel in plot.panels)
             raise BTRDBValueError(
-                f"streams of the units {units} do not share axes; plot them one after the other, "
-                "or leave `axes` out"
+                f"streams with the units {units} cannot share axes; plot them separately, or leave "
+                "out `axes`"
             )
         _draw_panel(axes, plot.panels[0], plot, is_lowest=True)
         axes.set_title(plot.title, loc="left", fontsize=10, parse_math=False)
@@ -71,19 +71,19 @@ def draw(plot: Plot, pixels: int, axes: Any) -> Any:
     style = extra("matplotlib.style", "plot")
     figures = extra("matplotlib.figure", "plot")
     with style.context(["default", _STYLE]):
-        # Not one of pyplot's figures: those are global, and kept until they are closed.
+        # Not a figure of pyplot: those are global and stay in memory until they are closed.
         height = _HEAD_HEIGHT + _PANEL_HEIGHT * len(plot.panels)
         figure = figures.Figure((pixels / _DPI, height), layout="constrained")
         grid = figure.subplots(len(plot.panels), 1, squeeze=False, sharex=True)
         fitting = pixels / (_TITLE_LETTER * max(len(plot.title), 1))
         size = min(max(fitting, _SMALLEST_TITLE), _TITLE)
-        # Names are shown as they are: a dollar sign in one is no beginning of a formula.
+        # Names are shown unchanged: a dollar sign must not start a formula.
         title = figure.suptitle(plot.title, x=0.01, ha="left", fontsize=size, fontweight="bold")
         title.set_parse_math(False)
         for place, (panel, (axis,)) in enumerate(zip(plot.panels, grid, strict=True), 1):
             _draw_panel(axis, panel, plot, is_lowest=place == len(plot.panels))
         figure.supxlabel(plot.caption, x=0.01, ha="left", fontsize=8, color="#5c6770")
-    figure._repr_png_ = partial(_png, figure)  # what notebooks ask for
+    figure._repr_png_ = partial(_png, figure)  # notebooks call this
     return figure
 
 
@@ -118,9 +118,10 @@ def _draw_trace(axes: Any, trace: Trace, scale: _Scale, colour: str) -> None:
 
 
 class _Scale:
-    """Times as matplotlib counts them: days, or parts of a second after the start.
+    """Converts times to matplotlib's units: days, or fractions of a second after the start.
 
-    Days of today as floats are 300 ns apart, which short ranges would show.
+    Today's times in days have a resolution of 300 ns as floats, which is too coarse for short
+    ranges.
     """
 
     def __init__(self, start: int, end: int) -> None:
@@ -140,22 +141,21 @@ class _Scale:
             first = f"{ns_to_datetime(self._start):%Y-%m-%d %H:%M:%S}"
             label = f"{self._name} after {first}.{self._start % _SECOND:09} UTC"
         else:
-            from datetime import UTC  # noqa: PLC0415 - matplotlib wants a zone and not a name
+            from datetime import UTC  # noqa: PLC0415 - matplotlib needs a zone, not a name
 
             dates = extra("matplotlib.dates", "plot")
             fitting = int(axes.get_window_extent().width) // _TICK
             most = min(max(fitting, _FEWEST_TICKS + 1), _MOST_TICKS)
             locator = dates.AutoDateLocator(tz=UTC, minticks=_FEWEST_TICKS, maxticks=most)
-            # Without two minutes a span of ten has two ticks; the greatest of each are for narrow
-            # pictures, which have no steps otherwise between these and the next unit's.
+            # Without steps of two minutes a range of ten minutes has only two ticks. The largest
+            # step of each unit is for narrow plots, which have nothing else up to the next unit.
             locator.intervald[dates.MINUTELY] = [1, 2, 5, 10, 15, 30, 60]
             locator.intervald[dates.SECONDLY] = [1, 2, 5, 10, 15, 30, 60]
             locator.intervald[dates.HOURLY] = [1, 2, 3, 4, 6, 12, 24]
-            locator.intervald[dates.DAILY] = [1, 2, 7, 14]  # not four: it would have 29 beside 1
+            locator.intervald[dates.DAILY] = [1, 2, 7, 14]  # 4 would put the 29th beside the 1st
             locator.intervald[dates.MONTHLY] = [1, 2, 3, 4, 6, 12]
             formatter = dates.ConciseDateFormatter(locator, tz=UTC)
-            # Days or seconds alone would be read with the month or the minute in the corner, which
-            # is that of the end.
+            # Ticks have month or minute themselves, because those in the corner are of the end.
             formatter.formats[2] = formatter.zero_formats[2] = "%b-%d"
             formatter.formats[5], formatter.zero_formats[5] = "%H:%M:%S.%f", "%H:%M:%S"
             formatter.offset_formats[2:] = ["%Y", *["%Y-%m-%d"] * 3]
@@ -176,7 +176,7 @@ def _label_values(axes: Any, unit: str) -> None:
 
 
 def _add_legend(axes: Any, number: int) -> None:
-    # Not by matplotlib's own list: that leaves out what begins with an underscore.
+    # matplotlib's own list would leave out labels that begin with an underscore.
     lines = [line for line in axes.lines if not _UNNAMED.fullmatch(str(line.get_label()))]
     labels = [str(line.get_label()) for line in lines]
     rest = number - _MOST_LABELS

@@ -1,4 +1,4 @@
-"""Pictures by plotly, which fetch the next level when one zooms."""
+"""Plots with plotly, which fetch finer data when the user zooms."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _DOT = 4
 
 
 def require() -> None:
-    """Raises an error that names the extra, if plotly or what its widgets need is missing."""
+    """Raises `MissingExtraError` if plotly, or anywidget for its widgets, is not installed."""
     extra("plotly.graph_objects", "plotly")
     extra("anywidget", "plotly")
 
 
 def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
-    """Returns a widget that calls `again` with every range that it comes to show."""
+    """Returns a widget that calls `again` with every new visible range."""
     objects = extra("plotly.graph_objects", "plotly")
     make_subplots = extra("plotly.subplots", "plotly").make_subplots
     rows = len(plot.panels)
@@ -55,7 +55,7 @@ def draw(plot: Plot, pixels: int, again: Callable[[int, int], Plot]) -> Any:
 
 
 class _Zoom:
-    """Brings the lines of a widget to the level of the range that is shown."""
+    """Updates the lines of a widget when its visible range changes."""
 
     def __init__(self, figure: Any, plot: Plot, again: Callable[[int, int], Plot]) -> None:
         self._figure = figure
@@ -64,7 +64,7 @@ class _Zoom:
 
     def __call__(self, _layout: object, *ranges: Any) -> None:
         asked = [(_nanoseconds(first), _nanoseconds(last)) for first, last in ranges]
-        # All axes of time go together, and each of them may report it. Plotly keeps microseconds.
+        # All time axes are linked and each may report the change. Plotly has microseconds.
         news = [both for both in asked if _in_us(both) != _in_us(self._shown)]
         if not news or news[0][0] >= news[0][1]:
             return
@@ -88,12 +88,12 @@ def _axes(rows: int) -> list[str]:
 
 
 def _numbered(name: str, row: int) -> str:
-    """The name by which plotly knows the axis or the legend of a row."""
+    """Returns plotly's name of the axis or the legend of a row."""
     return f"{name}{row if row > 1 else ''}"
 
 
 def _verbatim(text: str) -> str:
-    """Returns text that plotly shows as it is: it takes tags for styles, dollars for formulas."""
+    """Escapes text for plotly, which interprets tags as styles and dollars as formulas."""
     return html.escape(text, quote=False).replace("$", "&#36;")
 
 
@@ -104,7 +104,7 @@ def _value_axis(unit: str) -> dict[str, Any]:
 
 
 def _styles(trace: Trace, colour: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The two traces of a stream as plotly draws them: its band and its line."""
+    """Returns the two plotly traces of a stream: its band and its line."""
     band, line = _points(trace)
     band |= {"fill": "toself", "fillcolor": colour, "opacity": 0.3, "mode": "none"}
     band |= {"hoverinfo": "skip", "showlegend": False, "legendgroup": trace.label}
@@ -119,7 +119,7 @@ def _points(trace: Trace) -> tuple[dict[str, Any], dict[str, Any]]:
     line |= {"marker": {"size": _marker_sizes(trace)}}
     if not trace.width_ns:
         return {"x": [], "y": []}, line
-    # A closed outline for each stretch without gaps; a null stands between two of them.
+    # A closed outline for each stretch without gaps, separated by nulls.
     ends = np.flatnonzero(np.isnan(mean))
     x: list[Any] = []
     y: list[Any] = []
@@ -136,7 +136,7 @@ def _points(trace: Trace) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _marker_sizes(trace: Trace) -> NDArray[np.int64]:
-    """One for each point that `Trace.line` gives."""
+    """Returns the marker size of each point of `Trace.line`."""
     sizes = np.where(trace.dotted, _DOT, 0)
     after = np.flatnonzero(trace.breaks) + 1
     if trace.width_ns:
@@ -153,7 +153,7 @@ def _in_us(limits: tuple[int, int]) -> tuple[int, int]:
 
 
 def _nanoseconds(value: Instant) -> int:
-    """A limit of an axis: a time, or text whose digits below a nanosecond mean nothing."""
+    """Converts the bound of an axis: a time, or text with insignificant digits below 1 ns."""
     if not isinstance(value, str):
         return to_nanoseconds(value)
     whole, _, fraction = value.partition(".")

@@ -12,7 +12,7 @@ __all__ = ["RawPoint", "StatPoint"]
 class RawPoint(NamedTuple):
     """A measured value and its time.
 
-    Immutable; unpacks and indexes like the pair (time, value), compares like it, and equals it.
+    Immutable. Unpacks, indexes and compares like the pair (time, value), and is equal to it.
 
     Examples:
         >>> point = RawPoint(1500000000000000000, 1.0)
@@ -33,22 +33,22 @@ class RawPoint(NamedTuple):
 class StatPoint(NamedTuple):
     """The statistics of the points of one window.
 
-    Immutable; unpacks and indexes in the order of the fields, which is that of the columns of a
-    window query.
+    Immutable. Unpacks and indexes in the order of the fields, which is the order of the columns of
+    a window query.
     """
 
     time: int
     """The start of the window: nanoseconds since the Unix epoch, UTC."""
     min: float
-    """The least value."""
+    """The minimum of the values."""
     mean: float
     """The arithmetic mean of the values."""
     max: float
-    """The greatest value."""
+    """The maximum of the values."""
     count: int  # type: ignore[assignment] # hides tuple.count, as documented
     """The number of points."""
     stddev: float
-    """The standard deviation of the values, of the population and not of a sample."""
+    """The population standard deviation of the values."""
 
     def __repr__(self) -> str:
         return (
@@ -58,5 +58,5 @@ class StatPoint(NamedTuple):
 
 
 def _iso_text(time: int) -> str:
-    """The time with all nine digits, in a form that `to_nanoseconds` reads."""
+    """Returns the time with nine digits of fraction, in a form that `to_nanoseconds` reads."""
     return f"{ns_to_datetime(time):%Y-%m-%dT%H:%M:%S}.{time % 1_000_000_000:09}Z"

@@ -1,8 +1,8 @@
-"""How far a long call has come: told to a function, to a bar, or to whoever looks at the screen.
+"""Reports the progress of long calls to a function, to a bar object, or on the screen.
 
-Reads of a set go in parts of as many streams as there may be requests at once, each of them one
-call of the core. An insert is one call, of which each step is awaited. As in `async_client`,
-nothing here may await anything but the core (docs/design/twins.md).
+A read of a set is made in parts of `concurrency_limit` streams, each of them one call of the core.
+An insert is one call whose steps are awaited one by one. As in `async_client`, code here may await
+only the core (docs/design/twins.md).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ Report: TypeAlias = Callable[[int], None]
 
 @runtime_checkable
 class Bar(Protocol):
-    """A bar as tqdm makes them: it has a total, and is told of every step."""
+    """A progress bar like those of tqdm, with a total and `update`."""
 
     total: Any
 
     def update(self, n: int, /) -> object:
-        """Adds a step."""
+        """Advances the bar."""
         ...
 
 
 Progress: TypeAlias = bool | Callable[[int, int], object] | Bar
-"""Whom to tell: True shows a bar, in a terminal or a notebook; a function gets how much is done and
-how much there is; a bar of tqdm gets its total and its steps."""
+"""Where to report progress: True shows a bar in a terminal or a notebook; a function is called with
+the number done and the total; a tqdm bar is updated."""
 
 
 async def by_streams(
@@ -48,18 +48,18 @@ async def by_streams(
     progress: Progress | None,
     call: Callable[[Sequence[At]], Awaitable[list[pa.Table]]],
 ) -> list[pa.Table]:
-    """Returns what a call over streams answers, made in parts if somebody wants to know.
+    """Returns the result of a call over streams, made in parts if progress is reported.
 
     Args:
-        at: The streams, as the core takes them.
-        limit: How many requests may be under way at once, and so how many streams a part has.
-        progress: Whom to tell how many streams are done.
-        call: One call of the core.
+        at: The streams, in the form of the core.
+        limit: The concurrency limit, which is the number of streams of a part.
+        progress: Where to report how many streams are done.
+        call: Makes one call of the core.
     """
     if progress is None or progress is False:
         return await call(at)
     tables: list[pa.Table] = []
-    with _told(progress, len(at), "streams") as report:
+    with _reporting(progress, len(at), "streams") as report:
         for begin in range(0, len(at), limit):
             tables += await call(at[begin : begin + limit])
             report(len(tables))
@@ -69,18 +69,18 @@ async def by_streams(
 async def by_points(
     tables: AsyncIterator[pa.Table], total: int, progress: Progress
 ) -> list[pa.Table]:
-    """Returns the tables of an iterator.
+    """Returns the tables of an iterator as a list.
 
     Args:
-        tables: They arrive one by one.
-        total: How many points they hold together; points that were inserted since may be more.
-        progress: Whom to tell how many points have arrived.
+        tables: The tables as they arrive.
+        total: Their total number of points; points inserted since it was counted may exceed it.
+        progress: Where to report how many points have arrived.
     """
     found: list[pa.Table] = []
     points = 0
     closing: Any = aclosing(cast("Any", tables))
-    with _told(progress, total, "points") as report:
-        async with closing:  # ends the call on the server, too, if whoever is told has had enough
+    with _reporting(progress, total, "points") as report:
+        async with closing:  # also ends the call on the server if the function raises
             async for table in tables:
                 found.append(table)
                 points += table.num_rows
@@ -89,32 +89,32 @@ async def by_points(
 
 
 async def of_insert(inserting: Inserting, total: int, progress: Progress) -> list[int]:
-    """Returns the versions that an insert answers.
+    """Runs an insert and returns its versions.
 
-    Whoever is told may raise: then nothing further is sent, and a note on what was raised says how
-    much is stored.
+    If the progress function raises, nothing further is sent, and a note on the exception says how
+    many points are stored.
 
     Args:
-        inserting: The insert, of which nothing was sent yet.
-        total: How many points there are.
-        progress: Whom to tell how many of them are durable.
+        inserting: The insert, of which nothing is sent yet.
+        total: The number of points.
+        progress: Where to report how many points are durable.
     """
-    told = 0
-    with _told(progress, total, "points") as report:
+    reported = 0
+    with _reporting(progress, total, "points") as report:
         try:
             while True:
                 step = await inserting.next()
                 done = step if isinstance(step, int) else total
-                if done > told:
-                    await _tell(report, done, inserting, total)
-                    told = done
+                if done > reported:
+                    await _report(report, done, inserting, total)
+                    reported = done
                 if not isinstance(step, int):
                     return step
         finally:
-            inserting.close()  # ends it on the server, too, if nobody waits for it any more
+            inserting.close()  # also ends the insert on the server if it is abandoned
 
 
-async def _tell(report: Report, done: int, inserting: Inserting, total: int) -> None:
+async def _report(report: Report, done: int, inserting: Inserting, total: int) -> None:
     try:
         report(done)
     except BaseException as error:
@@ -124,8 +124,8 @@ async def _tell(report: Report, done: int, inserting: Inserting, total: int) -> 
 
 
 @contextmanager
-def _told(progress: Progress, total: int, what: str) -> Generator[Report]:
-    """What to call with how much is done."""
+def _reporting(progress: Progress, total: int, what: str) -> Generator[Report]:
+    """Yields the function to call with the number done."""
     if progress is True:
         shown = _notebook if _is_notebook() else _terminal
         with shown(total, what) as report:
@@ -145,14 +145,14 @@ def _told(progress: Progress, total: int, what: str) -> Generator[Report]:
         yield lambda now: (progress(now, total), None)[1]
     else:
         raise BTRDBTypeError(
-            "`progress` is True, a function of two numbers, or a bar like those of tqdm, not a "
-            f"`{type(progress).__name__}`"
+            "`progress` must be True, a function of two numbers, or a bar like those of tqdm, not "
+            f"a `{type(progress).__name__}`"
         )
 
 
 @contextmanager
 def _terminal(total: int, what: str) -> Generator[Report]:
-    """A bar below the prompt; where nobody looks, a line when it is over."""
+    """Shows a bar in a terminal; if standard error is not one, prints a line at the end."""
     from rich.console import Console  # noqa: PLC0415 - tens of milliseconds
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
 
@@ -169,8 +169,8 @@ def _is_notebook() -> bool:
 
 @contextmanager
 def _notebook(total: int, what: str) -> Generator[Report]:
-    """A bar below the cell, which stays there."""
-    from IPython import display  # noqa: PLC0415 - there is one here
+    """Shows a bar below the notebook cell, which stays there."""
+    from IPython import display  # noqa: PLC0415 - a notebook has it
 
     shown: Any = display
 

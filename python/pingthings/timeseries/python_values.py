@@ -1,8 +1,8 @@
-"""Columns of Python's own values: numbers of any kind, and whatever is a time.
+"""Converts lists of Python objects to columns: numbers of any kind, and times.
 
-Arrow takes such columns too, but rounds decimal numbers, cuts the nanoseconds off a Timestamp,
-makes numbers of truth values, and says of a mixture only that it is one. Here each value is what it
-is, or refused with its row.
+Arrow converts such lists too, but it rounds decimal numbers, drops the nanoseconds of a Timestamp,
+converts booleans to numbers, and has no clear error for mixed types. Here each value is converted
+exactly, or refused with its row.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _NO_NUMBERS = np.complexfloating | np.timedelta64
 
 
 def as_times(times: list[Any]) -> pa.Array[Any]:
-    """Returns whatever `to_nanoseconds` takes as whole nanoseconds.
+    """Converts times that `to_nanoseconds` accepts to integer nanoseconds.
 
     Raises:
-        BTRDBTypeError: One is missing, or is no time.
-        BTRDBValueError: One is no instant, or finer than a nanosecond.
-        InvalidTimeRange: One does not fit.
+        BTRDBTypeError: A time is missing, or is not a time.
+        BTRDBValueError: A time is not an instant, or finer than a nanosecond.
+        InvalidTimeRange: A time is outside the range of nanoseconds.
     """
     if set(map(type, times)) - {int}:
         times = [_time(time, row) for row, time in enumerate(times)]
@@ -38,15 +38,15 @@ def as_times(times: list[Any]) -> pa.Array[Any]:
         return pa.array(np.fromiter(times, np.int64, len(times)))
     except OverflowError as error:
         raise InvalidTimeRange(
-            "a time does not fit 64 bits of nanoseconds (1677 to 2262)"
+            "a time does not fit into 64-bit nanoseconds (1677 to 2262)"
         ) from error
 
 
 def as_numbers(values: list[Any]) -> pa.Array[Any]:
-    """Returns numbers as the nearest float64, whole ones exactly or not at all.
+    """Converts numbers to the nearest float64; integers must be exact.
 
     Raises:
-        BadValue: One is no number, or a whole one that no float64 holds.
+        BadValue: A value is not a number, or an integer that a float64 cannot represent.
     """
     if set(map(type, values)) - _PLAIN:  # Arrow rounds decimal numbers
         return pa.array([_value(value, row) for row, value in enumerate(values)], pa.float64())
@@ -57,37 +57,39 @@ def as_numbers(values: list[Any]) -> pa.Array[Any]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number of any library; truth values are none."""
+    """Whether it is a number of any library; booleans are not."""
     is_other = isinstance(value, bool | np.bool_ | _NO_NUMBERS)
     return isinstance(value, int | float | Decimal | Fraction | np.number) and not is_other
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it stands for no value; of those of pandas one cannot even be compared."""
+    """Whether it is a missing value; pandas' NA cannot be compared, so its type is checked."""
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return True
     return isinstance(value, float | np.floating | np.datetime64) and bool(value != value)  # noqa: PLR0124 - NaN, NaT
 
 
 def _value(value: Any, row: int) -> float | None:
-    """A number as databases and libraries give it; whole ones exactly, or not at all."""
+    """Converts a number of any library to a float; an integer must be exact."""
     if value is None:
         return None
     if isinstance(value, bool | np.bool_):
         raise BadValue(f"row {row}: a value is `{value!r}`; cast it if 0 and 1 are meant")
     if not is_number(value):
-        raise BadValue(f"row {row}: a value is no number: `{value!r}`")
+        raise BadValue(f"row {row}: `{value!r}` is not a number")
     try:
         number = float(value)
-    except (OverflowError, ValueError) as error:  # a signalling NaN is one, too
-        raise BadValue(f"row {row}: a value is no number that a stream holds: {error}") from error
+    except (OverflowError, ValueError) as error:  # also for a signalling NaN
+        raise BadValue(
+            f"row {row}: the value is not a number that a stream can store: {error}"
+        ) from error
     if math.isinf(number) and isinstance(value, Decimal) and not value.is_infinite():
-        raise BadValue(f"row {row}: the value `{value}` is beyond what a float64 holds")
+        raise BadValue(f"row {row}: the value `{value}` is beyond the range of a float64")
     is_whole = math.isfinite(number) and value == int(value)
     if is_whole and int(number) != int(value):
         raise BadValue(
-            f"row {row}: the whole number {value} is no float64, which is what streams hold: "
-            "round it first"
+            f"row {row}: the integer {value} cannot be represented as a float64, the type of "
+            "values in streams; round it first"
         )
     return number
 

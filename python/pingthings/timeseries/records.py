@@ -1,6 +1,6 @@
-"""Devices and units: free dictionaries with an id and a name, kept and read alike.
+"""Devices and units: dictionaries with an id, a name and any other keys.
 
-Both twins run what is awaited here, so it may await only the core (docs/design/twins.md).
+Both twins run these coroutines, so they may await only the core (docs/design/twins.md).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _SELECT_ALL = {
     "device": "SELECT * FROM devices ORDER BY id",
     "unit": "SELECT * FROM units ORDER BY id",
 }
-"""The queries that read them from servers which keep them in tables."""
+"""The queries for servers that provide them only as SQL tables."""
 
 
 async def list_all(core: Client, kind: Kind) -> list[dict[str, Any]]:
@@ -36,13 +36,13 @@ async def list_all(core: Client, kind: Kind) -> list[dict[str, Any]]:
     try:
         return [_to_dict(record) for record in await core.list_records(kind)]
     except NotSupportedError:
-        # Servers of the platform keep them in tables that SQL reads.
+        # Servers of the platform provide them only as SQL tables.
         rows = await core.sql_query(_SELECT_ALL[kind], [])
         return [_from_row(as_object(row, "a query")) for row in rows]
 
 
 async def get(core: Client, kind: Kind, number: int) -> dict[str, Any]:
-    """Returns the device, or the unit, of an id."""
+    """Returns the device or unit with this id."""
     number = _as_id(number, f"{kind}_id")
     try:
         return _to_dict(await core.get_record(kind, number))
@@ -54,40 +54,41 @@ async def get(core: Client, kind: Kind, number: int) -> dict[str, Any]:
 
 
 async def create(core: Client, kind: Kind, record: object) -> dict[str, Any]:
-    """Makes a device, or a unit, and returns it as the server keeps it."""
+    """Creates a device or unit and returns it as the server stores it."""
     number, name, fields = _parts(record, kind)
     if number is not None or name is None:
-        raise BTRDBValueError(f"a new {kind} needs a `name` and no `id`, which the server gives")
+        raise BTRDBValueError(f"a new {kind} needs a `name` and no `id`; the server sets the id")
     return _to_dict(await core.create_record(kind, name, fields))
 
 
 async def update(core: Client, kind: Kind, record: object) -> dict[str, Any]:
-    """Changes the device, or the unit, whose id is in the dict and returns it as it is then."""
+    """Changes the device or unit with the `id` of the dict and returns its new state."""
     number, name, fields = _parts(record, kind)
     if number is None:
-        raise BTRDBValueError(f"say in `id` which {kind} to change")
+        raise BTRDBValueError(f"the {kind} has no `id`; give that of the {kind} to change")
     return _to_dict(await core.update_record(kind, number, name, fields))
 
 
 async def delete(core: Client, kind: Kind, number: int) -> None:
-    """Removes the device, or the unit, of an id."""
+    """Removes the device or unit with this id."""
     await core.delete_record(kind, _as_id(number, f"{kind}_id"))
 
 
 def _as_id(value: int, name: str) -> int:
-    """Returns the id, which is a whole number."""
+    """Returns the id after checking that it is an integer from 0 to 2^63 - 1."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise BTRDBTypeError(f"`{name}` is a whole number, not a `{type(value).__name__}`")
+        raise BTRDBTypeError(f"`{name}` must be an integer, not a `{type(value).__name__}`")
     if not 0 <= value < 1 << 63:
-        raise BTRDBValueError(f"`{name}` is {value}; the server gives positive numbers")
+        raise BTRDBValueError(f"`{name}` is {value}; ids are positive integers below 2^63")
     return value
 
 
 def _parts(record: object, what: str) -> tuple[int | None, str | None, str]:
-    """Returns id, name and the other fields as JSON of a device or unit to be written.
+    """Returns id, name and the other fields as JSON of a device or unit to store.
 
     Raises:
-        BTRDBTypeError: It is no mapping of text, or JSON has no form for a field.
+        BTRDBTypeError: The record is not a mapping with text as keys, or JSON cannot represent a
+            field.
         BTRDBValueError: The name is empty, or a number is not finite.
     """
     given = cast("Mapping[Any, Any]", record)
@@ -110,10 +111,10 @@ def _parts(record: object, what: str) -> tuple[int | None, str | None, str]:
 
 
 def _to_dict(record: tuple[int, str, str]) -> dict[str, Any]:
-    """Returns a device or unit as the server keeps it.
+    """Returns a device or unit from the answer of a server.
 
     Raises:
-        BTRDBServerError: What the server sent is none.
+        BTRDBServerError: The answer is invalid.
     """
     number, name, fields = record
     others = as_object(fields or "{}", "a device or unit")
@@ -123,7 +124,7 @@ def _to_dict(record: tuple[int, str, str]) -> dict[str, Any]:
 
 
 def _from_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a device or unit from a row of SQL, whose further fields may be one column."""
+    """Returns a device or unit from a SQL row, whose other fields may be in one column."""
     fields = row.get("fields")
     return {**row} if not isinstance(fields, dict) else {**_without(row, "fields"), **fields}
 

@@ -1,4 +1,4 @@
-"""How long points are kept, as the documented dictionary and as nanoseconds."""
+"""Converts retention periods between the documented dictionary and nanoseconds."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _MOST_NS = (1 << 63) - 1
 
 
 def as_keep_ns(value: object) -> int | None:
-    """Returns the nanoseconds of a duration; None stays None, which is for ever.
+    """Converts a retention period to nanoseconds; None, which means for ever, stays None.
 
     Raises:
-        BTRDBTypeError: It is no timedelta. The documentation once had a datetime here.
-        BTRDBValueError: It is not positive, or longer than a stream can be.
+        BTRDBTypeError: It is not a timedelta. The documentation once had a datetime here.
+        BTRDBValueError: It is not positive, or longer than the range of a stream.
     """
     if value is None:
         return None
     if isinstance(value, datetime):
         raise BTRDBTypeError(
-            "`remove_older_than` is a duration: give a `timedelta`, not the `datetime` before which"
+            "`remove_older_than` is a duration; give a `timedelta` instead of a `datetime`"
         )
     try:
         nanoseconds = duration_ns(value)
@@ -41,7 +41,7 @@ def as_keep_ns(value: object) -> int | None:
 
 
 def to_dict(keep_ns: int | None) -> dict[str, Any]:
-    """Returns the documented dictionary; empty where points are kept for ever."""
+    """Returns the documented dictionary; it is empty if points are kept for ever."""
     if keep_ns is None:
         return {}
     return {"remove_older_than": timedelta(microseconds=keep_ns // _NS_PER_US)}

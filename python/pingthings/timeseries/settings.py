@@ -1,4 +1,4 @@
-"""What a connection needs to know, from arguments, the environment and the credentials file."""
+"""Collects the settings of a connection from arguments, environment and credentials file."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from pingthings.timeseries.memory import as_bytes, available
 __all__ = ["ConnectionOptions", "Settings", "warn_of_clear_text"]
 
 CONNECT_TIMEOUT_S = 10.0
-"""How long connecting may take, in seconds."""
+"""The time limit for connecting, in seconds."""
 
 RETRY_FOR_S = 10.0
-"""For how long calls that failed on the way are repeated, in seconds."""
+"""How long failed calls are retried, in seconds."""
 
 _MOST_SECONDS = 86_400.0
 _SHARE_OF_MEMORY = 4
@@ -33,46 +33,46 @@ _PROXY_NAMES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
 
 
 class ConnectionOptions(TypedDict, total=False):
-    """What can be said of a connection besides where it goes; all of it by keyword.
+    """Options of a connection, given as keyword arguments.
 
-    Most of it can be said by the environment as well, for programs that cannot be changed.
+    Most of them can also be set in the environment, for programs that cannot be changed.
     """
 
     tls: bool
-    """Whether to speak TLS, whatever port and scheme say."""
+    """Whether to use TLS, whatever the port and scheme are."""
     require_tls: bool
-    """Whether to refuse to send a key to another machine in clear text; otherwise
+    """Whether to refuse to send a key to another machine in clear text. Default:
     `PINGTHINGS_REQUIRE_TLS`."""
     ca_bundle: str | os.PathLike[str]
-    """PEM file of the only authorities to trust; otherwise `BTRDB_CA_BUNDLE`, or else those of the
+    """PEM file with the only authorities to trust. Default: `BTRDB_CA_BUNDLE`, or else those of the
     system."""
     client_certificate: tuple[str | os.PathLike[str], str | os.PathLike[str]]
-    """PEM files of a certificate and its key, for servers that ask for one; otherwise
+    """PEM files of a certificate and its key, for servers that require one. Default:
     `PINGTHINGS_CLIENT_CERTIFICATE` and `PINGTHINGS_CLIENT_KEY`."""
     proxy: str
-    """URL of a proxy to ask for a tunnel, as in `http://user:password@proxy:3128`; `""` for none;
-    otherwise what `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` say. This machine is
-    always reached directly."""
+    """URL of an HTTP proxy, as in `http://user:password@proxy:3128`; `""` means none. Default:
+    `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`. This machine is always reached
+    directly."""
     memory_limit: int | str
-    """Most bytes of answers that may be here and not handed over yet, as in `2 GiB`; otherwise
+    """Maximum memory of answers that are received and not yet returned, as in `2 GiB`. Default:
     `PINGTHINGS_MEMORY_LIMIT`, or else a quarter of the machine's memory."""
     timeout: float | None
-    """Seconds for which the server may be silent in a call; see `timeout` of the client."""
+    """Seconds for which the server may be silent during a call; see `timeout` of the client."""
     deadline: float | None
-    """Seconds that a whole call may take; see `deadline` of the client."""
+    """Seconds that a complete call may take; see `deadline` of the client."""
     connect_timeout: float
-    """Seconds that connecting may take, 10 if left out."""
+    """Seconds that connecting may take. Default: 10."""
     retry_for: float
-    """Seconds for which calls that failed on the way are repeated, 0 for no retries; otherwise
+    """Seconds for which failed calls are retried, 0 for no retries. Default:
     `PINGTHINGS_RETRY_SECONDS`, or else 10."""
     pickle_key: bool
-    """Whether the key travels with a pickled client, which it does not otherwise: it is then looked
-    for where the client arrives."""
+    """Whether the key is part of a pickled client. By default it is not, and the process that
+    unpickles the client provides it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where to connect, as whom, within which limits. Its repr never shows a secret."""
+    """The settings of a connection. The repr never shows a secret."""
 
     endpoint: str
     apikey: str | None = field(repr=False)
@@ -99,7 +99,7 @@ class Settings:
         concurrency_limit: int | None,
         options: ConnectionOptions,
     ) -> Settings:
-        """Returns the settings that arguments, environment and file amount to."""
+        """Determines the settings from arguments, environment and credentials file."""
         _check_names(options)
         environ = os.environ
         credentials = resolve(profile, endpoint, apikey, environ)
@@ -123,10 +123,10 @@ class Settings:
         )
 
     async def connect(self, *, blocking: bool) -> pyo3_client.Client:
-        """Returns a connected core.
+        """Connects and returns the core.
 
         Args:
-            blocking: Whether connecting, and every call after it, is done when it returns.
+            blocking: Whether connecting and all later calls block until they are done.
         """
         return await pyo3_client.connect(
             self.endpoints,
@@ -145,7 +145,7 @@ class Settings:
 
     @property
     def endpoints(self) -> list[str]:
-        """Where to connect, the preferred one first."""
+        """The endpoints, the preferred one first."""
         return [endpoint.strip() for endpoint in self.endpoint.split(",") if endpoint.strip()]
 
 
@@ -154,7 +154,7 @@ def _check_names(options: ConnectionOptions) -> None:
     for name in options:
         if name not in known:
             raise BTRDBTypeError(
-                f"`{name}` is no option of a connection; they are {', '.join(known)}"
+                f"`{name}` is not a connection option; the options are {', '.join(known)}"
             )
 
 
@@ -192,7 +192,7 @@ def _identity(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[b
             certificate, key = given
         except (TypeError, ValueError):
             raise BTRDBTypeError(
-                "`client_certificate` is a pair of paths, of a certificate and its key"
+                "`client_certificate` must be a pair of paths, of a certificate and its key"
             ) from None
         return _read(certificate, "client_certificate"), _read(key, "client_certificate")
     paths = [environ.get(name, "").strip() for name in names]
@@ -249,9 +249,9 @@ def _retry_for_s(options: ConnectionOptions, environ: Mapping[str, str]) -> floa
 
 
 def warn_of_clear_text(endpoint: str) -> None:
-    """Says once for each place in the code that a key leaves the machine unencrypted."""
+    """Warns that the key leaves this machine unencrypted."""
     warnings.warn(
-        f"the API key goes to `{endpoint}` in clear text; use TLS (port 4411 or an https:// "
+        f"the API key is sent to `{endpoint}` in clear text; use TLS (port 4411 or an https:// "
         "endpoint), or set PINGTHINGS_REQUIRE_TLS=1 to make this an error",
         InsecureTransportWarning,
         stacklevel=3,

@@ -1,6 +1,6 @@
-"""What a client has done so far, in numbers.
+"""Statistics of a client.
 
-The core counts; this gives the numbers names, and says which of them belong to this moment.
+The core counts; this module names the counters and knows which of them are gauges.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ __all__ = ["CallCounts", "Calls", "Stats"]
 
 @dataclass(frozen=True)
 class CallCounts:
-    """How calls of one kind ended.
+    """Numbers of calls of one kind, by result.
 
     Attributes:
-        started: Calls that have begun.
-        succeeded: Those that have answered.
-        failed: Those that ended with an error.
-        cancelled: Those that were given up by whoever made them: cancelled tasks, interrupted
-            blocking calls, iterators that were left early, and the other streams of a set of which
-            one failed.
+        started: Calls that were started.
+        succeeded: Calls that succeeded.
+        failed: Calls that ended with an error.
+        cancelled: Calls that were abandoned: cancelled tasks, interrupted blocking calls, iterators
+            that were left early, and the other streams of a set in which one failed.
     """
 
     started: int = 0
@@ -33,39 +32,39 @@ class CallCounts:
 
     @property
     def in_flight(self) -> int:
-        """Calls that have not ended yet."""
+        """Calls that have not finished yet."""
         return self.started - self.succeeded - self.failed - self.cancelled
 
 
 @dataclass(frozen=True)
 class Calls:
-    """Calls by kind. One over a set counts for each of its streams.
+    """Calls by kind. A call on a set counts once for each of its streams.
 
-    Methods without a field of their own are counted as what they ask: `count` as precise windows of
-    one window, `earliest` and `latest` as `nearest`, `tags`, `refresh_metadata` and
-    `get_latest_version` as `stream_info`, devices and units as `records`.
+    Methods without a field are counted by the request they make: `count` as precise windows,
+    `earliest` and `latest` as `nearest`; `tags`, `refresh_metadata` and `get_latest_version` as
+    `stream_info`; methods for devices and units as `records`.
 
     Attributes:
-        info: Who the server is; connecting is one.
-        create: Streams made.
-        update: Metadata changed; tags and annotations are one each.
-        obliterate: Streams removed.
-        stream_info: Metadata and versions of streams.
+        info: Requests for server information; connecting is one.
+        create: Created streams.
+        update: Metadata changes; tags and annotations count as one each.
+        obliterate: Removed streams.
+        stream_info: Reads of metadata and versions of streams.
         lookup_streams: Searches for streams.
         list_collections: Lists of collections.
-        sql_query: Queries in SQL.
+        sql_query: SQL queries.
         raw_values: Reads of raw values.
         joined_values: Reads of several streams as one table.
         aligned_windows: Reads of aligned windows.
         precise_windows: Reads of precise windows, and counts.
-        nearest: Nearest, earliest and latest points.
-        changes: Differences between versions.
-        version_at_time: Versions at a time.
+        nearest: Reads of nearest, earliest and latest points.
+        changes: Reads of differences between versions.
+        version_at_time: Lookups of the version at a time.
         insert: Inserts, each of any number of points.
-        flush: Commits.
-        delete: Ranges removed.
-        retention: Retention asked for or set.
-        records: Devices and units.
+        flush: Flushes.
+        delete: Deleted ranges.
+        retention: Reads and changes of retention.
+        records: Calls for devices and units.
     """
 
     info: CallCounts = CallCounts()
@@ -92,36 +91,35 @@ class Calls:
 
 @dataclass(frozen=True)
 class Stats:
-    """What a client has done since it connected, with every other over the same connection.
+    """Statistics of a client since it connected, including other clients on the same connection.
 
-    The child of a fork begins at zero. Numbers are counted without locks, so two of them may differ
-    by what happens while they are read.
+    The child of a fork starts at zero. Numbers are counted without locks, so two of them may be
+    inconsistent by what happens while they are read.
 
     Attributes:
         calls: Calls by kind.
-        requests: Requests that were sent; a call is several if it is repeated, or an insert of more
-            than 50,000 points.
-        requests_in_flight: Requests whose answer is not complete, at this moment. An iterator that
-            is open is one.
-        requests_waiting: Requests that wait for a place under `concurrency_limit`, at this moment.
-        wait_ns: Nanoseconds that requests have waited for such a place, all together.
-        retries: Requests that were made again after a failure.
-        resumed_reads: Times that a read went on after its answer was cut.
-        paused_reads: Times that a read gave way to an older one because `memory_limit` was reached.
-        bytes_sent: Bytes written to sockets, with all that TLS and HTTP/2 add.
+        requests: Requests sent; a call makes several if it is retried, or if it is an insert of
+            more than 50,000 points.
+        requests_in_flight: Requests whose answer is not complete now. An open iterator is one.
+        requests_waiting: Requests that now wait for a permit of `concurrency_limit`.
+        wait_ns: Total nanoseconds that requests have waited for permits.
+        retries: Requests repeated after a failure.
+        resumed_reads: How often a read continued after its answer was interrupted.
+        paused_reads: How often a read gave way to an older one because of `memory_limit`.
+        bytes_sent: Bytes written to sockets, including TLS and HTTP/2.
         bytes_received: Bytes read from sockets, likewise; compressed, if the server compresses.
-        table_bytes: Bytes of the tables that answers became.
-        points_read: Rows of raw values that arrived.
-        windows_read: Rows of windows that arrived; a count is one.
-        points_inserted: Points that servers have acknowledged.
-        decode_ns: Nanoseconds spent making tables of messages, on all threads together.
-        connections_opened: Connections that were opened.
-        connections_open: Connections that are open at this moment.
-        connections_replaced: Connections that were given up for another, after a failure or because
-            their server has another address.
-        memory_held: Bytes of answers that are here and not handed over, at this moment.
-        memory_peak: The most bytes that were.
-        reads_waiting: Reads that wait for memory, at this moment.
+        table_bytes: Bytes of the tables decoded from answers.
+        points_read: Rows of raw values received.
+        windows_read: Rows of windows received; a count is one.
+        points_inserted: Points acknowledged by servers.
+        decode_ns: Nanoseconds spent on decoding messages, on all threads.
+        connections_opened: Connections opened so far.
+        connections_open: Connections open now.
+        connections_replaced: Connections replaced after a failure, or because the address of their
+            server changed.
+        memory_held: Bytes of answers received and not yet returned, now.
+        memory_peak: The maximum of `memory_held`.
+        reads_waiting: Reads that now wait for memory.
     """
 
     calls: Calls = Calls()
@@ -147,12 +145,12 @@ class Stats:
     reads_waiting: int = 0
 
     def since(self, earlier: Stats) -> Stats:
-        """Returns what was done after an earlier record of the same client.
+        """Returns the difference to an earlier record of the same client.
 
-        Numbers of a moment, and the peak of the memory, are those of the later record.
+        Current values, and the peak of the memory, are those of the later record.
 
         Args:
-            earlier: What `stats` returned then.
+            earlier: An earlier result of `stats`.
 
         Examples:
             >>> before = client.stats()
@@ -174,7 +172,7 @@ class Stats:
         return display.client_html(type(self).__name__, _facts(self))
 
 
-_OF_THE_MOMENT = {
+_GAUGES = {
     *("requests_in_flight", "requests_waiting", "connections_open"),
     *("memory_held", "memory_peak", "reads_waiting"),
 }
@@ -184,9 +182,9 @@ _UNITS = {
 }
 
 
-def from_core(told: tuple[dict[str, tuple[int, int, int, int]], dict[str, int]]) -> Stats:
-    """Returns what the core has told."""
-    calls, numbers = told
+def from_core(counted: tuple[dict[str, tuple[int, int, int, int]], dict[str, int]]) -> Stats:
+    """Converts the counters of the core."""
+    calls, numbers = counted
     return Stats(Calls(**{kind: CallCounts(*counts) for kind, counts in calls.items()}), **numbers)
 
 
@@ -197,7 +195,7 @@ def _since(later: Any, earlier: Any) -> Any:
     return type(later)(
         **{
             name: getattr(later, name)
-            if name in _OF_THE_MOMENT
+            if name in _GAUGES
             else _since(getattr(later, name), getattr(earlier, name))
             for name in names
         }
@@ -205,7 +203,7 @@ def _since(later: Any, earlier: Any) -> Any:
 
 
 def _facts(stats: Stats) -> dict[str, str]:
-    """What is not zero, as people read it."""
+    """Returns the numbers that are not zero, formatted for people."""
     kinds = ((field.name, getattr(stats.calls, field.name)) for field in fields(stats.calls))
     facts = {f"calls of {kind}": _ends(counts) for kind, counts in kinds if counts.started}
     for field in fields(stats)[1:]:

@@ -1,9 +1,9 @@
-"""Which index or column of a frame holds its times; decided here, and nowhere else.
+"""Decides which index or column of a frame has its times; no other module decides this.
 
-A type says so: timestamps are times. Numbers are times where somebody says so: the argument `time`,
-a name (`time`, `timestamp` and such), or the first column of an Arrow table, which is documented to
-hold nanoseconds. A number that merely stands in first place of a pandas or polars frame is no time:
-a status taken for one would be stored in 1970.
+Timestamps are times by their type. Integers are times only by the argument `time`, by their name
+(`time`, `timestamp` or similar), or in the first column of an Arrow table, which is documented to
+have nanoseconds. The first column of a pandas or polars frame is not used merely because it is
+first: status words would be stored as times in 1970.
 """
 
 from __future__ import annotations
@@ -32,56 +32,56 @@ __all__ = [
 arrow: Any = pa  # its stubs lag behind it
 
 Column: TypeAlias = Any
-"""An array of Arrow, in one piece or in chunks."""
+"""An Arrow array, with one or several chunks."""
 
 _INSTANT = arrow.timestamp("ns", tz="UTC")
 _NAMES = frozenset(
     {"time", "times", "timestamp", "timestamps", "datetime", "date_time", "time_ns", "timestamp_ns"}
 )
 _MAYBE = frozenset({"ts", "date", "time (utc)", "datetime (utc)", "utc", "t"})
-"""Names that are not enough, but let a message speak of the column that is meant."""
+"""Names that are not sufficient, but identify the probable column for an error message."""
 _CURES: dict[str | tuple[str, ...], str] = {
-    "period": "`.dt.to_timestamp()` gives the instants at which the periods begin",
-    ("timedelta", "duration"): "a duration is no instant; add it to the instant it counts from",
-    "category": "`.astype('datetime64[ns, UTC]')` gives what the categories stand for",
-    ("float", "double"): "`pandas.to_datetime` makes times of it where `unit=` says what it counts",
-    ("str", "object", "date"): "make timestamps of it with `pandas.to_datetime`",
+    "period": "convert it with `.dt.to_timestamp()`, which returns the starts of the periods",
+    ("timedelta", "duration"): "a duration is not an instant; add it to its reference instant",
+    "category": "convert it with `.astype('datetime64[ns, UTC]')`",
+    ("float", "double"): "convert it with `pandas.to_datetime` and the right `unit=`",
+    ("str", "object", "date"): "convert it with `pandas.to_datetime`",
 }
-"""By how the name of a type begins: what makes times of such a column."""
+"""How to convert a column to times, by the start of the name of its type."""
 _LEAST_NS = 10**17
-"""In 1973. Seconds, milliseconds and microseconds of our days are smaller numbers."""
+"""A time in 1973. Today's times in seconds, milliseconds or microseconds are smaller numbers."""
 
 
 @dataclass(frozen=True)
 class TimedFrame:
-    """The times of a frame, and its other columns in their order; several may have one name."""
+    """The times of a frame, and its other columns in order; names may occur several times."""
 
     what: str
     """The type of the frame, for messages."""
     times: Column
-    """Timestamps of any unit and zone, or whole nanoseconds."""
+    """Timestamps of any unit and zone, or integer nanoseconds."""
     columns: list[tuple[str, Column]]
     nan_is_missing: bool
-    """Whether NaN means that there is no value, as it does in pandas."""
+    """Whether NaN is a missing value, as in pandas."""
 
 
 def is_pandas(data: object) -> bool:
-    """Whether it is a series or a frame of pandas, without importing that."""
+    """Whether it is a pandas series or frame; does not import pandas."""
     return _is_of(data, "pandas") and hasattr(data, "iloc")
 
 
 def is_of_pandas(data: object) -> bool:
-    """Whether it is any column of pandas: a series, an index, an array."""
+    """Whether it is any pandas column: a series, an index, an array."""
     return _is_of(data, "pandas")
 
 
 def is_arrow(data: object) -> bool:
-    """Whether it hands out Arrow data, as tables and frames of polars do."""
+    """Whether it exports Arrow data, as Arrow tables and polars frames do."""
     return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
 
 
 def holds_times(kind: Any) -> bool:
-    """Whether a column of this type can be one of times: timestamps, or whole nanoseconds."""
+    """Whether a column of this type can have times: timestamps, or integer nanoseconds."""
     return arrow.types.is_timestamp(kind) or kind in (pa.int64(), pa.uint64())
 
 
@@ -93,14 +93,13 @@ def take_apart(frame: Any, time: str | None) -> TimedFrame:
     """Returns the times and the other columns of a frame.
 
     Args:
-        frame: A series or frame of pandas, or whatever hands out Arrow data.
-        time: The name of the index or column that holds the times, where numbers count nanoseconds
-            since 1970. None looks for it.
+        frame: A pandas series or frame, or any object that exports Arrow data.
+        time: The name of the index or column with the times; integers in it are nanoseconds since
+            1970. None detects it.
 
     Raises:
-        BTRDBTypeError: There are no times, several columns may be meant, or a column has no form in
-            Arrow.
-        InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
+        BTRDBTypeError: There are no times, they are ambiguous, or Arrow has no type for a column.
+        InvalidTimeRange: A time is missing, or is outside the range of nanoseconds.
     """
     if time is not None and not isinstance(time, str):
         raise BTRDBTypeError(
@@ -111,14 +110,14 @@ def take_apart(frame: Any, time: str | None) -> TimedFrame:
 
 @dataclass(frozen=True)
 class _Part:
-    """An index or a column, before anything of it is converted."""
+    """An index or a column before conversion."""
 
     name: str
     where: str
     is_instant: bool
     is_whole: bool
     held: Any
-    """A series or index of pandas, or an array of Arrow."""
+    """A pandas series or index, or an Arrow array."""
 
 
 def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
@@ -126,20 +125,20 @@ def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
     is_series = frame.ndim == 1
     if not is_series and frame.columns.nlevels > 1:
         raise BTRDBTypeError(
-            f"the columns of the `{what}` have names of {frame.columns.nlevels} levels; make one "
-            "text of each, as the name of a stream is"
+            f"the column names of the `{what}` have {frame.columns.nlevels} levels; join each into "
+            "one text"
         )
     labels = [frame.name] if is_series else list(frame.columns)
     held = [frame] if is_series else [frame.iloc[:, place] for place in range(len(labels))]
     columns = [_pandas_part(*one) for one in zip(labels, held, strict=True)]
     index = None
     if frame.index.nlevels == 1:
-        only = frame.index.get_level_values(0)  # of an index of levels that has one
+        only = frame.index.get_level_values(0)  # a multi-index may have a single level
         index = replace(_pandas_part(only.name, only), where=f"index of the `{what}`")
     elif time is None:
         raise BTRDBTypeError(
-            f"the index of the `{what}` has {frame.index.nlevels} levels; `reset_index` makes "
-            "columns of them, and then the rows of one stream can be chosen"
+            f"the index of the `{what}` has {frame.index.nlevels} levels; convert them to columns "
+            "with `reset_index`, and select the rows of one stream"
         )
     place, times = _find(what, index, [] if is_series else columns, time)
     source = index if place is None else columns[place]
@@ -149,7 +148,7 @@ def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
 
 
 def _pandas_part(label: object, held: Any) -> _Part:
-    # pandas makes NaN of a name that is None.
+    # pandas converts the name None to NaN.
     name = "" if is_missing(label) else str(label)
     where, kind = f"column `{name}`", held.dtype
     stored = getattr(kind, "pyarrow_dtype", None)
@@ -196,25 +195,25 @@ def _check_no_null(times: Column, where: str) -> None:
     if times.null_count and holds_times(times.type):
         row = times.is_null().index(True).as_py()
         raise InvalidTimeRange(
-            f"row {row}: the {where} has no time there (null or NaT); leave such rows out"
+            f"row {row}: the {where} has no time there (null or NaT); leave out such rows"
         )
 
 
 def as_column(values: Any) -> Column:
-    """Returns a column that stands alone, of any library, as Arrow; instants are in UTC."""
+    """Converts a column of any library to Arrow; times are in UTC."""
     array = _array(values)
     return as_instants(array) if arrow.types.is_timestamp(array.type) else array
 
 
 def _table(frame: Any) -> Any:
     try:
-        if hasattr(frame, "read_all"):  # a reader, whose own error comes through
+        if hasattr(frame, "read_all"):  # a reader, whose errors are not replaced
             return frame.read_all()
         if hasattr(frame, "__arrow_c_stream__"):
             return arrow.RecordBatchReader.from_stream(frame).read_all()
         return arrow.Table.from_batches([arrow.record_batch(frame)])
     except (pa.ArrowException, TypeError, ValueError) as error:
-        # A frame of polars has columns of types that Arrow lacks; which of them is it?
+        # A polars frame may have a column of a type that Arrow lacks; find it.
         for name in getattr(frame, "columns", ()) if _is_of(frame, "polars") else ():
             try:
                 arrow.chunked_array(frame[name])
@@ -229,7 +228,7 @@ def _table(frame: Any) -> Any:
 def _find(
     what: str, index: _Part | None, columns: list[_Part], time: str | None
 ) -> tuple[int | None, Column]:
-    """The place of the column that holds the times, None for the index; and the times."""
+    """Returns the index of the column with the times, None for the frame's index; and the times."""
     if time is not None:
         return _named(what, index, columns, time)
     if index is not None and index.is_instant:
@@ -238,7 +237,7 @@ def _find(
     if index is not None and typed and _is_span(index.held):
         raise BTRDBTypeError(
             f"both the {index.where} ({type(index.held).__name__}) and {columns[typed[0]].where} "
-            "speak of times; say with `time=` which column it is"
+            "have times; name the column of the points' times with `time=`"
         )
     if len(typed) > 1 and typed[0] != 0:
         typed = [k for k in typed if columns[k].name.casefold() in _NAMES] or typed
@@ -246,7 +245,9 @@ def _find(
         return typed[0], _instants(columns[typed[0]])
     if typed:
         found = " and ".join(columns[k].where for k in typed)
-        raise BTRDBTypeError(f"{found} hold times; say with `time=` which are those of the points")
+        raise BTRDBTypeError(
+            f"{found} have times; name the column of the points' times with `time=`"
+        )
     if index is not None and _is_named(index):
         return None, _numbers(index)
     named = [k for k, part in enumerate(columns) if _is_named(part)]
@@ -258,13 +259,13 @@ def _find(
 def _named(
     what: str, index: _Part | None, columns: list[_Part], time: str
 ) -> tuple[int | None, Column]:
-    """The same, where it is said which it is."""
+    """Returns the same for the column or index with this name."""
     places: list[int | None] = [k for k, part in enumerate(columns) if part.name == time]
     if index is not None and index.name == time != "":
         places.append(None)
     if len(places) != 1:
         how = f"{len(places)} columns" if places else "no column or index"
-        raise BTRDBTypeError(f"the `{what}` has {how} of the name `{time}`, which `time` asks for")
+        raise BTRDBTypeError(f"the `{what}` has {how} with the name `{time}` given by `time`")
     place = places[0]
     part = columns[place] if place is not None else cast("_Part", index)
     if part.is_instant:
@@ -272,55 +273,55 @@ def _named(
     if part.is_whole:
         return place, _array(part.held)
     raise BTRDBTypeError(
-        f"times of type `{_type_name(part.held)}` in {part.where}; give timestamps, or whole "
+        f"times of type `{_type_name(part.held)}` in {part.where}; give timestamps, or integer "
         f"nanoseconds since 1970: {_cure(part)}"
     )
 
 
 def _is_named(part: _Part) -> bool:
-    """Whether its name makes times of it; where there are none, any type will do."""
+    """Whether its name makes it times; an empty column may have any type."""
     return (part.is_whole or not len(part.held)) and part.name.casefold() in _NAMES
 
 
 def _is_span(index: Any) -> bool:
-    """Whether an index of pandas is of periods or durations, which are no instants."""
+    """Whether a pandas index has periods or durations, which are not instants."""
     return type(index).__name__ in {"PeriodIndex", "TimedeltaIndex", "IntervalIndex"}
 
 
 def _no_times(what: str, index: _Part | None, columns: list[_Part]) -> str:
-    """What is said where nothing says that it is a time."""
-    advice = "give timestamps, or say with `time=` which column holds nanoseconds since 1970"
+    """Returns the error message for a frame without times."""
+    advice = "give timestamps, or name the column of nanoseconds since 1970 with `time=`"
     if index is None:
         kinds = ", ".join(f"{part.where} ({_type_name(part.held)})" for part in columns)
-        return f"no column of the `{what}` holds times: {kinds or 'it has none'}; {advice}"
+        return f"no column of the `{what}` has times: {kinds or 'there is none'}; {advice}"
     held = _type_name(index.held)
     name = type(index.held).__name__
     if name == "PeriodIndex":
-        advice = "a period is no instant; `frame.index.to_timestamp()` gives the one it begins with"
+        advice = "a period is not an instant; `frame.index.to_timestamp()` returns its start"
     elif name == "TimedeltaIndex":
-        advice = "a duration is no instant; add it to the instant it counts from"
+        advice = "a duration is not an instant; add it to its reference instant"
     elif held in {"str", "string", "object"}:
-        advice = "text is no time before `pandas.to_datetime` has made one of it"
+        advice = "convert text to times with `pandas.to_datetime`"
     elif index.is_whole:
         advice = (
-            "give a `DatetimeIndex` or a column of datetimes, or name what holds nanoseconds since "
-            "1970 in `time=`"
+            "give a `DatetimeIndex` or a column of datetimes, or name the column of nanoseconds "
+            "since 1970 with `time=`"
         )
         named = [part for part in columns if part.name.strip().casefold() in _NAMES | _MAYBE]
         if named:
             kind = _type_name(named[0].held)
-            advice = f"{named[0].where} is of type `{kind}`, which is no time: {_cure(named[0])}"
+            advice = f"{named[0].where} has the type `{kind}`: {_cure(named[0])}"
     return (
-        f"the `{what}` has no times: neither its index, of type `{held}`, nor a column holds times "
-        f"of points; {advice}"
+        f"the `{what}` has no times: neither its index, of type `{held}`, nor a column has times; "
+        f"{advice}"
     )
 
 
 def _cure(part: _Part) -> str:
-    """What makes times of a column that is called like one."""
+    """Returns how to convert a column that is named like times."""
     kind = _type_name(part.held).casefold()
     if part.is_whole:
-        return f"make timestamps of it, or say `time={part.name!r}` if it counts nanoseconds"
+        return f"convert it to timestamps, or give `time={part.name!r}` if it counts nanoseconds"
     for begins, cure in _CURES.items():
         if kind.startswith(begins):
             return cure
@@ -332,7 +333,7 @@ def _type_name(values: Any) -> str:
 
 
 def _instants(part: _Part) -> Column:
-    """Timestamps; of pandas as nanoseconds, none missing."""
+    """Returns timestamps; for pandas in nanoseconds, without missing ones."""
     if not _is_of(part.held, "pandas"):
         return part.held
     if part.held.dtype == np.dtype(object):
@@ -341,7 +342,7 @@ def _instants(part: _Part) -> Column:
 
 
 def _each(part: _Part) -> Column:
-    """Python's own datetimes, exactly."""
+    """Converts Python datetimes exactly."""
     times: list[int] = []
     values: list[Any] = list(part.held)
     for row, value in enumerate(values):
@@ -352,35 +353,35 @@ def _each(part: _Part) -> Column:
 
 
 def _numbers(part: _Part) -> Column:
-    """Whole numbers that only a name says are times, which leaves open what they count."""
+    """Returns integers that are times only by their name, which does not tell their unit."""
     if not len(part.held):
         return arrow.array([], arrow.int64())
     array = _array(part.held)
     numbers = np.abs(array.drop_null().to_numpy(zero_copy_only=False).astype(np.float64))
     if len(numbers) and numbers.min() < _LEAST_NS:
         raise BTRDBTypeError(
-            f"times such as {int(numbers.min())} in the {part.where} would be nanoseconds, and so "
-            f"near 1970; make timestamps of them, or say `time='{part.name}'` if that is meant"
+            f"times such as {int(numbers.min())} in the {part.where} would be in or near 1970 as "
+            f"nanoseconds; convert them to timestamps, or give `time='{part.name}'` if they are"
         )
     return array
 
 
 def _array(values: Any) -> Column:
-    """What Arrow makes of an index or a column, in one piece."""
+    """Converts an index or a column to an Arrow array with one chunk."""
     dtype: Any = getattr(values, "dtype", None)
     kind = type(dtype).__name__
     if isinstance(values, arrow.ChunkedArray):
         array = values
-    elif _is_of(values, "polars"):  # whose elements, one by one, are of microseconds
+    elif _is_of(values, "polars"):  # whose single elements have only microseconds
         array = arrow.chunked_array(values)
     elif _is_of(values, "pandas") and isinstance(dtype, np.dtype) and dtype.kind in "iuf":
-        # Arrow takes no bytes in the order of other machines.
+        # Arrow requires native byte order.
         numbers = values.to_numpy()
         array = arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
     elif kind == "SparseDtype":
         array = arrow.array(np.asarray(values))
-    elif kind == "PeriodDtype":  # of which Arrow would take what lies below
-        raise BTRDBTypeError(f"a column of type `{dtype}` is no column of Arrow; cast it first")
+    elif kind == "PeriodDtype":  # Arrow would use the integers inside
+        raise BTRDBTypeError(f"Arrow has no type for a column of type `{dtype}`; cast it first")
     else:
         array = arrow.array(values)
     if isinstance(array, arrow.ChunkedArray):
@@ -389,17 +390,17 @@ def _array(values: Any) -> Column:
 
 
 def as_instants(times: Column) -> Column:
-    """Returns times of any form as instants in UTC; those without a zone are UTC.
+    """Converts times of any form to nanoseconds in UTC; those without a zone are UTC.
 
     Raises:
-        InvalidTimeRange: One does not fit.
+        InvalidTimeRange: A time is outside the range of nanoseconds.
     """
     try:
         if arrow.types.is_integer(times.type):
             times = times.cast(arrow.int64())
         return times.cast(_INSTANT)
     except pa.ArrowInvalid as error:
-        raise InvalidTimeRange(f"a time does not fit in nanoseconds: {error}") from error
+        raise InvalidTimeRange(f"a time is outside the range of nanoseconds: {error}") from error
 
 
 def _pandas_values(part: _Part) -> Column:
@@ -410,7 +411,7 @@ def _pandas_values(part: _Part) -> Column:
     try:
         if is_numpys:
             numbers = held.to_numpy()
-            # Arrow takes no bytes in the order of other machines.
+            # Arrow requires native byte order.
             return arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
         return _array(held)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -419,7 +420,7 @@ def _pandas_values(part: _Part) -> Column:
 
 
 def _objects(part: _Part) -> Column:
-    """Python's own values; those that stand for none are null."""
+    """Converts Python objects; missing values become null."""
     values = [None if is_missing(value) else value for value in part.held]
     others = [value for value in values if value is not None]
     if others and not any(map(is_number, others)):

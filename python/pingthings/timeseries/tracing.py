@@ -1,9 +1,8 @@
-"""Spans of OpenTelemetry, for programs that have set it up.
+"""OpenTelemetry spans, for programs that have set up OpenTelemetry.
 
-Each public method that asks the server gets one span, whatever it asks on the way. Nothing of
-OpenTelemetry is imported here before the program has done so, since without it there is nobody to
-tell. Names follow its conventions for clients of databases; keys, values, and the texts of errors,
-which may hold values, are told to nobody.
+Each public method that makes requests gets one span for all of them. This module imports
+OpenTelemetry only after the program has imported it. Names follow its conventions for database
+clients. Spans never contain keys, values, or the texts of errors, which may contain values.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ __all__ = ["note", "of_call", "traced"]
 Class = TypeVar("Class", bound=type)
 
 _SILENT = {"close"}
-"""What is public and asks nobody."""
+"""Public methods that make no request."""
 
 
 class _Call:
-    """A call of a public method, which has a span once it asks the server."""
+    """A call of a public method, whose span begins with its first request."""
 
     def __init__(
         self, tracer: Tracer, name: str, target: Any, arguments: Mapping[str, Any]
@@ -76,21 +75,21 @@ class _Call:
 
     @contextmanager
     def current(self) -> Generator[None]:
-        """Makes it the call that whatever is asked meanwhile belongs to."""
+        """Makes this the current call, to which requests belong."""
         token = _CURRENT.set(self)
         try:
             yield
         finally:
-            with suppress(ValueError):  # left in the end by somebody else, where it is not current
+            with suppress(ValueError):  # an iterator closed in another context
                 _CURRENT.reset(token)
 
     @contextmanager
     def ending(self) -> Generator[None]:
-        """Ends the span with what comes of the call."""
+        """Ends the span with the result of the call."""
         try:
             yield
         except GeneratorExit:
-            raise  # somebody has seen enough, which is no failure
+            raise  # an iterator that is left early is not a failure
         except BaseException as error:
             self._failed(error)
             raise
@@ -133,20 +132,20 @@ _CURRENT: ContextVar[_Call | None] = ContextVar("pingthings_call", default=None)
 
 
 def of_call(core: pyo3_client.Client) -> pyo3_client.Client:
-    """Returns the core as the call under way uses it, which is the same unless it is traced."""
+    """Returns the core for the current call: a traced copy if the call has a span."""
     call = _CURRENT.get()
     return core if call is None or call.is_over else call.core(core)
 
 
 def note(name: str, number: Callable[[], int]) -> None:
-    """Adds a number to the span of the call under way, if there is one."""
+    """Adds a number to the span of the current call, if there is one."""
     call = _CURRENT.get()
     if call is not None and not call.is_over:
         call.note(name, number())
 
 
 def traced(cls: Class) -> Class:
-    """Gives the public methods of a class that ask the server their spans."""
+    """Class decorator: wraps the public methods that make requests in spans."""
     for name, member in list(vars(cls).items()):
         if name.startswith("_") or name in _SILENT:
             continue
@@ -203,14 +202,14 @@ _END = object()
 
 
 def _tracer() -> Tracer | None:
-    """Who makes spans; None if nobody does, or if the call under way has one."""
+    """Returns the tracer; None if tracing is not set up, or if the current call has a span."""
     trace: Any = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return None
     try:
         provider = trace.get_tracer_provider()
         is_off = isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
-    except AttributeError:  # another thread is just importing it
+    except AttributeError:  # another thread is importing the module
         return None
     call = _CURRENT.get()
     if is_off or not (call is None or call.is_over):
@@ -224,7 +223,7 @@ def _tracer_of(provider: Any) -> Tracer:
 
 
 def _server(endpoint: str) -> dict[str, AttributeValue]:
-    """Which server is asked; nothing if it may be one of several."""
+    """Returns the attributes of the server; none if it may be one of several."""
     if "," in endpoint:
         return {}
     host, _, port = endpoint.rpartition(":")
@@ -232,24 +231,24 @@ def _server(endpoint: str) -> dict[str, AttributeValue]:
 
 
 def _described(target: Any, arguments: Mapping[str, Any]) -> dict[str, AttributeValue]:
-    """What is asked about: streams, version and range of time."""
-    told: dict[str, AttributeValue] = {}
-    # What cannot be told cannot be asked either, and the call says so.
+    """Returns the attributes of the request: streams, version and time range."""
+    found: dict[str, AttributeValue] = {}
+    # If an argument is invalid, the call itself raises the error.
     with suppress(BTrDBError, TypeError, ValueError):
         if isinstance(target, Sized):
             count = len(arguments.get("data_map", target))
-            told["pingthings.streams"] = count
+            found["pingthings.streams"] = count
             if count > 1:
-                told["db.operation.batch.size"] = count
+                found["db.operation.batch.size"] = count
         elif hasattr(target, "uuid"):
-            told["pingthings.stream.uuid"] = str(target.uuid)
+            found["pingthings.stream.uuid"] = str(target.uuid)
             version = arguments.get("version") or target.pinned_version
             if version:
-                told["pingthings.version"] = int(version)
+                found["pingthings.version"] = int(version)
         for bound in ("start", "end"):
             if arguments.get(bound) is not None:
-                told[f"pingthings.{bound}_ns"] = as_time(arguments[bound], bound)
-    return told
+                found[f"pingthings.{bound}_ns"] = as_time(arguments[bound], bound)
+    return found
 
 
 def _rows(result: object) -> int | None:

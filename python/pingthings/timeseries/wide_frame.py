@@ -35,12 +35,12 @@ compute: Any = pc  # its stubs lag behind it
 
 @dataclass(frozen=True)
 class WideColumn:
-    """A column on its way into a stream."""
+    """A column to be stored in a stream."""
 
     name: str
-    """Of the stream."""
+    """Name of the stream."""
     unit: str
-    """Of the stream; empty where none is given."""
+    """Unit of the stream; empty if none is given."""
     points: pa.Table
 
 
@@ -50,16 +50,17 @@ def columns_of(
     names: Mapping[str, str] | None,
     units: str | Mapping[str, str] | None,
 ) -> list[WideColumn]:
-    """The columns of a wide frame with the names and units that their streams shall have.
+    """Returns the columns of a wide frame with the names and units of their streams.
 
     Raises:
-        BTRDBTypeError: As of `points_of`; names or units are of another type; there is no column.
-        BTRDBValueError: As of `points_of`; a name or unit is for a column that is not there, or two
-            streams would have one name.
+        BTRDBTypeError: As `points_of`; also if names or units have another type, or there is no
+            column.
+        BTRDBValueError: As `points_of`; also if a name or unit is for a missing column, or two
+            streams would have the same name.
     """
     points = points_of(frame, time)
     if not points:
-        raise BTRDBTypeError(f"the `{type(frame).__name__}` has times and no column of values")
+        raise BTRDBTypeError(f"the `{type(frame).__name__}` has times, but no column of values")
     renamed = _texts(names or {}, "names", points)
     one_for_all = units if isinstance(units, str) else ""
     given = _texts({} if isinstance(units, str) else units or {}, "units", points)
@@ -69,12 +70,12 @@ def columns_of(
     ]
     for name, count in Counter(column.name for column in found).items():
         if count > 1:
-            raise BTRDBValueError(f"two columns would go into the stream `{name}`; rename one")
+            raise BTRDBValueError(f"two columns would be stored in the stream `{name}`; rename one")
     return found
 
 
 def by_name(error: BTrDBError, uuids: list[UUID], columns: list[WideColumn]) -> BTrDBError:
-    """An error that speaks of streams by uuids that nobody has seen yet, made to name them."""
+    """Replaces uuids of streams that do not exist yet by their names in an error."""
     text = str(error)
     for uuid, column in zip(uuids, columns, strict=True):
         text = text.replace(f"`{uuid}`", f"`{column.name}`")
@@ -84,39 +85,43 @@ def by_name(error: BTrDBError, uuids: list[UUID], columns: list[WideColumn]) -> 
 
 def _texts(given: Mapping[str, str], what: str, points: Mapping[str, pa.Table]) -> dict[str, str]:
     if not isinstance(given, Mapping):
-        raise BTRDBTypeError(f"`{what}` maps columns to text, it is no `{type(given).__name__}`")
+        raise BTRDBTypeError(
+            f"`{what}` must map columns to text, but is a `{type(given).__name__}`"
+        )
     for label, text in given.items():
         if not isinstance(text, str):
-            raise BTRDBTypeError(f"`{what}` maps column `{label}` to `{text!r}`, which is no text")
+            raise BTRDBTypeError(f"`{what}` maps column `{label}` to `{text!r}`; give text")
         if label not in points:
             known = ", ".join(f"`{name}`" for name in points)
-            raise BTRDBValueError(f"`{what}` speaks of a column `{label}`; there are {known}")
+            raise BTRDBValueError(
+                f"`{what}` has a column `{label}`, which the frame lacks; it has {known}"
+            )
     return dict(given)
 
 
 def points_of(frame: Any, time: str | None) -> dict[str, pa.Table]:
-    """The columns of a wide frame by their names, each as the points it has.
+    """Returns the points of each column of a wide frame, by column name.
 
     Raises:
-        BTRDBTypeError: It is no frame, there are no times in it, or a column holds no numbers.
-        BTRDBValueError: Two columns have one name, or one has none.
-        InvalidTimeRange: A time is missing, or does not fit in nanoseconds.
+        BTRDBTypeError: It is not a frame, has no times, or a column does not contain numbers.
+        BTRDBValueError: Two columns have the same name, or one has none.
+        InvalidTimeRange: A time is missing, or is outside the range of nanoseconds.
     """
     if not (is_pandas(frame) or is_arrow(frame)):
         advice = "; `collect` it first" if type(frame).__name__ == "LazyFrame" else ""
-        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame{advice}")
+        raise BTRDBTypeError(f"a `{type(frame).__name__}` is not a frame{advice}")
     try:
         taken = take_apart(frame, time)
     except (pa.ArrowException, TypeError, ValueError) as error:
         if isinstance(error, BTrDBError):
             raise
-        raise BTRDBTypeError(f"a `{type(frame).__name__}` is no frame: {error}") from error
+        raise BTRDBTypeError(f"a `{type(frame).__name__}` is not a frame: {error}") from error
     times = _frame_times(taken)
     points: dict[str, pa.Table] = {}
     for name, values in taken.columns:
         if name in points or not name:
-            what = f"two columns are called `{name}`" if name else "a column has no name"
-            raise BTRDBValueError(f"{what}, in the `{taken.what}`; rename it")
+            what = f"two columns have the name `{name}`" if name else "a column has no name"
+            raise BTRDBValueError(f"{what} in the `{taken.what}`; rename it")
         points[name] = _points(times, values, name, nan_is_missing=taken.nan_is_missing)
     return points
 
@@ -133,11 +138,12 @@ def _frame_times(taken: TimedFrame) -> Any:
 
 
 def _points(times: Any, values: Any, name: str, *, nan_is_missing: bool) -> pa.Table:
-    """The rows of a column that hold something.
+    """Returns the rows of a column that have a value.
 
     Raises:
-        BadValue: One is not finite. It is looked at here, where rows are still those of the frame.
-        BTRDBTypeError: They are no numbers.
+        BadValue: A value is not finite. This is checked here because the error names the row of the
+            frame.
+        BTRDBTypeError: The values are not numbers.
     """
     has = values.is_valid() if values.null_count else None
     if pa.types.is_floating(values.type):
@@ -150,8 +156,8 @@ def _points(times: Any, values: Any, name: str, *, nan_is_missing: bool) -> pa.T
             row = compute.index(finite, False).as_py()
             if row >= 0:
                 raise BadValue(
-                    f"column `{name}`, row {row} holds {values[row].as_py()}: only finite values "
-                    "can be stored, leave such points out"
+                    f"column `{name}`, row {row} has {values[row].as_py()}: only finite values can "
+                    "be stored; leave out such points"
                 )
     if pa.types.is_null(values.type):
         values = values.cast(pa.float64())

@@ -1,8 +1,8 @@
-"""Times and spans as whole nanoseconds, without float arithmetic on the way.
+"""Converts times and spans to integer nanoseconds, without float arithmetic.
 
-Times are counted from the Unix epoch in UTC. What has no time zone is taken as UTC, never as local
-time, so that a program gives the same answer on every machine. Floats that stand for a span are
-read as the decimal number they print as: 0.3 s is 300,000,000 ns.
+Times are counted from the Unix epoch in UTC. A time without a zone is UTC, never local time, so
+that a program has the same result on every machine. A float that is a span is used as the decimal
+number it prints as: 0.3 s is 300,000,000 ns.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ Instant: TypeAlias = (
     | np.datetime64
     | pa.TimestampScalar
 )
-"""What `to_nanoseconds` takes; `date` includes `datetime` and `pandas.Timestamp`."""
+"""A time that `to_nanoseconds` accepts; `date` includes `datetime` and `pandas.Timestamp`."""
 
 Duration: TypeAlias = timedelta | np.timedelta64 | pa.DurationScalar
-"""Lengths of time that say their unit; `timedelta` includes `pandas.Timedelta`."""
+"""A duration with a unit; `timedelta` includes `pandas.Timedelta`."""
 
 Number: TypeAlias = int | float | Decimal | Fraction | np.integer[Any] | np.floating[Any]
-"""What the helpers take as a number of days, seconds and so on."""
+"""A number of days, seconds and so on."""
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
@@ -82,7 +82,7 @@ _ISO_8601 = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-# Attoseconds in each fixed unit of numpy, so that units below a nanosecond stay whole numbers.
+# Attoseconds in each fixed unit of numpy, so that units below a nanosecond stay integers.
 _ATTOSECONDS = {
     "W": 7 * _DAY * 10**9,
     "D": _DAY * 10**9,
@@ -104,14 +104,14 @@ def currently_as_ns() -> int:
 
 
 def datetime_to_ns(dt: datetime) -> int:
-    """Returns a datetime in nanoseconds, exactly.
+    """Converts a datetime to nanoseconds, exactly.
 
     Args:
-        dt: A datetime; one without a time zone is taken as UTC. The nanoseconds of a
-            `pandas.Timestamp` are kept.
+        dt: A datetime; without a time zone it is UTC. The nanoseconds of a `pandas.Timestamp` are
+            kept.
 
     Raises:
-        BTRDBTypeError: The argument is no datetime.
+        BTRDBTypeError: The argument is not a datetime.
         BTRDBValueError: The argument is pandas' `NaT`.
 
     Examples:
@@ -121,8 +121,8 @@ def datetime_to_ns(dt: datetime) -> int:
     if not isinstance(dt, datetime):
         raise BTRDBTypeError(f"expected a datetime, got `{type(dt).__name__}`")
     if dt != dt:  # noqa: PLR0124 - NaT is a datetime that does not equal itself
-        raise BTRDBValueError("`NaT` is no time")
-    # Fields and not a subtraction: a Timestamp's subtraction may round or overflow.
+        raise BTRDBValueError("`NaT` is not a time")
+    # Uses fields, because the subtraction of a Timestamp may round or overflow.
     seconds = dt.hour * 3_600 + dt.minute * 60 + dt.second
     nanoseconds = dt.microsecond * 1_000 + int(getattr(dt, "nanosecond", 0))
     since_epoch = _day_ns(dt.toordinal()) + seconds * _SECOND + nanoseconds
@@ -131,17 +131,17 @@ def datetime_to_ns(dt: datetime) -> int:
 
 
 def ns_to_datetime(ns: int) -> datetime:
-    """Returns nanoseconds as a datetime in UTC.
+    """Converts nanoseconds to a datetime in UTC.
 
-    A datetime holds microseconds: the nanoseconds below are cut off towards the past, so that the
-    result is never later than the time it stands for. Whole microseconds come back exactly.
+    A datetime has microseconds. Nanoseconds are rounded down, so that the result is never later
+    than the time. Whole microseconds are exact.
 
     Args:
         ns: Nanoseconds since the Unix epoch.
 
     Raises:
-        BTRDBTypeError: The argument is no int.
-        InvalidTimeRange: A datetime cannot hold the time; its years are 1 to 9999.
+        BTRDBTypeError: The argument is not an int.
+        InvalidTimeRange: The time is outside the range of a datetime, the years 1 to 9999.
 
     Examples:
         >>> ns_to_datetime(1514764800000001999).isoformat()
@@ -152,7 +152,7 @@ def ns_to_datetime(ns: int) -> datetime:
     try:
         return _EPOCH + timedelta(seconds=seconds, microseconds=rest // 1_000)
     except OverflowError:
-        raise InvalidTimeRange(f"`{whole}` ns lie outside the years 1 to 9999") from None
+        raise InvalidTimeRange(f"`{whole}` ns is outside the years 1 to 9999") from None
 
 
 @overload
@@ -160,28 +160,28 @@ def to_nanoseconds(val: None) -> None: ...
 @overload
 def to_nanoseconds(val: Instant) -> int: ...
 def to_nanoseconds(val: Instant | None) -> int | None:
-    """Returns a time in nanoseconds, exactly, whatever it is written as.
+    """Converts a time of any supported type to nanoseconds, exactly.
 
     Args:
         val: One of
 
             * an int (also numpy's): nanoseconds since the Unix epoch;
-            * a datetime or `pandas.Timestamp`; without a time zone it is taken as UTC;
+            * a datetime or `pandas.Timestamp`; without a time zone it is UTC;
             * a date: its midnight in UTC;
-            * a `numpy.datetime64` of any unit, or a timestamp taken out of an Arrow table;
+            * a `numpy.datetime64` of any unit, or a timestamp from an Arrow table;
             * a string: ISO 8601 (RFC 3339) such as `2018-01-01`, `2018-01-01 12:30` or
-              `2018-01-01T12:30:00.123456789-05:00`, with up to nine digits of fraction, in UTC
-              where it names no offset; or digits only, which are nanoseconds;
-            * a float, `Decimal` or `Fraction` that is a whole number: nanoseconds. Beware that
-              floats of today's magnitude are 256 ns apart.
+              `2018-01-01T12:30:00.123456789-05:00`, with up to nine digits of fraction, in UTC if
+              it has no offset; or digits only, which are nanoseconds;
+            * a float, `Decimal` or `Fraction` that is an integer: nanoseconds. Floats of the size
+              of today's times have a resolution of 256 ns.
 
-            None is returned as it is.
+            None is returned unchanged.
 
     Raises:
-        BTRDBTypeError: The type is another one; a bool is no time.
-        BTRDBValueError: The string is not of these forms, the number is not whole, the time is
-            finer than a nanosecond, or it is one of the values that mean "no time".
-        InvalidTimeRange: The nanoseconds do not fit 64 bits: the time is not within 1677 to 2262.
+        BTRDBTypeError: The type is not supported; a bool is not a time.
+        BTRDBValueError: The string has another form, the number is not an integer, the time is
+            finer than a nanosecond, or it is a missing value such as NaT.
+        InvalidTimeRange: The nanoseconds exceed 64 bits: the time is outside 1677 to 2262.
 
     Examples:
         >>> to_nanoseconds("2018-01-01T00:00:00.000000001Z")
@@ -191,7 +191,7 @@ def to_nanoseconds(val: Instant | None) -> int | None:
         return None
     nanoseconds = _exact_nanoseconds(val)
     if not -(1 << 63) <= nanoseconds < 1 << 63:
-        raise InvalidTimeRange(f"time `{val}` does not fit 64 bits of nanoseconds (1677 to 2262)")
+        raise InvalidTimeRange(f"time `{val}` does not fit into 64-bit nanoseconds (1677 to 2262)")
     return nanoseconds
 
 
@@ -204,10 +204,10 @@ def ns_delta(
     microseconds: Number = 0,
     nanoseconds: int = 0,
 ) -> int:
-    """Returns the length of a span in nanoseconds, as `timedelta` is written.
+    """Returns the length of a span in nanoseconds, with the arguments of `timedelta`.
 
-    The sum is computed exactly; a float counts as the decimal number it prints as. A sum that is
-    not a whole number of nanoseconds is rounded to the nearest one, and to the even one of two.
+    The sum is computed exactly; a float is used as the decimal number it prints as. A sum that is
+    not an integer is rounded to the nearest one, halves to the even one.
 
     Args:
         days: Days of 24 hours.
@@ -216,10 +216,10 @@ def ns_delta(
         seconds: Seconds.
         milliseconds: Milliseconds.
         microseconds: Microseconds.
-        nanoseconds: Nanoseconds, a whole number.
+        nanoseconds: Nanoseconds, an integer.
 
     Raises:
-        BTRDBTypeError: An argument is no number, or `nanoseconds` is no int.
+        BTRDBTypeError: An argument is not a number, or `nanoseconds` is not an int.
         BTRDBValueError: An argument is NaN or infinite.
 
     Examples:
@@ -250,10 +250,10 @@ def nearest_point_width(
     nanoseconds: int = 0,
     hertz: Number = 0,
 ) -> _PW:
-    """Returns the point width whose duration is nearest to a span.
+    """Returns the point width nearest to a span.
 
-    Nearest by the difference in nanoseconds; of two that are as near the shorter one. Spans beyond
-    the ends of `PW` give its first or last member.
+    The distance is the difference in nanoseconds; of two equally near the shorter is returned. A
+    span beyond the ends of `PW` returns its first or last member.
 
     Args:
         days: Days of 24 hours.
@@ -262,14 +262,14 @@ def nearest_point_width(
         seconds: Seconds.
         milliseconds: Milliseconds.
         microseconds: Microseconds.
-        nanoseconds: Nanoseconds, a whole number.
-        hertz: A frequency whose period is the span; not together with any other argument. Rates
+        nanoseconds: Nanoseconds, an integer.
+        hertz: A frequency whose period is the span; cannot be combined with other arguments. Rates
             such as `Fraction(30000, 1001)` are exact.
 
     Raises:
-        BTRDBTypeError: An argument is no number, or `nanoseconds` is no int.
-        BTRDBValueError: The span is not above zero, a number is NaN or infinite, or `hertz` stands
-            beside another argument.
+        BTRDBTypeError: An argument is not a number, or `nanoseconds` is not an int.
+        BTRDBValueError: The span is not above zero, a number is NaN or infinite, or `hertz` is
+            combined with another argument.
 
     Examples:
         >>> nearest_point_width(seconds=1)
@@ -290,11 +290,11 @@ def nearest_point_width(
     if frequency:
         if any((days, hours, minutes, seconds, milliseconds, microseconds, nanoseconds)):
             raise BTRDBValueError(
-                "`hertz` stands for the whole span; leave the other arguments out"
+                "`hertz` defines the complete span; leave out the other arguments"
             )
         span = _SECOND / frequency
     if span <= 0:
-        raise BTRDBValueError(f"the span is `{float(span)}` ns; a point width is longer than zero")
+        raise BTRDBValueError(f"the span is `{float(span)}` ns; it must be above zero")
     exponent = max(int(span), 1).bit_length() - 1
     if exponent >= len(PW) - 1:
         return PW[-1]
@@ -305,8 +305,8 @@ def nearest_point_width(
 
 def _exact_nanoseconds(val: Instant) -> int:  # noqa: PLR0911 - one for each type
     match val:
-        case bool() | np.timedelta64():  # the latter is one of numpy's integers
-            raise BTRDBTypeError(f"the {type(val).__name__} `{val}` is no time")
+        case bool() | np.timedelta64():  # numpy counts the latter among its integers
+            raise BTRDBTypeError(f"the {type(val).__name__} `{val}` is not a time")
         case int() | np.integer():
             return int(val)
         case datetime():
@@ -321,10 +321,10 @@ def _exact_nanoseconds(val: Instant) -> int:  # noqa: PLR0911 - one for each typ
             return _whole_number(val)
         case pa.TimestampScalar():
             if val.value is None:
-                raise BTRDBValueError("a null is no time")
+                raise BTRDBValueError("a null is not a time")
             return _from_attoseconds(val.value * _ATTOSECONDS[val.type.unit], val)
         case _:
-            raise BTRDBTypeError(f"a value of type `{type(val).__name__}` is no time")
+            raise BTRDBTypeError(f"a value of type `{type(val).__name__}` is not a time")
 
 
 def _day_ns(ordinal: int) -> int:
@@ -332,18 +332,18 @@ def _day_ns(ordinal: int) -> int:
 
 
 def _timedelta_ns(delta: timedelta) -> int:
-    # Fields and not a division, which leaves out the nanoseconds of a pandas.Timedelta.
+    # Uses fields, because a division would drop the nanoseconds of a pandas.Timedelta.
     seconds = delta.days * 86_400 + delta.seconds
     nanoseconds = int(getattr(delta, "nanoseconds", 0))
     return seconds * _SECOND + delta.microseconds * 1_000 + nanoseconds
 
 
 def duration_ns(val: object) -> int:
-    """Returns a `Duration` in nanoseconds, exactly.
+    """Converts a `Duration` to nanoseconds, exactly.
 
     Raises:
-        BTRDBTypeError: It is none.
-        BTRDBValueError: Its length is not known, or finer than a nanosecond.
+        BTRDBTypeError: The value is not a duration.
+        BTRDBValueError: Its length is unknown, or finer than a nanosecond.
     """
     match val:
         case timedelta():
@@ -351,15 +351,15 @@ def duration_ns(val: object) -> int:
         case np.timedelta64():
             unit, multiple = np.datetime_data(val.dtype)
             if np.isnat(val) or unit not in _ATTOSECONDS:
-                raise BTRDBValueError(f"`{val!r}` is no duration of a known length")
+                raise BTRDBValueError(f"`{val!r}` is not a duration of a known length")
             return _from_attoseconds(int(val.astype(np.int64)) * multiple * _ATTOSECONDS[unit], val)
         case pa.DurationScalar():
-            count: int | None = cast("Any", val).value  # which its stubs call a timedelta
+            count: int | None = cast("Any", val).value  # its stub says timedelta
             if count is None:
-                raise BTRDBValueError("a null is no duration")
+                raise BTRDBValueError("a null is not a duration")
             return _from_attoseconds(count * _ATTOSECONDS[val.type.unit], val)
         case _:
-            raise BTRDBTypeError(f"a `{type(val).__name__}` is no duration")
+            raise BTRDBTypeError(f"a `{type(val).__name__}` is not a duration")
 
 
 def _from_attoseconds(attoseconds: int, val: object) -> int:
@@ -371,7 +371,7 @@ def _from_attoseconds(attoseconds: int, val: object) -> int:
 
 def _datetime64_ns(val: np.datetime64) -> int:
     if np.isnat(val):
-        raise BTRDBValueError("`NaT` is no time")
+        raise BTRDBValueError("`NaT` is not a time")
     unit, multiple = np.datetime_data(val.dtype)
     count = int(val.astype(np.int64)) * multiple
     if unit not in {"Y", "M"}:
@@ -387,7 +387,7 @@ def _text_ns(text: str) -> int:
     if _DIGITS.fullmatch(stripped):
         if len(stripped) > _MOST_DIGITS:
             raise InvalidTimeRange(
-                f"a time of {len(stripped)} digits does not fit 64 bits of nanoseconds "
+                f"a time of {len(stripped)} digits does not fit into 64-bit nanoseconds "
                 "(1677 to 2262)"
             )
         return int(stripped)
@@ -428,18 +428,18 @@ def _offset_ns(zone: str, text: str) -> int:
 
 def _whole_number(val: float | Decimal | Fraction | np.floating[Any]) -> int:
     if not _is_finite(val):
-        raise BTRDBValueError(f"`{val}` is no time")
+        raise BTRDBValueError(f"`{val}` is not a time")
     number = Fraction(*val.as_integer_ratio()) if isinstance(val, np.floating) else val
-    # Before any conversion: the integer of a huge exponent would not fit memory.
+    # Checked before any conversion: the integer of a huge exponent would not fit into memory.
     if not -(1 << 64) < number < 1 << 64:
-        raise InvalidTimeRange(f"time `{val}` does not fit 64 bits of nanoseconds (1677 to 2262)")
+        raise InvalidTimeRange(f"time `{val}` does not fit into 64-bit nanoseconds (1677 to 2262)")
     if number != int(number):
-        raise BTRDBValueError(f"`{val}` is not a whole number of nanoseconds")
+        raise BTRDBValueError(f"`{val}` is not an integer number of nanoseconds")
     return int(number)
 
 
 def _is_finite(value: float | Decimal | Fraction | np.floating[Any]) -> bool:
-    # Not by a float for all: that makes infinity of a large Decimal and fails for a signalling NaN.
+    # A float of a large Decimal is infinite, and that of a signalling NaN raises.
     match value:
         case Fraction():
             return True
@@ -452,26 +452,26 @@ def _is_finite(value: float | Decimal | Fraction | np.floating[Any]) -> bool:
 def _whole(name: str, value: Number) -> int:
     if isinstance(value, _INTEGERS) and not isinstance(value, bool):
         return int(value)
-    raise BTRDBTypeError(f"`{name}` is a whole number of type int, not `{type(value).__name__}`")
+    raise BTRDBTypeError(f"`{name}` must be an int, not a `{type(value).__name__}`")
 
 
 def _fraction(name: str, value: Number) -> Fraction:
-    """The number exactly, a float as the decimal number it prints as."""
+    """Returns the number exactly, a float as the decimal number it prints as."""
     if isinstance(value, bool):
-        raise BTRDBTypeError(f"`{name}` is a number, not a bool")
+        raise BTRDBTypeError(f"`{name}` must be a number, not a bool")
     if isinstance(value, _INTEGERS):
         return Fraction(int(value))
     if isinstance(value, Fraction):
         return value
     if not isinstance(value, _FLOATS):
-        raise BTRDBTypeError(f"`{name}` is a number, not `{type(value).__name__}`")
+        raise BTRDBTypeError(f"`{name}` must be a number, not a `{type(value).__name__}`")
     if not _is_finite(value):
         raise BTRDBValueError(f"`{name}` is `{value}`; it must be finite")
     return Fraction(str(value))
 
 
 def _span(nanoseconds: int, **numbers: Number) -> Fraction:
-    """The nanoseconds of a span, exactly."""
+    """Returns the nanoseconds of a span, exactly."""
     whole = _whole("nanoseconds", nanoseconds)
     return sum(
         (_fraction(unit, number) * _UNIT_NS[unit] for unit, number in numbers.items()),
