@@ -430,7 +430,7 @@ async def test_split_says_what_is_wrong(client: pt.AsyncClient, collection: str)
         frames.split(wide, streams)
     with pytest.raises(BTRDBTypeError, match="neither"):
         frames.split(pd.DataFrame(), streams)
-    with pytest.raises(BTRDBTypeError, match="`list` is no frame"):
+    with pytest.raises(BTRDBTypeError, match="`list` is not a frame"):
         frames.split([[1, 2]], streams)  # type: ignore[arg-type]
     with pytest.raises(BTRDBTypeError, match="no times"):
         frames.split(pd.DataFrame({"t": [0.5], "a": [1.0]}), streams)

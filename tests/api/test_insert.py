@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     ),
     "signalling NaN": (lambda: {T: Decimal("sNaN")}, BadValue, "row 0: the value is not a number"),
     "duration as value": (lambda: {T: np.timedelta64(1, "s")}, BadValue, "row 0"),
-    "duration as time": (lambda: {np.timedelta64(1, "s"): 1.0}, BTRDBTypeError, "no time"),
+    "duration as time": (lambda: {np.timedelta64(1, "s"): 1.0}, BTRDBTypeError, "is not a time"),
     "two lists": (lambda: ([T, T + 1], [1.0, 2.0]), BTRDBTypeError, "two columns or two points"),
     "truth value": (lambda: [(T, 1.0), (T + 1, True)], BadValue, "row 1: a value is `True`"),
     "truth value of numpy": (lambda: {T: np.True_}, BadValue, "cast it if 0 and 1 are meant"),
@@ -209,7 +209,7 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     "bool time": (lambda: [(True, 1.0)], BTRDBTypeError, "bool"),
     "time between nanoseconds": (lambda: [(1.5, 1.0)], BTRDBValueError, "1.5"),
     "text no time": (lambda: [("noon", 1.0)], BTRDBValueError, "`noon` is not understood"),
-    "time too large for 64 bits": (lambda: [(1 << 63, 1.0)], InvalidTimeRange, "64 bits"),
+    "time too large for 64 bits": (lambda: [(1 << 63, 1.0)], InvalidTimeRange, "64-bit"),
     "time too early": (
         lambda: [(T, 1.0), (MINIMUM_TIME - 1, 1.0)],
         InvalidTimeRange,
@@ -275,7 +275,7 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
         # 584 years late: in 64 bits of nanoseconds this wraps to 2015.
         lambda: (np.array(["2600-01-01"], "M8[us]"), np.ones(1)),
         InvalidTimeRange,
-        "does not fit in nanoseconds",
+        "is outside the range of nanoseconds",
     ),
     "numpy picoseconds": (lambda: (np.array([1], "M8[ps]"), np.ones(1)), InvalidTimeRange, "time"),
     "numpy masked": (
@@ -297,14 +297,14 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     "pandas far future": (
         lambda: pd.Series([1.0], index=pd.DatetimeIndex(np.array(["2600-01-01"], "M8[us]"))),
         InvalidTimeRange,
-        "does not fit in nanoseconds",
+        "is outside the range of nanoseconds",
     ),
     "pandas far future with a zone": (
         lambda: pd.Series(
             [1.0], index=pd.DatetimeIndex(np.array(["2600-01-01"], "M8[s]")).tz_localize("UTC")
         ),
         InvalidTimeRange,
-        "does not fit in nanoseconds",
+        "is outside the range of nanoseconds",
     ),
     "pandas text": (lambda: pd.Series(list("abc"), index=stamps()), BTRDBTypeError, "values of"),
     "pandas numbers": (
@@ -330,7 +330,7 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
     "polars numbers": (
         lambda: pl.DataFrame({"a": TIMES, "b": VALUES}),
         BTRDBTypeError,
-        "no column of the `DataFrame` holds times: column `a` (int64)",
+        "no column of the `DataFrame` has times: column `a` (int64)",
     ),
     "polars Int128": (
         lambda: pl.DataFrame({"time": TIMES, "b": [1, 2, 3]}).cast({"b": pl.Int128}),
@@ -342,7 +342,7 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
         BadValue,
         "the whole number 9007199254740993",
     ),
-    "pandas names": (lambda: pd.Series(VALUES, index=list("abc")), BTRDBTypeError, "times of"),
+    "pandas names": (lambda: pd.Series(VALUES, index=list("abc")), BTRDBTypeError, "has no times: neither"),
     "pandas wide frame": (
         lambda: pd.DataFrame({"a": TIMES, "b": VALUES, "c": VALUES}),
         BTRDBTypeError,

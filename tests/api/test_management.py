@@ -144,5 +144,5 @@ async def test_bad_ids_are_refused(client: pt.AsyncClient):
         await client.get_device("1")  # type: ignore[arg-type]
     with pytest.raises(BTRDBValueError, match="`unit_id` is -1"):
         await client.delete_unit(-1)
-    with pytest.raises(BTRDBValueError, match="say in `id`"):
+    with pytest.raises(BTRDBValueError, match="has no `id`"):
         await client.update_device({"name": "x"})

@@ -213,7 +213,7 @@ async def test_axes_of_the_user(several: pt.AsyncStreamSet):
     axes = Figure((4, 3)).subplots()
     assert await several.filter(unit="V").plot(axes=axes) is axes
     assert len(axes.lines) == 3
-    with pytest.raises(BTRDBValueError, match="`V`, `Hz` do not share"):
+    with pytest.raises(BTRDBValueError, match="`V`, `Hz` cannot share"):
         await several.plot(axes=axes)
 
 
@@ -336,7 +336,7 @@ async def test_what_cannot_be_plotted(
         await (await client.streamset_from_uuids([])).plot()
     with pytest.raises(BTRDBValueError, match="`bokeh`"):
         await stream.plot(0, 1, backend="bokeh")  # type: ignore[arg-type]
-    with pytest.raises(BTRDBValueError, match="matplotlib's"):
+    with pytest.raises(BTRDBValueError, match="belong to matplotlib"):
         await stream.plot(0, 1, backend="plotly", axes=object())
     for width in (0, -5, 10**6):
         with pytest.raises(BTRDBValueError, match="pixels"):

@@ -116,7 +116,7 @@ async def test_what_cannot_be_told(streams: pt.AsyncStreamSet, stream: pt.AsyncS
     wrong: Any
     for wrong in ("yes", 1, {}):
         for read in (streams.raw_values, stream.raw_values):
-            with pytest.raises(BTRDBTypeError, match="`progress` is True"):
+            with pytest.raises(BTRDBTypeError, match="`progress` must be True"):
                 await read(0, 5, progress=wrong)
 
 

@@ -361,15 +361,15 @@ NOON = pd.DatetimeIndex(np.array([T, T + 1, T + 2], "M8[ns]"))
 SAID: dict[str, tuple[Callable[[], Any], str]] = {
     "the row of the frame and not of its points": (
         lambda: points_of(pl.DataFrame({"time": NOON, "v": [None, 1.0, math.inf]}), None),
-        "column `v`, row 2 holds inf",
+        "column `v`, row 2 has inf",
     ),
     "NaN of polars": (
         lambda: points_of(pl.DataFrame({"time": NOON, "v": [None, math.nan, 1.0]}), None),
-        "column `v`, row 1 holds nan",
+        "column `v`, row 1 has nan",
     ),
     "infinity of pandas": (
         lambda: points_of(pd.DataFrame({"v": [math.nan, 1.0, -math.inf]}, index=NOON), None),
-        "column `v`, row 2 holds -inf",
+        "column `v`, row 2 has -inf",
     ),
     "one text among numbers": (
         lambda: points_of(pd.DataFrame({"v": objects([1, 2.5, "x"])}, index=NOON), None),
@@ -394,16 +394,16 @@ SAID: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "times that are text": (
         lambda: to_arrow((np.array(["2024-01-01"]), np.ones(1))),
-        "make datetime64 of it",
+        "convert them to datetime64",
     ),
     "a time of thousands of digits": (lambda: to_arrow([("9" * 5_000, 1.0)]), "of 5000 digits"),
     "categories in a pair": (
         lambda: to_arrow((NOON, pd.Categorical([1, 2, 3]))),
-        "give what they stand for",
+        "give their decoded values",
     ),
     "a duration that is said to be times": (
         lambda: points_of(pd.DataFrame({"d": NOON - NOON[0], "v": [1.0, 2.0, 3.0]}), "d"),
-        "add it to the instant",
+        "add it to its reference instant",
     ),
 }
 

@@ -272,19 +272,19 @@ async def test_one_unit_is_for_all_and_a_series_is_a_column(
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"frame": [1, 2]}, BTRDBTypeError, "a `list` is no frame"),
+        ({"frame": [1, 2]}, BTRDBTypeError, "a `list` is not a frame"),
         ({"frame": wide()[[]]}, BTRDBTypeError, "no column of values"),
         ({"frame": wide().assign(x=math.inf)}, BadValue, "inf"),
         ({"frame": wide().assign(x=2**53 + 1)}, BadValue, "9007199254740993"),
         ({"frame": wide().assign(x=True)}, BTRDBTypeError, "`bool` in column `x`"),
-        ({"frame": wide().rename(columns={"va": "fa"})}, BTRDBValueError, "are called `fa`"),
+        ({"frame": wide().rename(columns={"va": "fa"})}, BTRDBValueError, "have the name `fa`"),
         ({"frame": wide().reset_index(drop=True)}, BTRDBTypeError, "has no times"),
         ({"frame": wide().rename(columns={"va": ""})}, BTRDBValueError, "has no name"),
         ({"names": {"va": "fa"}}, BTRDBValueError, "stream `fa`"),
         ({"names": {"vb": "x"}}, BTRDBValueError, "column `vb`"),
-        ({"names": {"va": 5}}, BTRDBTypeError, "no text"),
-        ({"units": {"vb": "x"}}, BTRDBValueError, "`units` speaks of a column `vb`"),
-        ({"units": 5}, BTRDBTypeError, "`units` maps columns"),
+        ({"names": {"va": 5}}, BTRDBTypeError, "give text"),
+        ({"units": {"vb": "x"}}, BTRDBValueError, "`units` has a column `vb`"),
+        ({"units": 5}, BTRDBTypeError, "`units` must map columns"),
         ({"time": "va"}, BTRDBTypeError, "times of type `float64` in column `va`"),
         ({"time": 5}, BTRDBTypeError, "`time` is the name"),
         ({"merge": "sum"}, BTRDBValueError, "merge"),
@@ -430,12 +430,12 @@ def test_what_is_refused_says_which(name: str):
 
 CALLED_LIKE_TIMES: list[tuple[str, Callable[[], Any], str]] = [
     ("time", lambda: pd.period_range("2024", periods=2, freq="D"), r"to_timestamp\(\)"),
-    ("time", lambda: pd.to_timedelta([1, 2]), "add it to the instant"),
+    ("time", lambda: pd.to_timedelta([1, 2]), "add it to its reference instant"),
     ("time", lambda: pd.Categorical(NOON), "astype"),
     ("time", lambda: ["2024-01-01", "2024-01-02"], "pandas.to_datetime"),
     ("Time", lambda: [1.7e9, 1.8e9], "`unit=`"),
     ("time", lambda: [True, False], "give timestamps"),
-    ("ts", lambda: [T, T + 1], "say `time='ts'`"),
+    ("ts", lambda: [T, T + 1], "give `time='ts'`"),
 ]
 
 
@@ -445,7 +445,7 @@ def test_a_column_that_is_called_like_times_is_named(
 ):
     frame = pd.DataFrame({name: make(), "v": ONE_TWO})
     for read in to_arrow, lambda it: points_of(it, None):
-        with pytest.raises(BTRDBTypeError, match=f"column `{name}` is of type .*{advice}"):
+        with pytest.raises(BTRDBTypeError, match=f"column `{name}` has the type .*{advice}"):
             read(frame)
 
 

@@ -1,11 +1,11 @@
-"""The asynchronous client, its streams and its sets of streams, a file for each class.
+"""The asynchronous client, its streams and its sets of streams, with a file for each class.
 
 This is the implementation. The synchronous classes of `pingthings.timeseries.client` run the same
-coroutines over the core's blocking face, which is why nothing here may await anything but the core
-and coroutines that await nothing else (docs/design/twins.md).
+coroutines over the blocking interface of the core, so code here may await only the core and
+coroutines that await nothing else (docs/design/twins.md).
 
-Times are given as anything that `utils.to_nanoseconds` takes and are nanoseconds since the Unix
-epoch, UTC. Every range is half-open: `start` is included, `end` is not.
+Time arguments may have any type that `utils.to_nanoseconds` accepts; times are nanoseconds since
+the Unix epoch, UTC. Every range is half-open: it includes `start` and excludes `end`.
 """
 
 from pingthings.timeseries.async_client.client import AsyncClient

@@ -1,4 +1,4 @@
-"""Calls that a stream and a set of streams make alike."""
+"""Calls that streams and sets of streams have in common."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def counts(
 ) -> list[int]:
     """Returns the number of points of each stream.
 
-    One window over the whole range counts exactly, at the cost of a look-up.
+    One window over the complete range counts exactly and is as cheap as a lookup.
     """
     first = MINIMUM_TIME if start is None else as_time(start, "start")
     last = MAXIMUM_TIME if end is None else as_time(end, "end")

@@ -46,7 +46,7 @@ __all__ = ["AsyncClient"]
 
 @tracing.traced
 class AsyncClient:
-    """A connection to a server. Make one with `connect`; close it, or use it in `async with`.
+    """A connection to a server. Create it with `connect`; close it, or use it in `async with`.
 
     One client serves any number of tasks, threads and event loops at once.
     """
@@ -59,12 +59,12 @@ class AsyncClient:
         pyo3_client: pyo3_client.Client,
         concurrency_limit: int | None = None,
     ) -> None:
-        """Wraps a connected core; `connect` is what users call.
+        """Wraps a connected core; users call `connect` instead.
 
         Args:
-            creds: What the client was connected with, without the key.
+            creds: Endpoint and profile of the connection, without the key.
             pyo3_client: The connected core.
-            concurrency_limit: Most requests in flight at once; None leaves the core's.
+            concurrency_limit: Maximum number of requests in flight; None keeps that of the core.
         """
         self._creds = dict(creds)
         self._core = pyo3_client
@@ -85,26 +85,26 @@ class AsyncClient:
         concurrency_limit: int | None = None,
         **options: Unpack[ConnectionOptions],
     ) -> AsyncClient:
-        """Returns a client that is connected and whose key the server has accepted.
+        """Connects, checks the key, and returns the client.
 
-        What is not given comes from the environment, and then from the credentials file; a profile
-        that is given decides alone.
+        Missing arguments come from the environment, or else from the credentials file. If a profile
+        is given, only the credentials file is used.
 
         Args:
-            profile: Name of a profile of `~/.predictivegrid/credentials.yaml`. Something of the
-                form `host:port` is taken as the endpoint.
-            endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
-                Port 4411 and `https://` mean TLS. Several, separated by commas, are tried in turn;
-                when the one in use cannot be reached any more, the next one is used.
-            apikey: The API key; `BTRDB_API_KEY` if left out.
-            concurrency_limit: Most requests in flight at once; `PINGTHINGS_CONCURRENCY_LIMIT` if
-                left out, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
+            profile: Name of a profile in `~/.predictivegrid/credentials.yaml`. A value of the form
+                `host:port` is used as the endpoint.
+            endpoint: Host and port, as in `grid.example.com:4411`. Default: `BTRDB_ENDPOINTS`.
+                Port 4411 and `https://` use TLS. Several, separated by commas, are tried in order;
+                if the current one becomes unreachable, the next one is used.
+            apikey: The API key. Default: `BTRDB_API_KEY`.
+            concurrency_limit: Maximum number of requests in flight. Default:
+                `PINGTHINGS_CONCURRENCY_LIMIT`, or else `constants.DEFAULT_CONCURRENCY_LIMIT`.
             **options: TLS, proxies, memory and time limits; see `settings.ConnectionOptions`.
 
         Raises:
             AuthenticationError: The server does not accept the key.
-            BTRDBValueError: Profile and endpoint are both given, or something is malformed.
-            ConnectionError: The server cannot be reached, or nothing says where it is.
+            BTRDBValueError: Profile and endpoint are both given, or an argument is malformed.
+            ConnectionError: The server cannot be reached, or no endpoint is configured.
             CredentialsFileNotFound: A profile is given and there is no credentials file.
             DeadlineExceededError: The server does not answer within ten seconds, or
                 `connect_timeout`.
@@ -143,14 +143,14 @@ class AsyncClient:
 
     @property
     def endpoint(self) -> str:
-        """Where the server is, as it was said: host and port, or several separated by commas."""
+        """The endpoint of the connection: host and port, or several separated by commas."""
         return self._creds["endpoint"]
 
     @property
     def concurrency_limit(self) -> int:
-        """Most requests in flight at once; a change takes effect at once, also for waiting calls.
+        """Maximum number of requests in flight. A change also applies to waiting calls at once.
 
-        A large limit can cost much memory, since every request in flight holds a part of its
+        A large limit can need much memory, because every request in flight holds a part of its
         answer.
         """
         return self._core.concurrency_limit
@@ -161,11 +161,10 @@ class AsyncClient:
 
     @property
     def timeout(self) -> float | None:
-        """Seconds for which a server may be silent in a call, or None for any time, as at first.
+        """Seconds for which a server may be silent during a call; None, the default, is no limit.
 
-        A call whose answer, or the next part of it, takes longer raises `DeadlineExceededError`;
-        one that receives parts all along may take as long as it needs. A change counts for calls
-        that begin after it.
+        If the answer, or its next part, takes longer, the call raises `DeadlineExceededError`. A
+        call that keeps receiving parts may take any time. A change applies to later calls.
         """
         return self._core.timeout
 
@@ -175,11 +174,11 @@ class AsyncClient:
 
     @property
     def deadline(self) -> float | None:
-        """Seconds that a whole call may take, or None for any time, as at first.
+        """Seconds that a complete call may take; None, the default, is no limit.
 
-        Waiting for a turn, connecting, and everything that is repeated count. A call that is not
-        done by then raises `DeadlineExceededError`; for an iterator each part is a call. A change
-        counts for calls that begin after it.
+        This includes waiting for a permit, connecting, and retries. A call that takes longer raises
+        `DeadlineExceededError`; for an iterator each part is a call. A change applies to later
+        calls.
         """
         return self._core.deadline
 
@@ -189,12 +188,12 @@ class AsyncClient:
 
     @property
     def memory_limit(self) -> int:
-        """Most bytes of answers that may be here and not handed over yet.
+        """Maximum bytes of answers that are received and not yet returned.
 
-        Beyond it calls wait for each other: the one that began first goes on, the others ask for
-        the rest of their answers when there is room. One answer that alone would take more raises
+        Beyond it calls wait for each other: the oldest one continues, the others request the rest
+        of their answers when there is space. A single answer that exceeds the limit raises
         `MemoryLimitExceeded`; read it in parts, with the methods that end in `_iter`. A change
-        takes effect at once; it can be given as text like `2 GiB`, too.
+        takes effect at once. It can also be set with text such as `2 GiB`.
         """
         return self._core.memory_limit
 
@@ -205,13 +204,13 @@ class AsyncClient:
     def with_time_limits(
         self, *, timeout: float | None = None, deadline: float | None = None
     ) -> AsyncClient:
-        """Returns a client over the same connection with time limits of its own.
+        """Returns a client over the same connection with other time limits.
 
-        Streams taken from it have them too. Closing either client closes both.
+        Streams obtained from it have these limits, too. Closing either client closes both.
 
         Args:
-            timeout: Seconds for which the server may be silent in a call; None for any time.
-            deadline: Seconds that a whole call may take; None for any time.
+            timeout: Seconds for which the server may be silent during a call; None is no limit.
+            deadline: Seconds that a complete call may take; None is no limit.
 
         Examples:
             >>> hasty = client.with_time_limits(deadline=5)
@@ -223,7 +222,7 @@ class AsyncClient:
         return other
 
     def _over(self, core: pyo3_client.Client) -> AsyncClient:
-        """Returns a client that was connected in the same way, over another face of the core."""
+        """Returns a client for the same connection over another interface of the core."""
         other = AsyncClient(self._creds, core)
         other._options, other._pickled_key = self._options, self._pickled_key
         return other
@@ -232,9 +231,9 @@ class AsyncClient:
         return AsyncStreamSet(streams)
 
     def stats(self) -> Stats:
-        """Returns what the client has done so far, without asking the server.
+        """Returns the statistics of the client, without a request.
 
-        Clients over the same connection count together. The numbers stay after `close`.
+        Clients over the same connection share them. They stay available after `close`.
 
         Examples:
             >>> stats = client.stats()
@@ -248,7 +247,7 @@ class AsyncClient:
     async def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
 
-        Closing twice is fine.
+        Closing twice is allowed.
         """
         self._core.close()
 
@@ -273,7 +272,7 @@ class AsyncClient:
 
     @property
     def _facts(self) -> dict[str, object]:
-        """What can be told without asking the server."""
+        """The properties that are known without a request."""
         return {
             "endpoint": self._core.endpoint,
             "profile": self._creds.get("profile"),
@@ -282,7 +281,7 @@ class AsyncClient:
         }
 
     async def info(self) -> dict[Any, Any]:
-        """Returns who the server is.
+        """Returns information about the server.
 
         Returns:
             A dict with `major_version` and `minor_version` of its protocol, `build`, and `proxy`,
@@ -302,22 +301,22 @@ class AsyncClient:
         tags: dict[str, str] = {},  # noqa: B006 - documented default, never changed
         annotations: dict[str, Any] = {},  # noqa: B006 - documented default, never changed
     ) -> AsyncStream:
-        """Makes a stream and returns it.
+        """Creates a stream and returns it.
 
         Args:
-            uuid: Its identity, new and random as a rule.
-            collection: The collection it goes into, which begins to exist with its first stream.
+            uuid: The identity of the stream, usually new and random.
+            collection: Its collection, which is created with its first stream.
             tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
                 the same tags.
-            annotations: Further properties, free in their keys. Text is kept as it is, any other
-                value as its JSON; see `AsyncStream.annotations`.
+            annotations: Further properties with any keys. Text is stored unchanged, any other value
+                as its JSON; see `AsyncStream.annotations`.
 
         Raises:
-            AmbiguousStream: Another stream has this collection and these tags.
-            InvalidCollection: The collection's name is empty or too long.
+            AmbiguousStream: Another stream has the same collection and tags.
+            InvalidCollection: The name of the collection is empty or too long.
             InvalidTagKey: A tag has another key.
             RecycledUUID: The uuid belonged to a stream that was obliterated.
-            StreamExists: A stream has this uuid.
+            StreamExists: A stream with this uuid already exists.
 
         Examples:
             >>> stream = await client.create(
@@ -347,32 +346,32 @@ class AsyncClient:
         merge: str = "never",
         progress: Progress | None = None,
     ) -> AsyncStreamSet:
-        """Stores a wide frame, each column in a stream of a collection, and returns these streams.
+        """Stores a wide frame, each column in a stream of a collection, and returns the streams.
 
-        A column goes into the stream of its name; where the collection has none, it is made. All is
-        looked at first: unless every column and every point is good, no stream is made and nothing
-        is stored. Where a value is missing, there is no point; in pandas NaN is missing, too.
+        A column is stored in the stream with its name, which is created if the collection lacks it.
+        Everything is checked first: if a column or point is invalid, no stream is created and
+        nothing is stored. Missing values are not stored; in pandas NaN is a missing value, too.
 
         Args:
-            frame: A frame or series of pandas with a time index, a frame of polars or pandas with a
-                column of timestamps, or an Arrow table whose first column holds the times.
+            frame: A pandas frame or series with a time index, a pandas or polars frame with a
+                column of timestamps, or an Arrow table whose first column has the times.
             collection: The collection.
-            names: Names of streams by column; the others are called like their columns.
+            names: Names of streams by column; other streams have the name of their column.
             units: The unit of all streams, or units by column.
-            time: The name of the column or index that holds the times; see `frames.split`.
-            merge: What happens to a time that has a value; see `AsyncStream.insert`.
-            progress: Whom to tell how many points are durable; see `AsyncStream.insert`.
+            time: The name of the column or index with the times; see `frames.split`.
+            merge: The merge policy; see `AsyncStream.insert`.
+            progress: Where to report how many points are durable; see `AsyncStream.insert`.
 
         Returns:
             The streams, in the order of the columns.
 
         Raises:
-            BadValue: A value is NaN or infinite, or a whole number that no float64 holds.
-            BTRDBTypeError: It is no frame, nothing in it says that it is the times, or a column
-                holds no numbers.
-            BTRDBValueError: Two columns have one name, a stream has another unit, or several
+            BadValue: A value is NaN or infinite, or an integer that a float64 cannot represent.
+            BTRDBTypeError: `frame` is not a frame, its times cannot be determined, or a column does
+                not contain numbers.
+            BTRDBValueError: Two columns have the same name, a stream has another unit, or several
                 streams have the name of a column.
-            InvalidTimeRange: A time lies outside the instants a stream can hold.
+            InvalidTimeRange: A time is outside the range of a stream.
 
         Examples:
             >>> import pandas as pd
@@ -395,7 +394,7 @@ class AsyncClient:
         total = sum(len(table) for _, table in tables)
         tracing.note("pingthings.inserted_rows", lambda: total)
         try:
-            inserting = self._traced_core().inserting(tables, merge)  # which looks at every point
+            inserting = self._traced_core().inserting(tables, merge)  # validates every point
         except BTrDBError as error:
             raise by_name(error, uuids, columns) from error.__cause__
         try:
@@ -403,16 +402,16 @@ class AsyncClient:
                 if found[place] is None:
                     tags = {"name": column.name, "unit": column.unit}
                     found[place] = await self.create(uuid, collection, tags)
-            await of_insert(inserting, total, progress or _nobody)
+            await of_insert(inserting, total, progress or _ignore)
         finally:
             inserting.close()
         return AsyncStreamSet([stream for stream in found if stream is not None])
 
     async def list_collections(self, prefix: str | None = None) -> list[str]:
-        """Returns the names of the collections that begin with a text.
+        """Returns the names of the collections with a prefix.
 
         Args:
-            prefix: Plain text, so `foo` finds `foo/bar` and `foobar`; None finds all.
+            prefix: The prefix as plain text: `foo` finds `foo/bar` and `foobar`; None finds all.
 
         Examples:
             >>> await client.list_collections("docs/")
@@ -423,15 +422,16 @@ class AsyncClient:
         )
 
     def stream_from_uuid(self, uuid: UUID | str) -> AsyncStream:
-        """Returns the stream of this uuid without asking the server whether there is one.
+        """Returns the stream with this uuid without a request.
 
-        If there is none, the first call that needs the server raises `StreamNotFoundError`.
+        If the stream does not exist, the first call that makes a request raises
+        `StreamNotFoundError`.
 
         Args:
             uuid: A UUID or its text.
 
         Raises:
-            InvalidUUIDError: It is no uuid; this is a `TypeError` and a `ValueError`.
+            InvalidUUIDError: The value is not a uuid; also a `TypeError` and a `ValueError`.
 
         Examples:
             >>> client.stream_from_uuid(str(stream.uuid)) == stream
@@ -450,12 +450,12 @@ class AsyncClient:
 
         Args:
             collection: Name of the collection, case-sensitive.
-            is_collection_prefix: Whether collections that merely begin with this text count too.
-                With `""`, that is every stream.
-            tags: Tags the streams must have; a value of None means any value, also an empty one,
-                which is what a tag is that was never set.
-            annotations: Annotations they must have, likewise, each as it is kept: text to the
-                letter, any other value as its JSON.
+            is_collection_prefix: Whether to include collections that begin with this text. With
+                `""`, these are all streams.
+            tags: Tags that the streams must have. None matches any value, also an empty one; a tag
+                that was never set is empty.
+            annotations: Annotations that the streams must have, likewise. Values are compared as
+                stored: text exactly, any other value as its JSON.
 
         Examples:
             >>> found = await client.streams_in_collection("docs/examples", tags={"unit": "volts"})
@@ -473,16 +473,16 @@ class AsyncClient:
     async def streamset_from_uuids(
         self, uuids: Iterable[UUID | str], fetch_metadata: bool = True
     ) -> AsyncStreamSet:
-        """Returns the streams of these uuids, in their order.
+        """Returns the streams with these uuids, in the same order.
 
         Args:
             uuids: UUIDs or their texts.
-            fetch_metadata: Whether to ask the server for collection, tags and annotations. Without,
+            fetch_metadata: Whether to fetch collection, tags and annotations. Without them,
                 `filter` does not work until `refresh_metadata`.
 
         Raises:
-            InvalidUUIDError: One is no uuid.
-            StreamNotFoundError: One is unknown, and metadata are fetched.
+            InvalidUUIDError: A value is not a uuid.
+            StreamNotFoundError: A stream does not exist, and metadata are fetched.
 
         Examples:
             >>> streams = await client.streamset_from_uuids([stream.uuid])
@@ -495,18 +495,18 @@ class AsyncClient:
         return streams
 
     async def get_collection_properties(self, collection: str) -> dict[str, Any]:
-        """Returns what is set for a collection.
+        """Returns the properties of a collection.
 
         Args:
-            collection: Its name; it need not hold a stream.
+            collection: Name of the collection; it may be without streams.
 
         Returns:
             A dict with `retention`, a dict whose `remove_older_than` is the timedelta for which
-            points are kept; it is empty where they are kept for ever. It has `override_per_stream`
-            if that is True.
+            points are kept; it is empty if they are kept for ever. It has `override_per_stream` if
+            that is True.
 
         Raises:
-            NotSupportedError: The server has no such properties.
+            NotSupportedError: The server has no properties of collections.
 
         Examples:
             >>> await client.set_collection_retention("docs/kept", False, timedelta(days=7))
@@ -527,20 +527,20 @@ class AsyncClient:
         override_per_stream: bool = False,
         remove_older_than: timedelta | None = None,
     ) -> None:
-        """Sets for how long the streams of a collection keep their points.
+        """Sets the retention period of the streams of a collection.
 
-        The server removes what is older in the background, as new versions; see
+        The server removes older points in the background, in new versions; see
         `AsyncStream.set_retention`.
 
         Args:
-            collection: Its name; it need not hold a stream.
-            override_per_stream: Whether this holds for streams with a retention of their own too.
-            remove_older_than: For how long points are kept, by their own time; None is for ever.
-                The documentation says `datetime`, but it is a duration.
+            collection: Name of the collection; it may be without streams.
+            override_per_stream: Whether this also applies to streams with their own retention.
+            remove_older_than: How long points are kept, by their own time; None is for ever. The
+                platform's documentation says `datetime`, but it is a duration.
 
         Raises:
-            BTRDBTypeError: It is no timedelta.
-            BTRDBValueError: It is not positive.
+            BTRDBTypeError: `remove_older_than` is not a timedelta.
+            BTRDBValueError: `remove_older_than` is not positive.
             NotSupportedError: The server has no retention.
         """
         keep_ns = as_keep_ns(remove_older_than)
@@ -548,20 +548,20 @@ class AsyncClient:
         await self._traced_core().set_collection_retention(name, keep_ns, bool(override_per_stream))
 
     async def sql_query(self, query: str, params: list[str] | None = None) -> list[Any]:
-        """Returns the rows that a query over the metadata answers.
+        """Runs an SQL query over the metadata and returns its rows.
 
         Args:
-            query: One SELECT in PostgreSQL's SQL, over the tables `streams`, `devices`, `units` and
-                `collections`; values go in as `$1`, `$2` and so on.
-            params: Texts for them, which the database turns into the types it needs.
+            query: One SELECT in PostgreSQL's dialect, over the tables `streams`, `devices`, `units`
+                and `collections`; parameters are `$1`, `$2` and so on.
+            params: The values of the parameters as texts, which the database converts.
 
         Returns:
-            A dict for each row, keyed by column; of columns with one name, all but the first are
-            called like `name (column 2)`. Values are what JSON has; uuids and times are texts,
-            annotations a dict of texts.
+            A dict for each row, keyed by column. If several columns have the same name, all but the
+            first are named like `name (column 2)`. Values are JSON values; uuids and times are
+            texts, annotations a dict of texts.
 
         Raises:
-            BadSQLValue: A parameter has no such type, or the query is not understood.
+            BadSQLValue: A parameter has the wrong type, or the query is invalid.
             BTRDBServerError: The query failed, or a row cannot be read.
 
         Examples:
@@ -579,11 +579,11 @@ class AsyncClient:
         """Returns all devices, by id.
 
         Returns:
-            A dict for each, with `id`, `name` and whatever else it was made with. From a server
-            that keeps devices in tables of its own, a row of that table for each.
+            A dict for each, with `id`, `name` and its other fields. From a server that has devices
+            only as an SQL table, a row of that table.
 
         Raises:
-            NotSupportedError: The server knows no devices.
+            NotSupportedError: The server has no devices.
 
         Examples:
             >>> [device["name"] for device in await client.list_devices()]
@@ -595,24 +595,24 @@ class AsyncClient:
         """Returns one device; see `list_devices`.
 
         Args:
-            device_id: Its id.
+            device_id: Id of the device.
 
         Raises:
-            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+            ObjectNotFound: There is no device with this id; also a `LookupError`.
         """
         return await records.get(self._traced_core(), "device", device_id)
 
     async def create_device(self, device: dict[str, Any]) -> dict[str, Any]:
-        """Makes a device and returns it as the server keeps it.
+        """Creates a device and returns it as the server stores it.
 
         Args:
-            device: Its `name`, which no other device has, and any further fields that
-                JSON can hold. The server gives the `id`.
+            device: A unique `name`, and any further fields with JSON values. The server sets the
+                `id`.
 
         Raises:
-            BTRDBTypeError: JSON has no form for a field.
+            BTRDBTypeError: JSON cannot represent a field.
             BTRDBValueError: The name is missing or empty, or an id is given.
-            NotSupportedError: The server keeps no devices.
+            NotSupportedError: The server has no devices.
             ObjectExists: Another device has this name.
 
         Examples:
@@ -627,15 +627,15 @@ class AsyncClient:
         return await records.create(self._traced_core(), "device", device)
 
     async def update_device(self, device: dict[str, Any]) -> dict[str, Any]:
-        """Changes the device whose id is in the dict and returns it as the server keeps it then.
+        """Changes the device with the id in the dict and returns its new state.
 
         Args:
-            device: Its `id`, and the fields to set. Other fields stay as they are.
+            device: The `id`, and the fields to set. Other fields stay unchanged.
 
         Raises:
             BTRDBValueError: The id is missing, or the name is empty.
             ObjectExists: Another device has this name.
-            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+            ObjectNotFound: There is no device with this id; also a `LookupError`.
         """
         return await records.update(self._traced_core(), "device", device)
 
@@ -643,10 +643,10 @@ class AsyncClient:
         """Removes a device.
 
         Args:
-            device_id: Its id.
+            device_id: Id of the device.
 
         Raises:
-            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+            ObjectNotFound: There is no device with this id; also a `LookupError`.
         """
         await records.delete(self._traced_core(), "device", device_id)
 
@@ -654,11 +654,11 @@ class AsyncClient:
         """Returns all units, by id.
 
         Returns:
-            A dict for each, with `id`, `name` and whatever else it was made with. From a server
-            that keeps units in tables of its own, a row of that table for each.
+            A dict for each, with `id`, `name` and its other fields. From a server that has units
+            only as an SQL table, a row of that table.
 
         Raises:
-            NotSupportedError: The server knows no units.
+            NotSupportedError: The server has no units.
 
         Examples:
             >>> [unit["name"] for unit in await client.list_units()]
@@ -670,24 +670,24 @@ class AsyncClient:
         """Returns one unit; see `list_units`.
 
         Args:
-            unit_id: Its id.
+            unit_id: Id of the unit.
 
         Raises:
-            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+            ObjectNotFound: There is no unit with this id; also a `LookupError`.
         """
         return await records.get(self._traced_core(), "unit", unit_id)
 
     async def create_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
-        """Makes a unit and returns it as the server keeps it.
+        """Creates a unit and returns it as the server stores it.
 
         Args:
-            unit_dict: Its `name`, which no other unit has, and any further fields that
-                JSON can hold. The server gives the `id`.
+            unit_dict: A unique `name`, and any further fields with JSON values. The server sets the
+                `id`.
 
         Raises:
-            BTRDBTypeError: JSON has no form for a field.
+            BTRDBTypeError: JSON cannot represent a field.
             BTRDBValueError: The name is missing or empty, or an id is given.
-            NotSupportedError: The server keeps no units.
+            NotSupportedError: The server has no units.
             ObjectExists: Another unit has this name.
 
         Examples:
@@ -700,15 +700,15 @@ class AsyncClient:
         return await records.create(self._traced_core(), "unit", unit_dict)
 
     async def update_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
-        """Changes the unit whose id is in the dict and returns it as the server keeps it then.
+        """Changes the unit with the id in the dict and returns its new state.
 
         Args:
-            unit_dict: Its `id`, and the fields to set. Other fields stay as they are.
+            unit_dict: The `id`, and the fields to set. Other fields stay unchanged.
 
         Raises:
             BTRDBValueError: The id is missing, or the name is empty.
             ObjectExists: Another unit has this name.
-            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+            ObjectNotFound: There is no unit with this id; also a `LookupError`.
         """
         return await records.update(self._traced_core(), "unit", unit_dict)
 
@@ -716,24 +716,24 @@ class AsyncClient:
         """Removes a unit.
 
         Args:
-            unit_id: Its id.
+            unit_id: Id of the unit.
 
         Raises:
-            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+            ObjectNotFound: There is no unit with this id; also a `LookupError`.
         """
         await records.delete(self._traced_core(), "unit", unit_id)
 
 
-def _nobody(_done: int, _total: int) -> None:
-    """Whom to tell if nobody asks."""
+def _ignore(_done: int, _total: int) -> None:
+    """A progress function that does nothing."""
 
 
 def _stream_of(found: list[AsyncStream], collection: str, column: WideColumn) -> AsyncStream | None:
-    """The stream of a column's name, if there is one."""
+    """Returns the stream with the name of a column, if there is one."""
     if len(found) > 1:
         raise BTRDBValueError(
-            f"{len(found)} streams of `{collection}` are called `{column.name}`; insert what "
-            "`frames.split` makes of the frame into a set of the ones that are meant"
+            f"{len(found)} streams of `{collection}` have the name `{column.name}`; divide the "
+            "frame with `frames.split` and insert it into a set of the right streams"
         )
     if found and column.unit not in {"", found[0].unit}:
         raise BTRDBValueError(

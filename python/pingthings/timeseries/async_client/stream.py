@@ -1,4 +1,4 @@
-"""One stream, asked asynchronously."""
+"""The asynchronous stream."""
 
 from __future__ import annotations
 
@@ -54,10 +54,11 @@ __all__ = ["AsyncStream"]
 
 @tracing.traced
 class AsyncStream:
-    """One stream: measured values over time, every version of them, and metadata.
+    """A stream: measured values over time, in all versions, and metadata.
 
-    Two are equal if they have the same uuid. `name`, `unit`, `collection` and `property_version`
-    are what was last fetched, without asking the server; `refresh_metadata` fetches them again.
+    Two streams are equal if they have the same uuid. `name`, `unit`, `collection` and
+    `property_version` return what was fetched last and make no request; `refresh_metadata` fetches
+    them again.
     """
 
     __module__ = "pingthings.timeseries.async_client"  # where it is documented, and imported from
@@ -73,7 +74,7 @@ class AsyncStream:
         property_version: int = 0,
         retention: dict[str, Any] | None = None,
     ) -> None:
-        """Describes a stream without asking the server; see `AsyncClient.stream_from_uuid`.
+        """Creates the object without a request; see `AsyncClient.stream_from_uuid`.
 
         Args:
             client: The connection to use.
@@ -85,7 +86,7 @@ class AsyncStream:
             property_version: Version of these metadata.
             retention: Its retention policy, if known.
         """
-        # By its core, since the module of clients imports this one.
+        # Checks the core, because the module of the client imports this one.
         if not isinstance(getattr(client, "_core", None), pyo3_client.Client):
             raise BTRDBTypeError(f"a stream needs a client, not a `{type(client).__name__}`")
         self._client = client
@@ -114,44 +115,44 @@ class AsyncStream:
         self._property_version = info.property_version
 
     def _over(self, client: AsyncClient) -> AsyncStream:
-        """The same stream on another face of the same connection."""
+        """Returns the same stream over another interface of the same connection."""
         stream = AsyncStream(client, self._uuid)
         stream.__dict__.update(self.__dict__, _client=client)
         return stream
 
     @property
     def client(self) -> AsyncClient:  # async only
-        """The connection it uses."""
+        """The client of the stream."""
         return self._client
 
     @property
     def uuid(self) -> UUID:
-        """Its identity."""
+        """The identity of the stream."""
         return self._uuid
 
     @property
     def collection(self) -> str | None:
-        """Its collection, or None if it has not been fetched."""
+        """The collection of the stream, or None if it has not been fetched."""
         return self._collection
 
     @property
     def name(self) -> str | None:
-        """Its tag `name`, or None if it has not been fetched."""
+        """The tag `name`, or None if it has not been fetched."""
         return None if self._tags is None else self._tags.get("name")
 
     @property
     def unit(self) -> str | None:
-        """Its tag `unit`, or None if it has not been fetched."""
+        """The tag `unit`, or None if it has not been fetched."""
         return None if self._tags is None else self._tags.get("unit")
 
     @property
     def property_version(self) -> int:
-        """Version of the metadata that were fetched, 0 if they were not."""
+        """The version of the fetched metadata, 0 if they have not been fetched."""
         return self._property_version
 
     @property
     def pinned_version(self) -> int | None:
-        """The version that reads use by default, or None for the latest."""
+        """The version that reads use by default, or None for the latest data."""
         return self._pinned
 
     def __eq__(self, other: object) -> bool:
@@ -173,7 +174,7 @@ class AsyncStream:
         """Fetches collection, tags and annotations again.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> stream = client.stream_from_uuid(stream.uuid)
@@ -185,30 +186,30 @@ class AsyncStream:
         self._describe(info)
 
     async def tags(self, refresh: bool = False) -> dict[str, str]:
-        """Returns a copy of its tags, fetching them if they are not known.
+        """Returns a copy of the tags, and fetches them first if necessary.
 
         Args:
-            refresh: Fetch them even so.
+            refresh: Whether to fetch them in any case.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
         """
         if refresh or self._tags is None:
             await self.refresh_metadata()
         return dict(self._tags or {})
 
     async def annotations(self, refresh: bool = False) -> dict[str, Any]:
-        """Returns a copy of its annotations, fetching them if they are not known.
+        """Returns a copy of the annotations, and fetches them first if necessary.
 
-        The server keeps text. What is exactly the JSON of a number, a truth value, null, a list or
-        an object is read as that value, all else as the text that it is. So the text `60` and the
-        number 60, which are kept alike, are both read as the number.
+        The server stores text. Text that is exactly the JSON of a number, a boolean, null, a list
+        or an object is read as that value, other text unchanged. The text `60` and the number 60
+        are therefore stored alike and both read as the number.
 
         Args:
-            refresh: Fetch them even so.
+            refresh: Whether to fetch them in any case.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> await stream.update(annotations={"kv": "60", "bay": "7b"})
@@ -228,25 +229,25 @@ class AsyncStream:
         encoder: type[json.JSONEncoder] | None = None,
         replace: bool = False,
     ) -> int:
-        """Changes metadata and returns their new version; what is not given stays.
+        """Changes metadata and returns their new version. Other metadata stay unchanged.
 
-        The change is based on the metadata that were fetched last: if somebody else has changed
-        them since, nothing happens and the error says so.
+        The change is based on the metadata that were fetched last: if they have changed since, the
+        call changes nothing and raises `ConcurrentModification`.
 
         Args:
             tags: Tags to set: `name`, `unit`, `ingress`, `distiller`.
-            annotations: Annotations to set. Text is kept as it is, any other value as its JSON.
+            annotations: Annotations to set. Text is stored unchanged, any other value as its JSON.
             collection: The collection to move to.
-            encoder: Writes values that JSON has no form for.
-            replace: Whether tags, or annotations, that are not among those given go: tags become
-                empty, annotations are removed. Only what is given is replaced.
+            encoder: Encodes values that JSON cannot represent.
+            replace: Whether to clear other tags (if `tags` is given) and to remove other
+                annotations (if `annotations` is given).
 
         Raises:
-            AmbiguousStream: Another stream has this collection and these tags.
-            BTRDBTypeError: A value is of the wrong type, or JSON has no form for it.
-            BTRDBValueError: Nothing is given.
+            AmbiguousStream: Another stream has the same collection and tags.
+            BTRDBTypeError: A value has the wrong type, or JSON cannot represent it.
+            BTRDBValueError: No change is given.
             ConcurrentModification: The metadata have changed since they were fetched.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> await stream.update(annotations={"phase": "A", "rate": 10})
@@ -278,12 +279,12 @@ class AsyncStream:
         return self._property_version
 
     async def obliterate(self) -> None:
-        """Removes the stream with all its versions. Nothing brings it back.
+        """Removes the stream with all its versions. This cannot be undone.
 
-        Its collection and tags are free at once, its uuid can never be used again.
+        Its collection and tags can be used again at once, its uuid never.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> other = await client.create(uuid4(), "docs/other")
@@ -293,14 +294,14 @@ class AsyncStream:
         self._known_to_exist = False
 
     async def get_retention(self) -> dict[str, Any]:
-        """Returns for how long the stream keeps its points, its collection's word included.
+        """Returns the retention period of the stream, which may be set for its collection.
 
         Returns:
             A dict whose `remove_older_than` is a timedelta; empty if points are kept for ever.
 
         Raises:
             NotSupportedError: The server has no retention.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> await stream.get_retention()
@@ -311,20 +312,20 @@ class AsyncStream:
         return dict(self._retention)
 
     async def set_retention(self, remove_older_than: timedelta | None = None) -> None:
-        """Sets for how long the stream keeps its points.
+        """Sets the retention period of the stream.
 
-        Older ones, by their own time against the server's clock, are removed in the background, as
-        a new version. Past versions still show them until those versions were replaced as long ago;
-        then they are forgotten.
+        The server compares the times of points with its clock and removes older points in the
+        background, in a new version. Earlier versions still contain them, until those versions were
+        superseded for longer than the period; then the server removes them.
 
         Args:
-            remove_older_than: For how long; None leaves it to the collection.
+            remove_older_than: The period; None uses that of the collection.
 
         Raises:
-            BTRDBTypeError: It is no timedelta.
-            BTRDBValueError: It is not positive.
+            BTRDBTypeError: `remove_older_than` is not a timedelta.
+            BTRDBValueError: `remove_older_than` is not positive.
             NotSupportedError: The server has no retention.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
         """
         keep_ns = as_keep_ns(remove_older_than)
         await self._client._traced_core().set_stream_retention(self._uuid, keep_ns)
@@ -333,26 +334,26 @@ class AsyncStream:
     async def get_latest_version(self) -> int:
         """Returns the version of the last commit.
 
-        Points inserted since are in no numbered version yet: reads of the latest data see them,
-        reads at this version do not. `flush` commits them.
+        Points inserted since are in no numbered version yet: reads of the latest data include them,
+        reads of this version do not. `flush` commits them.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
         """
         (version,) = await self._client._traced_core().latest_versions([self._uuid])
         return version
 
     async def get_version_at_time(self, realtime: Instant) -> int:
-        """Returns the version that was the latest at an instant of the server's clock.
+        """Returns the version that was the latest at a time of the server's clock.
 
         Args:
-            realtime: The instant, of the wall clock and not of the data; in the future it gives the
+            realtime: The wall-clock time, not a time of the data; a time in the future returns the
                 latest version.
 
         Raises:
-            NotSupportedError: The server does not know.
-            StreamNotFoundError: The server knows no stream of this uuid.
-            VersionNotAvailable: The stream is younger, or that version was forgotten.
+            NotSupportedError: The server does not support this.
+            StreamNotFoundError: The stream does not exist.
+            VersionNotAvailable: The stream is younger, or that version was removed.
 
         Examples:
             >>> await stream.get_version_at_time(datetime.now(UTC)) >= 10
@@ -366,23 +367,23 @@ class AsyncStream:
     async def changes(
         self, from_version: int, to_version: int, resolution: int = 0
     ) -> list[dict[str, int]]:
-        """Returns the ranges of time in which the data differ between two versions.
+        """Returns the time ranges in which two versions differ.
 
-        Ranges are widened to the blocks of the tree, so they can be larger than what was written,
-        and hold points that did not change.
+        Ranges are rounded out to the blocks of the tree, so they can be larger than the range that
+        was written, and contain unchanged points.
 
         Args:
             from_version: The earlier version; 0 is before the first one.
-            to_version: The later version; 0 is the latest data, buffered points included.
+            to_version: The later version; 0 is the latest data, including buffered points.
             resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
 
         Returns:
-            Dicts of `start` and `end`, ascending and apart; `end` is not included.
+            Dicts of `start` and `end`, ascending and disjoint; `end` is exclusive.
 
         Raises:
             BTRDBServerError: `from_version` is after `to_version`.
-            StreamNotFoundError: The server knows no stream of this uuid.
-            VersionNotAvailable: There is no such version.
+            StreamNotFoundError: The stream does not exist.
+            VersionNotAvailable: The version does not exist.
 
         Examples:
             >>> before = await stream.get_latest_version()
@@ -401,19 +402,19 @@ class AsyncStream:
     ) -> AsyncIterator[dict[str, int]]:
         """Yields the ranges of `changes` as they arrive.
 
-        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
-        Ending the loop early, or dropping the iterator, ends the call on the server too.
+        Data are fetched on demand, and at most one message of the server is in memory. Leaving the
+        loop early, or dropping the iterator, also ends the call on the server.
 
         Args:
             from_version: The earlier version; 0 is before the first one.
-            to_version: The later version; 0 is the latest data, buffered points included.
+            to_version: The later version; 0 is the latest data, including buffered points.
             resolution: An exponent: ranges begin and end at multiples of 2**resolution ns.
 
         Yields:
-            Dicts of `start` and `end`, ascending and apart; `end` is not included.
+            Dicts of `start` and `end`, ascending and disjoint; `end` is exclusive.
 
         Raises:
-            VersionNotAvailable: There is no such version.
+            VersionNotAvailable: The version does not exist.
         """
         at = (self._uuid, as_version(from_version), as_version(to_version))
         changes = await self._client._traced_core().changes_iter(at, as_exponent(resolution))
@@ -427,16 +428,16 @@ class AsyncStream:
     async def delete(self, start: Instant, end: Instant) -> int:
         """Removes the points of `[start, end)` in a new version, and returns that version.
 
-        What is buffered is committed before. Earlier versions still show the points.
+        Buffered points are committed first. Earlier versions still contain the points.
 
         Args:
             start: First instant.
             end: The instant after the last one.
 
         Raises:
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> version = await stream.delete(start, start + 1)
@@ -447,10 +448,10 @@ class AsyncStream:
         return await self._client._traced_core().delete(self._uuid, first, last)
 
     def pin_version(self, version: int | None) -> None:
-        """Makes reads that name no version use this one; None makes them use the latest again.
+        """Sets the version that reads use by default; None resets it to the latest data.
 
         Args:
-            version: A version of the data, which must have been committed.
+            version: A committed version of the data.
         """
         self._pinned = None if version is None else as_version(version) or None
 
@@ -467,34 +468,35 @@ class AsyncStream:
     ) -> int:
         """Stores points, and returns when they are durable.
 
-        Either all points are good, or none is sent. Reads of the latest data see them at once; a
-        numbered version holds them after `flush`, or after the server has committed them by itself.
-        More than 50,000 points go in several requests, and other readers may see some before the
-        rest.
+        If any point is invalid, none is sent. Reads of the latest data see the points at once; a
+        numbered version contains them after `flush`, or after the server has committed them. More
+        than 50,000 points are sent in several requests, and other readers may see some of them
+        before the rest.
 
         Args:
             data: Points in any form of `InsertData`: an Arrow table, a frame, numpy arrays, a
-                mapping, or pairs. Order does not matter. Numbers of eight bytes are sent from where
-                they lie: leave them as they are until the call has ended.
-            merge: What happens to a time that has a value: `never` keeps all of them, `equal` drops
-                a new point with the same value, `retain` keeps the old value, `replace` the new.
-            time: The name of the column or index of a frame that holds the times, where numbers are
-                nanoseconds since 1970. None takes timestamps, and numbers that are called `time`.
-            progress: Whom to tell how many points are durable, after each request: True shows a
-                bar; a function gets that number and the number of all; a bar of tqdm is moved. If
-                the function raises, nothing further is sent, and a note on what it raised says how
+                mapping, or pairs, in any order. Columns of 8-byte numbers are sent without a copy:
+                do not change them until the call has ended.
+            merge: What to do with a point whose time exists: `never` keeps all points, `equal`
+                drops a new point with the same value, `retain` keeps the old value, `replace` the
+                new one.
+            time: The name of a frame's column or index with the times; integers in it are
+                nanoseconds since 1970. None uses timestamps, or integers named `time`.
+            progress: Where to report how many points are durable, after each request: True shows a
+                bar; a function is called with this number and the total; a tqdm bar is updated. If
+                the function raises, nothing further is sent, and a note on the exception says how
                 many points are stored.
 
         Returns:
-            The version of the last commit, which is that before the insert unless the server
-            committed on the way.
+            The version of the last commit, which is the one before the insert unless the server
+            committed during it.
 
         Raises:
             BadValue: A value is null, NaN or infinite.
             BTRDBTypeError: The data have none of these forms.
-            BTRDBValueError: There is no such merge policy.
-            InvalidTimeRange: A time lies outside the instants a stream can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            BTRDBValueError: The merge policy does not exist.
+            InvalidTimeRange: A time is outside the range of a stream.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> await stream.insert([("2024-01-01T00:00:00Z", 1.0), ("2024-01-01T00:00:01Z", 2.0)])
@@ -509,7 +511,7 @@ class AsyncStream:
         """Commits the points that are in no numbered version yet.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
         """
         await self._client._traced_core().flush([self._uuid])
 
@@ -527,20 +529,21 @@ class AsyncStream:
         Args:
             start: First instant.
             end: The instant after the last one.
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
             schema: Schema of the result, matched by position; None is `RAW_F64_SCHEMA`. The time
                 may also be int64, the value float32.
-            progress: Whom to tell how many points have arrived: True shows a bar; a function gets
-                that number and the number of all; a bar of tqdm is moved. It costs a count.
+            progress: Where to report how many points have arrived: True shows a bar; a function is
+                called with this number and the total; a tqdm bar is updated. It needs an additional
+                count.
 
         Returns:
-            A table of the schema; without rows if there is no point.
+            A table with this schema; without rows if there is no point.
 
         Raises:
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
-            VersionNotAvailable: There is no such version.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
+            StreamNotFoundError: The stream does not exist.
+            VersionNotAvailable: The version does not exist.
 
         Examples:
             >>> table = await stream.raw_values(start, end)
@@ -566,13 +569,13 @@ class AsyncStream:
     ) -> AsyncIterator[pa.Table]:
         """Yields the points of `[start, end)` as they arrive; see `raw_values`.
 
-        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
-        Ending the loop early, or dropping the iterator, ends the call on the server too.
+        Data are fetched on demand, and at most one message of the server is in memory. Leaving the
+        loop early, or dropping the iterator, also ends the call on the server.
 
         Args:
             start: First instant.
             end: The instant after the last one.
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
             schema: Schema of the tables; None is `RAW_F64_SCHEMA`.
 
         Yields:
@@ -602,16 +605,16 @@ class AsyncStream:
     ) -> pa.Table:
         """Returns statistics in windows of 2**point_width ns, aligned to multiples of it.
 
-        The cost depends on the number of windows, not of points. Both `start` and `end` are lowered
-        to a multiple of the width, so the first window may begin before `start`, and the window
-        that holds an unaligned `end` is left out, unless that is `MAXIMUM_TIME`, which cuts no
-        window. Windows without points are left out.
+        The cost depends on the number of windows, not of points. Both `start` and `end` are rounded
+        down to a multiple of the width, so the first window may begin before `start`. The window
+        that contains an unaligned `end` is left out, unless `end` is `MAXIMUM_TIME`. Windows
+        without points are left out.
 
         Args:
             start: First instant.
             end: The instant after the last one.
             point_width: The exponent, 0 to 63, or a `PW`.
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
             schema: Schema of the result: all six columns matched by position, or some by name;
                 None is `STAT_F64_SCHEMA`.
 
@@ -621,10 +624,10 @@ class AsyncStream:
 
         Raises:
             InvalidPointWidth: The exponent is out of bounds.
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
-            VersionNotAvailable: There is no such version.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
+            StreamNotFoundError: The stream does not exist.
+            VersionNotAvailable: The version does not exist.
 
         Examples:
             >>> windows = await stream.aligned_windows(start, end, 28)
@@ -648,15 +651,15 @@ class AsyncStream:
         version: int | None = None,
         schema: pa.Schema | None = STAT_F32_SCHEMA,
     ) -> pa.Table:
-        """Returns statistics in windows of any length, the first beginning exactly at `start`.
+        """Returns statistics in windows of any length; the first begins exactly at `start`.
 
-        A last window that would reach beyond `end` is left out, and so are windows without points.
+        A window that would extend beyond `end` is left out, and so are windows without points.
 
         Args:
             start: First instant.
             end: The instant after the last one.
             width: Length of a window: nanoseconds, a timedelta or a `PW`.
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
             schema: Schema of the result: all six columns matched by position, or some by name;
                 None is `STAT_F64_SCHEMA`.
 
@@ -666,10 +669,10 @@ class AsyncStream:
 
         Raises:
             InvalidPointWidth: The width is not positive.
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
-            VersionNotAvailable: There is no such version.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
+            StreamNotFoundError: The stream does not exist.
+            VersionNotAvailable: The version does not exist.
 
         Examples:
             >>> windows = await stream.precise_windows(start, end, timedelta(milliseconds=300))
@@ -695,18 +698,18 @@ class AsyncStream:
     ) -> AsyncIterator[pa.Table]:
         """Yields windows of 2**point_width ns as they arrive.
 
-        Both `start` and `end` are lowered to a multiple of the width, so the first window may begin
-        before `start`, and the window that holds an unaligned `end` is left out. Windows without
-        points are left out.
+        Both `start` and `end` are rounded down to a multiple of the width, so the first window may
+        begin before `start`, and the window that contains an unaligned `end` is left out. Windows
+        without points are left out.
 
-        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
-        Ending the loop early, or dropping the iterator, ends the call on the server too.
+        Data are fetched on demand, and at most one message of the server is in memory. Leaving the
+        loop early, or dropping the iterator, also ends the call on the server.
 
         Args:
             start: First instant.
             end: The instant after the last one.
             point_width: The exponent, 0 to 63, or a `PW`.
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
             schema: Schema of the tables; None is `STAT_F64_SCHEMA`.
 
         Yields:
@@ -734,18 +737,18 @@ class AsyncStream:
         version: int | None = None,
         schema: pa.Schema | None = STAT_F32_SCHEMA,
     ) -> AsyncIterator[pa.Table]:
-        """Yields windows of any length as they arrive, the first beginning exactly at `start`.
+        """Yields windows of any length as they arrive; the first begins exactly at `start`.
 
-        A last window that would reach beyond `end` is left out, and so are windows without points.
+        A window that would extend beyond `end` is left out, and so are windows without points.
 
-        Nothing is fetched before it is asked for, and at most a message of the server is in memory.
-        Ending the loop early, or dropping the iterator, ends the call on the server too.
+        Data are fetched on demand, and at most one message of the server is in memory. Leaving the
+        loop early, or dropping the iterator, also ends the call on the server.
 
         Args:
             start: First instant.
             end: The instant after the last one.
             width: Length of a window: nanoseconds, a timedelta or a `PW`.
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
             schema: Schema of the tables; None is `STAT_F64_SCHEMA`.
 
         Yields:
@@ -773,7 +776,7 @@ class AsyncStream:
         version: int | None,
         schema: pa.Schema | None,
     ) -> pa.Table:
-        """Aligned windows for a `PW` and where they are the same, precise ones otherwise."""
+        """Returns aligned windows for a `PW` and where they are equal, precise ones otherwise."""
         first, last = as_time(start, "start"), as_time(end, "end")
         exponent = aligned_exponent(first, last, width)
         if exponent is None:
@@ -789,14 +792,14 @@ class AsyncStream:
         """Returns the exact number of points.
 
         Args:
-            start: First instant; None counts from the beginning of time.
-            end: The instant after the last one; None counts to the end of time.
-            version: Version to read; None is the pinned one, or else the latest.
+            start: First instant; None is `MINIMUM_TIME`.
+            end: The instant after the last one; None is `MAXIMUM_TIME`.
+            version: Version to read; None is the pinned version, or else the latest data.
 
         Raises:
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> await stream.count(), await stream.count(start, start + 1)
@@ -811,16 +814,16 @@ class AsyncStream:
         """Returns the first point at or after a time, or the last one before it.
 
         Args:
-            time: The instant; looking forward it is included, looking backward it is not.
-            version: Version to read; None is the pinned one, or else the latest.
-            backward: Look backward.
+            time: The time; included when searching forward, excluded when searching backward.
+            version: Version to read; None is the pinned version, or else the latest data.
+            backward: Whether to search backward.
 
         Returns:
-            The point, or None if there is none on that side.
+            The point, or None if there is none in that direction.
 
         Raises:
-            InvalidTimeRange: The time lies outside the instants a stream can hold.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            InvalidTimeRange: The time is outside the range of a stream.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> await stream.nearest(start + 1)
@@ -835,10 +838,10 @@ class AsyncStream:
         """Returns the first point, or None if the stream is empty.
 
         Args:
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
         """
         return await self.nearest(MINIMUM_TIME, version)
 
@@ -846,10 +849,10 @@ class AsyncStream:
         """Returns the last point, or None if the stream is empty.
 
         Args:
-            version: Version to read; None is the pinned one, or else the latest.
+            version: Version to read; None is the pinned version, or else the latest data.
 
         Raises:
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
         """
         return await self.nearest(MAXIMUM_TIME, version, backward=True)
 
@@ -864,33 +867,31 @@ class AsyncStream:
         backend: Literal["matplotlib", "plotly"] = "matplotlib",
         axes: Any = None,
     ) -> Any:
-        """Returns a picture of a range, for which no more is fetched than it can show.
+        """Plots a range at the resolution of the picture, and fetches only what it can show.
 
-        Where points are dense, that is the minimum, mean and maximum of aligned windows no wider
-        than a pixel; where they are few, the points. Where there are none for a time, the line is
-        interrupted. Times are UTC.
+        If points are dense, these are the minimum, mean and maximum of aligned windows no wider
+        than a pixel; if they are few, the points. The line is interrupted at gaps. Times are UTC.
 
         Args:
-            start: First instant; None begins at the first point.
+            start: First instant; None starts at the first point.
             end: The instant after the last one; None ends after the last point.
-            version: Version to show; None is the pinned one, or else the latest.
-            width: Of the picture, in pixels; None is 1,000, or that of the axes.
-            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
-                None goes by the points: four times what is usual between them is one.
-            backend: `matplotlib`, or `plotly` for a widget of a notebook that fetches the next
-                level when it is zoomed or moved.
-            axes: Axes of matplotlib to draw into; None makes a figure.
+            version: Version to plot; None is the pinned version, or else the latest data.
+            width: Width of the picture in pixels; None is 1,000, or the width of the axes.
+            gap: The longest time between points that is not a gap, in nanoseconds or as a
+                timedelta. None is four times the usual distance of points.
+            backend: `matplotlib`, or `plotly` for a notebook widget that fetches finer data when
+                the user zooms or pans.
+            axes: matplotlib axes to plot into; None creates a figure.
 
         Returns:
-            A `matplotlib.figure.Figure`, which notebooks show and `savefig` writes, or the axes; or
-            a `plotly.graph_objects.FigureWidget`.
+            A `matplotlib.figure.Figure`, which notebooks display and `savefig` writes, or the axes;
+            or a `plotly.graph_objects.FigureWidget`.
 
         Raises:
-            BTRDBValueError: There is no such backend, or the width is no number of pixels that a
-                picture can have.
+            BTRDBValueError: The backend does not exist, or the width is out of bounds.
             InvalidTimeRange: `start` is not before `end`, or is not given and there are no points.
             MissingExtraError: The package of the backend is not installed.
-            StreamNotFoundError: The server knows no stream of this uuid.
+            StreamNotFoundError: The stream does not exist.
 
         Examples:
             >>> figure = await stream.plot(start, end)

@@ -1,4 +1,4 @@
-"""Several streams, asked together and asynchronously."""
+"""The asynchronous set of streams."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ __all__ = ["AsyncStreamSet"]
 
 @tracing.traced
 class AsyncStreamSet(Collection[AsyncStream]):
-    """Streams in a fixed order, asked together.
+    """Streams in a fixed order, which one call reads or writes together.
 
-    A call is one awaitable and one loop in the core, whatever the number of streams: up to
-    `concurrency_limit` requests are in flight at once. If a stream fails, the others are given up
-    and the error names its uuid.
+    A call is one awaitable and one loop in the core, whatever the number of streams, with up to
+    `concurrency_limit` requests in flight. If a stream fails, the requests of the others are
+    cancelled and the error names the uuid of the failed one.
 
-    It has a length, an order and indexes like a list; a UUID or its text finds the stream of that
-    uuid, and a slice is a set.
+    A set has a length, an order and indexes like a list. A UUID or its text as index returns the
+    stream with that uuid, and a slice returns a set.
     """
 
     __module__ = "pingthings.timeseries.async_client"  # where it is documented, and imported from
@@ -76,13 +76,13 @@ class AsyncStreamSet(Collection[AsyncStream]):
         """Collects streams of one client.
 
         Args:
-            streams: The streams, in the order in which results come.
+            streams: The streams, in the order of results.
         """
         self._streams = as_list(streams, "streams")
         for stream in self._streams:
             if not isinstance(stream, AsyncStream):
                 raise BTRDBTypeError(
-                    f"a set of streams takes `AsyncStream`, not `{type(stream).__name__}`"
+                    f"a set of streams contains `AsyncStream`, not `{type(stream).__name__}`"
                 )
             if stream._client is not self._streams[0]._client:
                 raise BTRDBValueError("the streams of a set must come from the same client")
@@ -116,7 +116,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
     def _place(self, uuid: UUID) -> int:
         place = self._places.get(uuid)
         if place is None:
-            raise StreamNotInSetError(f"the set holds no stream `{uuid}`")
+            raise StreamNotInSetError(f"the set has no stream `{uuid}`")
         return place
 
     def __eq__(self, other: object) -> bool:
@@ -170,14 +170,14 @@ class AsyncStreamSet(Collection[AsyncStream]):
         return dict(zip(self._uuids, versions, strict=True))
 
     async def get_version_at_time(self, realtime: Instant) -> dict[UUID, int]:
-        """Returns the version of each stream that was the latest at an instant of the wall clock.
+        """Returns the version of each stream that was the latest at a wall-clock time.
 
         Args:
-            realtime: The instant; in the future it gives the latest versions.
+            realtime: The time; one in the future returns the latest versions.
 
         Raises:
-            NotSupportedError: The server does not know.
-            VersionNotAvailable: A stream is younger, or that version was forgotten.
+            NotSupportedError: The server does not support this.
+            VersionNotAvailable: A stream is younger, or that version was removed.
         """
         time = as_time(realtime, "realtime")
         if not self._streams:
@@ -193,7 +193,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
     ) -> dict[UUID, list[dict[str, int]]]:
         """Returns the ranges in which each stream differs between two versions.
 
-        See `AsyncStream.changes`; ranges can be larger than what was written.
+        See `AsyncStream.changes`; ranges can be larger than the range that was written.
 
         Args:
             from_version_map: The earlier version of each stream; exclusive.
@@ -205,8 +205,8 @@ class AsyncStreamSet(Collection[AsyncStream]):
             changed.
 
         Raises:
-            BTRDBValueError: The maps do not name the same streams.
-            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+            BTRDBValueError: The maps have different streams.
+            StreamNotInSetError: A uuid is not in the set; also a `KeyError`.
         """
         old: dict[UUID, int] = as_mapping(from_version_map, "from_version_map")
         new: dict[UUID, int] = as_mapping(to_version_map, "to_version_map")
@@ -224,15 +224,14 @@ class AsyncStreamSet(Collection[AsyncStream]):
         return {uuid: as_ranges(ranges) for uuid, ranges in zip(old, found, strict=True)}
 
     async def pin_versions(self, versions: Mapping[UuidKey, int] | None = None) -> Self:
-        """Makes reads that name no version use these, and returns the set itself.
+        """Sets the versions that reads use by default, and returns the set itself.
 
         Args:
-            versions: A version for each stream that is to be pinned; streams that are not named
-                read the latest data. None pins every stream to its latest version, in which points
-                that were not flushed are missing.
+            versions: A version for each stream to pin; other streams read the latest data. None
+                pins every stream to its latest version, without points that were not flushed.
 
         Raises:
-            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+            StreamNotInSetError: A uuid is not in the set; also a `KeyError`.
         """
         named: Mapping[UUID, int]
         if versions is None:
@@ -257,15 +256,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
         """Returns a set of the streams whose metadata match everything given.
 
         Args:
-            collection: Text that equals the collection but for case, or a compiled pattern that is
-                found in it.
+            collection: Text that equals the collection, ignoring case, or a compiled pattern that
+                is searched in it.
             name: The same for the name.
             unit: The same for the unit.
             tags: Pairs that the tags must contain.
-            annotations: Pairs that the annotations must contain, text to the letter.
+            annotations: Pairs that the annotations must contain; text is compared exactly.
 
         Raises:
-            BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
+            BTRDBTypeError: A condition is neither text nor a pattern, or not a mapping.
             InvalidOperation: The metadata of a stream have not been fetched.
 
         Examples:
@@ -292,21 +291,21 @@ class AsyncStreamSet(Collection[AsyncStream]):
         *,
         progress: Progress | None = None,
     ) -> dict[UUID, int]:
-        """Stores points in several streams at once; see `AsyncStream.insert`.
+        """Stores points in several streams; see `AsyncStream.insert`.
 
-        Either all points of all streams are good, or none is sent.
+        If any point of any stream is invalid, none is sent.
 
         Args:
             data_map: Points for each stream, in any form of `InsertData`.
-            merge: What happens to a time that has a value: `never`, `equal`, `retain`, `replace`.
-            progress: Whom to tell how many points of all streams are durable; see
+            merge: The merge policy: `never`, `equal`, `retain`, `replace`.
+            progress: Where to report how many points of all streams are durable; see
                 `AsyncStream.insert`.
 
         Returns:
-            The version of the last commit of each stream that was given points.
+            The version of the last commit of each stream in `data_map`.
 
         Raises:
-            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+            StreamNotInSetError: A uuid is not in the set; also a `KeyError`.
         """
         data, merge = as_mapping(data_map, "data_map"), as_merge(merge)
         for uuid in data:
@@ -340,15 +339,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
         Args:
             start: First instant.
             end: The instant after the last one.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
             single_stream_schema: Schema of each table; None is `RAW_F64_SCHEMA`.
-            progress: Whom to tell how many streams are done: True shows a bar; a function gets
-                that number and the number of all; a bar of tqdm is moved. The call is then made in
-                parts of `concurrency_limit` streams.
+            progress: Where to report how many streams are done: True shows a bar; a function is
+                called with this number and the total; a tqdm bar is updated. The call is then made
+                in parts of `concurrency_limit` streams.
 
         Returns:
-            A table for each stream, in their order, or None for a stream without points there.
+            A table for each stream, in the order of the set; None for one without points there.
 
         Examples:
             >>> [table.num_rows for table in await streams.raw_values(start, end)]
@@ -377,30 +376,30 @@ class AsyncStreamSet(Collection[AsyncStream]):
     ) -> pa.Table:
         """Returns the points of `[start, end)` of all streams in one table, joined by the server.
 
-        It is one call, whatever the number of streams, and a row has one time for all of them. Two
-        points of a stream at the same time become one. `frames.join` loses none of them, names
-        columns after streams, and joins what any call has answered.
+        This is one call, whatever the number of streams, and each row has one time. Two points of a
+        stream with the same time become one. `frames.join` keeps both, names columns after streams,
+        and joins the results of any call.
 
         Args:
             start: First instant.
             end: The instant after the last one.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
-            period: Distance of the instants to which points are moved, in nanoseconds or as a
-                timedelta, counted from `start`. Of the points of a stream that are nearest to an
-                instant one stays; those nearest to an instant at or after `end` are left out. None
-                leaves points where they are.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
+            period: Distance of the instants to which points move, in nanoseconds or as a timedelta,
+                counted from `start`. For each instant, the nearest point of a stream is kept;
+                points nearest to an instant at or after `end` are left out. None does not move
+                points.
 
         Returns:
-            A table of `time` (timestamp[ns, UTC], ascending, each once) and a column of float64 for
-            each stream, in their order, named by its uuid, with NaN where it has no point.
+            A table of `time` (timestamp[ns, UTC], ascending, unique) and a float64 column for each
+            stream, in the order of the set, named by its uuid, with NaN where it has no point.
 
         Raises:
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
             BTRDBValueError: A stream is in the set twice, or the period is not positive.
             StreamNotFoundError: A stream does not exist.
-            NotSupportedError: The server joins nothing; `frames.join` does without it.
+            NotSupportedError: The server cannot join streams; use `frames.join`.
 
         Examples:
             >>> table = await streams.joined_values(start, end)
@@ -413,7 +412,7 @@ class AsyncStreamSet(Collection[AsyncStream]):
             return RAW_F64_SCHEMA.remove(1).empty_table()
         if len(set(self._uuids)) < len(self._uuids):
             raise BTRDBValueError(
-                "a stream is in the set twice, and its column would be there twice; join each once"
+                "the set has a stream twice, which would make two equal columns; remove one"
             )
         return await self._traced_core().joined_values(at, first, last, period_ns)
 
@@ -433,15 +432,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
             start: First instant.
             end: The instant after the last one.
             point_width: The exponent, 0 to 63, or a `PW`.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
             single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
-            progress: Whom to tell how many streams are done: True shows a bar; a function gets
-                that number and the number of all; a bar of tqdm is moved. The call is then made in
-                parts of `concurrency_limit` streams.
+            progress: Where to report how many streams are done: True shows a bar; a function is
+                called with this number and the total; a tqdm bar is updated. The call is then made
+                in parts of `concurrency_limit` streams.
 
         Returns:
-            A table for each stream, in their order, or None for a stream without points there.
+            A table for each stream, in the order of the set; None for one without points there.
         """
         at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
         schema = as_schema(single_stream_schema)
@@ -474,15 +473,15 @@ class AsyncStreamSet(Collection[AsyncStream]):
             start: First instant.
             end: The instant after the last one.
             width: Length of a window: nanoseconds, a timedelta or a `PW`.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
             single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
-            progress: Whom to tell how many streams are done: True shows a bar; a function gets
-                that number and the number of all; a bar of tqdm is moved. The call is then made in
-                parts of `concurrency_limit` streams.
+            progress: Where to report how many streams are done: True shows a bar; a function is
+                called with this number and the total; a tqdm bar is updated. The call is then made
+                in parts of `concurrency_limit` streams.
 
         Returns:
-            A table for each stream, in their order, or None for a stream without points there.
+            A table for each stream, in the order of the set; None for one without points there.
         """
         at, first, last = self._at(versions), as_time(start, "start"), as_time(end, "end")
         schema = as_schema(single_stream_schema)
@@ -527,10 +526,10 @@ class AsyncStreamSet(Collection[AsyncStream]):
         """Returns the exact number of points of each stream; see `AsyncStream.count`.
 
         Args:
-            start: First instant; None counts from the beginning of time.
-            end: The instant after the last one; None counts to the end of time.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            start: First instant; None is `MINIMUM_TIME`.
+            end: The instant after the last one; None is `MAXIMUM_TIME`.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
 
         Examples:
             >>> sum((await streams.count()).values())
@@ -568,24 +567,25 @@ class AsyncStreamSet(Collection[AsyncStream]):
         backend: Literal["matplotlib", "plotly"] = "matplotlib",
         axes: Any = None,
     ) -> Any:
-        """Returns a picture of all streams, a panel for each unit; see `AsyncStream.plot`.
+        """Plots all streams, with a panel for each unit; see `AsyncStream.plot`.
 
         Args:
-            start: First instant; None begins at the first point of any stream.
-            end: The instant after the last one; None ends after the last point of any.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
-            width: Of the picture, in pixels; None is 1,000, or that of the axes.
-            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
+            start: First instant; None starts at the first point of all streams.
+            end: The instant after the last one; None ends after the last point of all streams.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
+            width: Width of the picture in pixels; None is 1,000, or the width of the axes.
+            gap: The longest time between points that is not a gap, in nanoseconds or as a
+                timedelta.
             backend: `matplotlib` or `plotly`.
-            axes: Axes of matplotlib to draw into, for streams of one unit; None makes a figure.
+            axes: matplotlib axes to plot into, for streams with one unit; None creates a figure.
 
         Returns:
-            What `AsyncStream.plot` returns.
+            The same as `AsyncStream.plot`.
 
         Raises:
-            BTRDBValueError: The set is empty, or its streams have several units and shall share
-                axes.
+            BTRDBValueError: The set is empty, or `axes` is given and the streams have several
+                units.
 
         Examples:
             >>> figure = await streams.plot(start, end)

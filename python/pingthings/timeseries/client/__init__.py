@@ -1,7 +1,7 @@
-"""The synchronous client, its streams and its sets of streams, a file for each class.
+"""The synchronous client, its streams and its sets of streams, with a file for each class.
 
-Each class wraps its asynchronous twin over the core's blocking face. What stands between the marks
-`<mirrored>` and `</mirrored>` is written by `make fix` from the file of the same name in
+Each class wraps its asynchronous twin over the blocking interface of the core. `make fix` generates
+the text between the marks `<mirrored>` and `</mirrored>` from the file of the same name in
 `async_client`; do not edit it.
 """
 

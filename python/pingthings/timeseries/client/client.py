@@ -28,19 +28,19 @@ __all__ = ["Client"]
 
 
 class Client:
-    """A connection to a server whose methods wait for their results.
+    """A connection to a server, with blocking methods.
 
-    Make one with `connect`; close it, or use it in `with`. It works from any thread and inside a
-    running event loop, and Ctrl-C ends a call that waits.
+    Create it with `connect`; close it, or use it in a `with` statement. It works from any thread
+    and inside a running event loop, and Ctrl-C ends a call.
     """
 
     __module__ = "pingthings.timeseries.client"  # where it is documented, and imported from
 
     def __init__(self, loop: ClientEventLoop, client: AsyncClient) -> None:
-        """Wraps an asynchronous client; `connect` is what users call.
+        """Wraps an asynchronous client; users call `connect` instead.
 
         Args:
-            loop: What runs the calls.
+            loop: Runs the calls.
             client: A connected client, which stays usable. Both share connection and limits.
         """
         self._loop = loop
@@ -55,19 +55,19 @@ class Client:
         concurrency_limit: int | None = None,
         **options: Unpack[ConnectionOptions],
     ) -> Client:
-        """Returns a client that is connected; see `AsyncClient.connect` for the rest.
+        """Connects and returns the client; see `AsyncClient.connect` for details.
 
         Args:
-            profile: Name of a profile of `~/.predictivegrid/credentials.yaml`. Something of the
-                form `host:port` is taken as the endpoint.
-            endpoint: Host and port, as in `grid.example.com:4411`; `BTRDB_ENDPOINTS` if left out.
-            apikey: The API key; `BTRDB_API_KEY` if left out.
-            concurrency_limit: Most requests in flight at once.
+            profile: Name of a profile in `~/.predictivegrid/credentials.yaml`. A value of the form
+                `host:port` is used as the endpoint.
+            endpoint: Host and port, as in `grid.example.com:4411`. Default: `BTRDB_ENDPOINTS`.
+            apikey: The API key. Default: `BTRDB_API_KEY`.
+            concurrency_limit: Maximum number of requests in flight.
             **options: TLS, proxies, memory and time limits; see `settings.ConnectionOptions`.
 
         Raises:
             AuthenticationError: The server does not accept the key.
-            ConnectionError: The server cannot be reached, or nothing says where it is.
+            ConnectionError: The server cannot be reached, or no endpoint is configured.
 
         Examples:
             >>> with Client.connect(endpoint=endpoint, apikey=apikey) as client:
@@ -87,13 +87,13 @@ class Client:
     def with_time_limits(
         self, *, timeout: float | None = None, deadline: float | None = None
     ) -> Client:
-        """Returns a client over the same connection with time limits of its own.
+        """Returns a client over the same connection with other time limits.
 
-        Streams taken from it have them too. Closing either client closes both.
+        Streams obtained from it have these limits, too. Closing either client closes both.
 
         Args:
-            timeout: Seconds for which the server may be silent in a call; None for any time.
-            deadline: Seconds that a whole call may take; None for any time.
+            timeout: Seconds for which the server may be silent during a call; None is no limit.
+            deadline: Seconds that a complete call may take; None is no limit.
 
         Examples:
             >>> hasty = client.with_time_limits(deadline=5)
@@ -108,7 +108,7 @@ class Client:
         return self._async_client
 
     def get_event_loop(self) -> ClientEventLoop:
-        """Returns what runs the calls."""
+        """Returns the object that runs the calls."""
         return self._loop
 
     def __enter__(self) -> Self:
@@ -123,7 +123,7 @@ class Client:
     # A bound method is pickled with its class, whose module stays what it is.
     @classmethod
     def _reconnect(cls, *recipe: Any) -> Client:
-        """Returns a client of this process for what travelled."""
+        """Returns a client of this process for a pickled one."""
         return reconnect(recipe, cls.connect)
 
     def __repr__(self) -> str:
@@ -142,14 +142,14 @@ class Client:
 
     @property
     def endpoint(self) -> str:
-        """Where the server is, as it was said: host and port, or several separated by commas."""
+        """The endpoint of the connection: host and port, or several separated by commas."""
         return self._client.endpoint
 
     @property
     def concurrency_limit(self) -> int:
-        """Most requests in flight at once; a change takes effect at once, also for waiting calls.
+        """Maximum number of requests in flight. A change also applies to waiting calls at once.
 
-        A large limit can cost much memory, since every request in flight holds a part of its
+        A large limit can need much memory, because every request in flight holds a part of its
         answer.
         """
         return self._client.concurrency_limit
@@ -160,11 +160,10 @@ class Client:
 
     @property
     def timeout(self) -> float | None:
-        """Seconds for which a server may be silent in a call, or None for any time, as at first.
+        """Seconds for which a server may be silent during a call; None, the default, is no limit.
 
-        A call whose answer, or the next part of it, takes longer raises `DeadlineExceededError`;
-        one that receives parts all along may take as long as it needs. A change counts for calls
-        that begin after it.
+        If the answer, or its next part, takes longer, the call raises `DeadlineExceededError`. A
+        call that keeps receiving parts may take any time. A change applies to later calls.
         """
         return self._client.timeout
 
@@ -174,11 +173,11 @@ class Client:
 
     @property
     def deadline(self) -> float | None:
-        """Seconds that a whole call may take, or None for any time, as at first.
+        """Seconds that a complete call may take; None, the default, is no limit.
 
-        Waiting for a turn, connecting, and everything that is repeated count. A call that is not
-        done by then raises `DeadlineExceededError`; for an iterator each part is a call. A change
-        counts for calls that begin after it.
+        This includes waiting for a permit, connecting, and retries. A call that takes longer raises
+        `DeadlineExceededError`; for an iterator each part is a call. A change applies to later
+        calls.
         """
         return self._client.deadline
 
@@ -188,12 +187,12 @@ class Client:
 
     @property
     def memory_limit(self) -> int:
-        """Most bytes of answers that may be here and not handed over yet.
+        """Maximum bytes of answers that are received and not yet returned.
 
-        Beyond it calls wait for each other: the one that began first goes on, the others ask for
-        the rest of their answers when there is room. One answer that alone would take more raises
+        Beyond it calls wait for each other: the oldest one continues, the others request the rest
+        of their answers when there is space. A single answer that exceeds the limit raises
         `MemoryLimitExceeded`; read it in parts, with the methods that end in `_iter`. A change
-        takes effect at once; it can be given as text like `2 GiB`, too.
+        takes effect at once. It can also be set with text such as `2 GiB`.
         """
         return self._client.memory_limit
 
@@ -202,9 +201,9 @@ class Client:
         self._client.memory_limit = value
 
     def stats(self) -> Stats:
-        """Returns what the client has done so far, without asking the server.
+        """Returns the statistics of the client, without a request.
 
-        Clients over the same connection count together. The numbers stay after `close`.
+        Clients over the same connection share them. They stay available after `close`.
 
         Examples:
             >>> stats = client.stats()
@@ -218,12 +217,12 @@ class Client:
     def close(self) -> None:
         """Closes the client. Calls in flight and later ones raise `ClientClosedError`.
 
-        Closing twice is fine.
+        Closing twice is allowed.
         """
         self._loop.run(self._client.close())
 
     def info(self) -> dict[Any, Any]:
-        """Returns who the server is.
+        """Returns information about the server.
 
         Returns:
             A dict with `major_version` and `minor_version` of its protocol, `build`, and `proxy`,
@@ -243,22 +242,22 @@ class Client:
         tags: dict[str, str] = {},  # noqa: B006 - documented default, never changed
         annotations: dict[str, Any] = {},  # noqa: B006 - documented default, never changed
     ) -> Stream:
-        """Makes a stream and returns it.
+        """Creates a stream and returns it.
 
         Args:
-            uuid: Its identity, new and random as a rule.
-            collection: The collection it goes into, which begins to exist with its first stream.
+            uuid: The identity of the stream, usually new and random.
+            collection: Its collection, which is created with its first stream.
             tags: Any of `name`, `unit`, `ingress`, `distiller`. No two streams of a collection have
                 the same tags.
-            annotations: Further properties, free in their keys. Text is kept as it is, any other
-                value as its JSON; see `Stream.annotations`.
+            annotations: Further properties with any keys. Text is stored unchanged, any other value
+                as its JSON; see `Stream.annotations`.
 
         Raises:
-            AmbiguousStream: Another stream has this collection and these tags.
-            InvalidCollection: The collection's name is empty or too long.
+            AmbiguousStream: Another stream has the same collection and tags.
+            InvalidCollection: The name of the collection is empty or too long.
             InvalidTagKey: A tag has another key.
             RecycledUUID: The uuid belonged to a stream that was obliterated.
-            StreamExists: A stream has this uuid.
+            StreamExists: A stream with this uuid already exists.
 
         Examples:
             >>> stream = client.create(uuid4(), "substation/pmu7", {"name": "L1MAG", "unit": "V"})
@@ -280,32 +279,32 @@ class Client:
         merge: str = "never",
         progress: Progress | None = None,
     ) -> StreamSet:
-        """Stores a wide frame, each column in a stream of a collection, and returns these streams.
+        """Stores a wide frame, each column in a stream of a collection, and returns the streams.
 
-        A column goes into the stream of its name; where the collection has none, it is made. All is
-        looked at first: unless every column and every point is good, no stream is made and nothing
-        is stored. Where a value is missing, there is no point; in pandas NaN is missing, too.
+        A column is stored in the stream with its name, which is created if the collection lacks it.
+        Everything is checked first: if a column or point is invalid, no stream is created and
+        nothing is stored. Missing values are not stored; in pandas NaN is a missing value, too.
 
         Args:
-            frame: A frame or series of pandas with a time index, a frame of polars or pandas with a
-                column of timestamps, or an Arrow table whose first column holds the times.
+            frame: A pandas frame or series with a time index, a pandas or polars frame with a
+                column of timestamps, or an Arrow table whose first column has the times.
             collection: The collection.
-            names: Names of streams by column; the others are called like their columns.
+            names: Names of streams by column; other streams have the name of their column.
             units: The unit of all streams, or units by column.
-            time: The name of the column or index that holds the times; see `frames.split`.
-            merge: What happens to a time that has a value; see `Stream.insert`.
-            progress: Whom to tell how many points are durable; see `Stream.insert`.
+            time: The name of the column or index with the times; see `frames.split`.
+            merge: The merge policy; see `Stream.insert`.
+            progress: Where to report how many points are durable; see `Stream.insert`.
 
         Returns:
             The streams, in the order of the columns.
 
         Raises:
-            BadValue: A value is NaN or infinite, or a whole number that no float64 holds.
-            BTRDBTypeError: It is no frame, nothing in it says that it is the times, or a column
-                holds no numbers.
-            BTRDBValueError: Two columns have one name, a stream has another unit, or several
+            BadValue: A value is NaN or infinite, or an integer that a float64 cannot represent.
+            BTRDBTypeError: `frame` is not a frame, its times cannot be determined, or a column does
+                not contain numbers.
+            BTRDBValueError: Two columns have the same name, a stream has another unit, or several
                 streams have the name of a column.
-            InvalidTimeRange: A time lies outside the instants a stream can hold.
+            InvalidTimeRange: A time is outside the range of a stream.
 
         Examples:
             >>> import pandas as pd
@@ -332,10 +331,10 @@ class Client:
         )
 
     def list_collections(self, prefix: str | None = None) -> list[str]:
-        """Returns the names of the collections that begin with a text.
+        """Returns the names of the collections with a prefix.
 
         Args:
-            prefix: Plain text, so `foo` finds `foo/bar` and `foobar`; None finds all.
+            prefix: The prefix as plain text: `foo` finds `foo/bar` and `foobar`; None finds all.
 
         Examples:
             >>> client.list_collections("docs/")
@@ -344,15 +343,16 @@ class Client:
         return self._loop.run(self._client.list_collections(prefix))
 
     def stream_from_uuid(self, uuid: UUID | str) -> Stream:
-        """Returns the stream of this uuid without asking the server whether there is one.
+        """Returns the stream with this uuid without a request.
 
-        If there is none, the first call that needs the server raises `StreamNotFoundError`.
+        If the stream does not exist, the first call that makes a request raises
+        `StreamNotFoundError`.
 
         Args:
             uuid: A UUID or its text.
 
         Raises:
-            InvalidUUIDError: It is no uuid; this is a `TypeError` and a `ValueError`.
+            InvalidUUIDError: The value is not a uuid; also a `TypeError` and a `ValueError`.
 
         Examples:
             >>> client.stream_from_uuid(str(stream.uuid)) == stream
@@ -371,12 +371,12 @@ class Client:
 
         Args:
             collection: Name of the collection, case-sensitive.
-            is_collection_prefix: Whether collections that merely begin with this text count too.
-                With `""`, that is every stream.
-            tags: Tags the streams must have; a value of None means any value, also an empty one,
-                which is what a tag is that was never set.
-            annotations: Annotations they must have, likewise, each as it is kept: text to the
-                letter, any other value as its JSON.
+            is_collection_prefix: Whether to include collections that begin with this text. With
+                `""`, these are all streams.
+            tags: Tags that the streams must have. None matches any value, also an empty one; a tag
+                that was never set is empty.
+            annotations: Annotations that the streams must have, likewise. Values are compared as
+                stored: text exactly, any other value as its JSON.
 
         Examples:
             >>> found = client.streams_in_collection("docs/examples", tags={"unit": "volts"})
@@ -394,16 +394,16 @@ class Client:
     def streamset_from_uuids(
         self, uuids: Iterable[UUID | str], fetch_metadata: bool = True
     ) -> StreamSet:
-        """Returns the streams of these uuids, in their order.
+        """Returns the streams with these uuids, in the same order.
 
         Args:
             uuids: UUIDs or their texts.
-            fetch_metadata: Whether to ask the server for collection, tags and annotations. Without,
+            fetch_metadata: Whether to fetch collection, tags and annotations. Without them,
                 `filter` does not work until `refresh_metadata`.
 
         Raises:
-            InvalidUUIDError: One is no uuid.
-            StreamNotFoundError: One is unknown, and metadata are fetched.
+            InvalidUUIDError: A value is not a uuid.
+            StreamNotFoundError: A stream does not exist, and metadata are fetched.
 
         Examples:
             >>> streams = client.streamset_from_uuids([stream.uuid])
@@ -415,18 +415,18 @@ class Client:
         )
 
     def get_collection_properties(self, collection: str) -> dict[str, Any]:
-        """Returns what is set for a collection.
+        """Returns the properties of a collection.
 
         Args:
-            collection: Its name; it need not hold a stream.
+            collection: Name of the collection; it may be without streams.
 
         Returns:
             A dict with `retention`, a dict whose `remove_older_than` is the timedelta for which
-            points are kept; it is empty where they are kept for ever. It has `override_per_stream`
-            if that is True.
+            points are kept; it is empty if they are kept for ever. It has `override_per_stream` if
+            that is True.
 
         Raises:
-            NotSupportedError: The server has no such properties.
+            NotSupportedError: The server has no properties of collections.
 
         Examples:
             >>> client.set_collection_retention("docs/kept", False, timedelta(days=7))
@@ -441,20 +441,20 @@ class Client:
         override_per_stream: bool = False,
         remove_older_than: timedelta | None = None,
     ) -> None:
-        """Sets for how long the streams of a collection keep their points.
+        """Sets the retention period of the streams of a collection.
 
-        The server removes what is older in the background, as new versions; see
+        The server removes older points in the background, in new versions; see
         `Stream.set_retention`.
 
         Args:
-            collection: Its name; it need not hold a stream.
-            override_per_stream: Whether this holds for streams with a retention of their own too.
-            remove_older_than: For how long points are kept, by their own time; None is for ever.
-                The documentation says `datetime`, but it is a duration.
+            collection: Name of the collection; it may be without streams.
+            override_per_stream: Whether this also applies to streams with their own retention.
+            remove_older_than: How long points are kept, by their own time; None is for ever. The
+                platform's documentation says `datetime`, but it is a duration.
 
         Raises:
-            BTRDBTypeError: It is no timedelta.
-            BTRDBValueError: It is not positive.
+            BTRDBTypeError: `remove_older_than` is not a timedelta.
+            BTRDBValueError: `remove_older_than` is not positive.
             NotSupportedError: The server has no retention.
         """
         self._loop.run(
@@ -464,20 +464,20 @@ class Client:
         )
 
     def sql_query(self, query: str, params: list[str] | None = None) -> list[Any]:
-        """Returns the rows that a query over the metadata answers.
+        """Runs an SQL query over the metadata and returns its rows.
 
         Args:
-            query: One SELECT in PostgreSQL's SQL, over the tables `streams`, `devices`, `units` and
-                `collections`; values go in as `$1`, `$2` and so on.
-            params: Texts for them, which the database turns into the types it needs.
+            query: One SELECT in PostgreSQL's dialect, over the tables `streams`, `devices`, `units`
+                and `collections`; parameters are `$1`, `$2` and so on.
+            params: The values of the parameters as texts, which the database converts.
 
         Returns:
-            A dict for each row, keyed by column; of columns with one name, all but the first are
-            called like `name (column 2)`. Values are what JSON has; uuids and times are texts,
-            annotations a dict of texts.
+            A dict for each row, keyed by column. If several columns have the same name, all but the
+            first are named like `name (column 2)`. Values are JSON values; uuids and times are
+            texts, annotations a dict of texts.
 
         Raises:
-            BadSQLValue: A parameter has no such type, or the query is not understood.
+            BadSQLValue: A parameter has the wrong type, or the query is invalid.
             BTRDBServerError: The query failed, or a row cannot be read.
 
         Examples:
@@ -493,11 +493,11 @@ class Client:
         """Returns all devices, by id.
 
         Returns:
-            A dict for each, with `id`, `name` and whatever else it was made with. From a server
-            that keeps devices in tables of its own, a row of that table for each.
+            A dict for each, with `id`, `name` and its other fields. From a server that has devices
+            only as an SQL table, a row of that table.
 
         Raises:
-            NotSupportedError: The server knows no devices.
+            NotSupportedError: The server has no devices.
 
         Examples:
             >>> [device["name"] for device in client.list_devices()]
@@ -509,24 +509,24 @@ class Client:
         """Returns one device; see `list_devices`.
 
         Args:
-            device_id: Its id.
+            device_id: Id of the device.
 
         Raises:
-            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+            ObjectNotFound: There is no device with this id; also a `LookupError`.
         """
         return self._loop.run(self._client.get_device(device_id))
 
     def create_device(self, device: dict[str, Any]) -> dict[str, Any]:
-        """Makes a device and returns it as the server keeps it.
+        """Creates a device and returns it as the server stores it.
 
         Args:
-            device: Its `name`, which no other device has, and any further fields that
-                JSON can hold. The server gives the `id`.
+            device: A unique `name`, and any further fields with JSON values. The server sets the
+                `id`.
 
         Raises:
-            BTRDBTypeError: JSON has no form for a field.
+            BTRDBTypeError: JSON cannot represent a field.
             BTRDBValueError: The name is missing or empty, or an id is given.
-            NotSupportedError: The server keeps no devices.
+            NotSupportedError: The server has no devices.
             ObjectExists: Another device has this name.
 
         Examples:
@@ -541,15 +541,15 @@ class Client:
         return self._loop.run(self._client.create_device(device))
 
     def update_device(self, device: dict[str, Any]) -> dict[str, Any]:
-        """Changes the device whose id is in the dict and returns it as the server keeps it then.
+        """Changes the device with the id in the dict and returns its new state.
 
         Args:
-            device: Its `id`, and the fields to set. Other fields stay as they are.
+            device: The `id`, and the fields to set. Other fields stay unchanged.
 
         Raises:
             BTRDBValueError: The id is missing, or the name is empty.
             ObjectExists: Another device has this name.
-            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+            ObjectNotFound: There is no device with this id; also a `LookupError`.
         """
         return self._loop.run(self._client.update_device(device))
 
@@ -557,10 +557,10 @@ class Client:
         """Removes a device.
 
         Args:
-            device_id: Its id.
+            device_id: Id of the device.
 
         Raises:
-            ObjectNotFound: There is no device of this id; this is a `LookupError`.
+            ObjectNotFound: There is no device with this id; also a `LookupError`.
         """
         self._loop.run(self._client.delete_device(device_id))
 
@@ -568,11 +568,11 @@ class Client:
         """Returns all units, by id.
 
         Returns:
-            A dict for each, with `id`, `name` and whatever else it was made with. From a server
-            that keeps units in tables of its own, a row of that table for each.
+            A dict for each, with `id`, `name` and its other fields. From a server that has units
+            only as an SQL table, a row of that table.
 
         Raises:
-            NotSupportedError: The server knows no units.
+            NotSupportedError: The server has no units.
 
         Examples:
             >>> [unit["name"] for unit in client.list_units()]
@@ -584,24 +584,24 @@ class Client:
         """Returns one unit; see `list_units`.
 
         Args:
-            unit_id: Its id.
+            unit_id: Id of the unit.
 
         Raises:
-            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+            ObjectNotFound: There is no unit with this id; also a `LookupError`.
         """
         return self._loop.run(self._client.get_unit(unit_id))
 
     def create_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
-        """Makes a unit and returns it as the server keeps it.
+        """Creates a unit and returns it as the server stores it.
 
         Args:
-            unit_dict: Its `name`, which no other unit has, and any further fields that
-                JSON can hold. The server gives the `id`.
+            unit_dict: A unique `name`, and any further fields with JSON values. The server sets the
+                `id`.
 
         Raises:
-            BTRDBTypeError: JSON has no form for a field.
+            BTRDBTypeError: JSON cannot represent a field.
             BTRDBValueError: The name is missing or empty, or an id is given.
-            NotSupportedError: The server keeps no units.
+            NotSupportedError: The server has no units.
             ObjectExists: Another unit has this name.
 
         Examples:
@@ -614,15 +614,15 @@ class Client:
         return self._loop.run(self._client.create_unit(unit_dict))
 
     def update_unit(self, unit_dict: dict[str, Any]) -> dict[str, Any]:
-        """Changes the unit whose id is in the dict and returns it as the server keeps it then.
+        """Changes the unit with the id in the dict and returns its new state.
 
         Args:
-            unit_dict: Its `id`, and the fields to set. Other fields stay as they are.
+            unit_dict: The `id`, and the fields to set. Other fields stay unchanged.
 
         Raises:
             BTRDBValueError: The id is missing, or the name is empty.
             ObjectExists: Another unit has this name.
-            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+            ObjectNotFound: There is no unit with this id; also a `LookupError`.
         """
         return self._loop.run(self._client.update_unit(unit_dict))
 
@@ -630,10 +630,10 @@ class Client:
         """Removes a unit.
 
         Args:
-            unit_id: Its id.
+            unit_id: Id of the unit.
 
         Raises:
-            ObjectNotFound: There is no unit of this id; this is a `LookupError`.
+            ObjectNotFound: There is no unit with this id; also a `LookupError`.
         """
         self._loop.run(self._client.delete_unit(unit_id))
 

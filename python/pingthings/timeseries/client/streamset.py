@@ -1,4 +1,4 @@
-"""Several streams, asked together and synchronously."""
+"""The synchronous set of streams."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ __all__ = ["StreamSet"]
 
 
 class StreamSet(Collection[Stream]):
-    """Streams in a fixed order, asked together.
+    """Streams in a fixed order, which one call reads or writes together.
 
-    A call is one loop in the core, whatever the number of streams: up to `concurrency_limit`
-    requests are in flight at once. If a stream fails, the others are given up and the error names
-    its uuid.
+    A call is one loop in the core, whatever the number of streams, with up to `concurrency_limit`
+    requests in flight. If a stream fails, the requests of the others are cancelled and the error
+    names the uuid of the failed one.
 
-    It has a length, an order and indexes like a list; a UUID or its text finds the stream of that
-    uuid, and a slice is a set.
+    A set has a length, an order and indexes like a list. A UUID or its text as index returns the
+    stream with that uuid, and a slice returns a set.
     """
 
     __module__ = "pingthings.timeseries.client"  # where it is documented, and imported from
@@ -46,13 +46,13 @@ class StreamSet(Collection[Stream]):
         """Collects streams of one client.
 
         Args:
-            streams: The streams, in the order in which results come.
+            streams: The streams, in the order of results.
         """
         self._members = as_list(streams, "streams")
         for stream in self._members:
             if not isinstance(stream, Stream):
                 raise BTRDBTypeError(
-                    f"a set of streams takes `Stream`, not `{type(stream).__name__}`"
+                    f"a set of streams contains `Stream`, not `{type(stream).__name__}`"
                 )
         self._loop = self._members[0]._loop if self._members else ClientEventLoop()
         self._streams = AsyncStreamSet([stream._stream for stream in self._members])
@@ -111,15 +111,15 @@ class StreamSet(Collection[Stream]):
             start: First instant.
             end: The instant after the last one.
             width: Length of a window: a `PW`, nanoseconds, or a timedelta.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
             single_stream_schema: Schema of each table; None is `STAT_F64_SCHEMA`.
-            progress: Whom to tell how many streams are done: True shows a bar; a function gets
-                that number and the number of all; a bar of tqdm is moved. The call is then made in
-                parts of `concurrency_limit` streams.
+            progress: Where to report how many streams are done: True shows a bar; a function is
+                called with this number and the total; a tqdm bar is updated. The call is then made
+                in parts of `concurrency_limit` streams.
 
         Returns:
-            A table for each stream, in their order, or None for a stream without points there.
+            A table for each stream, in the order of the set; None for one without points there.
 
         Examples:
             >>> [table.num_rows for table in streams.windowed_values(start, end, PW[28])]
@@ -149,14 +149,14 @@ class StreamSet(Collection[Stream]):
         return self._loop.run(self._streams.get_latest_version())
 
     def get_version_at_time(self, realtime: Instant) -> dict[UUID, int]:
-        """Returns the version of each stream that was the latest at an instant of the wall clock.
+        """Returns the version of each stream that was the latest at a wall-clock time.
 
         Args:
-            realtime: The instant; in the future it gives the latest versions.
+            realtime: The time; one in the future returns the latest versions.
 
         Raises:
-            NotSupportedError: The server does not know.
-            VersionNotAvailable: A stream is younger, or that version was forgotten.
+            NotSupportedError: The server does not support this.
+            VersionNotAvailable: A stream is younger, or that version was removed.
         """
         return self._loop.run(self._streams.get_version_at_time(realtime))
 
@@ -168,7 +168,7 @@ class StreamSet(Collection[Stream]):
     ) -> dict[UUID, list[dict[str, int]]]:
         """Returns the ranges in which each stream differs between two versions.
 
-        See `Stream.changes`; ranges can be larger than what was written.
+        See `Stream.changes`; ranges can be larger than the range that was written.
 
         Args:
             from_version_map: The earlier version of each stream; exclusive.
@@ -180,21 +180,20 @@ class StreamSet(Collection[Stream]):
             changed.
 
         Raises:
-            BTRDBValueError: The maps do not name the same streams.
-            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+            BTRDBValueError: The maps have different streams.
+            StreamNotInSetError: A uuid is not in the set; also a `KeyError`.
         """
         return self._loop.run(self._streams.changes(from_version_map, to_version_map, resolution))
 
     def pin_versions(self, versions: Mapping[UuidKey, int] | None = None) -> Self:
-        """Makes reads that name no version use these, and returns the set itself.
+        """Sets the versions that reads use by default, and returns the set itself.
 
         Args:
-            versions: A version for each stream that is to be pinned; streams that are not named
-                read the latest data. None pins every stream to its latest version, in which points
-                that were not flushed are missing.
+            versions: A version for each stream to pin; other streams read the latest data. None
+                pins every stream to its latest version, without points that were not flushed.
 
         Raises:
-            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+            StreamNotInSetError: A uuid is not in the set; also a `KeyError`.
         """
         self._loop.run(self._streams.pin_versions(versions))
         return self
@@ -210,15 +209,15 @@ class StreamSet(Collection[Stream]):
         """Returns a set of the streams whose metadata match everything given.
 
         Args:
-            collection: Text that equals the collection but for case, or a compiled pattern that is
-                found in it.
+            collection: Text that equals the collection, ignoring case, or a compiled pattern that
+                is searched in it.
             name: The same for the name.
             unit: The same for the unit.
             tags: Pairs that the tags must contain.
-            annotations: Pairs that the annotations must contain, text to the letter.
+            annotations: Pairs that the annotations must contain; text is compared exactly.
 
         Raises:
-            BTRDBTypeError: A condition is neither text nor pattern, or no mapping.
+            BTRDBTypeError: A condition is neither text nor a pattern, or not a mapping.
             InvalidOperation: The metadata of a stream have not been fetched.
 
         Examples:
@@ -234,21 +233,21 @@ class StreamSet(Collection[Stream]):
         *,
         progress: Progress | None = None,
     ) -> dict[UUID, int]:
-        """Stores points in several streams at once; see `Stream.insert`.
+        """Stores points in several streams; see `Stream.insert`.
 
-        Either all points of all streams are good, or none is sent.
+        If any point of any stream is invalid, none is sent.
 
         Args:
             data_map: Points for each stream, in any form of `InsertData`.
-            merge: What happens to a time that has a value: `never`, `equal`, `retain`, `replace`.
-            progress: Whom to tell how many points of all streams are durable; see
+            merge: The merge policy: `never`, `equal`, `retain`, `replace`.
+            progress: Where to report how many points of all streams are durable; see
                 `Stream.insert`.
 
         Returns:
-            The version of the last commit of each stream that was given points.
+            The version of the last commit of each stream in `data_map`.
 
         Raises:
-            StreamNotInSetError: A uuid is not in the set; this is a `KeyError`.
+            StreamNotInSetError: A uuid is not in the set; also a `KeyError`.
         """
         return self._loop.run(self._streams.insert(data_map, merge, progress=progress))
 
@@ -274,15 +273,15 @@ class StreamSet(Collection[Stream]):
         Args:
             start: First instant.
             end: The instant after the last one.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
             single_stream_schema: Schema of each table; None is `RAW_F64_SCHEMA`.
-            progress: Whom to tell how many streams are done: True shows a bar; a function gets
-                that number and the number of all; a bar of tqdm is moved. The call is then made in
-                parts of `concurrency_limit` streams.
+            progress: Where to report how many streams are done: True shows a bar; a function is
+                called with this number and the total; a tqdm bar is updated. The call is then made
+                in parts of `concurrency_limit` streams.
 
         Returns:
-            A table for each stream, in their order, or None for a stream without points there.
+            A table for each stream, in the order of the set; None for one without points there.
 
         Examples:
             >>> [table.num_rows for table in streams.raw_values(start, end)]
@@ -301,30 +300,30 @@ class StreamSet(Collection[Stream]):
     ) -> pa.Table:
         """Returns the points of `[start, end)` of all streams in one table, joined by the server.
 
-        It is one call, whatever the number of streams, and a row has one time for all of them. Two
-        points of a stream at the same time become one. `frames.join` loses none of them, names
-        columns after streams, and joins what any call has answered.
+        This is one call, whatever the number of streams, and each row has one time. Two points of a
+        stream with the same time become one. `frames.join` keeps both, names columns after streams,
+        and joins the results of any call.
 
         Args:
             start: First instant.
             end: The instant after the last one.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
-            period: Distance of the instants to which points are moved, in nanoseconds or as a
-                timedelta, counted from `start`. Of the points of a stream that are nearest to an
-                instant one stays; those nearest to an instant at or after `end` are left out. None
-                leaves points where they are.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
+            period: Distance of the instants to which points move, in nanoseconds or as a timedelta,
+                counted from `start`. For each instant, the nearest point of a stream is kept;
+                points nearest to an instant at or after `end` are left out. None does not move
+                points.
 
         Returns:
-            A table of `time` (timestamp[ns, UTC], ascending, each once) and a column of float64 for
-            each stream, in their order, named by its uuid, with NaN where it has no point.
+            A table of `time` (timestamp[ns, UTC], ascending, unique) and a float64 column for each
+            stream, in the order of the set, named by its uuid, with NaN where it has no point.
 
         Raises:
-            InvalidTimeRange: `start` is not before `end`, or one lies outside the instants a stream
-                can hold.
+            InvalidTimeRange: `start` is not before `end`, or one of them is outside the range of
+                a stream.
             BTRDBValueError: A stream is in the set twice, or the period is not positive.
             StreamNotFoundError: A stream does not exist.
-            NotSupportedError: The server joins nothing; `frames.join` does without it.
+            NotSupportedError: The server cannot join streams; use `frames.join`.
 
         Examples:
             >>> table = streams.joined_values(start, end)
@@ -342,10 +341,10 @@ class StreamSet(Collection[Stream]):
         """Returns the exact number of points of each stream; see `Stream.count`.
 
         Args:
-            start: First instant; None counts from the beginning of time.
-            end: The instant after the last one; None counts to the end of time.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
+            start: First instant; None is `MINIMUM_TIME`.
+            end: The instant after the last one; None is `MAXIMUM_TIME`.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
 
         Examples:
             >>> sum((streams.count()).values())
@@ -372,24 +371,25 @@ class StreamSet(Collection[Stream]):
         backend: Literal["matplotlib", "plotly"] = "matplotlib",
         axes: Any = None,
     ) -> Any:
-        """Returns a picture of all streams, a panel for each unit; see `Stream.plot`.
+        """Plots all streams, with a panel for each unit; see `Stream.plot`.
 
         Args:
-            start: First instant; None begins at the first point of any stream.
-            end: The instant after the last one; None ends after the last point of any.
-            versions: A version for each stream, in their order; None is the pinned ones, or else
-                the latest.
-            width: Of the picture, in pixels; None is 1,000, or that of the axes.
-            gap: The longest time between points that is no gap, in nanoseconds or as a timedelta.
+            start: First instant; None starts at the first point of all streams.
+            end: The instant after the last one; None ends after the last point of all streams.
+            versions: A version for each stream, in the order of the set; None is the pinned
+                versions, or else the latest data.
+            width: Width of the picture in pixels; None is 1,000, or the width of the axes.
+            gap: The longest time between points that is not a gap, in nanoseconds or as a
+                timedelta.
             backend: `matplotlib` or `plotly`.
-            axes: Axes of matplotlib to draw into, for streams of one unit; None makes a figure.
+            axes: matplotlib axes to plot into, for streams with one unit; None creates a figure.
 
         Returns:
-            What `Stream.plot` returns.
+            The same as `Stream.plot`.
 
         Raises:
-            BTRDBValueError: The set is empty, or its streams have several units and shall share
-                axes.
+            BTRDBValueError: The set is empty, or `axes` is given and the streams have several
+                units.
 
         Examples:
             >>> figure = streams.plot(start, end)
