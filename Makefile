@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 CARGO := cargo
 CSV ?=
 
+PYTHONS ?=
+
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS := leaf node header block times journal tree engine
 FUZZ_FEATURES :=
@@ -16,7 +18,7 @@ FUZZ_FLAGS := --cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo fix lint check test test-rust test-python test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks mutants wheel wheel-test sdist sdist-test workflows ci clean
+.PHONY: help setup build demo fix lint check test test-rust test-python test-pythons test-long fuzz conformance bench bench-btrdb bench-storage bench-count bench-smoke site docs notebooks mutants wheel wheel-test sdist sdist-test workflows ci clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -61,9 +63,20 @@ test-rust: setup
 test-python: build
 	$(BIN)/pytest -q -m "not long"
 
+# A container without these falls back to the interpreters it has, and says so.
+$(BIN)/pythons-ready: $(BIN)/ready
+	$(BIN)/python -m pip install --quiet --group pythons
+	touch $@
+
+test-pythons: $(BIN)/pythons-ready ## The Python suite from one wheel, on every Python there is; PYTHONS="3.12 3.13"
+	rm -rf target/pythons/wheel
+	. $(BIN)/activate && maturin build --release --locked --quiet --compatibility linux --out target/pythons/wheel
+	$(BIN)/python tools/pythons.py target/pythons/wheel/*.whl $(PYTHONS)
+
 test-long: build ## The same with more cases, 10,000 faults, and an hour of soak; takes hours
 	PROPTEST_CASES=2000 STORAGE_LONG=1 $(CARGO) test --workspace --locked --release
 	$(BIN)/pytest -q
+	$(MAKE) test-pythons
 	$(MAKE) mutants
 	$(MAKE) fuzz FUZZ_SECONDS=1500 FUZZ_FEATURES="--features server" FUZZ_TARGETS="$(FUZZ_TARGETS) arrow sql"
 

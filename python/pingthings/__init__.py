@@ -4,8 +4,9 @@
 `pt.AsyncClient` and `pt.utils`.
 """
 
-from pingthings.interpreter import require_main
+from pingthings.interpreter import require_gil, require_main
 
+require_gil()
 require_main()
 
 from pingthings import timeseries  # noqa: E402 - it is what must not be imported elsewhere

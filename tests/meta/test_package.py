@@ -183,6 +183,15 @@ def test_the_version_is_one() -> None:
     assert pingthings.__version__ == pt.__version__ == version[1]
 
 
+def test_a_free_threaded_interpreter_is_refused() -> None:
+    text = (
+        "import sysconfig; sysconfig.get_config_vars()['Py_GIL_DISABLED'] = 1\n"
+        "try:\n    import pingthings\nexcept ImportError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("pingthings does not support free-threaded builds of Python")
+
+
 def test_import_is_silent_and_light() -> None:
     text = (
         "import sys, pingthings;"

@@ -15,10 +15,10 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from resilience.frames import HEADERS, RST_STREAM
+from resilience.frames import DATA, HEADERS, RST_STREAM
 from resilience.link import Conditions, Link, Side
 
-__all__ = ["HEADERS", "RST_STREAM", "Proxy"]
+__all__ = ["DATA", "HEADERS", "RST_STREAM", "Proxy"]
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._conditions = Conditions()
         self._cuts: deque[int] = deque()
+        self._cut = 0
         self._changed = threading.Condition()
         self._accepted = 0
         self.frames: Counter[int] = Counter()
@@ -107,7 +108,7 @@ class Proxy:
         """
 
         def plan() -> None:
-            self._cuts = deque(counts)
+            self._cuts, self._cut = deque(counts), 0
 
         self._tell(plan)
 
@@ -135,6 +136,11 @@ class Proxy:
         """Whether the client sends this many frames of a kind before the time is over."""
         with self._changed:
             return self._changed.wait_for(lambda: self.frames[kind] >= count, timeout_s)
+
+    def wait_for_cuts(self, count: int, timeout_s: float = 30.0) -> bool:
+        """Whether this many of the planned cuts happen before the time is over."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._cut >= count, timeout_s)
 
     def _tell(self, what: Callable[[], T]) -> T:
         """Does it in the proxy's thread; it has been done when this returns."""
@@ -197,6 +203,9 @@ class Proxy:
         if not self._cuts:
             return None
         if self._cuts[0] < size:
+            with self._changed:
+                self._cut += 1
+                self._changed.notify_all()
             return self._cuts.popleft()
         self._cuts[0] -= size
         return None

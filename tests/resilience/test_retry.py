@@ -205,8 +205,7 @@ async def test_waiting_for_the_next_attempt_can_be_cancelled(proxy: Proxy, long_
         stream = client.stream_from_uuid(long_stream.uuid)
         proxy.cut_after(*[0] * 1_000)
         task = asyncio.ensure_future(stream.count())
-        while proxy.pending_cuts > 997:  # noqa: ASYNC110 - the proxy has another loop
-            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(proxy.wait_for_cuts, 3)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
