@@ -63,7 +63,7 @@ test-rust: setup
 test-python: build
 	$(BIN)/pytest -q -m "not long"
 
-# A container without these falls back to the interpreters it has, and says so.
+# An interpreter that cannot be had is left out, and the reason said.
 $(BIN)/pythons-ready: $(BIN)/ready
 	$(BIN)/python -m pip install --quiet --group pythons
 	touch $@

@@ -13,10 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pingthings.timeseries as pt
 import pytest
 from pingthings.cli import network
 from pingthings.cli.network import Proxy, Target
 from pingthings.server import Server
+from pingthings.timeseries.exceptions import (
+    BTRDBValueError,
+    ConnectionError,  # noqa: A004 - documented name
+    DeadlineExceededError,
+)
 from resilience.relay import relay
 
 Run = Callable[..., Any]
@@ -328,8 +334,7 @@ def test_a_proxy_is_asked_for_a_tunnel(
         url = f"http://me:p%40ss@127.0.0.1:{listening.getsockname()[1]}"
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.delenv("http_proxy", raising=False)
-        target = Target("grid.invalid", 4410, tls=False)
-        proxy = Proxy.find(target)
+        target, proxy = Target.parse("grid.invalid:4410"), Proxy.find("grid.invalid:4410")
         assert proxy is not None
         (address,) = network.look_up(target, proxy)
         arguments = (listening, answer + b"\r\n\r\n", server.endpoint, asked)
@@ -348,36 +353,74 @@ def test_a_proxy_is_asked_for_a_tunnel(
 
 
 @pytest.mark.parametrize(
-    ("target", "exempt", "is_asked"),
+    ("endpoint", "exempt", "is_asked"),
     [
-        (Target("grid.example.com", 4411, tls=True), "", True),
-        (Target("grid.example.com", 4411, tls=True), "other.com,example.com", False),
-        (Target("10.1.2.3", 4411, tls=True), "10.0.0.0/8", False),
-        (Target("10.1.2.3", 4411, tls=True), "192.168.0.0/16", True),
-        (Target("127.0.0.1", 4411, tls=True), "", False),
-        (Target("grid.example.com", 4410, tls=False), "", False),
+        ("https://grid.invalid:4411", "", True),
+        ("grid.invalid:4411", "other.com,invalid", False),
+        ("10.1.2.3:4411", "10.0.0.0/8", False),
+        ("10.1.2.3:4411", "192.168.0.0/16", True),
+        ("127.0.0.1:4411", "", False),
+        ("grid.invalid:4410", "", False),
     ],
 )
-def test_proxies_are_found_as_the_client_finds_them(
-    monkeypatch: pytest.MonkeyPatch, target: Target, exempt: str, is_asked: bool
+def test_the_proxy_is_the_one_that_the_client_asks(
+    monkeypatch: pytest.MonkeyPatch, endpoint: str, exempt: str, is_asked: bool
 ):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
-    monkeypatch.setenv("NO_PROXY", exempt)
-    assert (Proxy.find(target) is not None) == is_asked
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        listening.settimeout(0)
+        port = listening.getsockname()[1]
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("NO_PROXY", exempt)
+        found = Proxy.find(endpoint)
+        assert (found is not None) == is_asked
+        if found is not None:
+            assert (found.variable, found.host, found.port) == ("HTTPS_PROXY", "127.0.0.1", port)
+        if endpoint.startswith("10."):  # somebody may be there, and takes long to be nobody
+            return
+        with pytest.raises((ConnectionError, DeadlineExceededError)):
+            pt.connect(endpoint=endpoint, connect_timeout=1, retry_for=0)
+        if is_asked:
+            listening.accept()[0].close()
+        else:
+            with pytest.raises(BlockingIOError):
+                listening.accept()
 
 
 @pytest.mark.parametrize(
-    ("text", "target"),
+    ("endpoint", "proxy"),
+    [("grid.invalid:4411", "socks5://proxy:1"), ("grid.invalid:4411", "http://pro xy")],
+)
+def test_what_is_no_proxy_is_refused_as_the_client_refuses_it(run: Run, endpoint: str, proxy: str):
+    found = findings(run("doctor", "--json", "--endpoint", endpoint, HTTPS_PROXY=proxy))
+    with pytest.raises(BTRDBValueError) as raised:
+        pt.connect(endpoint=endpoint, proxy=proxy)
+    assert (found["proxy"]["verdict"], found["proxy"]["why"]) == ("failed", str(raised.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "tls", "is_loopback"),
     [
-        ("grid.example.com:4411", Target("grid.example.com", 4411, tls=True)),
-        ("grid.example.com:4410", Target("grid.example.com", 4410, tls=False)),
-        ("https://grid.example.com:443/", Target("grid.example.com", 443, tls=True)),
-        ("http://[::1]:4411", Target("::1", 4411, tls=False)),
-        ("grid.example.com", None),
-        ("ftp://grid:1", None),
+        ("grid.example.com:4411", "grid.example.com", 4411, True, False),
+        ("grid.example.com:4410", "grid.example.com", 4410, False, False),
+        ("HTTPS://grid.example.com:443/", "grid.example.com", 443, True, False),
+        ("http://[::1]:4411", "::1", 4411, False, True),
+        ("localhost:4410", "localhost", 4410, False, True),
     ],
 )
-def test_endpoints_are_read_as_the_client_reads_them(text: str, target: Target | None):
-    assert Target.parse(text) == target
+def test_an_endpoint_has_parts(text: str, host: str, port: int, tls: bool, is_loopback: bool):
+    assert Target.parse(text) == Target(host, port, tls, is_loopback)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["grid.example.com", "ftp://grid:1", "grid:65536", "grid:-1", "[grid]:1", "gr id:1", ":1"],
+)
+def test_what_is_no_endpoint_is_refused_as_the_client_refuses_it(run: Run, text: str):
+    found = findings(run("doctor", "--json", "--endpoint", text))
+    with pytest.raises(BTRDBValueError) as raised:
+        pt.connect(endpoint=text)
+    assert (found["endpoint"]["verdict"], found["endpoint"]["why"]) == ("failed", str(raised.value))

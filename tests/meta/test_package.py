@@ -51,7 +51,7 @@ EXPORTS = {
     "pingthings.timeseries.pyo3_client": {
         *("ChangeIterator", "Client", "Inserting", "Server", "StreamInfo", "TableIterator"),
         "__version__",
-        *("compact", "connect", "log_to_stderr", "status_codes"),
+        *("compact", "connect", "log_to_stderr", "route", "status_codes"),
     },
     "pingthings.timeseries.stats": {"CallCounts", "Calls", "Stats"},
     "pingthings.timeseries.utils": {

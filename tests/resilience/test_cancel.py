@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import urllib.request
-from contextlib import suppress
 from uuid import uuid4
 
 import numpy as np
@@ -14,7 +13,7 @@ import pingthings.timeseries as pt
 import pytest
 from pingthings.server import Fault, Server
 from pingthings.timeseries.exceptions import ClientClosedError, ConnectionError  # noqa: A004
-from resilience.proxy import HEADERS, RST_STREAM, Proxy
+from resilience.proxy import DATA, HEADERS, RST_STREAM, Proxy
 
 
 async def test_cancelling_a_task_resets_its_stream(proxy: Proxy) -> None:
@@ -90,19 +89,26 @@ async def test_what_is_written_over_after_cancelling_is_not_stored(proxy: Proxy)
     times = np.arange(500_000)
     async with await pt.AsyncClient.connect(endpoint=proxy.endpoint) as client:
         one = await client.create(uuid4(), f"cancel/{uuid4()}")
+        before = proxy.frames[DATA]
+        await one.insert((times, np.ones(len(times))))
+        frames, cancelled = proxy.frames[DATA] - before, 0
         proxy.slow(50e6)
         for _ in range(12):
             # Points are sent from the memory they lie in, which is ours again afterwards.
             values = np.ones(len(times))
+            sent = proxy.frames[DATA] + chance.randrange(1, frames)
             insert = asyncio.create_task(one.insert((times, values)))
-            await asyncio.sleep(chance.random() / 5)
+            assert await asyncio.to_thread(proxy.wait_for_frames, DATA, sent)
             insert.cancel()
-            with suppress(asyncio.CancelledError):
+            try:
                 await insert
+            except asyncio.CancelledError:
+                cancelled += 1
             values.fill(-1.0)
+        assert cancelled > 0
         proxy.clear()
         stored = (await one.raw_values(0, len(times)))["value"]
-    assert len(stored) > 0
+    assert len(stored) > len(times)
     assert stored.unique().to_pylist() == [1.0]
 
 

@@ -29,6 +29,7 @@ from pingthings.timeseries.credentials import Credentials, resolve
 from pingthings.timeseries.exceptions import (
     AuthenticationError,
     BTrDBError,
+    BTRDBValueError,
     NotSupportedError,
     PermissionDenied,
 )
@@ -151,10 +152,10 @@ class Diagnosis:
     def _endpoint(self) -> tuple[Verdict, str, str]:
         if self.credentials is None:
             return "failed", self.problem, "give `--endpoint HOST:PORT`, or set BTRDB_ENDPOINTS"
-        self.target = Target.parse(self.endpoint)
-        if self.target is None:
-            advice = "write it like `grid.example.com:4411`"
-            return "failed", f"`{self.endpoint}` is no endpoint", advice
+        try:
+            self.target = Target.parse(self.endpoint)
+        except BTRDBValueError as error:
+            return "failed", str(error), "write it like `grid.example.com:4411`"
         origin = self.credentials.profile
         where = "" if origin is None else f", from profile `{origin}`"
         key = "with" if self.credentials.apikey else "without"
@@ -162,8 +163,8 @@ class Diagnosis:
 
     def _proxy(self) -> tuple[Verdict, str, str]:
         try:
-            self.proxy = Proxy.find(self._target())
-        except ValueError as error:
+            self.proxy = Proxy.find(self.endpoint)
+        except BTRDBValueError as error:
             return "failed", str(error), "mend or unset it, or name the server in NO_PROXY"
         if self.proxy is None:
             return "ok", "none on the way that anything names", ""

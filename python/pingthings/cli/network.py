@@ -1,11 +1,13 @@
-"""The road to a server, looked at without our own client: addresses, TCP, TLS, HTTP/2."""
+"""The road to a server, step by step: addresses, TCP, TLS, HTTP/2.
+
+What an endpoint means and which proxy leads to it says the core of the client. TLS and HTTP/2 are
+looked at with the standard library, since the core says of a handshake whether it failed, and not
+what was seen in it: whose certificate it was, until when it holds, what the server would speak.
+"""
 
 from __future__ import annotations
 
-import base64
-import ipaddress
 import os
-import re
 import socket
 import ssl
 import tempfile
@@ -14,7 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+
+from pingthings.timeseries import pyo3_client
+from pingthings.timeseries.settings import find_proxies
 
 __all__ = [
     "Address",
@@ -30,14 +34,12 @@ __all__ = [
 ]
 
 TIMEOUT_S = 5.0
-_TLS_PORT = 4411
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _EMPTY_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 _FRAME_HEADER = 9
 _SETTINGS = 4
 _TLS_ALERT = 0x15
 _SETTING_NAMES = {3: "streams at once", 4: "window", 5: "largest frame"}
-_HTTP_PORT = 80
 
 
 class NotHttp2Error(Exception):
@@ -51,34 +53,18 @@ class Target:
     host: str
     port: int
     tls: bool
+    is_loopback: bool
+    """Whether it is on this machine."""
 
     @classmethod
-    def parse(cls, endpoint: str) -> Target | None:
-        """Returns the parts of an endpoint as the client reads them; None if it is none."""
-        match = re.fullmatch(
-            r"(?:(https?)://)?(?:\[([^\]]+)\]|([^:/\[\]]+)):(\d{1,5})/?", endpoint.strip()
-        )
-        if match is None:
-            return None
-        port = int(match[4])
-        tls = match[1] == "https" or (match[1] is None and port == _TLS_PORT)
-        return cls(match[2] or match[3], port, tls)
+    def parse(cls, endpoint: str) -> Target:
+        """Returns the parts of an endpoint, which the client's core takes apart.
 
-    @property
-    def is_loopback(self) -> bool:
-        """Whether it is on this machine."""
-        if self.host == "localhost":
-            return True
-        return self.is_literal and ipaddress.ip_address(self.host).is_loopback
-
-    @property
-    def is_literal(self) -> bool:
-        """Whether the host is an address and no name."""
-        try:
-            ipaddress.ip_address(self.host)
-        except ValueError:
-            return False
-        return True
+        Raises:
+            BTRDBValueError: It is none.
+        """
+        host, port, tls, is_loopback, _ = pyo3_client.route(endpoint, ("", "", "", ""))
+        return cls(host, port, tls, is_loopback)
 
 
 @dataclass(frozen=True)
@@ -88,31 +74,22 @@ class Proxy:
     variable: str
     host: str
     port: int
-    user: str | None
+    authorization: str | None
 
     @classmethod
-    def find(cls, target: Target) -> Proxy | None:
-        """Returns the proxy that the environment names for a server, as the client reads it.
+    def find(cls, endpoint: str) -> Proxy | None:
+        """Returns the proxy over which the client's core reaches an endpoint.
 
         Raises:
-            ValueError: What it names is no proxy.
+            BTRDBValueError: What the environment names is no proxy.
         """
-        if target.is_loopback or _is_exempt(target):
+        found = pyo3_client.route(endpoint, find_proxies({}, os.environ))
+        tls, proxy = found[2], found[4]
+        if proxy is None:
             return None
-        for name in ("https_proxy" if target.tls else "http_proxy", "all_proxy"):
-            for variable in (name, name.upper()):
-                value = os.environ.get(variable, "").strip()
-                if value:
-                    return cls._parse(variable, value)
-        return None
-
-    @classmethod
-    def _parse(cls, variable: str, value: str) -> Proxy:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        if parts.scheme != "http" or parts.hostname is None:
-            raise ValueError(f"{variable} is no `http://host:port`")
-        user = None if parts.username is None else f"{parts.username}:{parts.password or ''}"
-        return cls(variable, parts.hostname, parts.port or _HTTP_PORT, user)
+        names = ("https_proxy" if tls else "http_proxy", "all_proxy")
+        variables = (variable for name in names for variable in (name, name.upper()))
+        return cls(next(name for name in variables if os.environ.get(name, "").strip()), *proxy)
 
     def ask(self, connection: socket.socket, target: Target) -> None:
         """Asks for a tunnel.
@@ -122,9 +99,8 @@ class Proxy:
         """
         host = f"[{target.host}]" if ":" in target.host else target.host
         lines = [f"CONNECT {host}:{target.port} HTTP/1.1", f"Host: {host}:{target.port}"]
-        if self.user is not None:
-            token = base64.b64encode(unquote(self.user).encode()).decode()
-            lines.append(f"Proxy-Authorization: Basic {token}")
+        if self.authorization is not None:
+            lines.append(f"Proxy-Authorization: {self.authorization}")
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode())
         answer = b""
         while b"\r\n\r\n" not in answer and (fresh := connection.recv(1)):
@@ -132,21 +108,6 @@ class Proxy:
         status = answer.partition(b"\r\n")[0].decode(errors="replace")
         if " 200" not in status:
             raise OSError(f"the proxy answers `{status}`")
-
-
-def _is_exempt(target: Target) -> bool:
-    """Whether NO_PROXY names a host, a domain above it, or a network that it is in."""
-    texts = (os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "").split(",")
-    for text in (text.strip().lower().removeprefix("*.").removeprefix(".") for text in texts):
-        if text and (text == "*" or f".{target.host.lower()}".endswith(f".{text}")):
-            return True
-        try:
-            network = ipaddress.ip_network(text, strict=False)
-            if target.is_literal and ipaddress.ip_address(target.host) in network:
-                return True
-        except ValueError:  # a name
-            continue
-    return False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ __all__ = [
 __version__: Final[str]
 
 def status_codes() -> dict[int, str]: ...
+def route(
+    endpoint: str, proxies: tuple[str, str, str, str]
+) -> tuple[str, int, bool, bool, tuple[str, int, str | None] | None]: ...
 def connect(
     endpoints: Sequence[str],
     *,

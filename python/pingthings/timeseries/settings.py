@@ -19,7 +19,7 @@ from pingthings.timeseries.exceptions import (
 )
 from pingthings.timeseries.memory import as_bytes, available
 
-__all__ = ["ConnectionOptions", "Settings", "warn_of_clear_text"]
+__all__ = ["ConnectionOptions", "Settings", "find_proxies", "warn_of_clear_text"]
 
 CONNECT_TIMEOUT_S = 10.0
 """The time limit for connecting, in seconds."""
@@ -112,7 +112,7 @@ class Settings:
             require_tls=_require_tls(options, environ),
             ca_bundle=_ca_bundle(options, environ),
             identity=_identity(options, environ),
-            proxies=_proxies(options, environ),
+            proxies=find_proxies(options, environ),
             memory_limit=_memory_limit(options, environ),
             timeout_s=as_seconds(options.get("timeout"), "timeout"),
             deadline_s=as_seconds(options.get("deadline"), "deadline"),
@@ -203,7 +203,10 @@ def _identity(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[b
     return _read(paths[0], names[0]), _read(paths[1], names[1])
 
 
-def _proxies(options: ConnectionOptions, environ: Mapping[str, str]) -> tuple[str, str, str, str]:
+def find_proxies(
+    options: ConnectionOptions, environ: Mapping[str, str]
+) -> tuple[str, str, str, str]:
+    """Returns the proxies for TLS, without TLS, for both, and what to reach without one."""
     given = options.get("proxy")
     if given is not None:
         return "", "", as_text(given, "proxy").strip(), ""

@@ -199,11 +199,13 @@ impl Endpoint {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    pub(crate) fn host(&self) -> &str {
+    /// The host, an address of version 6 without its brackets.
+    pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
 
-    pub(crate) const fn port(&self) -> u16 {
+    /// The port.
+    pub const fn port(&self) -> u16 {
         self.port
     }
 

@@ -4,5 +4,6 @@ pub(crate) mod acknowledged;
 pub(crate) mod cast;
 pub(crate) mod decimal;
 pub(crate) mod envelope;
+pub(crate) mod loan;
 pub(crate) mod points;
 pub(crate) mod write;

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
-use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, Proxies, Trace};
+use pingthings_client::{ApiKey, Config, Endpoint, Error, Identity, Proxies, Route, Trace};
 use pingthings_types::Code;
 use pyo3::{
     prelude::*,
@@ -96,6 +96,46 @@ pub(crate) fn connect<'py>(
         let core = pingthings_client::Client::connect(config).await?;
         Ok(Client::new(core, mode))
     })
+}
+
+/// Host, port, whether TLS is spoken, whether it is this machine, and the proxy on the way.
+type Way = (
+    String,
+    u16,
+    bool,
+    bool,
+    Option<(String, u16, Option<String>)>,
+);
+
+/// Says how [`connect`] reaches an endpoint, without reaching it. Of a proxy this is host, port, and
+/// the header that proves who asks.
+#[pyfunction]
+pub(crate) fn route(
+    py: Python<'_>,
+    endpoint: First<String>,
+    proxies: (String, String, String, String),
+) -> PyResult<Way> {
+    error::prepare(py)?;
+    let (https, http, all, no) = proxies;
+    let proxies = Proxies {
+        https,
+        http,
+        all,
+        no,
+    };
+    let found = Endpoint::parse(&endpoint.value, None)
+        .and_then(|endpoint| Ok((Route::to(&endpoint, &proxies)?, endpoint)));
+    let (route, endpoint) = found.map_err(|error| to_exception(py, &error))?;
+    let proxy = route.proxy().map(|(host, port, authorization)| {
+        (host.to_owned(), port, authorization.map(str::to_owned))
+    });
+    Ok((
+        endpoint.host().to_owned(),
+        endpoint.port(),
+        endpoint.is_tls(),
+        endpoint.is_loopback(),
+        proxy,
+    ))
 }
 
 /// A connection to a server. Every method returns an awaitable; those of the blocking face have

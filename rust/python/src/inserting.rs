@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
-use pingthings_client::{Acknowledged, Error, ErrorKind, Insert};
+use pingthings_client::{Acknowledged, Error, ErrorKind, Insert, Loan};
 use pingthings_types::{MergePolicy, Version};
 use pyo3::{IntoPyObjectExt, prelude::*};
 
@@ -24,6 +24,7 @@ pub(crate) struct Inserting {
     /// None once it has ended, or while somebody waits: who ceases to wait ends it.
     work: Arc<Mutex<Option<Work>>>,
     acknowledged: Arc<Acknowledged>,
+    loan: Arc<Loan>,
     mode: Mode,
 }
 
@@ -33,6 +34,7 @@ impl Inserting {
         mode: Mode,
         inserts: Vec<Insert>,
         policy: MergePolicy,
+        loan: Arc<Loan>,
     ) -> Self {
         let acknowledged = Arc::new(Acknowledged::default());
         let told = Arc::clone(&acknowledged);
@@ -49,6 +51,7 @@ impl Inserting {
         Self {
             work: Arc::new(Mutex::new(Some(Box::pin(work)))),
             acknowledged,
+            loan,
             mode,
         }
     }
@@ -93,6 +96,7 @@ impl Inserting {
 
     /// Ends it where it is, if it has not ended.
     fn close(&self) {
+        self.loan.take_back();
         *self.work.lock() = None;
     }
 }

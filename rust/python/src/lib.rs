@@ -31,7 +31,7 @@ mod pyo3_client {
     use crate::runtime;
     #[pymodule_export]
     use crate::{
-        client::{Client, connect, status_codes},
+        client::{Client, connect, route, status_codes},
         inserting::Inserting,
         iterators::{ChangeIterator, TableIterator},
         metadata::StreamInfo,

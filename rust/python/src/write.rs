@@ -2,7 +2,9 @@
 
 #![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
-use pingthings_client::{Error, Insert};
+use std::sync::Arc;
+
+use pingthings_client::{Error, Insert, Loan};
 use pingthings_types::MergePolicy;
 use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
@@ -10,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     arguments::{Integer, range},
-    call::call,
+    call::{Mode, call},
     client::Client,
     error::to_exception,
     exit::Entered,
@@ -23,6 +25,7 @@ fn inserts(
     py: Python<'_>,
     data: Vec<(Uuid, PyTable)>,
     merge: &str,
+    loan: &Arc<Loan>,
 ) -> PyResult<(Vec<Insert>, MergePolicy)> {
     let policy: MergePolicy = merge
         .parse()
@@ -36,11 +39,24 @@ fn inserts(
             let batches = table.into_inner().0;
             // Checking reads every value, which other threads need not wait for.
             let insert = py.detach(|| Insert::new(uuid, &batches));
-            Ok(insert?.owned_by(Foreign::new(batches)))
+            let insert = insert?.owned_by(Foreign::new(batches));
+            Ok(insert.lent(Arc::clone(loan)))
         })
         .collect::<Result<Vec<_>, Error>>()
         .map_err(|error| to_exception(py, &error))?;
     Ok((inserts, policy))
+}
+
+/// Ends a loan when the future of its call is done, which it also is when it is cancelled. Asyncio
+/// calls this before anybody who awaits the future goes on.
+#[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
+struct TakeBack(Arc<Loan>);
+
+#[pymethods]
+impl TakeBack {
+    fn __call__(slf: Entered<'_, Self>, _future: &Bound<'_, PyAny>) {
+        slf.0.take_back();
+    }
 }
 
 #[pymethods]
@@ -53,11 +69,20 @@ impl Client {
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (inserts, policy) = inserts(py, data, merge)?;
+        let loan = Arc::new(Loan::default());
+        let (inserts, policy) = inserts(py, data, merge, &loan)?;
         let work = move |core: pingthings_client::Client, insert| async move {
             core.insert(insert, policy).await
         };
-        slf.fan_out(py, inserts, work, |version| version.major)
+        let awaitable = slf.fan_out(py, inserts, work, |version| version.major);
+        match &awaitable {
+            Ok(future) if slf.mode == Mode::Async => {
+                future.call_method1("add_done_callback", (TakeBack(loan),))?;
+            }
+            // A call that blocks has ended, by its result or by Ctrl-C.
+            Ok(_) | Err(_) => loan.take_back(),
+        }
+        awaitable
     }
 
     /// The same, told of on the way; nothing is sent before the first step.
@@ -67,12 +92,14 @@ impl Client {
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
     ) -> PyResult<Inserting> {
-        let (inserts, policy) = inserts(py, data, merge)?;
+        let loan = Arc::new(Loan::default());
+        let (inserts, policy) = inserts(py, data, merge, &loan)?;
         Ok(Inserting::new(
             slf.core.for_call(),
             slf.mode,
             inserts,
             policy,
+            loan,
         ))
     }
 

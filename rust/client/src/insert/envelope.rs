@@ -19,7 +19,7 @@ use arrow_ipc::{
 };
 use bytes::{BufMut, Bytes};
 use flatbuffers::FlatBufferBuilder;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use pingthings_proto::v5api;
@@ -27,6 +27,7 @@ use prost::{
     Message as _,
     encoding::{WireType, encode_key, encode_varint},
 };
+use tokio::sync::oneshot;
 use tonic::{
     Request, Response, Status, body::Body, client::Grpc, codegen::http::uri::PathAndQuery,
     transport::Channel,
@@ -42,7 +43,7 @@ use crate::{
         rpc::Stub,
         table::{RAW_SCHEMA, encode},
     },
-    insert::points::Owner,
+    insert::{loan::Loan, points::Owner},
     method::Method,
 };
 
@@ -50,6 +51,9 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// What says that a stream in Arrow's format has ended.
 const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// Up to here points are copied, which costs less than waiting until they have gone.
+const MOST_COPIED: usize = 2_000;
 
 /// The field of the request that holds the points.
 const ARROW_BYTES: u32 = 5;
@@ -114,6 +118,8 @@ pub(crate) struct Envelope {
     /// The request without its points.
     pub(crate) request: v5api::ArrowInsertParams,
     pub(crate) rows: RecordBatch,
+    /// Whether the points are still what they were.
+    pub(crate) loan: Arc<Loan>,
     /// Whoever owns the memory that the points lie in.
     pub(crate) owner: Option<Owner>,
 }
@@ -121,9 +127,14 @@ pub(crate) struct Envelope {
 /// A column that is being sent. The connection may have it for a moment longer than the call.
 struct Column {
     values: Memory,
+    /// Dropped when the last byte has gone to the system.
+    _gone: Arc<oneshot::Sender<Infallible>>,
     /// Dropped last.
     _owner: Option<Owner>,
 }
+
+/// Why a call that was given up is not sent to its end. Nobody waits for it any more.
+pub(crate) const TAKEN_BACK: &str = "the points were taken back by whoever inserted them";
 
 impl AsRef<[u8]> for Column {
     fn as_ref(&self) -> &[u8] {
@@ -131,15 +142,23 @@ impl AsRef<[u8]> for Column {
     }
 }
 
+/// Arrow points are sent from the memory of whoever inserts them, who may take it back in the
+/// middle (see [`Loan`]). So the end of the message is a piece of its own, which goes only when the
+/// columns have gone and are known to have been whole until then: a message without its end is
+/// stored by nobody.
 impl Envelope {
-    /// The message, piece by piece.
-    ///
-    /// The end is a piece of its own: a call that is given up before it was sent whole has not
-    /// been sent at all, so nobody stores what its owner writes into the columns afterwards.
-    fn pieces(&self) -> Result<[Bytes; 4], Status> {
+    /// The message but for its end, piece by piece, and what ends when the last byte of the columns
+    /// has gone to the system.
+    fn pieces(&self) -> Result<([Bytes; 3], oneshot::Receiver<Infallible>), Status> {
+        let (gone, all_gone) = oneshot::channel();
+        let gone = Arc::new(gone);
         let column = |values: &Memory| {
+            if self.rows.num_rows() <= MOST_COPIED {
+                return Bytes::copy_from_slice(values);
+            }
             Bytes::from_owner(Column {
                 values: values.clone(),
+                _gone: Arc::clone(&gone),
                 _owner: self.owner.clone(),
             })
         };
@@ -153,7 +172,7 @@ impl Envelope {
         );
         let values = column(columns.1.as_primitive::<Float64Type>().values().inner());
         let head = self.head(times.len() + values.len())?;
-        Ok([head, times, values, Bytes::from_static(&END)])
+        Ok(([head, times, values], all_gone))
     }
 
     /// Everything before the columns, which have so many bytes.
@@ -172,10 +191,17 @@ impl Envelope {
     }
 
     fn into_body(self) -> Result<Body, Status> {
-        let pieces = self
-            .pieces()?
-            .map(|piece| Ok::<_, Infallible>(Frame::data(piece)));
-        Ok(Body::new(StreamBody::new(stream::iter(pieces))))
+        let (pieces, all_gone) = self.pieces()?;
+        let pieces = stream::iter(pieces.map(|piece| Ok(Frame::data(piece))));
+        let loan = self.loan;
+        let end = stream::once(async move {
+            let _ = all_gone.await;
+            if loan.is_over() {
+                return Err(Status::cancelled(TAKEN_BACK));
+            }
+            Ok(Frame::data(Bytes::from_static(&END)))
+        });
+        Ok(Body::new(StreamBody::new(pieces.chain(end))))
     }
 }
 
@@ -223,8 +249,45 @@ fn batch(rows: usize) -> Vec<u8> {
 mod tests {
     use arrow_array::{ArrayRef, Float64Array, TimestampNanosecondArray};
     use arrow_ipc::reader::StreamReader;
+    use http_body_util::BodyExt as _;
+    use tokio::sync::oneshot::error::TryRecvError;
 
     use super::*;
+
+    fn envelope(rows: i64) -> Envelope {
+        let times = TimestampNanosecondArray::from_iter_values(0..rows).with_timezone("UTC");
+        let values = Float64Array::from_iter_values((0..rows).map(|_| 1.0));
+        let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(values)];
+        Envelope {
+            request: v5api::ArrowInsertParams::default(),
+            rows: RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap(),
+            loan: Arc::default(),
+            owner: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn points_that_are_taken_back_before_they_have_gone_have_no_end() {
+        for (is_taken_back, rows) in [(false, 10), (true, 10), (false, 50_000), (true, 50_000)] {
+            let envelope = envelope(rows);
+            let loan = Arc::clone(&envelope.loan);
+            let mut body = envelope.into_body().unwrap();
+            let mut sent = Vec::new();
+            for _ in 0..3 {
+                sent.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+            }
+            if rows > 10 {
+                // The columns have not gone, so nobody knows whether they are whole.
+                assert!(futures_util::poll!(Box::pin(body.frame())).is_pending());
+            }
+            if is_taken_back {
+                loan.take_back();
+            }
+            drop(sent);
+            let end = body.frame().await.unwrap();
+            assert_eq!(end.is_err(), is_taken_back, "{rows} rows");
+        }
+    }
 
     #[test]
     fn what_is_put_in_comes_out_as_arrow_reads_it() {
@@ -247,17 +310,25 @@ mod tests {
             let envelope = Envelope {
                 request: request.clone(),
                 rows: rows.clone(),
+                loan: Arc::default(),
                 owner: Some(Arc::new("somebody")),
             };
-            let (owner, pieces) = (envelope.owner.clone().unwrap(), envelope.pieces().unwrap());
+            let owner = envelope.owner.clone().unwrap();
+            let (pieces, mut all_gone) = envelope.pieces().unwrap();
+            let is_copied = rows.num_rows() <= MOST_COPIED;
             let times = rows.column(0).as_primitive::<TimestampNanosecondType>();
-            assert_eq!(pieces[1].as_ptr(), times.values().inner().as_ptr());
-            let bytes = pieces.concat();
+            assert_eq!(
+                pieces[1].as_ptr() == times.values().inner().as_ptr(),
+                !is_copied
+            );
+            let bytes = [pieces.concat(), END.to_vec()].concat();
             // Whoever sends them may be the last to have them.
             drop(envelope);
-            assert_eq!(Arc::strong_count(&owner), 3);
+            assert_eq!(Arc::strong_count(&owner), if is_copied { 1 } else { 3 });
+            assert_eq!(all_gone.try_recv() == Err(TryRecvError::Empty), !is_copied);
             drop(pieces);
             assert_eq!(Arc::strong_count(&owner), 1);
+            assert_eq!(all_gone.try_recv(), Err(TryRecvError::Closed));
             let (before, message) = bytes.split_at(PREFIX);
             assert_eq!(before, prefix(message.len()).unwrap());
             let mut found = v5api::ArrowInsertParams::decode(message).unwrap();

@@ -18,6 +18,7 @@ use crate::{
         acknowledged::Acknowledged,
         cast::{checked_cast, inexact, is_exact, unsuitable},
         decimal,
+        loan::Loan,
     },
 };
 
@@ -34,6 +35,7 @@ pub struct Insert {
     pub(crate) parts: Vec<Part>,
     points: usize,
     pub(crate) told: Option<Arc<Acknowledged>>,
+    pub(crate) loan: Arc<Loan>,
     /// Whoever owns the memory the batches lie in; the last field, so that it is dropped last.
     pub(crate) owner: Option<Owner>,
 }
@@ -123,6 +125,7 @@ impl Insert {
             parts,
             points,
             told: None,
+            loan: Arc::default(),
             owner: None,
         })
     }
@@ -132,6 +135,13 @@ impl Insert {
     #[must_use]
     pub fn owned_by(mut self, owner: impl Any + Send + Sync) -> Self {
         self.owner = Some(Arc::new(owner));
+        self
+    }
+
+    /// Says which loan the memory of the batches belongs to, for a caller who may take it back.
+    #[must_use]
+    pub fn lent(mut self, loan: Arc<Loan>) -> Self {
+        self.loan = loan;
         self
     }
 

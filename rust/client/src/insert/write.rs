@@ -18,10 +18,11 @@ use uuid::Uuid;
 
 use crate::{
     answer::rpc::Rpc,
-    error::{Error, FailedInsert},
+    error::{Error, ErrorKind, FailedInsert},
     insert::{
         acknowledged::Acknowledged,
-        envelope::{Envelope, InsertRpc},
+        envelope::{Envelope, InsertRpc, TAKEN_BACK},
+        loan::Loan,
         points::{Insert, Owner},
     },
     method::{Method, Repeat},
@@ -39,6 +40,7 @@ struct Sending {
     /// How many points were acknowledged, and the newest version they were answered with.
     total: Mutex<(usize, Version)>,
     told: Option<Arc<Acknowledged>>,
+    loan: Arc<Loan>,
     owner: Option<Owner>,
 }
 
@@ -88,6 +90,7 @@ impl Client {
             uuid,
             parts,
             told,
+            loan,
             owner,
             ..
         } = insert;
@@ -96,6 +99,7 @@ impl Client {
             policy,
             total: Mutex::default(),
             told,
+            loan,
             owner,
         };
         let failed = AtomicBool::new(false);
@@ -183,6 +187,7 @@ impl Client {
                     ..Default::default()
                 },
                 rows: part.clone(),
+                loan: Arc::clone(&sending.loan),
                 owner: sending.owner.clone(),
             };
             let answer = self
@@ -206,6 +211,10 @@ impl Client {
             merge_policy: policy.to_wire(),
             rounding: None,
         };
+        // They were copied before this is asked.
+        if sending.loan.is_over() {
+            return Err(Error::new(ErrorKind::Closed, TAKEN_BACK));
+        }
         let answer = self
             .unary_as(
                 repeat,

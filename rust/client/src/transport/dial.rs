@@ -44,6 +44,9 @@ const TCP_KEEPALIVE_TIMES: u32 = 3;
 #[cfg(target_os = "linux")]
 const TCP_UNANSWERED: Duration = Duration::from_mins(1);
 
+/// The port of a proxy that names none.
+const HTTP_PORT: u16 = 80;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -121,6 +124,28 @@ impl Target {
             life: Arc::new(Life::new(Arc::clone(alarm))),
             counters: Arc::clone(&self.counters),
         }
+    }
+}
+
+/// How an endpoint is reached: what a connection does, without making one.
+#[derive(Clone, Debug)]
+pub struct Route(Option<Proxy>);
+
+impl Route {
+    /// Refuses what [`crate::Client::connect`] refuses.
+    pub fn to(endpoint: &Endpoint, proxies: &Proxies) -> Result<Self, Error> {
+        Proxy::for_endpoint(endpoint, proxies).map(Self)
+    }
+
+    /// Host and port of the proxy that is asked for a tunnel, and what proves who asks.
+    pub fn proxy(&self) -> Option<(&str, u16, Option<&str>)> {
+        let proxy = self.0.as_ref()?;
+        let authorization = proxy.authorization.as_ref();
+        Some((
+            proxy.uri.host().unwrap_or_default(),
+            proxy.uri.port_u16().unwrap_or(HTTP_PORT),
+            authorization.and_then(|value| value.to_str().ok()),
+        ))
     }
 }
 
