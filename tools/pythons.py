@@ -158,7 +158,7 @@ def prepared(interpreter: Interpreter, wheel: Path) -> Path:
     # One that is there is brought up to date.
     subprocess.run([interpreter.path, "-m", "venv", "--without-pip", environment], check=True)
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet"]
-    subprocess.run([*pip, "--group", "dev", "numpy", "pyyaml"], cwd=ROOT, check=True)
+    subprocess.run([*pip, "--group", "dev", "--group", "docs"], cwd=ROOT, check=True)
     subprocess.run([*pip, "--force-reinstall", "--no-deps", str(wheel)], cwd=ROOT, check=True)
     return python
 

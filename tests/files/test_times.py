@@ -25,6 +25,13 @@ def times(column: list[Any], **clock: Any) -> list[int | str]:
     return [bad.get(place, time) for place, time in enumerate(found.tolist())]
 
 
+def of_python(*parts: int) -> str:
+    """What Python says of a time that does not exist, each version in its own words."""
+    with pytest.raises(ValueError, match=r"must be in|out of range") as raised:
+        datetime(*parts, tzinfo=UTC)  # type: ignore[misc, arg-type]
+    return str(raised.value)
+
+
 def test_a_column_may_mix_ways_of_writing_times():
     assert times(
         [
@@ -43,8 +50,8 @@ def test_a_column_may_mix_ways_of_writing_times():
         ]
     ) == [
         *(START, START + 1, START, START, START, START, START + 500_000_000),
-        "time `2024-02-30` does not exist: day is out of range for month",
-        "time `2024-01-01T25:00:00` does not exist: hour must be in 0..23",
+        f"time `2024-02-30` does not exist: {of_python(2024, 2, 30)}",
+        f"time `2024-01-01T25:00:00` does not exist: {of_python(2024, 1, 1, 25)}",
         "time `5` is not understood",
         *("no time", "no time"),
     ]

@@ -49,8 +49,9 @@ def test_prometheus_reads_what_happened(until: Until):
         assert found["pingthings_connections"] >= 1
         assert found["pingthings_background_failed"] == 0
         until(lambda: scrape(server)["pingthings_connections"] == 0)
-        with pytest.raises(urllib.error.HTTPError):
+        with pytest.raises(urllib.error.HTTPError) as raised:
             urllib.request.urlopen(f"http://{server.metrics_endpoint}/", timeout=30)
+        raised.value.close()
 
 
 def test_metrics_are_off_unless_asked_for():
