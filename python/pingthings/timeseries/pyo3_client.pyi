@@ -15,6 +15,7 @@ __all__ = [
     "compact",
     "connect",
     "log_to_stderr",
+    "route",
     "status_codes",
 ]
 

@@ -444,7 +444,7 @@ class Stream:
         Args:
             data: Points in any form of `InsertData`: an Arrow table, a frame, numpy arrays, a
                 mapping, or pairs, in any order. Columns of 8-byte numbers are sent without a copy:
-                do not change them until the call has ended.
+                do not change them until the call has ended or was cancelled.
             merge: What to do with a point whose time exists: `never` keeps all points, `equal`
                 drops a new point with the same value, `retain` keeps the old value, `replace` the
                 new one.
