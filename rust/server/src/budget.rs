@@ -6,11 +6,11 @@
 //! progress. A request gives way by being refused, an answer by losing its connection. What the
 //! engine works on stays.
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
@@ -23,12 +23,21 @@ use crate::status::Refusal;
 
 /// The part of the limit by which what comes may be beyond it while what gives way for it leaves.
 const OVERLAP: usize = 8;
+/// The part of the limit that is made free beyond what is needed, so that not everybody who comes
+/// looks through all that is held.
+const AHEAD: usize = 64;
+/// Who made no progress for so long makes none, however long it has been.
+const LONGEST: Duration = Duration::from_mins(1);
+/// What a call takes that waits for the rest of its request, or for its short answer to be taken:
+/// its task, its buffers, what is known of it. Its headers count beside it.
+pub(crate) const CALL_BYTES: usize = 16 << 10;
 
 /// Everything that is held.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
     state: Mutex<State>,
+    next: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
@@ -37,7 +46,6 @@ struct State {
     used: usize,
     /// What of that is given back soon, because its holder was told to.
     leaving: usize,
-    next: u64,
     holds: HashMap<u64, Entry>,
 }
 
@@ -58,6 +66,8 @@ struct Holder {
     kind: Kind,
     /// Whether the engine works on it.
     is_fixed: AtomicBool,
+    /// Whether it is one of the open answers, of which there are only so many.
+    is_placed: AtomicBool,
     is_revoked: AtomicBool,
     task: AtomicWaker,
 }
@@ -84,6 +94,7 @@ impl Budget {
         Arc::new(Self {
             limit,
             state: Mutex::default(),
+            next: AtomicU64::new(0),
             metrics,
         })
     }
@@ -95,17 +106,15 @@ impl Budget {
         owner: Arc<Owner>,
         control: Option<Arc<Control>>,
     ) -> Arc<Hold> {
-        let mut state = self.state.lock();
-        let number = state.next;
-        state.next += 1;
         Arc::new(Hold {
             budget: Arc::clone(self),
-            number,
+            number: self.next.fetch_add(1, Ordering::Relaxed),
             holder: Arc::new(Holder {
                 owner,
                 control,
                 kind,
                 is_fixed: AtomicBool::new(false),
+                is_placed: AtomicBool::new(false),
                 is_revoked: AtomicBool::new(false),
                 task: AtomicWaker::new(),
             }),
@@ -139,44 +148,101 @@ impl State {
         limit: usize,
         victims: &mut Vec<Arc<Holder>>,
     ) -> bool {
+        // First what the owner has beyond its share, then what all have beyond the limit.
+        self.make_room_among(hold, bytes, limit, true, victims)
+            && self.make_room_among(hold, bytes, limit, false, victims)
+            // What was told to leave is there until it has left.
+            && self.used + bytes <= limit + limit / OVERLAP
+    }
+
+    /// The same among what the owner holds, or all.
+    fn make_room_among(
+        &mut self,
+        hold: &Hold,
+        bytes: usize,
+        limit: usize,
+        is_own: bool,
+        victims: &mut Vec<Arc<Holder>>,
+    ) -> bool {
         let owner = &hold.holder.owner;
-        let now = Instant::now();
-        loop {
-            let is_own = owner.held() + bytes > share(limit);
-            if !is_own && self.used - self.leaving + bytes <= limit {
-                // What was told to leave is there until it has left.
-                return self.used + bytes <= limit + limit / OVERLAP;
+        let most = if is_own { share(limit) } else { limit };
+        let held = |state: &Self| {
+            if is_own {
+                owner.held()
+            } else {
+                state.used - state.leaving
             }
-            let own = self
-                .holds
-                .get(&hold.number)
-                .map_or(0.0, |entry| entry.weight(now));
-            let others = self.holds.iter_mut().filter(|(number, entry)| {
-                **number != hold.number
-                    && !entry.is_leaving
-                    && !entry.holder.is_fixed.load(Ordering::Relaxed)
-                    && (!is_own || Arc::ptr_eq(&entry.holder.owner, owner))
-            });
-            let heaviest = others
-                .map(|(_, entry)| (entry.weight(now), entry))
-                .filter(|(weight, _)| *weight > own)
-                .max_by(|(a, _), (b, _)| a.total_cmp(b));
-            let Some((_, entry)) = heaviest else {
-                return false;
-            };
-            entry.is_leaving = true;
-            self.leaving += entry.bytes;
-            entry.holder.owner.give(entry.bytes);
-            victims.push(Arc::clone(&entry.holder));
+        };
+        if held(self) + bytes <= most {
+            return true;
         }
+        let now = Instant::now();
+        let own = self
+            .holds
+            .get(&hold.number)
+            .map_or(0.0, |entry| entry.weight(now));
+        let others = self.holds.iter().filter(|(number, entry)| {
+            **number != hold.number
+                && !entry.is_leaving
+                && !entry.holder.is_fixed.load(Ordering::Relaxed)
+                && (!is_own || Arc::ptr_eq(&entry.holder.owner, owner))
+        });
+        let heavier = others
+            .map(|(&number, entry)| Weighed {
+                weight: entry.weight(now),
+                number,
+            })
+            .filter(|weighed| weighed.weight > own);
+        let mut heaviest: BinaryHeap<Weighed> = heavier.collect();
+        while held(self) + bytes + most / AHEAD > most
+            && let Some(Weighed { number, .. }) = heaviest.pop()
+        {
+            if let Some(entry) = self.holds.get_mut(&number) {
+                entry.is_leaving = true;
+                self.leaving += entry.bytes;
+                entry.holder.owner.give(entry.bytes);
+                victims.push(Arc::clone(&entry.holder));
+            }
+        }
+        held(self) + bytes <= most
     }
 }
+
+/// What is held, in the order in which it gives way.
+#[derive(Debug)]
+struct Weighed {
+    weight: f64,
+    number: u64,
+}
+
+impl Ord for Weighed {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let by_weight = self.weight.total_cmp(&other.weight);
+        // Of what weighs the same, the older goes first.
+        by_weight.then(other.number.cmp(&self.number))
+    }
+}
+
+impl PartialOrd for Weighed {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Weighed {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Weighed {}
 
 impl Entry {
     /// Bytes times seconds.
     #[allow(clippy::cast_precision_loss, reason = "only compared")]
     fn weight(&self, now: Instant) -> f64 {
-        self.bytes as f64 * now.duration_since(self.since).as_secs_f64()
+        let age = now.duration_since(self.since).min(LONGEST);
+        self.bytes as f64 * age.as_secs_f64()
     }
 }
 
@@ -259,6 +325,15 @@ impl Hold {
         self.holder.is_fixed.store(true, Ordering::Relaxed);
     }
 
+    /// It is one of the open answers, of which there are only so many.
+    pub(crate) fn place(&self) {
+        self.holder.is_placed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_placed(&self) -> bool {
+        self.holder.is_placed.load(Ordering::Relaxed)
+    }
+
     /// Ready once what is held has to give way.
     pub(crate) fn poll_revoked(&self, cx: &Context<'_>) -> Poll<Refusal> {
         self.holder.task.register(cx.waker());
@@ -333,7 +408,7 @@ mod tests {
     fn age(hold: &Hold, seconds: u64) {
         let mut state = hold.budget.state.lock();
         let entry = state.holds.get_mut(&hold.number).unwrap();
-        entry.since -= std::time::Duration::from_secs(seconds);
+        entry.since -= Duration::from_secs(seconds);
     }
 
     #[test]
@@ -414,5 +489,38 @@ mod tests {
         assert!(!is_revoked(&working) && !is_revoked(&short));
         short.take(50).unwrap();
         assert!(is_revoked(&long));
+    }
+
+    #[test]
+    fn among_many_small_ones_some_more_than_needed_give_way_at_once() {
+        let case = Case::new(64_000);
+        let all: Vec<_> = (0..640).map(|_| case.of_another()).collect();
+        for hold in &all {
+            hold.take(100).unwrap();
+            age(hold, 1);
+        }
+        let next = case.request();
+        next.take(100).unwrap();
+        // A sixty-fourth is free beyond the hundred, and the oldest have left.
+        let revoked = all.iter().filter(|hold| is_revoked(hold)).count();
+        assert_eq!(revoked, 11);
+        assert!(all[..11].iter().all(|hold| is_revoked(hold)));
+        for _ in 0..10 {
+            next.take(100).unwrap();
+        }
+        assert_eq!(all.iter().filter(|hold| is_revoked(hold)).count(), 11);
+    }
+
+    #[test]
+    fn who_waits_for_days_with_little_stays_beside_who_has_much_for_seconds() {
+        let case = Case::new(10_000_000);
+        let patient = case.of_another();
+        patient.take(1_000).unwrap();
+        age(&patient, 1_000_000);
+        let greedy = case.of_another();
+        greedy.take(7_000_000).unwrap();
+        age(&greedy, 1);
+        case.request().take(5_000_000).unwrap();
+        assert!(is_revoked(&greedy) && !is_revoked(&patient));
     }
 }

@@ -190,11 +190,11 @@ impl Door {
         }
         let intake = Intake::new(
             body,
-            head.uri.path(),
+            &head,
             &self.limits,
             packing,
             self.unpacker.clone(),
-            Arc::clone(&caller.request),
+            &caller,
             tell,
         );
         head.extensions.insert(caller);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pingthings_types::Code;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::owner::{Owner, share};
+use crate::owner::{Turns, share};
 use crate::status::Refusal;
 
 /// Admits calls to the engine.
@@ -34,8 +34,8 @@ impl Gate {
     }
 
     /// Waits for a turn, unless too many wait already: then status 426.
-    pub(crate) async fn enter(&self, owner: &Owner) -> Result<Turn, Refusal> {
-        if let Ok(of_owner) = Arc::clone(&owner.turns).try_acquire_owned()
+    pub(crate) async fn enter(&self, own: &Turns) -> Result<Turn, Refusal> {
+        if let Ok(of_owner) = Arc::clone(&own.running).try_acquire_owned()
             && let Ok(of_all) = Arc::clone(&self.running).try_acquire_owned()
         {
             return Ok(Turn {
@@ -45,15 +45,15 @@ impl Gate {
         }
         let _place = queue(&self.waiting, self.most_waiting, "calls")?;
         let most = share(self.most_waiting);
-        let _own_place = queue(&owner.waiting, most, "calls of yours")?;
-        self.reenter(owner).await
+        let _own_place = queue(&own.waiting, most, "calls of yours")?;
+        self.reenter(own).await
     }
 
     /// Waits for a turn in a call that was admitted before.
-    pub(crate) async fn reenter(&self, owner: &Owner) -> Result<Turn, Refusal> {
+    pub(crate) async fn reenter(&self, own: &Turns) -> Result<Turn, Refusal> {
         let stopping = |_: AcquireError| Refusal::new(Code::GenericError, "the server is stopping");
         // Whoever has all of its own turns does not wait in front of others.
-        let of_owner = Arc::clone(&owner.turns).acquire_owned().await;
+        let of_owner = Arc::clone(&own.running).acquire_owned().await;
         let of_owner = of_owner.map_err(stopping)?;
         let of_all = Arc::clone(&self.running).acquire_owned().await;
         Ok(Turn {
@@ -90,6 +90,7 @@ mod tests {
 
     use super::*;
     use crate::config::Limits;
+    use crate::owner::Owner;
 
     fn owner(turns: usize) -> Arc<Owner> {
         Owner::new(&Limits {
@@ -101,28 +102,28 @@ mod tests {
     #[tokio::test]
     async fn calls_beyond_the_queue_are_refused_and_places_come_back() {
         let (gate, owner) = (Gate::new(1, 1), owner(8));
-        let turn = gate.enter(&owner).await.unwrap();
+        let turn = gate.enter(&owner.calls).await.unwrap();
 
-        let mut waiting = Box::pin(gate.enter(&owner));
+        let mut waiting = Box::pin(gate.enter(&owner.calls));
         assert!(waiting.as_mut().now_or_never().is_none());
-        let refusal = gate.enter(&owner).await.unwrap_err();
+        let refusal = gate.enter(&owner.calls).await.unwrap_err();
         assert_eq!(refusal.code, Code::ResourceDepleted);
 
         // A client that goes away makes room for the next one.
         drop(waiting);
-        let waiting = gate.enter(&owner);
+        let waiting = gate.enter(&owner.calls);
         let (turn, ()) = future::join(waiting, async { drop(turn) }).await;
         assert!(turn.is_ok());
         assert_eq!(gate.waiting.load(Ordering::Relaxed), 0);
-        assert_eq!(owner.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(owner.calls.waiting.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]
     async fn a_call_that_was_admitted_is_never_refused() {
         let (gate, owner) = (Gate::new(1, 0), owner(8));
-        let turn = gate.enter(&owner).await.unwrap();
-        assert!(gate.enter(&owner).await.is_err());
-        let (again, ()) = future::join(gate.reenter(&owner), async { drop(turn) }).await;
+        let turn = gate.enter(&owner.calls).await.unwrap();
+        assert!(gate.enter(&owner.calls).await.is_err());
+        let (again, ()) = future::join(gate.reenter(&owner.calls), async { drop(turn) }).await;
         assert!(again.is_ok());
     }
 
@@ -132,17 +133,17 @@ mod tests {
         let mut turns = Vec::new();
         let mut waiting = Vec::new();
         for _ in 0..3 {
-            turns.push(gate.enter(&greedy).await.unwrap());
+            turns.push(gate.enter(&greedy.calls).await.unwrap());
         }
         for _ in 0..3 {
-            waiting.push(Box::pin(gate.enter(&greedy)));
+            waiting.push(Box::pin(gate.enter(&greedy.calls)));
             assert!(waiting.last_mut().unwrap().now_or_never().is_none());
         }
-        let refusal = gate.enter(&greedy).await.unwrap_err();
+        let refusal = gate.enter(&greedy.calls).await.unwrap_err();
         assert!(refusal.message.contains("of yours"), "{}", refusal.message);
         // The other has a turn at once, and then a place to wait.
-        let turn = gate.enter(&other).now_or_never().unwrap().unwrap();
-        let mut next = Box::pin(gate.enter(&other));
+        let turn = gate.enter(&other.calls).now_or_never().unwrap().unwrap();
+        let mut next = Box::pin(gate.enter(&other.calls));
         assert!(next.as_mut().now_or_never().is_none());
         drop(turn);
         assert!(next.await.is_ok());

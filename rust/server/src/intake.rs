@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body as _, Frame};
 use pingthings_types::Code;
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::budget::Hold;
+use crate::budget::{CALL_BYTES, Hold};
 use crate::call::{self, INSERTS, STREAMED_REQUESTS};
+use crate::caller::Caller;
 use crate::config::Limits;
 use crate::fields::Fields;
+use crate::owner::Owner;
 use crate::status::Refusal;
-use crate::unpack::{Failure, Packing, Unpacker};
+use crate::unpack::{self, Failure, Packing, Unpacked, Unpacker};
 
 /// What stands before each message: whether it is packed, and its length.
 const HEAD: usize = 5;
@@ -27,6 +31,14 @@ const FIELDS: usize = 1 << 16;
 const FIELDS_BESIDE_POINTS: usize = 16;
 /// What a field takes in memory beside its bytes, about.
 const FIELD_BYTES: usize = 64;
+
+/// What headers take, about.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    let each = |(name, value): (&HeaderName, &HeaderValue)| {
+        name.as_str().len() + value.len() + size_of::<(HeaderName, HeaderValue)>()
+    };
+    headers.iter().map(each).sum()
+}
 
 /// How large the request of a call may be.
 #[derive(Clone, Copy, Debug)]
@@ -81,17 +93,21 @@ enum State {
     },
 }
 
-type Unpacking = Pin<Box<dyn Future<Output = Result<Vec<Bytes>, Failure>> + Send>>;
+type Unpacking = Pin<Box<dyn Future<Output = Result<Unpacked, Failure>> + Send>>;
 
 /// The body of a request.
 pub(crate) struct Intake {
     inner: Body,
     hold: Arc<Hold>,
+    /// What the call takes itself, until its first message is there.
+    call_bytes: usize,
+    is_begun: bool,
     /// Bytes that are counted of the message at hand and those before it.
     taken: usize,
     most: Most,
     packing: Option<Packing>,
     unpacker: Unpacker,
+    owner: Arc<Owner>,
     state: State,
     /// What came and was not looked at.
     rest: Bytes,
@@ -103,23 +119,26 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// What comes of a request to `path`; `refused` is told if it is refused.
+    /// What comes of a request that begins with `head`; `refused` is told if it is refused.
     pub(crate) fn new(
         inner: Body,
-        path: &str,
+        head: &Parts,
         limits: &Limits,
         packing: Option<Packing>,
         unpacker: Unpacker,
-        hold: Arc<Hold>,
+        caller: &Caller,
         refused: tokio::sync::oneshot::Sender<Refusal>,
     ) -> Self {
         Self {
             inner,
-            hold,
+            hold: Arc::clone(&caller.request),
+            call_bytes: CALL_BYTES + header_bytes(&head.headers),
+            is_begun: false,
             taken: 0,
-            most: Most::of(path, limits),
+            most: Most::of(head.uri.path(), limits),
             packing,
             unpacker,
+            owner: Arc::clone(&caller.owner),
             state: State::Head(BytesMut::new()),
             rest: Bytes::new(),
             unpacking: None,
@@ -156,7 +175,7 @@ impl Intake {
                 let (count, more) = (fields.count(), fields.count() - before);
                 *left -= part.len();
                 if *left == 0 {
-                    self.state = State::Head(BytesMut::new());
+                    self.end_message();
                 }
                 self.count_fields(count, more)?;
                 Ok(Some(part))
@@ -209,29 +228,39 @@ impl Intake {
                 fields,
             };
         } else {
-            self.state = State::Head(BytesMut::new());
+            self.end_message();
         }
         // Whatever else is wrong with it, its reader says.
         Ok(Some(head.clone()))
     }
 
+    /// The next byte begins another message. What the call goes on with is counted otherwise.
+    fn end_message(&mut self) {
+        self.state = State::Head(BytesMut::new());
+        self.hold.give(std::mem::take(&mut self.call_bytes));
+    }
+
     fn count_fields(&mut self, count: usize, more: usize) -> Result<(), Status> {
         let Most {
             fields,
-            code,
             field_bytes,
             ..
         } = self.most;
         if count > fields {
-            let what = if code == Code::InsertTooBig {
-                "points"
-            } else {
-                "entries"
-            };
-            let message = format!("a request of more than {fields} {what}: send it in parts");
-            return Err(self.refuse(Refusal::new(code, message)));
+            return Err(self.too_many_fields());
         }
         self.take(more * field_bytes)
+    }
+
+    fn too_many_fields(&mut self) -> Status {
+        let Most { fields, code, .. } = self.most;
+        let what = if code == Code::InsertTooBig {
+            "points"
+        } else {
+            "entries"
+        };
+        let message = format!("a request of more than {fields} {what}: send it in parts");
+        self.refuse(Refusal::new(code, message))
     }
 
     /// Counts bytes before they are kept.
@@ -244,19 +273,22 @@ impl Intake {
 
     fn unpack(&mut self, packed: Bytes) {
         if let Some(packing) = self.packing {
-            let hold = Arc::clone(&self.hold);
-            let unpacking = self
-                .unpacker
-                .clone()
-                .unpack(packing, packed, self.most.bytes, hold);
+            let most = unpack::Most {
+                bytes: self.most.bytes,
+                fields: self.most.fields,
+            };
+            let (owner, hold) = (Arc::clone(&self.owner), Arc::clone(&self.hold));
+            let unpacker = self.unpacker.clone();
+            let unpacking = unpacker.unpack(packing, packed, most, owner, hold);
             self.unpacking = Some(Box::pin(unpacking));
         }
     }
 
     /// Takes what was unpacked.
-    fn unpacked(&mut self, pieces: Result<Vec<Bytes>, Failure>) -> Result<(), Status> {
-        let mut pieces = pieces.map_err(|failure| match failure {
+    fn unpacked(&mut self, unpacked: Result<Unpacked, Failure>) -> Result<(), Status> {
+        let unpacked = unpacked.map_err(|failure| match failure {
             Failure::Refused(refusal) => self.refuse(refusal),
+            Failure::TooManyFields => self.too_many_fields(),
             Failure::TooLarge => Status::resource_exhausted(format!(
                 "a request of more than {} bytes once it is unpacked: send it in parts",
                 self.most.bytes
@@ -265,12 +297,11 @@ impl Intake {
                 Status::internal(format!("the request cannot be unpacked: {error}"))
             }
         })?;
-        let mut fields = Fields::default();
-        for piece in &pieces {
-            fields.advance(piece);
-        }
+        let Unpacked { mut pieces, fields } = unpacked;
         self.count_fields(fields.count(), fields.count())?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
+        self.taken += length;
+        self.end_message();
         let mut head = BytesMut::with_capacity(HEAD);
         head.put_u8(0);
         head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
@@ -282,6 +313,12 @@ impl Intake {
 
     /// What goes on next, if it is there.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.is_begun {
+            self.is_begun = true;
+            if let Err(refusal) = self.hold.take(self.call_bytes) {
+                return Poll::Ready(Some(Err(self.refuse(refusal))));
+            }
+        }
         loop {
             if let Poll::Ready(refusal) = self.hold.poll_revoked(cx) {
                 return Poll::Ready(Some(Err(self.refuse(refusal))));

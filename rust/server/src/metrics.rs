@@ -47,6 +47,9 @@ pub(crate) struct Metrics {
     pub(crate) calmed: AtomicU64,
     pub(crate) points_inserted: AtomicU64,
     pub(crate) subscriptions: AtomicI64,
+    pub(crate) statements: AtomicI64,
+    pub(crate) statements_waiting: AtomicI64,
+    pub(crate) statements_beyond_memory: AtomicU64,
     pub(crate) background_failed: AtomicI64,
     pub(crate) retention_behind: AtomicI64,
 }
@@ -66,6 +69,9 @@ impl Default for Metrics {
             calmed: AtomicU64::default(),
             points_inserted: AtomicU64::default(),
             subscriptions: AtomicI64::default(),
+            statements: AtomicI64::default(),
+            statements_waiting: AtomicI64::default(),
+            statements_beyond_memory: AtomicU64::default(),
             background_failed: AtomicI64::default(),
             retention_behind: AtomicI64::default(),
         }
@@ -118,6 +124,8 @@ impl Metrics {
             ),
             refusals,
         );
+        let sql_bytes = i64::try_from(pingthings_sql::held_bytes()).unwrap_or(i64::MAX);
+        let sql_bytes = AtomicI64::new(sql_bytes);
         let gauges = [
             (
                 "pingthings_calls_in_flight",
@@ -133,6 +141,21 @@ impl Metrics {
                 "pingthings_subscriptions",
                 "Open subscriptions.",
                 &self.subscriptions,
+            ),
+            (
+                "pingthings_sql_statements",
+                "SQL statements that have a turn.",
+                &self.statements,
+            ),
+            (
+                "pingthings_sql_statements_waiting",
+                "SQL statements that wait for a turn.",
+                &self.statements_waiting,
+            ),
+            (
+                "pingthings_sql_bytes",
+                "Bytes that SQL statements of this process take.",
+                &sql_bytes,
             ),
             (
                 "pingthings_held_bytes",
@@ -179,6 +202,11 @@ impl Metrics {
                 "pingthings_connections_calmed_total",
                 "Connections closed because too many calls were given up or refused on them.",
                 &self.calmed,
+            ),
+            (
+                "pingthings_sql_memory_refusals_total",
+                "SQL statements that ended because they wanted more memory than one may have.",
+                &self.statements_beyond_memory,
             ),
             (
                 "pingthings_memory_revocations_total",

@@ -12,11 +12,11 @@ use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::budget::Hold;
+use crate::budget::{CALL_BYTES, Hold};
 use crate::call;
 use crate::door::refused;
 use crate::metrics::{CANCELLED, Metrics};
-use crate::peer::Peer;
+use crate::peer::{End, Peer};
 use crate::status::Refusal;
 
 /// Parts of answers that are smaller are not counted: most answers are, and are taken at once.
@@ -66,9 +66,23 @@ impl Ongoing {
         }
     }
 
+    /// Counts what the call takes until its answer is taken, unless there are only so many of them.
+    fn count(&self) {
+        let Some(hold) = self.answer.as_ref().filter(|hold| !hold.is_placed()) else {
+            return;
+        };
+        if hold.take(CALL_BYTES).is_err()
+            && let Some(peer) = &self.peer
+        {
+            // To refuse it would take as much.
+            peer.control.end(End::Cut);
+        }
+    }
+
     /// The answer, followed until its end.
     pub(crate) fn follow(mut self, answer: Response<Body>) -> Response<Body> {
         self.note(answer.headers());
+        self.count();
         answer.map(|inner| {
             Body::new(Followed {
                 inner,

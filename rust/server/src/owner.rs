@@ -14,13 +14,34 @@ use crate::auth::KeyHash;
 use crate::config::Limits;
 use crate::patience::Patience;
 
+/// Requests of one owner that are unpacked side by side.
+const UNPACKING: usize = 2;
+
+/// What one owner has of the turns of a [`Gate`](crate::gate::Gate).
+#[derive(Debug)]
+pub(crate) struct Turns {
+    pub(crate) running: Arc<Semaphore>,
+    /// Calls that wait for a turn.
+    pub(crate) waiting: AtomicUsize,
+}
+
+impl Turns {
+    fn of(most: usize) -> Self {
+        Self {
+            running: Arc::new(Semaphore::new(share(most))),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+}
+
 /// What one owner has of everything.
 #[derive(Debug)]
 pub(crate) struct Owner {
-    pub(crate) turns: Arc<Semaphore>,
-    /// Calls that wait for a turn.
-    pub(crate) waiting: AtomicUsize,
+    pub(crate) calls: Turns,
+    pub(crate) statements: Turns,
     pub(crate) answers: Arc<Semaphore>,
+    /// Requests that are being unpacked.
+    pub(crate) unpacking: Semaphore,
     /// What is left of the patience with calls that are given up.
     pub(crate) patience: Patience,
     /// Bytes that are held and not about to be given back; changes under the lock of the budget.
@@ -29,11 +50,11 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        let permits = |most: usize| Arc::new(Semaphore::new(share(most)));
         Arc::new(Self {
-            turns: permits(limits.concurrent_calls),
-            waiting: AtomicUsize::new(0),
-            answers: permits(limits.open_answers),
+            calls: Turns::of(limits.concurrent_calls),
+            statements: Turns::of(limits.sql_statements),
+            answers: Arc::new(Semaphore::new(share(limits.open_answers))),
+            unpacking: Semaphore::new(UNPACKING),
             patience: Patience::with_owner(),
             held: AtomicUsize::new(0),
         })

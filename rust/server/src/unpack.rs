@@ -1,24 +1,32 @@
 //! Unpacking compressed requests.
 //!
 //! It is work for which a caller pays a thousandth, so it is done on blocking threads and in turns:
-//! on half of the processor at most, a piece of each request after the other.
+//! on half of the processor at most, a piece of each request after the other. What is unpacked is
+//! counted, and so is what its unpacking takes.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead as _, Cursor, Read};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use http::HeaderMap;
+use memmap2::MmapMut;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use crate::budget::Hold;
+use crate::fields::Fields;
+use crate::owner::Owner;
 use crate::status::Refusal;
 
 /// How much of a request is unpacked in one turn.
 const PIECE: usize = 1 << 20;
+/// What is smaller is kept without memory of its own from the system.
+const SMALL: usize = PIECE / 2;
 /// The most that a request in zstd may look back, as a power of two: more than any level but the
 /// highest asks for. A reader takes as much memory.
 const WINDOW_LOG: u32 = 23;
+/// What a reader takes beside that, about.
+const READER: usize = 192 << 10;
 
 /// How a request is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,17 +45,112 @@ impl Packing {
         }
     }
 
-    fn reader(self, packed: Bytes) -> io::Result<Box<dyn Read + Send>> {
-        let packed = io::Cursor::new(packed);
-        Ok(match self {
-            Self::Gzip => Box::new(flate2::read::GzDecoder::new(packed)),
-            Self::Zstd => {
-                let mut reader = zstd::stream::read::Decoder::with_buffer(packed)?;
+    /// What reading it takes beside what it gives.
+    fn memory(self, packed: &[u8]) -> io::Result<usize> {
+        let window = match self {
+            Self::Gzip => 0,
+            Self::Zstd => zstd_window(packed)?,
+        };
+        Ok(READER + window)
+    }
+}
+
+/// How far the first frame of zstd looks back, as its head says: RFC 8878, 3.1.1.
+fn zstd_window(packed: &[u8]) -> io::Result<usize> {
+    const MAGIC: u32 = 0xFD2F_B528;
+    let mut packed = packed;
+    let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    let cut = |_| wrong("the head of its frame is cut off");
+    if packed.try_get_u32_le().map_err(cut)? != MAGIC {
+        return Err(wrong("it does not begin with a frame of zstd"));
+    }
+    let descriptor = packed.try_get_u8().map_err(cut)?;
+    let window = if descriptor & 0x20 == 0 {
+        let byte = u32::from(packed.try_get_u8().map_err(cut)?);
+        let base = 1_u64 << (10 + (byte >> 3));
+        base + base / 8 * u64::from(byte & 7)
+    } else {
+        // It looks back as far as it is long, which stands after the number of a dictionary.
+        packed.advance([0, 1, 2, 4][usize::from(descriptor & 3)].min(packed.len()));
+        match descriptor >> 6 {
+            0 => packed.try_get_u8().map_err(cut)?.into(),
+            1 => u64::from(packed.try_get_u16_le().map_err(cut)?) + 256,
+            2 => packed.try_get_u32_le().map_err(cut)?.into(),
+            _ => packed.try_get_u64_le().map_err(cut)?,
+        }
+    };
+    if window > 1 << WINDOW_LOG {
+        return Err(wrong("it looks back too far"));
+    }
+    usize::try_from(window).map_err(|_| wrong("it looks back too far"))
+}
+
+/// Reads what was packed.
+enum Reader {
+    Gzip(Box<flate2::read::GzDecoder<Cursor<Bytes>>>),
+    Zstd(zstd::stream::read::Decoder<'static, Cursor<Bytes>>),
+}
+
+impl Reader {
+    fn new(packing: Packing, packed: Bytes) -> io::Result<Self> {
+        let packed = Cursor::new(packed);
+        Ok(match packing {
+            Packing::Gzip => Self::Gzip(Box::new(flate2::read::GzDecoder::new(packed))),
+            Packing::Zstd => {
+                // Another frame might look back further than was counted.
+                let mut reader = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
                 reader.window_log_max(WINDOW_LOG)?;
-                Box::new(reader)
+                Self::Zstd(reader)
             }
         })
     }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip(reader) => reader.read(buffer),
+            Self::Zstd(reader) => {
+                let count = reader.read(buffer)?;
+                if count == 0 && !buffer.is_empty() && !reader.get_mut().fill_buf()?.is_empty() {
+                    let what = "something follows its frame";
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    /// Up to a piece; nothing at the end.
+    fn read_piece(&mut self) -> io::Result<Bytes> {
+        // Memory from the system itself, which gets it back with the piece: an allocator keeps what
+        // was freed between what was not, and there may be as much of it as of all requests.
+        let mut piece = MmapMut::map_anon(PIECE)?;
+        let mut filled = 0;
+        while filled < PIECE {
+            match self.read(&mut piece[filled..])? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        Ok(if filled < SMALL {
+            Bytes::copy_from_slice(&piece[..filled])
+        } else {
+            Bytes::from_owner(piece).slice(..filled)
+        })
+    }
+}
+
+/// What a request may be once it is unpacked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) bytes: usize,
+    pub(crate) fields: usize,
+}
+
+/// A request that was unpacked.
+#[derive(Debug, Default)]
+pub(crate) struct Unpacked {
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) fields: Fields,
 }
 
 /// Why a request could not be unpacked.
@@ -55,6 +158,7 @@ impl Packing {
 pub(crate) enum Failure {
     Refused(Refusal),
     TooLarge,
+    TooManyFields,
     Damaged(io::Error),
 }
 
@@ -68,57 +172,54 @@ impl Unpacker {
         Self(Arc::new(Semaphore::new((processors / 2).max(1))))
     }
 
-    /// Unpacks a message of at most `most` bytes, which are counted as they come.
+    /// Unpacks a message, whose bytes are counted as they come.
     pub(crate) async fn unpack(
         self,
         packing: Packing,
         packed: Bytes,
-        most: usize,
+        most: Most,
+        owner: Arc<Owner>,
         hold: Arc<Hold>,
-    ) -> Result<Vec<Bytes>, Failure> {
-        let mut reader = packing.reader(packed).map_err(Failure::Damaged)?;
-        let (mut pieces, mut length) = (Vec::new(), 0);
+    ) -> Result<Unpacked, Failure> {
+        // However many one owner sends, few are taken in turns with those of others. The semaphores
+        // are never closed.
+        let _place = owner.unpacking.acquire().await.ok();
+        let memory = packing.memory(&packed).map_err(Failure::Damaged)?;
+        hold.take(memory).map_err(Failure::Refused)?;
+        let mut reader = Reader::new(packing, packed).map_err(Failure::Damaged)?;
+        let (mut unpacked, mut length) = (Unpacked::default(), 0);
         loop {
-            // The semaphore is never closed.
             let turn = self.0.acquire().await.ok();
+            let mut fields = unpacked.fields;
             let piece;
-            (reader, piece) = spawn_blocking(move || {
-                let piece = read_piece(&mut reader);
-                (reader, piece)
+            (reader, fields, piece) = spawn_blocking(move || {
+                let piece = reader.read_piece();
+                if let Ok(piece) = &piece {
+                    fields.advance(piece);
+                }
+                (reader, fields, piece)
             })
             .await
             .map_err(|error| Failure::Refused(error.into()))?;
             drop(turn);
+            unpacked.fields = fields;
             let piece = piece.map_err(Failure::Damaged)?;
             if piece.is_empty() {
-                return Ok(pieces);
+                drop(reader);
+                hold.give(memory);
+                return Ok(unpacked);
             }
             length += piece.len();
-            if length > most {
+            if length > most.bytes {
                 return Err(Failure::TooLarge);
             }
+            if unpacked.fields.count() > most.fields {
+                return Err(Failure::TooManyFields);
+            }
             hold.take(piece.len()).map_err(Failure::Refused)?;
-            pieces.push(piece);
+            unpacked.pieces.push(piece);
         }
     }
-}
-
-fn read_piece(reader: &mut Box<dyn Read + Send>) -> io::Result<Bytes> {
-    let mut piece = BytesMut::zeroed(PIECE);
-    let mut filled = 0;
-    while filled < PIECE {
-        match reader.read(&mut piece[filled..])? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    piece.truncate(filled);
-    // What is small is kept small.
-    Ok(if filled < PIECE / 2 {
-        Bytes::copy_from_slice(&piece)
-    } else {
-        piece.freeze()
-    })
 }
 
 #[cfg(test)]
@@ -130,9 +231,26 @@ mod tests {
     use crate::config::Limits;
     use crate::owner::Owner;
 
-    fn hold(limit: usize) -> Arc<Hold> {
+    /// Unpacks what may be `bytes` long, for a caller of whom so much may be held.
+    async fn unpack(
+        packing: Packing,
+        packed: Bytes,
+        bytes: usize,
+        limit: usize,
+    ) -> Result<Vec<Bytes>, Failure> {
         let owner = Owner::new(&Limits::default());
-        Budget::new(limit, Arc::default()).hold(Kind::Request, owner, None)
+        let budget = Budget::new(limit, Arc::default());
+        let hold = budget.hold(Kind::Request, Arc::clone(&owner), None);
+        let most = Most {
+            bytes,
+            fields: usize::MAX,
+        };
+        let unpacked = Unpacker::new()
+            .unpack(packing, packed, most, Arc::clone(&owner), hold)
+            .await;
+        let unpacked = unpacked?;
+        assert_eq!(owner.held(), 0, "it is given back with the hold");
+        Ok(unpacked.pieces)
     }
 
     fn packed(packing: Packing, bytes: &[u8]) -> Bytes {
@@ -155,10 +273,7 @@ mod tests {
                     .map(|n| u8::try_from(n % 251).unwrap())
                     .collect();
                 let packed = packed(packing, &bytes);
-                let unpacker = Unpacker::new();
-                let pieces = unpacker
-                    .unpack(packing, packed, length, hold(1 << 30))
-                    .await;
+                let pieces = unpack(packing, packed, length, 1 << 30).await;
                 assert!(pieces.unwrap().concat() == bytes, "{packing:?} {length}");
             }
         }
@@ -168,10 +283,7 @@ mod tests {
     async fn what_is_too_large_ends_before_it_is_there() {
         for packing in [Packing::Gzip, Packing::Zstd] {
             let packed = packed(packing, &vec![0; 16 * PIECE]);
-            let unpack = |most, limit| {
-                let hold = hold(limit);
-                Unpacker::new().unpack(packing, packed.clone(), most, hold)
-            };
+            let unpack = |most, limit| unpack(packing, packed.clone(), most, limit);
             let failure = unpack(2 * PIECE, 1 << 30).await.unwrap_err();
             assert!(matches!(failure, Failure::TooLarge), "{failure:?}");
             let failure = unpack(1 << 30, 4 * PIECE).await.unwrap_err();
@@ -186,9 +298,7 @@ mod tests {
             let whole = packed(packing, &bytes);
             let part = whole.slice(..whole.len() / 2);
             for packed in [part, Bytes::from_static(b"no such thing at all")] {
-                let failure = Unpacker::new()
-                    .unpack(packing, packed, 1 << 30, hold(1 << 30))
-                    .await;
+                let failure = unpack(packing, packed, 1 << 30, 1 << 30).await;
                 assert!(matches!(failure, Err(Failure::Damaged(_))), "{packing:?}");
             }
         }
@@ -196,9 +306,58 @@ mod tests {
         writer.window_log(WINDOW_LOG + 1).unwrap();
         writer.write_all(&bytes).unwrap();
         let far: Bytes = writer.finish().unwrap().into();
-        let failure = Unpacker::new()
-            .unpack(Packing::Zstd, far, 1 << 30, hold(1 << 30))
-            .await;
+        let failure = unpack(Packing::Zstd, far, 1 << 30, 1 << 30).await;
         assert!(matches!(failure, Err(Failure::Damaged(_))));
+        // Nor may another frame follow, of which the first does not say how far it looks back.
+        let twice = [packed(Packing::Zstd, &bytes), packed(Packing::Zstd, &bytes)].concat();
+        let failure = unpack(Packing::Zstd, twice.into(), 1 << 30, 1 << 30).await;
+        assert!(matches!(failure, Err(Failure::Damaged(_))));
+    }
+
+    #[test]
+    fn how_far_a_frame_looks_back_stands_in_its_head() {
+        for log in [10, 17, 19, 23] {
+            let mut writer = zstd::Encoder::new(Vec::new(), 3).unwrap();
+            writer.window_log(log).unwrap();
+            writer.write_all(&[7; 100]).unwrap();
+            assert_eq!(zstd_window(&writer.finish().unwrap()).unwrap(), 1 << log);
+        }
+        // What is packed as a whole looks back no further than it is long.
+        for length in [1, 255, 256, 300, 65_791, 65_792, 100_000] {
+            let packed = zstd::bulk::compress(&vec![7; length], 3).unwrap();
+            assert_eq!(zstd_window(&packed).unwrap(), length, "{length}");
+        }
+        assert!(zstd_window(b"").is_err());
+        assert!(zstd_window(&0xFD2F_B528_u32.to_le_bytes()).is_err());
+        assert!(zstd_window(b"something else").is_err());
+    }
+
+    #[tokio::test]
+    async fn what_its_reader_takes_is_counted_before_there_is_one() {
+        let mut writer = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        writer.window_log(WINDOW_LOG).unwrap();
+        writer.write_all(&[7; 100]).unwrap();
+        let packed: Bytes = writer.finish().unwrap().into();
+        let unpack = |limit| unpack(Packing::Zstd, packed.clone(), 1 << 30, limit);
+        let failure = unpack(8 << 20).await.unwrap_err();
+        assert!(matches!(failure, Failure::Refused(_)), "{failure:?}");
+        assert_eq!(unpack(16 << 20).await.unwrap().concat(), [7; 100]);
+    }
+
+    #[tokio::test]
+    async fn too_many_entries_end_it_before_all_of_it_is_there() {
+        // Each two bytes are a field of its own.
+        let packed = packed(Packing::Gzip, &vec![8; 64 * PIECE]);
+        let owner = Owner::new(&Limits::default());
+        let budget = Budget::new(2 * PIECE, Arc::default());
+        let hold = budget.hold(Kind::Request, Arc::clone(&owner), None);
+        let most = Most {
+            bytes: 1 << 30,
+            fields: PIECE / 4,
+        };
+        let unpacked = Unpacker::new()
+            .unpack(Packing::Gzip, packed, most, owner, hold)
+            .await;
+        assert!(matches!(unpacked, Err(Failure::TooManyFields)));
     }
 }

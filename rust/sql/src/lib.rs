@@ -19,3 +19,8 @@ mod value;
 pub use budget::Cancel;
 pub use database::{Database, Limits, check_size};
 pub use error::{Error, Position};
+
+/// The bytes that the SQL statements of this process hold at this moment.
+pub fn held_bytes() -> usize {
+    pingthings_sqlite::held()
+}

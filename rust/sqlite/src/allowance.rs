@@ -2,13 +2,18 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The allowance of threads without a limit.
 const UNLIMITED: i64 = i64::MAX;
 
+/// What all threads with an allowance have taken of it.
+static HELD: AtomicI64 = AtomicI64::new(0);
+
 thread_local! {
     // Constant and without a destructor, so an allocator may use it at any time.
     static LEFT: Cell<i64> = const { Cell::new(UNLIMITED) };
+    static LIMIT: Cell<i64> = const { Cell::new(UNLIMITED) };
     static REFUSED: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -24,7 +29,10 @@ pub struct Allowance {
 impl Allowance {
     /// Allows this thread to take `bytes` from now on. It replaces an earlier allowance.
     pub fn new(bytes: usize) -> Self {
-        LEFT.set(signed(bytes).min(UNLIMITED - 1));
+        settle();
+        let bytes = signed(bytes).min(UNLIMITED - 1);
+        LIMIT.set(bytes);
+        LEFT.set(bytes);
         REFUSED.set(false);
         Self {
             _thread: PhantomData,
@@ -44,8 +52,23 @@ impl Allowance {
 
 impl Drop for Allowance {
     fn drop(&mut self) {
-        LEFT.set(UNLIMITED);
+        settle();
     }
+}
+
+/// Ends the allowance of this thread, if it has one.
+fn settle() {
+    let left = LEFT.replace(UNLIMITED);
+    if left != UNLIMITED {
+        // What was not freed by now, as the pages that a connection keeps, is no longer counted.
+        HELD.fetch_sub(LIMIT.get() - left, Ordering::Relaxed);
+    }
+}
+
+/// The bytes that all threads with an allowance hold at this moment.
+pub fn held() -> usize {
+    // A thread may free what it did not take.
+    usize::try_from(HELD.load(Ordering::Relaxed)).unwrap_or(0)
 }
 
 /// Charges `bytes` of memory that `SQLite` does not allocate itself. Returns false, and charges
@@ -63,7 +86,9 @@ pub fn take(bytes: usize) -> bool {
 pub fn give_back(bytes: usize) {
     let left = LEFT.get();
     if left != UNLIMITED {
-        LEFT.set(left.saturating_add(signed(bytes)).min(UNLIMITED - 1));
+        let more = left.saturating_add(signed(bytes)).min(UNLIMITED - 1);
+        HELD.fetch_sub(more - left, Ordering::Relaxed);
+        LEFT.set(more);
     }
 }
 
@@ -80,7 +105,9 @@ pub(crate) fn has(bytes: usize) -> bool {
 pub(crate) fn charge(bytes: usize) {
     let left = LEFT.get();
     if left != UNLIMITED {
-        LEFT.set(left.saturating_sub(signed(bytes)));
+        let less = left.saturating_sub(signed(bytes));
+        HELD.fetch_add(left.saturating_sub(less), Ordering::Relaxed);
+        LEFT.set(less);
     }
 }
 
@@ -107,6 +134,32 @@ mod tests {
         assert_eq!(allowance.left(), 60);
         drop(allowance);
         assert!(take(1 << 40));
+    }
+
+    /// Other tests take from allowances of theirs meanwhile, but not as much.
+    #[test]
+    fn what_all_hold_is_known_until_they_end() {
+        const MUCH: usize = 1 << 50;
+        let allowance = Allowance::new(2 * MUCH);
+        assert!(take(MUCH));
+        assert!(held() >= MUCH);
+        let elsewhere = std::thread::spawn(|| {
+            let _allowance = Allowance::new(2 * MUCH);
+            assert!(take(MUCH));
+            assert!(held() >= 2 * MUCH);
+        });
+        elsewhere.join().unwrap();
+        assert!(held() < 2 * MUCH);
+        give_back(MUCH);
+        assert!(held() < MUCH);
+        assert!(take(MUCH));
+        // One that takes its place, and its end.
+        let next = Allowance::new(2 * MUCH);
+        assert!(held() < MUCH);
+        assert!(take(MUCH));
+        drop(next);
+        drop(allowance);
+        assert!(held() < MUCH);
     }
 
     #[test]

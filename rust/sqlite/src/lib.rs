@@ -10,4 +10,4 @@ mod allocator;
 mod allowance;
 
 pub use allocator::install;
-pub use allowance::{Allowance, give_back, take};
+pub use allowance::{Allowance, give_back, held, take};

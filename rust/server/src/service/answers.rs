@@ -108,8 +108,10 @@ pub(super) fn place<M: Refuse>(shared: &Shared, caller: &Caller) -> Result<Place
     let of_owner = Arc::clone(&caller.owner.answers).try_acquire_owned();
     let of_owner = of_owner.map_err(|_| refused(share(most), "of yours"))?;
     let of_all = Arc::clone(&shared.places).try_acquire_owned();
+    let of_all = of_all.map_err(|_| refused(most, "of all callers"))?;
+    caller.answer.place();
     Ok(Place {
-        _of_all: of_all.map_err(|_| refused(most, "of all callers"))?,
+        _of_all: of_all,
         _of_owner: of_owner,
     })
 }
@@ -128,7 +130,7 @@ pub(super) async fn unary<M: Refuse>(
 ) -> M {
     let answer = async {
         let turn = tokio::select! {
-            turn = shared.gate.enter(&caller.owner) => turn?,
+            turn = shared.gate.enter(&caller.owner.calls) => turn?,
             refusal = caller.request.revoked() => return Err(refusal),
         };
         let request = Arc::clone(&caller.request);
@@ -187,7 +189,7 @@ async fn pump<M: Refuse>(
     } = caller;
     // A call that was given up leaves the queue at once.
     let turn = tokio::select! {
-        turn = shared.gate.enter(&owner) => turn?,
+        turn = shared.gate.enter(&owner.calls) => turn?,
         () = answers.closed() => return Ok(()),
         refusal = request.revoked() => return Err(refusal),
     };
@@ -208,7 +210,7 @@ async fn pump<M: Refuse>(
         };
         room.send(Ok(message));
         let turn = tokio::select! {
-            turn = shared.gate.reenter(&owner) => turn?,
+            turn = shared.gate.reenter(&owner.calls) => turn?,
             () = answers.closed() => return Ok(()),
         };
         let (answers, answer) = (answers.clone(), Arc::clone(&answer));

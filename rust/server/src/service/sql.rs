@@ -2,15 +2,16 @@
 //!
 //! They have turns of their own, so that they never take those of reads and writes, and hold one
 //! from their first step until their last row is taken: what they may make the server hold is
-//! bounded by the number of turns.
+//! bounded by the number of turns. One owner has three quarters of them, and so of that memory.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
-use pingthings_sql::{Cancel, Limits, check_size};
+use pingthings_sql::{Cancel, Error, Limits, check_size};
 use pingthings_types::Code;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -47,8 +48,9 @@ pub(super) fn sql_query(
         Err(refused) => return refused,
     };
     let (answers, reader) = mpsc::channel(1);
+    let owner = Arc::clone(&caller.owner);
     tokio::spawn(async move {
-        if let Err(refusal) = answer(&shared, params, &answers).await {
+        if let Err(refusal) = answer(&shared, &owner, params, &answers).await {
             // If this fails, nobody is left to tell.
             let _ = answers.send(Ok(shared.refuse(refusal))).await;
         }
@@ -58,16 +60,18 @@ pub(super) fn sql_query(
 
 async fn answer(
     shared: &Arc<Shared>,
+    owner: &Owner,
     params: v5::SqlQueryParams,
     answers: &Sender<Reply>,
 ) -> Result<(), Refusal> {
     check_size(&params.query, &params.params)?;
-    // Statements have turns of their own, of which there are too few to share them out by caller.
-    let alone = Owner::new(&shared.limits);
+    let waits = Counted::new(&shared.metrics.statements_waiting);
     let turn = tokio::select! {
-        turn = shared.statements.enter(&alone) => turn?,
+        turn = shared.statements.enter(&owner.statements) => turn?,
         () = answers.closed() => return Ok(()),
     };
+    drop(waits);
+    let _runs = Counted::new(&shared.metrics.statements);
     let time = Duration::from_secs(shared.limits.sql_seconds);
     let deadline = Instant::now() + time;
     let (steps, taken) = mpsc::channel(AHEAD);
@@ -85,6 +89,22 @@ async fn answer(
         Passed::All => end,
         Passed::Late => Err(late(time)),
         Passed::Unread => Ok(()),
+    }
+}
+
+/// One of those that a gauge shows, until it is dropped.
+struct Counted<'a>(&'a AtomicI64);
+
+impl<'a> Counted<'a> {
+    fn new(gauge: &'a AtomicI64) -> Self {
+        gauge.fetch_add(1, Ordering::Relaxed);
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -199,6 +219,10 @@ fn run(
         .query(&params.query, &params.params, &limits, cancel, |row| {
             batches.push(row)
         });
+    if let Err(Error::Memory(_)) = end {
+        let refused = &shared.metrics.statements_beyond_memory;
+        refused.fetch_add(1, Ordering::Relaxed);
+    }
     // What was given before a failure stays given.
     if !batches.is_late {
         let _read_or_not = batches.send();

@@ -111,7 +111,7 @@ struct Heard {
 impl Heard {
     /// Adds or removes streams, on a thread that may wait for the catalog; gives those added.
     async fn update(mut self, update: SubscriptionUpdate) -> Result<(Self, Vec<Uuid>), Refusal> {
-        let turn = self.shared.gate.enter(&self.owner).await?;
+        let turn = self.shared.gate.enter(&self.owner.calls).await?;
         spawn_blocking(move || {
             let _turn = turn;
             let op = Op::try_from(update.op).map_err(|_| {
@@ -311,4 +311,128 @@ fn lagged(most: usize) -> Refusal {
              again, and read what is missing"
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use pingthings_storage::{Engine, NewStream, Options, SystemClock};
+
+    use super::*;
+    use crate::Config;
+
+    /// A subscriber of a server with so many streams.
+    fn heard(streams: &[Uuid]) -> Heard {
+        let engine = Engine::in_memory(Arc::new(SystemClock), Options::default()).unwrap();
+        for uuid in streams {
+            let tags = [("name".to_owned(), Some(uuid.to_string()))];
+            let stream = NewStream {
+                uuid: *uuid,
+                collection: "tests".to_owned(),
+                tags: tags.into(),
+                annotations: [].into(),
+            };
+            engine.create(stream).unwrap();
+        }
+        let (working, _idle) = mpsc::channel(1);
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let limits = Config::default().limits;
+        let caller = Caller::of_nobody(&limits);
+        let shared = Shared::new(
+            Arc::new(engine),
+            limits,
+            true,
+            Arc::default(),
+            stopping,
+            working,
+        );
+        let queue = Queue {
+            inserts: mpsc::unbounded_channel().0,
+            hold: caller.answer,
+            waiting: AtomicUsize::new(0),
+            most: 100,
+            has_lagged: AtomicBool::new(false),
+        };
+        Heard {
+            shared: Arc::new(shared),
+            owner: caller.owner,
+            queue: Arc::new(queue),
+            streams: HashMap::new(),
+        }
+    }
+
+    fn update(op: Op, streams: &[Uuid]) -> SubscriptionUpdate {
+        SubscriptionUpdate {
+            op: op.into(),
+            uuid: streams
+                .iter()
+                .map(|uuid| uuid.into_bytes().to_vec().into())
+                .collect(),
+        }
+    }
+
+    /// The engine holds the queue once for each stream that is watched for it.
+    fn watched(queue: &Arc<Queue>) -> usize {
+        Arc::strong_count(queue) - 2
+    }
+
+    #[tokio::test]
+    async fn the_engine_tells_nobody_of_a_stream_that_was_removed() {
+        let streams: Vec<Uuid> = (0..3).map(|_| Uuid::new_v4()).collect();
+        let heard = heard(&streams);
+        let queue = Arc::clone(&heard.queue);
+        let (heard, added) = heard.update(update(Op::AddUuids, &streams)).await.unwrap();
+        assert_eq!(added, streams);
+        // Twice is once.
+        let (heard, added) = heard.update(update(Op::AddUuids, &streams)).await.unwrap();
+        assert_eq!((added.len(), watched(&queue)), (0, 3));
+        let removal = update(Op::RemoveUuids, &streams[..2]);
+        let (heard, _) = heard.update(removal.clone()).await.unwrap();
+        assert_eq!(watched(&queue), 1);
+        let (heard, _) = heard.update(removal).await.unwrap();
+        assert_eq!((heard.streams.len(), watched(&queue)), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn the_engine_tells_nobody_once_a_subscription_has_ended() {
+        let streams: Vec<Uuid> = (0..3).map(|_| Uuid::new_v4()).collect();
+        let heard = heard(&streams);
+        let (queue, shared) = (Arc::clone(&heard.queue), Arc::clone(&heard.shared));
+        let open = || shared.metrics.subscriptions.load(Ordering::Relaxed);
+        let before = open();
+        let (heard, _) = heard.update(update(Op::AddUuids, &streams)).await.unwrap();
+        assert_eq!(watched(&queue), 3);
+        drop(heard);
+        // Nobody but this test.
+        assert_eq!((Arc::strong_count(&queue), open()), (1, before - 1));
+    }
+
+    #[tokio::test]
+    async fn the_engine_tells_nobody_after_an_update_that_failed_half_way() {
+        let mut streams = vec![Uuid::new_v4()];
+        let heard = heard(&streams);
+        let queue = Arc::clone(&heard.queue);
+        streams.push(Uuid::nil());
+        let failed = heard.update(update(Op::AddUuids, &streams)).await;
+        assert_eq!(failed.err().unwrap().code, Code::NoSuchStream);
+        assert_eq!(Arc::strong_count(&queue), 1);
+    }
+
+    #[test]
+    fn what_waits_is_counted_and_one_insert_is_never_too_much() {
+        let heard = heard(&[]);
+        let queue = &heard.queue;
+        let insert = |count: usize| {
+            let points = Points {
+                times: (0_i64..).take(count).collect(),
+                values: vec![0.0; count],
+            };
+            queue.inserted(Uuid::nil(), &Arc::new(points));
+        };
+        insert(1_000);
+        assert!(!queue.has_lagged.load(Ordering::Relaxed));
+        assert_eq!(queue.waiting.load(Ordering::Relaxed), 1_000 + PER_INSERT);
+        assert_eq!(heard.owner.held(), bytes(1_000 + PER_INSERT));
+        insert(1);
+        assert!(queue.has_lagged.load(Ordering::Relaxed));
+    }
 }
