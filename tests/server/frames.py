@@ -8,7 +8,9 @@ import struct
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 7, 8
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = (
+    0, 1, 3, 4, 6, 7, 8, 9,
+)  # fmt: skip
 END_STREAM, END_HEADERS = 1, 4
 INITIAL_WINDOW_SIZE = 4
 CANCEL, ENHANCE_YOUR_CALM = 8, 11
@@ -64,10 +66,16 @@ def kinds(received: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
-def opened(endpoint: str) -> socket.socket:
+def message(data: bytes = b"") -> bytes:
+    """A message that is not packed."""
+    return b"\0" + struct.pack(">I", len(data)) + data
+
+
+def opened(endpoint: str, *settings: tuple[int, int]) -> socket.socket:
     """A connection that has greeted."""
     connection = plain(endpoint)
-    connection.sendall(PREFACE + frame(SETTINGS, 0, 0))
+    payload = b"".join(struct.pack(">HI", name, value) for name, value in settings)
+    connection.sendall(PREFACE + frame(SETTINGS, 0, 0, payload))
     return connection
 
 

@@ -115,9 +115,71 @@ def test_uploads_of_one_key_leave_room_for_another(attacked: Callable[..., Attac
     assert victim.grown() < 16 * MEBIBYTE + BESIDE
 
 
+def insert(megabytes: int) -> bytes:
+    """An insert of which only the last thing that is looked at is wrong: its points."""
+    length = megabytes * MEBIBYTE
+    varint = bytes((length >> shift & 0x7F) | 0x80 for shift in range(0, 28, 7))
+    return b"\x22" + varint + b"\0" + bytes(length)
+
+
+def waiting(endpoint: str, kind: str) -> Callable[[Attack], None]:
+    """Calls of somebody with a key, 500 on each connection, or of strangers, who have fewer."""
+    if kind == "watch":
+        path = "/grpc.health.v1.Health/Watch"
+        return attacks.waiting_calls(endpoint, path, 32, message=b"")
+    call, message = {"half a request": ("Insert", None), "no window": ("Info", b"")}[kind]
+    path = f"/v5api.BTrDB/{call}"
+    return attacks.waiting_calls(endpoint, path, 500, AUTHORIZATION, message=message)
+
+
+WAITING = pytest.mark.parametrize("kind", ["half a request", "no window", "watch"])
+
+
+@WAITING
+def test_calls_that_wait(attacked: Callable[..., Attacked], kind: str):
+    victim = attacked("--memory-limit", "64")
+    with Attack(waiting(victim.endpoint, kind), 6) as attack:
+        while attack.connections < 60:
+            victim.honest.insert(5)
+        victim.honest.insert(20)
+    assert victim.grown() < 64 * MEBIBYTE + BESIDE
+
+
+@pytest.mark.parametrize("kind", attacks.FLOODS)
+def test_floods_of_frames(attacked: Callable[..., Attacked], kind: str):
+    victim = attacked("--memory-limit", "64")
+    frames_sent, before = attacks.FLOODS[kind]
+    with Attack(attacks.flood(victim.endpoint, frames_sent, before=before), 4) as attack:
+        while attack.connections < 4:
+            victim.honest.insert(5)
+        victim.honest.insert(100)
+    assert victim.grown() < 64 * MEBIBYTE + BESIDE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", attacks.FLOODS)
+def test_floods_of_frames_for_long(attacked: Callable[..., Attacked], kind: str):
+    victim = attacked()
+    frames_sent, before = attacks.FLOODS[kind]
+    with Attack(attacks.flood(victim.endpoint, frames_sent, before=before), 4) as attack:
+        victim.honest.insert_for(SECONDS)
+    report(f"bytes of {kind}", victim, attack, SECONDS)
+    assert victim.grown() < 512 * MEBIBYTE + BESIDE
+
+
+@pytest.mark.long
+@WAITING
+def test_calls_that_wait_for_long(attacked: Callable[..., Attacked], kind: str):
+    victim = attacked()
+    with Attack(waiting(victim.endpoint, kind), 8) as attack:
+        victim.honest.insert_for(SECONDS)
+    report(f"calls that wait ({kind})", victim, attack, SECONDS)
+    assert victim.grown() < 512 * MEBIBYTE + BESIDE
+
+
 def test_uploads_that_are_small_only_while_packed(attacked: Callable[..., Attacked]):
     victim = attacked("--memory-limit", "64", keys=None)
-    packed = gzip.compress(bytes(100 * MEBIBYTE), 1)
+    packed = gzip.compress(insert(100), 1)
     with Attack(attacks.packed_uploads(victim.endpoint, packed, "gzip"), 3) as attack:
         while attack.sent < 10 * len(packed):
             victim.honest.insert(5)
@@ -148,7 +210,7 @@ def test_uploads_without_an_end_for_long(attacked: Callable[..., Attacked]):
 def test_packed_uploads_for_long(attacked: Callable[..., Attacked], encoding: str):
     victim = attacked(keys=None)
     codec = pytest.importorskip("pyarrow").Codec(encoding)
-    packed = codec.compress(bytes(200 * MEBIBYTE), asbytes=True)
+    packed = codec.compress(insert(200), asbytes=True)
     with Attack(attacks.packed_uploads(victim.endpoint, packed, encoding), 4) as attack:
         victim.honest.insert_for(SECONDS)
     report(f"bytes of packed requests ({encoding})", victim, attack, SECONDS)

@@ -2,7 +2,7 @@
 
 use pingthings_proto::v5api as v5;
 use pingthings_server::{Config, Limits};
-use tonic::Streaming;
+use tonic::{Request, Streaming};
 
 use crate::fixture::{Fixture, Refused, answers};
 
@@ -113,4 +113,56 @@ async fn a_statement_whose_rows_nobody_takes_gives_up_its_turn() {
         answers(Ok(tonic::Response::new(unread))).await.map(|_| ()),
         Err(441)
     );
+}
+
+fn with_key(key: &str, query: &str) -> Request<v5::SqlQueryParams> {
+    let mut request = Request::new(v5::SqlQueryParams {
+        query: query.to_owned(),
+        ..v5::SqlQueryParams::default()
+    });
+    let value = format!("Bearer {key}").parse().unwrap();
+    request.metadata_mut().insert("authorization", value);
+    request
+}
+
+#[tokio::test]
+async fn statements_of_one_key_leave_a_turn_to_another_and_are_counted() {
+    let fixture = Fixture::with(Config {
+        api_keys: vec!["greedy".to_owned(), "modest".to_owned()],
+        metrics: Some("127.0.0.1:0".parse().unwrap()),
+        limits: Limits {
+            sql_statements: 4,
+            sql_seconds: 3600,
+            ..Limits::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let mut client = fixture.client.clone();
+    let mut endless_ones = Vec::new();
+    for _ in 0..6 {
+        let statement = client.sql_query(with_key("greedy", &endless())).await;
+        endless_ones.push(statement.unwrap());
+    }
+    let statements = async |of: &str| fixture.metric(&format!("pingthings_sql_{of}")).await;
+    fixture
+        .until(async || statements("statements ").await == 3)
+        .await;
+    fixture
+        .until(async || statements("statements_waiting ").await == 3)
+        .await;
+    fixture.until(async || statements("bytes ").await > 0).await;
+    let found = client.sql_query(with_key("modest", "select 1 as one"));
+    assert_eq!(answers(found.await).await.unwrap().len(), 1);
+    let greedy = format!(
+        "select repeat('a', 4000000) {}",
+        ", repeat('b', 3999999)".repeat(30)
+    );
+    let found = client.sql_query(with_key("modest", &greedy));
+    assert_eq!(answers(found.await).await.map(|_| ()), Err(441));
+    assert_eq!(statements("memory_refusals_total ").await, 1);
+    drop(endless_ones);
+    for gauge in ["statements ", "statements_waiting ", "bytes "] {
+        fixture.until(async || statements(gauge).await == 0).await;
+    }
 }
