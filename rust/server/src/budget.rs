@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::owner::{Owner, share};
 use crate::peer::{Control, End};
 use crate::status::Refusal;
+use crate::weight::Weighed;
 
 /// The part of the limit by which what comes may be beyond it while what gives way for it leaves.
 const OVERLAP: usize = 8;
@@ -207,35 +208,6 @@ impl State {
         held(self) + bytes <= most
     }
 }
-
-/// What is held, in the order in which it gives way.
-#[derive(Debug)]
-struct Weighed {
-    weight: f64,
-    number: u64,
-}
-
-impl Ord for Weighed {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let by_weight = self.weight.total_cmp(&other.weight);
-        // Of what weighs the same, the older goes first.
-        by_weight.then(other.number.cmp(&self.number))
-    }
-}
-
-impl PartialOrd for Weighed {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Weighed {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Weighed {}
 
 impl Entry {
     /// Bytes times seconds.

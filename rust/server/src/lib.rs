@@ -44,6 +44,7 @@ mod supervise;
 mod tls;
 mod unpack;
 mod upkeep;
+mod weight;
 
 pub use auth::Role;
 pub use config::{Config, Limits, Storage, Tls};

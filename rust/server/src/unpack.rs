@@ -25,7 +25,7 @@ const SMALL: usize = PIECE / 2;
 /// The most that a request in zstd may look back, as a power of two: more than any level but the
 /// highest asks for. A reader takes as much memory.
 const WINDOW_LOG: u32 = 23;
-/// What a reader takes beside that, about.
+/// What a reader takes at first, about; what it gave and may look back to comes to it.
 const READER: usize = 192 << 10;
 
 /// How a request is packed.
@@ -45,13 +45,12 @@ impl Packing {
         }
     }
 
-    /// What reading it takes beside what it gives.
-    fn memory(self, packed: &[u8]) -> io::Result<usize> {
-        let window = match self {
-            Self::Gzip => 0,
-            Self::Zstd => zstd_window(packed)?,
-        };
-        Ok(READER + window)
+    /// How much of what it gave its reader keeps.
+    fn window(self, packed: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Gzip => Ok(0),
+            Self::Zstd => zstd_window(packed),
+        }
     }
 }
 
@@ -184,8 +183,9 @@ impl Unpacker {
         // However many one owner sends, few are taken in turns with those of others. The semaphores
         // are never closed.
         let _place = owner.unpacking.acquire().await.ok();
-        let memory = packing.memory(&packed).map_err(Failure::Damaged)?;
-        hold.take(memory).map_err(Failure::Refused)?;
+        let window = packing.window(&packed).map_err(Failure::Damaged)?;
+        let mut kept = READER;
+        hold.take(kept).map_err(Failure::Refused)?;
         let mut reader = Reader::new(packing, packed).map_err(Failure::Damaged)?;
         let (mut unpacked, mut length) = (Unpacked::default(), 0);
         loop {
@@ -206,7 +206,7 @@ impl Unpacker {
             let piece = piece.map_err(Failure::Damaged)?;
             if piece.is_empty() {
                 drop(reader);
-                hold.give(memory);
+                hold.give(kept);
                 return Ok(unpacked);
             }
             length += piece.len();
@@ -216,7 +216,9 @@ impl Unpacker {
             if unpacked.fields.count() > most.fields {
                 return Err(Failure::TooManyFields);
             }
-            hold.take(piece.len()).map_err(Failure::Refused)?;
+            let more = piece.len().min((READER + window).saturating_sub(kept));
+            hold.take(piece.len() + more).map_err(Failure::Refused)?;
+            kept += more;
             unpacked.pieces.push(piece);
         }
     }
@@ -333,15 +335,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_its_reader_takes_is_counted_before_there_is_one() {
-        let mut writer = zstd::Encoder::new(Vec::new(), 3).unwrap();
-        writer.window_log(WINDOW_LOG).unwrap();
-        writer.write_all(&[7; 100]).unwrap();
-        let packed: Bytes = writer.finish().unwrap().into();
-        let unpack = |limit| unpack(Packing::Zstd, packed.clone(), 1 << 30, limit);
-        let failure = unpack(8 << 20).await.unwrap_err();
-        assert!(matches!(failure, Failure::Refused(_)), "{failure:?}");
-        assert_eq!(unpack(16 << 20).await.unwrap().concat(), [7; 100]);
+    async fn what_its_reader_keeps_is_counted_until_it_is_done() {
+        let bytes = vec![7; 4 * PIECE];
+        for (log, limit, is_refused) in [(23, 8, true), (23, 12, false), (18, 8, false)] {
+            let mut writer = zstd::Encoder::new(Vec::new(), 3).unwrap();
+            writer.window_log(log).unwrap();
+            writer.write_all(&bytes).unwrap();
+            let packed: Bytes = writer.finish().unwrap().into();
+            // Of the limit three quarters are for one caller.
+            let unpacked = unpack(Packing::Zstd, packed, 1 << 30, limit << 20).await;
+            match unpacked {
+                Err(Failure::Refused(_)) => assert!(is_refused, "{log} {limit}"),
+                other => assert!(!is_refused && other.unwrap().concat() == bytes),
+            }
+        }
     }
 
     #[tokio::test]
