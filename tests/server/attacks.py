@@ -14,6 +14,7 @@ from typing import Any, Self
 import pingthings.timeseries as pt
 from pingthings.timeseries.exceptions import BTrDBError
 from server import frames
+from server.statements import STATEMENTS
 
 MEBIBYTE = 1 << 20
 
@@ -295,6 +296,23 @@ def flood(endpoint: str, flood: bytes, *, before: bytes = b"") -> Callable[[Atta
                 while not of.is_over.is_set():
                     connection.sendall(flood)
                     of.count(len(flood))
+
+    return attack
+
+
+def statements(endpoint: str, apikey: str) -> Callable[[Attack], None]:
+    """Statements that want much, one after the other, whatever becomes of them."""
+
+    def attack(of: Attack) -> None:
+        with pt.connect(endpoint=endpoint, apikey=apikey) as client:
+            client.deadline = 2.0
+            while not of.is_over.is_set():
+                for statement in STATEMENTS.values():
+                    if of.is_over.is_set():
+                        break
+                    with contextlib.suppress(BTrDBError):
+                        client.sql_query(statement)
+                    of.count(1)
 
     return attack
 

@@ -16,6 +16,7 @@ import pingthings.timeseries as pt
 import pytest
 from server import attacks, frames
 from server.attacks import MEBIBYTE, Attack, Honest
+from server.statements import STATEMENTS
 
 KEY = "key-of-the-honest"
 SECONDS = float(os.environ.get("PINGTHINGS_ATTACK_SECONDS", "15"))
@@ -154,6 +155,31 @@ def test_floods_of_frames(attacked: Callable[..., Attacked], kind: str):
             victim.honest.insert(5)
         victim.honest.insert(100)
     assert victim.grown() < 64 * MEBIBYTE + BESIDE
+
+
+# What four statements may take, the budget of none of the others included.
+OF_STATEMENTS = 4 * 64 * MEBIBYTE
+
+
+def test_statements_that_want_much(attacked: Callable[..., Attacked]):
+    victim = attacked(keys=f"{KEY},greedy")
+    with (
+        Attack(attacks.statements(victim.endpoint, "greedy"), 6) as attack,
+        pt.connect(endpoint=victim.endpoint, apikey=KEY) as client,
+    ):
+        while attack.sent < 2 * len(STATEMENTS):
+            victim.honest.insert(5)
+            assert client.sql_query("select name from streams") == [{"name": "x"}]
+    assert victim.grown() < OF_STATEMENTS + BESIDE
+
+
+@pytest.mark.long
+def test_statements_that_want_much_for_long(attacked: Callable[..., Attacked]):
+    victim = attacked(keys=f"{KEY},greedy")
+    with Attack(attacks.statements(victim.endpoint, "greedy"), 16) as attack:
+        victim.honest.insert_for(SECONDS)
+    report("statements", victim, attack, SECONDS)
+    assert victim.grown() < OF_STATEMENTS + BESIDE
 
 
 @pytest.mark.long
