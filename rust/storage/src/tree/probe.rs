@@ -122,7 +122,7 @@ impl<'a> Probe<'a> {
                     continue;
                 }
                 BlockKind::Leaf => {
-                    self.found = FoundBlock::Leaf(self.segments.leaf(child.address)?)
+                    self.found = FoundBlock::Leaf(self.segments.leaf(child.address)?);
                 }
                 BlockKind::Run => self.found = FoundBlock::Run(self.segments.run(child.address)?),
             }
