@@ -342,7 +342,11 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
         BadValue,
         "the whole number 9007199254740993",
     ),
-    "pandas names": (lambda: pd.Series(VALUES, index=list("abc")), BTRDBTypeError, "has no times: neither"),
+    "pandas names": (
+        lambda: pd.Series(VALUES, index=list("abc")),
+        BTRDBTypeError,
+        "has no times: neither",
+    ),
     "pandas wide frame": (
         lambda: pd.DataFrame({"a": TIMES, "b": VALUES, "c": VALUES}),
         BTRDBTypeError,
