@@ -490,7 +490,7 @@ mod tests {
         patient.take(1_000).unwrap();
         age(&patient, 1_000_000);
         let greedy = case.of_another();
-        greedy.take(7_000_000).unwrap();
+        greedy.take(6_000_000).unwrap();
         age(&greedy, 1);
         case.request().take(5_000_000).unwrap();
         assert!(is_revoked(&greedy) && !is_revoked(&patient));

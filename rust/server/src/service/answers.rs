@@ -24,17 +24,11 @@ use crate::ongoing::COUNTED;
 use crate::owner::share;
 use crate::status::{Refusal, Refuse};
 
-/// How much of a call's answers the transport may still have when it asks for more; hyper's own
-/// default, which tonic leaves as it is.
-const SEND_BUFFER: usize = 400 << 10;
-
 /// The answers of a streaming call.
 pub(crate) struct Answers<M> {
     made: ReceiverStream<Result<M, Status>>,
     /// What those that wait were counted by.
     hold: Option<Arc<Hold>>,
-    /// Bytes that the transport has and that still count.
-    handed: usize,
     /// Given back once all of it is taken.
     _place: Option<Place>,
 }
@@ -51,7 +45,6 @@ impl<M> Answers<M> {
         Self {
             made: ReceiverStream::new(answers),
             hold: None,
-            handed: 0,
             _place: place,
         }
     }
@@ -72,16 +65,12 @@ impl<M: Refuse> Stream for Answers<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        // The transport keeps what it was handed until the reader takes it, and does not ask for
-        // more before most of that has left.
-        let left = self.handed.saturating_sub(SEND_BUFFER);
-        if let (1.., Some(hold)) = (left, &self.hold) {
-            hold.give(left);
-            self.handed -= left;
-        }
         let answer = Pin::new(&mut self.made).poll_next(cx);
-        if let Poll::Ready(Some(Ok(message))) = &answer {
-            self.handed += counted(message).unwrap_or_default();
+        // From here on the body of the answer counts it, until the transport has sent it.
+        if let (Poll::Ready(Some(Ok(message))), Some(hold)) = (&answer, &self.hold)
+            && let Some(bytes) = counted(message)
+        {
+            hold.give(bytes);
         }
         answer
     }
