@@ -56,7 +56,7 @@ def test_retries_are_told_once_each(caplog: pytest.LogCaptureFixture):
         told: list[logging.LogRecord] = []
         pause = threading.Event()
         for _ in range(600):
-            told = [record for record in caplog.records if "repeating a call" in record.message]
+            told = [record for record in caplog.records if "retrying a call" in record.message]
             if len(told) == 2:
                 break
             pause.wait(0.05)

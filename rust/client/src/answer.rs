@@ -3,13 +3,13 @@
 pub(crate) mod arrow_body;
 pub(crate) mod budget;
 pub(crate) mod columns;
-pub(crate) mod expected;
+pub(crate) mod expectation;
 pub(crate) mod framing;
 pub(crate) mod ipc;
 pub(crate) mod message_body;
-pub(crate) mod pages;
+pub(crate) mod page_pool;
 pub(crate) mod points;
 pub(crate) mod rows;
 pub(crate) mod rpc;
 pub(crate) mod table;
-pub(crate) mod unpack;
+pub(crate) mod decompress;

@@ -1,4 +1,4 @@
-//! What can be asked of a server: a file for each noun of the API.
+//! The requests that a client can make: a file for each noun of the API.
 
 pub(crate) mod changes;
 pub(crate) mod connect;
@@ -8,8 +8,8 @@ pub(crate) mod joined;
 pub(crate) mod management;
 pub(crate) mod metadata;
 pub(crate) mod nearest;
-pub(crate) mod open;
+pub(crate) mod answer_messages;
 pub(crate) mod read;
 pub(crate) mod sql;
-pub(crate) mod tables;
+pub(crate) mod table_stream;
 pub(crate) mod windows;

@@ -1,4 +1,4 @@
-//! Where to connect, as whom, and within which limits.
+//! Settings of a client: endpoints, credentials and limits.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -6,38 +6,39 @@ use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::error::{Error, ErrorKind};
 
-/// The port on which a PredictiveGrid cluster speaks TLS.
+/// The TLS port of PredictiveGrid clusters.
 const TLS_PORT: u16 = 4411;
 
-/// Where to connect, as whom, and within which limits.
+/// Settings of a client: endpoints, credentials and limits.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The server, and others to turn to when it cannot be reached; the first is preferred.
+    /// The server, followed by others to use when it cannot be reached. The first one is preferred.
     pub endpoints: Vec<Endpoint>,
-    /// Proxies on the way to them.
+    /// Proxies between the client and the endpoints.
     pub proxies: Proxies,
-    /// Sent with every call, if there is one.
+    /// Sent with every call, if set.
     pub api_key: Option<ApiKey>,
-    /// Refuse to send the key to another machine in clear text.
+    /// Whether to refuse to send the API key to another machine without TLS.
     pub require_tls: bool,
-    /// PEM bundle of the only authorities to trust, instead of the system's.
+    /// PEM bundle of the trusted authorities. If set, the authorities of the system are not
+    /// trusted.
     pub ca_bundle: Option<Vec<u8>>,
-    /// Who we are, to servers that ask for a certificate.
+    /// Client certificate, for servers that request one.
     pub identity: Option<Identity>,
-    /// Most calls in flight at once; at least one.
+    /// Maximum number of calls in flight; at least 1.
     pub concurrency_limit: usize,
-    /// Most bytes of answers that are here and not yet handed over.
+    /// Maximum memory for received answers that the caller does not have yet, in bytes.
     pub memory_limit: u64,
-    /// Connections to spread the calls over.
+    /// Number of connections among which the calls are distributed.
     pub channels: usize,
-    /// How long connecting may take.
+    /// Time limit for connecting.
     pub connect_timeout: Duration,
-    /// For how long calls that failed on the way are repeated, where that can do no harm.
+    /// How long a call is retried after a failed connection, if a retry is safe.
     pub retry_for: Duration,
 }
 
 impl Default for Config {
-    /// The defaults, without a server.
+    /// The defaults, without an endpoint.
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
@@ -56,7 +57,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults for a server.
+    /// The defaults, with one endpoint.
     pub fn new(endpoint: Endpoint) -> Self {
         Self {
             endpoints: vec![endpoint],
@@ -70,33 +71,34 @@ impl Config {
         names.join(",")
     }
 
-    /// Whether the key would leave this machine in clear text.
+    /// Whether the API key would be sent to another machine without TLS.
     pub fn exposes_key(&self) -> bool {
-        let is_open = |endpoint: &Endpoint| !endpoint.tls && !endpoint.is_loopback();
-        self.api_key.is_some() && self.endpoints.iter().any(is_open)
+        let is_plain_text = |endpoint: &Endpoint| !endpoint.tls && !endpoint.is_loopback();
+        self.api_key.is_some() && self.endpoints.iter().any(is_plain_text)
     }
 }
 
-/// Proxies that are asked for tunnels (HTTP CONNECT), as the usual variables name them: URLs such as
-/// `http://user:password@proxy:3128`; empty for none.
+/// HTTP proxies, used as tunnels (HTTP CONNECT). The fields correspond to the usual environment
+/// variables. Each proxy is a URL such as `http://user:password@proxy:3128`, or empty for none.
 #[derive(Clone, Default)]
 pub struct Proxies {
     /// For TLS endpoints.
     pub https: String,
     /// For endpoints without TLS.
     pub http: String,
-    /// For both, where there is no other.
+    /// For endpoints for which no other proxy is set.
     pub all: String,
-    /// Hosts, domains and networks to reach directly, separated by commas; `*` for all.
+    /// Hosts, domains and networks that are reached without a proxy, separated by commas; `*` for
+    /// all.
     pub no: String,
 }
 
 impl Proxies {
-    /// Refuses what is no proxy of the kind that is understood.
+    /// Checks that each proxy is an HTTP proxy with a valid host.
     pub(crate) fn check(&self) -> Result<(), Error> {
         for proxy in [&self.https, &self.http, &self.all] {
             let (scheme, rest) = proxy.split_once("://").unwrap_or(("http", proxy));
-            // Of a URL with a password only the end may be told.
+            // The message must not contain the password, so it names only the part after `@`.
             let host = rest.rsplit('@').next().unwrap_or_default();
             let wrong = |why: &str| {
                 let message = format!(
@@ -108,7 +110,7 @@ impl Proxies {
                 continue;
             }
             if !scheme.eq_ignore_ascii_case("http") {
-                return wrong("is of a kind that is not supported");
+                return wrong("has an unsupported scheme");
             }
             let host = host.split(['/', '?', '#']).next().unwrap_or_default();
             if host.parse::<http::uri::Authority>().is_err() {
@@ -125,7 +127,7 @@ impl fmt::Debug for Proxies {
     }
 }
 
-/// A certificate of one's own, with its key, which no `Debug` output ever shows.
+/// A client certificate with its private key. `Debug` output never contains the key.
 #[derive(Clone)]
 pub struct Identity {
     /// Certificate chain, PEM.
@@ -140,7 +142,7 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// A server's address and whether to speak TLS with it.
+/// The address of a server, and whether to use TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     host: String,
@@ -149,10 +151,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads `host:port`, `[v6 address]:port` or an `http://`, `https://` URL of these, also with a
-    /// slash behind it.
+    /// Parses `host:port`, `[IPv6 address]:port`, or an `http://` or `https://` URL of one of
+    /// these. A trailing slash is allowed.
     ///
-    /// TLS is on for `https://` and for port 4411 without a scheme, unless `tls` says otherwise.
+    /// TLS is used for `https://` and, without a scheme, for port 4411, unless `tls` says
+    /// otherwise.
     pub fn parse(text: &str, tls: Option<bool>) -> Result<Self, Error> {
         let (scheme_tls, rest) = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some(true), rest),
@@ -188,7 +191,7 @@ impl Endpoint {
         })
     }
 
-    /// Whether calls are encrypted.
+    /// Whether TLS is used.
     pub const fn is_tls(&self) -> bool {
         self.tls
     }
@@ -199,7 +202,7 @@ impl Endpoint {
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
     }
 
-    /// The host, an address of version 6 without its brackets.
+    /// The host; an IPv6 address is without brackets.
     pub fn host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }
@@ -221,12 +224,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// An API key, which no `Debug` output and no error ever shows.
+/// An API key. `Debug` output and errors never contain it.
 #[derive(Clone)]
 pub struct ApiKey(MetadataValue<Ascii>);
 
 impl ApiKey {
-    /// Checks that the key can travel in a header.
+    /// Checks that the key is valid as the value of a header.
     pub fn new(key: &str) -> Result<Self, Error> {
         let mut value = MetadataValue::try_from(format!("Bearer {key}")).map_err(|_| {
             Error::new(
@@ -254,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_read_as_documented() {
+    fn endpoints_are_parsed_as_documented() {
         let endpoint = |text| Endpoint::parse(text, None).unwrap();
         assert!(endpoint("grid.example.com:4411").is_tls());
         assert!(!endpoint("grid.example.com:4410").is_tls());
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_are_urls_whose_path_says_nothing() {
+    fn the_path_of_a_proxy_url_is_ignored() {
         for text in [
             "http://proxy:3128",
             "HTTP://proxy:3128/",

@@ -1,4 +1,4 @@
-//! Why a call failed.
+//! Errors of calls.
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
@@ -6,59 +6,60 @@ use pingthings_types::{Code, RangeError, WidthError};
 use tonic::Status;
 use uuid::Uuid;
 
-/// Why a call failed: a kind to act on, and a message that names what failed, on which object,
-/// and what to do.
+/// An error of a call. Its kind tells a program how to react; its message says what failed, on
+/// which object, and what to do.
 ///
-/// The cause chain is in [`source`](StdError::source), never in the message, and neither ever
-/// holds the API key.
+/// The causes are available through [`source`](StdError::source) and are not repeated in the
+/// message. Neither ever contains the API key.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     stream: Option<Uuid>,
     insert: Option<FailedInsert>,
-    /// Whether the request never left this machine, or never reached whoever answers it.
+    /// Whether no server has processed the request: it was not sent, or the server declined it
+    /// before processing.
     unsent: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What is known of an insert that failed.
+/// Details of a failed insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailedInsert {
-    /// Whether points may have been stored without an answer, so that repeating the insert could
-    /// store them twice.
+    /// Whether points may have been stored although no acknowledgement arrived. Repeating the
+    /// insert could then store them twice.
     pub in_doubt: bool,
-    /// First and last time of its points.
+    /// Earliest and latest time of its points.
     pub times: Option<(i64, i64)>,
-    /// The newest version an acknowledged part of it was answered with.
+    /// The newest version in the acknowledgements of its parts, if any part was acknowledged.
     pub version: Option<u64>,
 }
 
-/// What a caller can tell apart.
+/// The kinds of errors that a caller can distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Refused with a status code of the protocol, by the server or already by this client.
+    /// Refused with a status code of the protocol, by the server or by this client.
     Code(u32),
-    /// The server cannot be reached, or the connection broke.
+    /// The server cannot be reached, or the connection was lost.
     Connect,
-    /// The key was refused.
+    /// The server refused the API key.
     Unauthenticated,
-    /// The key may not do this.
+    /// The API key does not permit this call.
     PermissionDenied,
     /// A time limit passed.
     Timeout,
-    /// An argument is not valid, for a reason the protocol has no code for.
+    /// An argument is invalid, and the protocol has no code for the reason.
     InvalidArgument,
-    /// The server does not offer what was asked for.
+    /// The server does not support the call.
     NotSupported,
-    /// The server's answer makes no sense.
+    /// The server's answer is malformed.
     Decode,
-    /// The server's answer takes more memory than it may.
+    /// The server's answer needs more memory than the limit allows.
     TooLarge,
     /// The client was closed.
     Closed,
-    /// The server failed in a way the protocol has no code for.
+    /// The server failed, and the protocol has no code for the reason.
     Server,
 }
 
@@ -75,7 +76,7 @@ impl Error {
         }
     }
 
-    /// A refusal by this client, with the code the server would have used.
+    /// An error found by this client, with the code that the server would have returned.
     pub fn refused(code: Code, message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Code(code.number()), message)
     }
@@ -104,10 +105,10 @@ impl Error {
         )
     }
 
-    pub(crate) fn forgotten(method: &str, endpoint: &str) -> Self {
+    pub(crate) fn connection_lost(method: &str, endpoint: &str) -> Self {
         Self::new(
             ErrorKind::Connect,
-            format!("the connection to `{endpoint}` broke in {method}, which was not told"),
+            format!("the connection to `{endpoint}` was lost during {method}, and the transport did not report it"),
         )
     }
 
@@ -141,7 +142,8 @@ impl Error {
         self
     }
 
-    /// Says on which stream the call failed, unless the message says so already.
+    /// Records the stream on which the call failed, and names it in the message unless it does
+    /// already.
     #[must_use]
     pub fn on_stream(mut self, uuid: Uuid) -> Self {
         self.stream = Some(uuid);
@@ -163,12 +165,12 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn of_insert(mut self, insert: FailedInsert) -> Self {
+    pub(crate) fn with_insert(mut self, insert: FailedInsert) -> Self {
         self.insert = Some(insert);
         self
     }
 
-    /// Says that the server cannot have seen the request.
+    /// Records that no server has processed the request.
     #[must_use]
     pub(crate) fn unsent(mut self) -> Self {
         self.unsent = true;
@@ -180,17 +182,17 @@ impl Error {
         self.stream
     }
 
-    /// What is known of the insert, where one failed.
+    /// Details of the insert, if one failed.
     pub const fn insert(&self) -> Option<FailedInsert> {
         self.insert
     }
 
-    /// What a caller can act on.
+    /// The kind.
     pub const fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Whether the answer was lost on the way, so that nobody here knows what the server did.
+    /// Whether the answer was lost, so that the client does not know what the server did.
     pub const fn is_ambiguous(&self) -> bool {
         !self.unsent
             && matches!(
@@ -199,30 +201,30 @@ impl Error {
             )
     }
 
-    /// Whether no server did anything, and one may do it later.
+    /// Whether the server refused without changing anything, and may accept the call later.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.is_code(Code::ResourceDepleted) || self.is_elsewhere()
+        self.is_code(Code::ResourceDepleted) || self.needs_other_endpoint()
     }
 
-    /// Whether the same call may well succeed later.
+    /// Whether the same call may succeed later.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self.kind, ErrorKind::Connect) || self.is_refusal()
     }
 
-    /// Whether another server would be the one to ask.
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    /// Whether the call should be sent to another endpoint.
+    pub(crate) fn needs_other_endpoint(&self) -> bool {
         self.is_code(Code::WrongEndpoint)
             || self.is_code(Code::ClusterDegraded)
             || (self.unsent && matches!(self.kind, ErrorKind::Connect))
     }
 
-    /// Whether the connection, and not what was asked, is to blame.
-    pub(crate) fn is_of_connection(&self) -> bool {
-        matches!(self.kind, ErrorKind::Connect | ErrorKind::Timeout) || self.is_elsewhere()
+    /// Whether the connection caused the failure, not the request.
+    pub(crate) fn is_connection_error(&self) -> bool {
+        matches!(self.kind, ErrorKind::Connect | ErrorKind::Timeout) || self.needs_other_endpoint()
     }
 
-    /// Whether the other side has ended the connection; not, that it ceased to answer.
-    pub(crate) fn is_hang_up(&self) -> bool {
+    /// Whether the peer has closed the connection. False if the peer stopped answering.
+    pub(crate) fn is_closed_by_peer(&self) -> bool {
         let is_silence = |cause: &(dyn StdError + 'static)| {
             let error = cause.downcast_ref::<hyper::Error>();
             error.is_some_and(hyper::Error::is_timeout)
@@ -238,10 +240,10 @@ impl Error {
         self.kind == ErrorKind::NotSupported || self.is_code(Code::NotImplemented)
     }
 
-    /// The error a gRPC status stands for; `trusted` are the authorities of this connection.
+    /// Converts a gRPC status. `trusted` describes the authorities that this connection trusts.
     pub(crate) fn from_status(method: &str, endpoint: &str, trusted: &str, status: Status) -> Self {
-        let unsent = never_arrived(&status);
-        let error = Self::translated(method, endpoint, status);
+        let unsent = was_not_processed(&status);
+        let error = Self::translate(method, endpoint, status);
         let error = Self {
             unsent: unsent && error.kind == ErrorKind::Connect,
             ..error
@@ -254,7 +256,7 @@ impl Error {
         error
     }
 
-    fn translated(method: &str, endpoint: &str, status: Status) -> Self {
+    fn translate(method: &str, endpoint: &str, status: Status) -> Self {
         use tonic::Code as Grpc;
         if let Some(ours) = causes(&status).find_map(|cause| cause.downcast_ref::<Self>()) {
             return Self::new(ours.kind, ours.message.clone());
@@ -291,8 +293,8 @@ impl Error {
                 ErrorKind::Decode,
                 format!("the answer to {method} cannot be read: {details}"),
             ),
-            // A connection that breaks in the middle of an answer arrives under several codes;
-            // tonic keeps the transport's own error as the source of all of them.
+            // A connection that is lost in the middle of an answer appears under several codes. In
+            // all of them tonic keeps the transport's error as the source.
             _ if is_transport(&status) => (
                 ErrorKind::Connect,
                 format!(
@@ -309,21 +311,21 @@ impl Error {
     }
 }
 
-/// Some deployments answer through a proxy that puts the protocol's code into the text of a gRPC
-/// error, as in `[404] stream does not exist`.
+/// Some deployments have a proxy that puts the protocol's code into the text of a gRPC error, for
+/// example `[404] stream does not exist`.
 fn bracketed_code(details: &str) -> Option<(u32, &str)> {
     let (number, rest) = details.strip_prefix('[')?.split_once(']')?;
     let code = number.parse().ok()?;
     Some((Code::from_number(code)?.number(), rest.trim_start()))
 }
 
-/// An error's causes, the nearest first.
+/// The causes of an error, the direct cause first.
 fn causes(error: &dyn StdError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(error.source(), |&cause| cause.source())
 }
 
-/// Whether the transport failed, and not the server: only a status made here has a cause. What the
-/// text of one says proves nothing, for a server may write anything into it.
+/// Whether the transport failed, not the server. Only a status that was created in this process has
+/// a cause. The text of a status proves nothing, because a server may send any text.
 fn is_transport(status: &Status) -> bool {
     causes(status).any(|cause| {
         cause.is::<tonic::transport::Error>()
@@ -333,9 +335,9 @@ fn is_transport(status: &Status) -> bool {
     })
 }
 
-/// Whether the server cannot have begun with the call: there was no connection for it, or the server
-/// said that it takes no more on this one.
-fn never_arrived(status: &Status) -> bool {
+/// Whether the server has certainly not processed the call: there was no connection, or the server
+/// said that it accepts no more calls on this one.
+fn was_not_processed(status: &Status) -> bool {
     causes(status).any(|cause| {
         if let Some(error) = cause.downcast_ref::<h2::Error>() {
             let unprocessed = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
@@ -384,20 +386,20 @@ mod tests {
 
     #[test]
     fn a_code_in_brackets_is_the_error() {
-        let error = Error::translated(
+        let error = Error::translate(
             "StreamInfo",
             "host:4410",
             Status::internal("[404] stream does not exist"),
         );
         assert_eq!(error.kind(), ErrorKind::Code(404));
         assert_eq!(error.to_string(), "stream does not exist");
-        let error = Error::translated("Info", "host:4410", Status::internal("[not] a code"));
+        let error = Error::translate("Info", "host:4410", Status::internal("[not] a code"));
         assert_eq!(error.kind(), ErrorKind::Server);
     }
 
     #[test]
-    fn a_server_that_speaks_of_connections_has_not_lost_ours() {
-        let translated = |status| Error::translated("Info", "host:4410", status).kind();
+    fn error_texts_of_servers_are_not_mistaken_for_lost_connections() {
+        let translate = |status| Error::translate("Info", "host:4410", status).kind();
         let texts = [
             "no connection to the database",
             "the transport of logs failed",
@@ -405,17 +407,17 @@ mod tests {
         ];
         for text in texts {
             assert_eq!(
-                translated(Status::internal(text)),
+                translate(Status::internal(text)),
                 ErrorKind::Server,
                 "{text}"
             );
         }
         let broken = io::Error::from(io::ErrorKind::ConnectionReset);
         let broken = Status::from_error(Box::new(broken));
-        assert_eq!(translated(broken), ErrorKind::Connect);
+        assert_eq!(translate(broken), ErrorKind::Connect);
         let reset = h2::Error::from(h2::Reason::INTERNAL_ERROR);
         assert_eq!(
-            translated(Status::from_error(Box::new(reset))),
+            translate(Status::from_error(Box::new(reset))),
             ErrorKind::Connect
         );
     }

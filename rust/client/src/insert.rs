@@ -1,9 +1,9 @@
-//! Points on their way to a server: checked, put into messages without a copy, and sent.
+//! Inserts: points are validated, put into messages without a copy, and sent.
 
-pub(crate) mod acknowledged;
+pub(crate) mod progress;
 pub(crate) mod cast;
 pub(crate) mod decimal;
-pub(crate) mod envelope;
-pub(crate) mod loan;
+pub(crate) mod arrow_insert;
+pub(crate) mod borrow;
 pub(crate) mod points;
 pub(crate) mod write;

@@ -1,8 +1,9 @@
-//! The client core: transport, limits, fan-out over many streams, Arrow in and out.
+//! The client core: connections, limits, fan-out over many streams, and Arrow tables as input and
+//! output.
 //!
-//! Knows no Python, no files and no environment: it is told where to connect and as whom. Every
-//! call is an `async fn` of [`Client`] that must run on a tokio runtime; dropping its future ends
-//! the call and frees what it held.
+//! This crate does not know Python and reads no files and no environment variables: the caller
+//! passes the endpoints and the credentials. Every call is an `async fn` of [`Client`] and must run
+//! on a tokio runtime. Dropping its future cancels the call and releases its resources.
 
 mod answer;
 mod calls;
@@ -20,12 +21,12 @@ pub use calls::changes::Changes;
 pub use calls::info::Info;
 pub use calls::management::{CollectionRetention, Record, RecordKind};
 pub use calls::metadata::{NewStream, StreamChange, StreamFilter, StreamInfo};
-pub use calls::tables::Tables;
+pub use calls::table_stream::TableStream;
 pub use config::{ApiKey, Config, Endpoint, Identity, Proxies};
 pub use error::{Error, ErrorKind, FailedInsert};
-pub use fork::forked;
-pub use insert::acknowledged::Acknowledged;
-pub use insert::loan::Loan;
+pub use fork::after_fork_in_child;
+pub use insert::progress::InsertProgress;
+pub use insert::borrow::MemoryBorrow;
 pub use insert::points::Insert;
 pub use session::client::Client;
 pub use session::trace::Trace;

@@ -1,19 +1,21 @@
-//! Every method of a server's two services, and what is decided of it, in one place.
+//! All methods of the server's two services, with their retry policies and their names in
+//! statistics and errors.
 
-use crate::{error::Error, stats::Kind};
+use crate::{error::Error, stats::CallKind};
 
-/// After which failures a call is made again.
+/// The failures after which a call is retried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Repeat {
-    /// After every one that may pass: it reads, or changes nothing when it is made twice.
+pub(crate) enum RetryPolicy {
+    /// After every transient failure. For calls that only read, or that change nothing when they
+    /// are made a second time.
     Always,
-    /// Only where the server has said that it did nothing.
+    /// Only if the server reported that it changed nothing.
     IfRefused,
-    /// Not at all.
+    /// Never retried.
     Never,
 }
 
-impl Repeat {
+impl RetryPolicy {
     pub(crate) fn allows(self, error: &Error) -> bool {
         match self {
             Self::Always => error.is_transient(),
@@ -22,29 +24,31 @@ impl Repeat {
         }
     }
 
-    /// Over which connections such a call goes.
-    pub(crate) const fn lane(self) -> Lane {
+    /// The connections that such calls use.
+    pub(crate) const fn connection_class(self) -> ConnectionClass {
         match self {
-            Self::Always | Self::Never => Lane::Repeatable,
-            Self::IfRefused => Lane::Unrepeatable,
+            Self::Always | Self::Never => ConnectionClass::Retryable,
+            Self::IfRefused => ConnectionClass::NonRetryable,
         }
     }
 }
 
-/// Calls that must not meet others on a connection have connections of their own.
+/// The classes of connections. Calls of different classes never share a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lane {
-    /// It can be made again, if the connection fails, and its answer is read as fast as it comes.
-    Repeatable,
-    /// It cannot, so it does not go where many reads that are cancelled may end the connection.
-    Unrepeatable,
-    /// An iterator reads its answer whenever somebody wants more of it, perhaps never, and that must
-    /// not keep others waiting.
+pub(crate) enum ConnectionClass {
+    /// For calls that can be retried if the connection fails, and whose answers are read as fast as
+    /// they arrive.
+    Retryable,
+    /// For calls that cannot be retried. They are kept away from cancelled reads, because a server
+    /// may close a connection after many of those.
+    NonRetryable,
+    /// For answers that an iterator reads. Such an answer may stay unread for any time, which must
+    /// not block other calls.
     Iterator,
 }
 
-/// Methods with the kind that statistics count them as, after which failures they are made again,
-/// and what errors call their answer. A row that lacks one of these does not compile.
+/// Defines the methods. Each row has the kind under which statistics count the method, its retry
+/// policy, and the name of its answer in errors. A row that lacks one of these does not compile.
 macro_rules! methods {
     ($($service:literal $($method:ident: $kind:ident, $repeat:ident, $answer:literal;)*)*) => {
         /// A method of one of the services.
@@ -57,36 +61,36 @@ macro_rules! methods {
             #[cfg(test)]
             pub(crate) const ALL: &[Self] = &[$($(Self::$method,)*)*];
 
-            /// As the contract calls it.
+            /// The name in the protocol definition.
             pub(crate) const fn name(self) -> &'static str {
                 match self {
                     $($(Self::$method => stringify!($method),)*)*
                 }
             }
 
-            /// Where requests go.
+            /// The path of its HTTP/2 requests.
             pub(crate) const fn path(self) -> &'static str {
                 match self {
                     $($(Self::$method => concat!("/", $service, "/", stringify!($method)),)*)*
                 }
             }
 
-            /// What statistics count it as.
-            pub(crate) const fn kind(self) -> Kind {
+            /// The kind under which statistics count it.
+            pub(crate) const fn kind(self) -> CallKind {
                 match self {
-                    $($(Self::$method => Kind::$kind,)*)*
+                    $($(Self::$method => CallKind::$kind,)*)*
                 }
             }
 
-            /// After which failures it is made again.
-            pub(crate) const fn repeat(self) -> Repeat {
+            /// When it is retried.
+            pub(crate) const fn retry_policy(self) -> RetryPolicy {
                 match self {
-                    $($(Self::$method => Repeat::$repeat,)*)*
+                    $($(Self::$method => RetryPolicy::$repeat,)*)*
                 }
             }
 
-            /// What errors call its answer.
-            pub(crate) const fn answer(self) -> &'static str {
+            /// The name of its answer in errors.
+            pub(crate) const fn answer_name(self) -> &'static str {
                 match self {
                     $($(Self::$method => $answer,)*)*
                 }
@@ -111,8 +115,8 @@ methods! {
     LookupStreams: LookupStreams, Always, "a look-up of streams";
     ListCollections: ListCollections, Always, "a list of collections";
     SQLQuery: SqlQuery, Always, "a query";
-    // Under a merge policy that stores points once however often they come, they may always be sent
-    // again (`insert/write.rs`).
+    // With an idempotent merge policy, which stores points once however often they are sent,
+    // inserts are always retried (`insert/write.rs`).
     Insert: Insert, IfRefused, "a call";
     ArrowInsert: Insert, IfRefused, "a call";
     Flush: Flush, Always, "a call";
@@ -144,7 +148,7 @@ methods! {
 mod tests {
     use super::*;
 
-    /// What the contract of every server has and this client never asks for.
+    /// Methods of the protocol that this client never calls.
     const NOT_CALLED: [&str; 4] = [
         "/v5api.BTrDB/FaultInject",
         "/v5api.BTrDB/GenerateCSV",
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_method_of_both_contracts_is_listed() {
+    fn every_method_of_both_protocol_definitions_is_listed() {
         let contracts = [
             include_str!("../../../proto/btrdb.proto"),
             include_str!("../../../proto/management.proto"),
@@ -186,8 +190,8 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_something_each_time_is_not_simply_made_again() {
-        // Setting a retention, and flushing, twice changes nothing more than once.
+    fn calls_that_are_not_idempotent_are_retried_only_if_refused() {
+        // These change nothing more when they are made twice.
         let harmless = ["SetStreamRetention", "SetCollectionRetention", "Flush"];
         let changes = [
             "Create",
@@ -202,11 +206,11 @@ mod tests {
             let name = method.name();
             let is_change = changes.iter().any(|verb| name.starts_with(verb));
             let expected = if is_change && !harmless.contains(&name) {
-                Repeat::IfRefused
+                RetryPolicy::IfRefused
             } else {
-                Repeat::Always
+                RetryPolicy::Always
             };
-            assert_eq!(method.repeat(), expected, "{name}");
+            assert_eq!(method.retry_policy(), expected, "{name}");
         }
     }
 }

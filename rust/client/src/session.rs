@@ -1,13 +1,14 @@
-//! What all calls of a client share, and what of it must be made anew after a fork.
+//! The state that all calls of a client share, and the part of it that is created again after a
+//! fork.
 
 pub(crate) mod call;
 pub(crate) mod client;
-pub(crate) mod deadline;
+pub(crate) mod time_limits;
 pub(crate) mod fanout;
-pub(crate) mod limit;
-pub(crate) mod order;
+pub(crate) mod concurrency_limit;
+pub(crate) mod pending_writes;
 pub(crate) mod retry;
-pub(crate) mod server;
+pub(crate) mod capabilities;
 pub(crate) mod trace;
 
 use std::sync::{
@@ -22,45 +23,46 @@ use crate::{
     config::Config,
     error::{Error, ErrorKind},
     fork::epoch,
-    session::{limit::Limit, order::Order},
+    session::{concurrency_limit::ConcurrencyLimit, pending_writes::PendingWrites},
     stats::{Counters, Stats},
     transport::{
-        life::Alarm,
+        socket_state::Interrupt,
         pool::{Pool, Routes},
     },
 };
 
-/// The least that can be read with.
-const LEAST_MEMORY: u64 = 16 << 20;
+/// The smallest memory limit.
+const MIN_MEMORY: u64 = 16 << 20;
 
-/// The part of the memory that servers may fill ahead of the reads.
-const SHARE_OF_WINDOWS: u64 = 8;
+/// The fraction of the memory limit that servers may fill through the receive windows of HTTP/2,
+/// before anything reads it.
+const WINDOW_DIVISOR: u64 = 8;
 
-/// What is left for answers: as much again as for the windows goes to those that were just handed
-/// over, and that nobody has looked at yet.
-const fn for_answers(memory: u64) -> u64 {
-    memory - 2 * (memory / SHARE_OF_WINDOWS)
+/// The memory for answers. The receive windows take one fraction. Another one is kept for tables
+/// that were just handed to the caller and are not read yet.
+const fn answer_memory(memory: u64) -> u64 {
+    memory - 2 * (memory / WINDOW_DIVISOR)
 }
 
-/// Everything that belongs to the runtime it was made on.
+/// The state that belongs to the runtime on which it was created.
 #[derive(Debug)]
 pub(crate) struct Session {
     epoch: u64,
     pub(crate) pool: Arc<Pool>,
-    pub(crate) limit: Limit,
+    pub(crate) limit: ConcurrencyLimit,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) alarm: Arc<Alarm>,
-    pub(crate) order: Arc<Order>,
+    pub(crate) interrupt: Arc<Interrupt>,
+    pub(crate) pending_writes: Arc<PendingWrites>,
 }
 
 impl Session {
-    /// Whether it was made before a fork that this process is the child of.
-    fn is_of_parent(&self) -> bool {
+    /// Whether it was created by a parent process, before a fork.
+    fn is_from_parent(&self) -> bool {
         self.epoch != epoch()
     }
 }
 
-/// What all clones of a client share.
+/// The state that all clones of a client share.
 #[derive(Debug)]
 pub(crate) struct ClientState {
     pub(crate) config: Config,
@@ -98,9 +100,10 @@ impl ClientState {
         })
     }
 
-    /// The session of this process, made on first use; must be called on the runtime.
+    /// The session of this process, which is created when it is first used. Must be called on the
+    /// runtime.
     pub(crate) fn session(&self) -> Result<Arc<Session>, Error> {
-        if let Some(session) = self.own_session() {
+        if let Some(session) = self.current_session() {
             return Ok(session);
         }
         if self.is_closed() {
@@ -108,9 +111,9 @@ impl ClientState {
         }
         let fresh = Arc::new(self.open());
         let seen = self.session.load();
-        let of_parent = seen.as_ref().filter(|session| session.is_of_parent());
-        if seen.is_some() && of_parent.is_none() {
-            // Another call was quicker; its session is the one.
+        let from_parent = seen.as_ref().filter(|session| session.is_from_parent());
+        if seen.is_some() && from_parent.is_none() {
+            // Another call has created the session first; use that one.
             return self.session();
         }
         let previous = self
@@ -127,7 +130,7 @@ impl ClientState {
         if seen.is_some() {
             self.counters.reset();
         }
-        leak_if_of_parent(seen.clone());
+        leak_if_from_parent(seen.clone());
         if self.is_closed() {
             self.close();
             return Err(Error::closed());
@@ -137,32 +140,32 @@ impl ClientState {
 
     fn open(&self) -> Session {
         let memory = self.memory_limit();
-        let alarm = Arc::default();
+        let interrupt = Arc::default();
         Session {
             epoch: epoch(),
             pool: Arc::new(Pool::new(
                 Arc::clone(&self.routes),
                 self.config.channels,
-                memory / SHARE_OF_WINDOWS,
-                Arc::clone(&alarm),
+                memory / WINDOW_DIVISOR,
+                Arc::clone(&interrupt),
             )),
-            limit: Limit::new(self.concurrency_limit()),
+            limit: ConcurrencyLimit::new(self.concurrency_limit()),
             budget: Arc::new(Budget::new(
-                for_answers(memory),
+                answer_memory(memory),
                 memory,
                 Arc::clone(&self.counters),
             )),
-            alarm,
-            order: Arc::new(Order::new()),
+            interrupt,
+            pending_writes: Arc::new(PendingWrites::new()),
         }
     }
 
-    /// What was done so far, by this process.
+    /// The statistics of this process.
     pub(crate) fn stats(&self) -> Stats {
         let session = self.session.load();
         if session
             .as_ref()
-            .is_some_and(|session| session.is_of_parent())
+            .is_some_and(|session| session.is_from_parent())
         {
             return Counters::default().stats();
         }
@@ -180,7 +183,7 @@ impl ClientState {
     pub(crate) fn set_concurrency_limit(&self, limit: usize) -> Result<(), Error> {
         check_limit(limit)?;
         self.concurrency_limit.store(limit, Ordering::SeqCst);
-        if let Some(session) = self.own_session() {
+        if let Some(session) = self.current_session() {
             session.limit.resize(limit);
         }
         Ok(())
@@ -193,8 +196,8 @@ impl ClientState {
     pub(crate) fn set_memory_limit(&self, limit: u64) -> Result<(), Error> {
         check_memory(limit)?;
         self.memory_limit.store(limit, Ordering::SeqCst);
-        if let Some(session) = self.own_session() {
-            session.budget.resize(for_answers(limit), limit);
+        if let Some(session) = self.current_session() {
+            session.budget.resize(answer_memory(limit), limit);
         }
         Ok(())
     }
@@ -203,36 +206,37 @@ impl ClientState {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Ends calls in flight with an error and lets the connections go.
+    /// Ends calls in flight with an error and closes the connections.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        if let Some(session) = self.own_session() {
+        if let Some(session) = self.current_session() {
             session.limit.close();
-            session.alarm.close();
+            session.interrupt.close();
         }
-        leak_if_of_parent(self.session.swap(None));
+        leak_if_from_parent(self.session.swap(None));
     }
 
-    /// The session, unless there is none or it is one of the parent's before a fork.
-    fn own_session(&self) -> Option<Arc<Session>> {
+    /// The session of this process, if it has been created.
+    fn current_session(&self) -> Option<Arc<Session>> {
         let session = self.session.load();
         session
             .as_ref()
-            .filter(|session| !session.is_of_parent())
+            .filter(|session| !session.is_from_parent())
             .map(Arc::clone)
     }
 }
 
 impl Drop for ClientState {
     fn drop(&mut self) {
-        leak_if_of_parent(self.session.swap(None));
+        leak_if_from_parent(self.session.swap(None));
     }
 }
 
-/// Connections of the parent, when they are dropped, wake threads that do not exist in the child.
-fn leak_if_of_parent(session: Option<Arc<Session>>) {
+/// Leaks a session of the parent process. Dropping its connections would wake threads that do not
+/// exist in the child.
+fn leak_if_from_parent(session: Option<Arc<Session>>) {
     if let Some(session) = session
-        && session.is_of_parent()
+        && session.is_from_parent()
     {
         std::mem::forget(session);
     }
@@ -250,12 +254,12 @@ fn check_limit(limit: usize) -> Result<(), Error> {
 }
 
 fn check_memory(limit: u64) -> Result<(), Error> {
-    if limit >= LEAST_MEMORY {
+    if limit >= MIN_MEMORY {
         Ok(())
     } else {
         Err(Error::new(
             ErrorKind::InvalidArgument,
-            format!("a memory limit of {limit} bytes: it must be at least {LEAST_MEMORY}"),
+            format!("a memory limit of {limit} bytes: it must be at least {MIN_MEMORY}"),
         ))
     }
 }

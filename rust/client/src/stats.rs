@@ -1,8 +1,8 @@
-//! What a client has done so far, in numbers.
+//! Statistics of a client.
 //!
-//! Counters are added to once for a call, a request or a message, never for a point, and nobody
-//! waits for anybody: they are read one after the other, so that numbers of the same moment may
-//! differ by what happens meanwhile.
+//! Counters are updated once for a call, a request or a message, never for a point. They are read
+//! without a lock, one after another, so counters that are read together may differ by events that
+//! happen in between.
 
 use std::{
     sync::{
@@ -16,7 +16,7 @@ use pingthings_types::Code;
 
 use crate::error::Error;
 
-/// A number that many threads add to.
+/// A counter that many threads update.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -29,7 +29,7 @@ impl Counter {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
-    /// The nanoseconds since an instant.
+    /// Adds the nanoseconds since an instant.
     pub(crate) fn add_since(&self, begun: Instant) {
         self.add(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
@@ -47,16 +47,16 @@ impl Counter {
     }
 }
 
-/// How calls of one kind ended.
+/// Numbers of calls of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CallCounts {
-    /// Calls that have begun.
+    /// Calls that were started.
     pub started: u64,
-    /// Those that have answered.
+    /// Calls that succeeded.
     pub succeeded: u64,
-    /// Those that have ended with an error.
+    /// Calls that failed.
     pub failed: u64,
-    /// Those that were given up by whoever made them.
+    /// Calls that the caller cancelled.
     pub cancelled: u64,
 }
 
@@ -70,8 +70,8 @@ struct CallCounters {
 
 impl CallCounters {
     fn counts(&self) -> CallCounts {
-        // The ends first: a call that ends meanwhile is then one that still runs, not one that
-        // ended without having begun.
+        // Ends are read before starts: a call that ends in between then counts as running, instead
+        // of as ended but never started.
         let (succeeded, failed, cancelled) = (
             self.succeeded.get(),
             self.failed.get(),
@@ -86,19 +86,19 @@ impl CallCounters {
     }
 }
 
-macro_rules! kinds {
+macro_rules! call_kinds {
     ($($kind:ident $name:literal)*) => {
-        /// What is asked of the server, whatever the name of the request.
+        /// The kinds of calls. Several methods of the protocol may have the same kind.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Kind {
+        pub(crate) enum CallKind {
             $($kind,)*
         }
 
-        const KINDS: &[&str] = &[$($name),*];
+        const CALL_KIND_NAMES: &[&str] = &[$($name),*];
     };
 }
 
-kinds! {
+call_kinds! {
     Info "info"
     Create "create"
     Update "update"
@@ -132,14 +132,15 @@ macro_rules! counters {
         impl Default for Counters {
             fn default() -> Self {
                 Self {
-                    calls: KINDS.iter().map(|_| CallCounters::default()).collect(),
+                    calls: CALL_KIND_NAMES.iter().map(|_| CallCounters::default()).collect(),
                     $($name: Counter::default(),)*
                 }
             }
         }
 
         impl Counters {
-            /// Begins anew, as the child of a fork does: what the parent counts is not its own.
+            /// Sets all counters to zero. The child of a fork does this, because calls of the
+            /// parent are not its own.
             pub(crate) fn reset(&self) {
                 for calls in &self.calls {
                     for counter in [&calls.started, &calls.succeeded, &calls.failed, &calls.cancelled] {
@@ -150,7 +151,7 @@ macro_rules! counters {
             }
 
             pub(crate) fn stats(&self) -> Stats {
-                let kinds = KINDS.iter().zip(&self.calls);
+                let kinds = CALL_KIND_NAMES.iter().zip(&self.calls);
                 Stats {
                     calls: kinds.map(|(&name, calls)| (name, calls.counts())).collect(),
                     $($name: self.$name.get(),)*
@@ -158,16 +159,16 @@ macro_rules! counters {
             }
         }
 
-        /// What a client has done since it connected, or since its process was forked.
+        /// Statistics of a client since it connected, or since its process was forked.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Stats {
-            /// Calls by kind; one over a set of streams counts for each of them.
+            /// Calls by kind. A call over a set counts once for each stream.
             pub calls: Vec<(&'static str, CallCounts)>,
             $($(#[$doc])* pub $name: u64,)*
         }
 
         impl Stats {
-            /// All numbers but the calls, by name.
+            /// All values except the calls, with their names.
             pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
@@ -176,25 +177,25 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Requests sent; a call is several if it is repeated, or an insert in parts.
+    /// Requests sent. A call has several if it is retried or is an insert in parts.
     requests
-    /// Requests whose answer is not complete, now.
+    /// Requests in flight now: their answer is not complete.
     requests_in_flight
-    /// Requests that wait for a place under the concurrency limit, now.
+    /// Requests that wait for a permit now.
     requests_waiting
-    /// Nanoseconds that requests have waited for such a place, all together.
+    /// Total time that requests have waited for a permit, in nanoseconds.
     wait_ns
-    /// Requests that were made again after a failure.
+    /// Requests that were retried after a failure.
     retries
-    /// Reads that went on after their answer was cut.
+    /// Reads that were resumed after a failure in the middle of their answer.
     resumed_reads
-    /// Times that a read gave way to an older one because the memory was full.
+    /// How often a read was paused in favour of an older one because the memory was full.
     paused_reads
-    /// Bytes written to sockets, with everything that TLS and HTTP/2 add.
+    /// Bytes written to sockets, including the overhead of TLS and HTTP/2.
     bytes_sent
-    /// Bytes read from sockets, likewise, compressed as they came.
+    /// Bytes read from sockets, including this overhead, before decompression.
     bytes_received
-    /// Bytes of the tables that answers were decoded to.
+    /// Bytes of the tables that were decoded from answers.
     table_bytes
     /// Rows of raw values received.
     points_read
@@ -202,36 +203,37 @@ counters! {
     windows_read
     /// Points whose insert was acknowledged.
     points_inserted
-    /// Nanoseconds spent making tables of messages, on all threads.
+    /// Total time spent decoding messages, over all threads, in nanoseconds.
     decode_ns
-    /// Connections that were opened.
+    /// Connections opened.
     connections_opened
-    /// Connections that are open now.
+    /// Connections open now.
     connections_open
-    /// Connections that were given up for another after a failure, or because their server moved.
+    /// Connections that were replaced after a failure, or because the server's address changed.
     connections_replaced
-    /// Bytes of answers that are here and not handed over, now.
+    /// Memory of answers that the caller does not have yet, now, in bytes.
     memory_held
-    /// The most that these have been.
+    /// The maximum of `memory_held`.
     memory_peak
-    /// Reads that wait for memory, now.
+    /// Reads that wait for memory now.
     reads_waiting
 }
 
-/// A call under way, which was given up unless somebody says how it ended.
+/// Counts one running call. The call counts as cancelled if this is dropped before
+/// [`end`](Self::end).
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(crate) struct CallGuard {
     counters: Arc<Counters>,
-    kind: Kind,
-    is_over: bool,
+    kind: CallKind,
+    is_ended: bool,
 }
 
-impl Counted {
-    pub(crate) fn begin(counters: &Arc<Counters>, kind: Kind) -> Self {
+impl CallGuard {
+    pub(crate) fn begin(counters: &Arc<Counters>, kind: CallKind) -> Self {
         let call = Self {
             counters: Arc::clone(counters),
             kind,
-            is_over: false,
+            is_ended: false,
         };
         call.counters().started.add(1);
         call
@@ -242,35 +244,35 @@ impl Counted {
     }
 
     pub(crate) fn end<T>(mut self, outcome: &Result<T, Error>) {
-        self.is_over = true;
+        self.is_ended = true;
         match outcome {
-            // That there is no point is the answer to where the nearest one is.
+            // For a search for the nearest point, "no such point" is an answer, not a failure.
             Err(error) if !error.is_code(Code::NoSuchPoint) => self.counters().failed.add(1),
             _ => self.counters().succeeded.add(1),
         }
     }
 }
 
-impl Drop for Counted {
+impl Drop for CallGuard {
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_ended {
             self.counters().cancelled.add(1);
         }
     }
 }
 
-/// Something that counts as long as it is there.
+/// Increments a gauge as long as it exists.
 #[derive(Debug)]
-pub(crate) struct Present<'a>(&'a Counter);
+pub(crate) struct GaugeGuard<'a>(&'a Counter);
 
-impl<'a> Present<'a> {
-    pub(crate) fn in_(counter: &'a Counter) -> Self {
+impl<'a> GaugeGuard<'a> {
+    pub(crate) fn new(counter: &'a Counter) -> Self {
         counter.add(1);
         Self(counter)
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
         self.0.sub(1);
     }
@@ -281,14 +283,14 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn counted(kind: Kind, counters: &Arc<Counters>) -> Counted {
-        Counted::begin(counters, kind)
+    fn start(kind: CallKind, counters: &Arc<Counters>) -> CallGuard {
+        CallGuard::begin(counters, kind)
     }
 
     #[test]
-    fn calls_are_counted_by_how_they_end() {
+    fn calls_are_counted_by_outcome() {
         let counters = Arc::new(Counters::default());
-        let call = || counted(Kind::Nearest, &counters);
+        let call = || start(CallKind::Nearest, &counters);
         call().end(&Ok(()));
         call().end::<()>(&Err(Error::refused(Code::NoSuchPoint, "none")));
         call().end::<()>(&Err(Error::new(ErrorKind::Connect, "broken")));

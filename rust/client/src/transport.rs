@@ -1,7 +1,7 @@
-//! Connections to servers: sockets, names, proxies, TLS, and which connection a call takes.
+//! Connections to servers: the pool, dialling, proxies, sockets and TLS.
 
 pub(crate) mod dial;
-pub(crate) mod life;
+pub(crate) mod socket_state;
 pub(crate) mod pool;
 pub(crate) mod socket;
 pub(crate) mod tls;

@@ -56,7 +56,7 @@ async fn stream(client: &Client, points: i64) -> Uuid {
 }
 
 /// What waits for ever fails, and says so.
-async fn in_time(test: impl Future<Output = ()>) {
+async fn within_deadline(test: impl Future<Output = ()>) {
     let test = tokio::time::timeout(Duration::from_mins(5), test);
     test.await.unwrap();
 }
@@ -67,7 +67,7 @@ fn all() -> TimeRange {
 
 #[tokio::test]
 async fn calls_turn_to_another_server_when_one_is_gone() {
-    in_time(async {
+    within_deadline(async {
         let (first, second) = (server().await, server().await);
         let only_second = Client::connect(config(&[&second])).await.unwrap();
         let there = stream(&only_second, 10).await;
@@ -84,7 +84,7 @@ async fn calls_turn_to_another_server_when_one_is_gone() {
 
 #[tokio::test]
 async fn connecting_tries_every_server_once() {
-    in_time(async {
+    within_deadline(async {
         let (gone, there) = (server().await, server().await);
         let both = config(&[&gone, &there]);
         gone.stop().await.unwrap();
@@ -100,7 +100,7 @@ async fn connecting_tries_every_server_once() {
 
 #[tokio::test]
 async fn answers_that_nobody_reads_keep_nobody_waiting() {
-    in_time(Box::pin(async {
+    within_deadline(Box::pin(async {
         let server = server().await;
         let client = Client::connect(config(&[&server])).await.unwrap();
         // More than the window of a stream, for more streams than fit into the windows of connections.
@@ -125,7 +125,7 @@ async fn answers_that_nobody_reads_keep_nobody_waiting() {
 
 #[tokio::test]
 async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
-    in_time(Box::pin(async {
+    within_deadline(Box::pin(async {
         let server = server().await;
         let config = Config {
             memory_limit: 16 << 20,
@@ -166,7 +166,7 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
 
 #[tokio::test]
 async fn a_deadline_ends_a_call_with_all_that_is_repeated() {
-    in_time(async {
+    within_deadline(async {
         let server = server().await;
         let client = Client::connect(config(&[&server])).await.unwrap();
         let uuid = stream(&client, 10).await;

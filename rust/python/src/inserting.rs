@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
-use pingthings_client::{Acknowledged, Error, ErrorKind, Insert, Loan};
+use pingthings_client::{InsertProgress, Error, ErrorKind, Insert, MemoryBorrow};
 use pingthings_types::{MergePolicy, Version};
 use pyo3::{IntoPyObjectExt, prelude::*};
 
@@ -23,8 +23,8 @@ type Work = Pin<Box<dyn Future<Output = Result<Versions, Error>> + Send>>;
 pub(crate) struct Inserting {
     /// None once it has ended, or while somebody waits: who ceases to wait ends it.
     work: Arc<Mutex<Option<Work>>>,
-    acknowledged: Arc<Acknowledged>,
-    loan: Arc<Loan>,
+    acknowledged: Arc<InsertProgress>,
+    borrow: Arc<MemoryBorrow>,
     mode: Mode,
 }
 
@@ -34,13 +34,13 @@ impl Inserting {
         mode: Mode,
         inserts: Vec<Insert>,
         policy: MergePolicy,
-        loan: Arc<Loan>,
+        borrow: Arc<MemoryBorrow>,
     ) -> Self {
-        let acknowledged = Arc::new(Acknowledged::default());
+        let acknowledged = Arc::new(InsertProgress::default());
         let told = Arc::clone(&acknowledged);
         let inserts: Vec<_> = inserts
             .into_iter()
-            .map(|insert| insert.telling(Arc::clone(&told)))
+            .map(|insert| insert.with_progress(Arc::clone(&told)))
             .collect();
         let work = async move {
             let work = move |core: pingthings_client::Client, insert| async move {
@@ -51,7 +51,7 @@ impl Inserting {
         Self {
             work: Arc::new(Mutex::new(Some(Box::pin(work)))),
             acknowledged,
-            loan,
+            borrow,
             mode,
         }
     }
@@ -96,7 +96,7 @@ impl Inserting {
 
     /// Ends it where it is, if it has not ended.
     fn close(&self) {
-        self.loan.take_back();
+        self.borrow.end();
         *self.work.lock() = None;
     }
 }

@@ -62,7 +62,7 @@ macro_rules! iterator {
 
 iterator! {
     /// Rows, a table for each message of the server.
-    TableIterator over pingthings_client::Tables, TableOut
+    TableIterator over pingthings_client::TableStream, TableOut
 }
 
 iterator! {

@@ -154,7 +154,7 @@ pub(crate) fn current() -> Result<Arc<Bridge>, Error> {
 pub(crate) fn forked() {
     std::mem::forget(CURRENT.swap(None));
     exit::forked();
-    pingthings_client::forked();
+    pingthings_client::after_fork_in_child();
 }
 
 /// Called when the interpreter exits: afterwards no thread of ours is inside Python.

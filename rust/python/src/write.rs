@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use pingthings_client::{Error, Insert, Loan};
+use pingthings_client::{Error, Insert, MemoryBorrow};
 use pingthings_types::MergePolicy;
 use pyo3::prelude::*;
 use pyo3_arrow::PyTable;
@@ -25,7 +25,7 @@ fn inserts(
     py: Python<'_>,
     data: Vec<(Uuid, PyTable)>,
     merge: &str,
-    loan: &Arc<Loan>,
+    borrow: &Arc<MemoryBorrow>,
 ) -> PyResult<(Vec<Insert>, MergePolicy)> {
     let policy: MergePolicy = merge
         .parse()
@@ -39,23 +39,23 @@ fn inserts(
             let batches = table.into_inner().0;
             // Checking reads every value, which other threads need not wait for.
             let insert = py.detach(|| Insert::new(uuid, &batches));
-            let insert = insert?.owned_by(Foreign::new(batches));
-            Ok(insert.lent(Arc::clone(loan)))
+            let insert = insert?.with_owner(Foreign::new(batches));
+            Ok(insert.with_borrow(Arc::clone(borrow)))
         })
         .collect::<Result<Vec<_>, Error>>()
         .map_err(|error| to_exception(py, &error))?;
     Ok((inserts, policy))
 }
 
-/// Ends a loan when the future of its call is done, which it also is when it is cancelled. Asyncio
+/// Ends a borrow when the future of its call is done, which it also is when it is cancelled. Asyncio
 /// calls this before anybody who awaits the future goes on.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
-struct TakeBack(Arc<Loan>);
+struct TakeBack(Arc<MemoryBorrow>);
 
 #[pymethods]
 impl TakeBack {
     fn __call__(slf: Entered<'_, Self>, _future: &Bound<'_, PyAny>) {
-        slf.0.take_back();
+        slf.0.end();
     }
 }
 
@@ -69,18 +69,18 @@ impl Client {
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let loan = Arc::new(Loan::default());
-        let (inserts, policy) = inserts(py, data, merge, &loan)?;
+        let borrow = Arc::new(MemoryBorrow::default());
+        let (inserts, policy) = inserts(py, data, merge, &borrow)?;
         let work = move |core: pingthings_client::Client, insert| async move {
             core.insert(insert, policy).await
         };
         let awaitable = slf.fan_out(py, inserts, work, |version| version.major);
         match &awaitable {
             Ok(future) if slf.mode == Mode::Async => {
-                future.call_method1("add_done_callback", (TakeBack(loan),))?;
+                future.call_method1("add_done_callback", (TakeBack(borrow),))?;
             }
             // A call that blocks has ended, by its result or by Ctrl-C.
-            Ok(_) | Err(_) => loan.take_back(),
+            Ok(_) | Err(_) => borrow.end(),
         }
         awaitable
     }
@@ -92,14 +92,14 @@ impl Client {
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
     ) -> PyResult<Inserting> {
-        let loan = Arc::new(Loan::default());
-        let (inserts, policy) = inserts(py, data, merge, &loan)?;
+        let borrow = Arc::new(MemoryBorrow::default());
+        let (inserts, policy) = inserts(py, data, merge, &borrow)?;
         Ok(Inserting::new(
             slf.core.for_call(),
             slf.mode,
             inserts,
             policy,
-            loan,
+            borrow,
         ))
     }
 

@@ -1,4 +1,4 @@
-//! Answers read from the frames in which they arrive.
+//! AnswerStream read from the frames in which they arrive.
 //!
 //! A general reader of gRPC puts messages together before anybody looks at them. The rows of an
 //! answer are most of what a client moves, so they are taken from each frame as it comes, and the
@@ -16,12 +16,12 @@ use tower_service::Service;
 
 use crate::{
     answer::{
-        budget::{Budget, Incomplete},
-        framing::{BROKEN_OFF, PREFIX, encoding, prefix},
-        ipc::{Intake, Received},
+        budget::{Budget, MessageMemory},
+        framing::{INCOMPLETE_ANSWER, PREFIX, encoding, prefix},
+        ipc::{IpcDecoder, MessageInfo},
         rows::Rows,
         rpc::Stub,
-        unpack::{Encoding, LONGEST_MESSAGE, Unpacking},
+        decompress::{Encoding, MAX_MESSAGE_BYTES, Decompressor},
     },
     error::Error,
     method::Method,
@@ -69,7 +69,7 @@ impl ArrowRpc {
             .await
             .map_err(failed)?;
         let response = self.channel.call(request).await.map_err(failed)?;
-        ArrowBody::of(self.method.answer(), response, &self.budget).map(Response::new)
+        ArrowBody::of(self.method.answer_name(), response, &self.budget).map(Response::new)
     }
 }
 
@@ -91,11 +91,11 @@ pub(crate) struct ArrowBody {
     /// How much of the message is missing.
     missing: usize,
     /// What the message takes meanwhile.
-    incomplete: Incomplete,
-    intake: Intake,
-    /// The message, if such messages are to be unpacked.
-    packed: Vec<u8>,
-    unpacking: Unpacking,
+    incomplete: MessageMemory,
+    decoder: IpcDecoder,
+    /// The message, if such messages are to be decompressed.
+    compressed: Vec<u8>,
+    decompressor: Decompressor,
     /// How the answer ended, of which messages may be left.
     ended: Option<Result<(), Status>>,
 }
@@ -113,18 +113,18 @@ impl ArrowBody {
             status => status.map(|_| Ok(())),
         };
         if head.status != StatusCode::OK {
-            return Err(of_http(head.status));
+            return Err(status_from_http(head.status));
         }
         Ok(Self {
             body,
-            incomplete: Incomplete::new(Arc::clone(budget)),
+            incomplete: MessageMemory::new(Arc::clone(budget)),
             frame: Bytes::new(),
             prefix: [0; PREFIX],
             prefix_length: 0,
             missing: 0,
-            intake: Intake::new(what),
-            packed: Vec::new(),
-            unpacking: Unpacking::new(what, encoding(&head.headers)?, Arc::clone(budget)),
+            decoder: IpcDecoder::new(what),
+            compressed: Vec::new(),
+            decompressor: Decompressor::new(what, encoding(&head.headers)?, Arc::clone(budget)),
             ended,
         })
     }
@@ -136,9 +136,9 @@ impl ArrowBody {
         &mut self,
         rows: &mut Rows,
         counters: &Counters,
-    ) -> Result<Result<Option<Received>, Error>, Status> {
+    ) -> Result<Result<Option<MessageInfo>, Error>, Status> {
         loop {
-            while self.frame.has_remaining() && self.unpacking.has_room() {
+            while self.frame.has_remaining() && self.decompressor.has_room() {
                 let begun = Instant::now();
                 let taken = self.take(rows);
                 counters.decode_ns.add_since(begun);
@@ -147,7 +147,7 @@ impl ArrowBody {
                     done => return Ok(done),
                 }
             }
-            if self.unpacking.is_empty()
+            if self.decompressor.is_empty()
                 && let Some(ended) = &self.ended
             {
                 return ended.clone().map(|()| Ok(None));
@@ -155,20 +155,20 @@ impl ArrowBody {
             let has_no_frame = self.frame.is_empty() && self.ended.is_none();
             tokio::select! {
                 biased;
-                message = self.unpacking.next(counters), if !self.unpacking.is_empty() => {
+                message = self.decompressor.next(counters), if !self.decompressor.is_empty() => {
                     let begun = Instant::now();
                     let received = message.and_then(|message| self.take_whole(message, rows));
                     counters.decode_ns.add_since(begun);
                     return Ok(received.map(Some));
                 }
-                frame = self.body.frame(), if has_no_frame => self.arrived(frame.transpose()),
+                frame = self.body.frame(), if has_no_frame => self.take_frame(frame.transpose()),
             }
         }
     }
 
-    fn arrived(&mut self, frame: Result<Option<Frame<Bytes>>, Status>) {
+    fn take_frame(&mut self, frame: Result<Option<Frame<Bytes>>, Status>) {
         let ended = match frame {
-            Ok(None) => Err(Status::unavailable(BROKEN_OFF)),
+            Ok(None) => Err(Status::unavailable(INCOMPLETE_ANSWER)),
             Err(status) => Err(status),
             Ok(Some(frame)) => match frame.into_data() {
                 Ok(data) => {
@@ -189,12 +189,12 @@ impl ArrowBody {
         match Status::from_header_map(trailers) {
             Some(status) if status.code() != Code::Ok => Err(status),
             Some(_) if self.prefix_length == 0 => Ok(()),
-            _ => Err(Status::unavailable(BROKEN_OFF)),
+            _ => Err(Status::unavailable(INCOMPLETE_ANSWER)),
         }
     }
 
     /// Takes what the last frame holds of a message; the message if it is complete.
-    fn take(&mut self, rows: &mut Rows) -> Result<Option<Received>, Error> {
+    fn take(&mut self, rows: &mut Rows) -> Result<Option<MessageInfo>, Error> {
         if self.prefix_length < PREFIX {
             let length = self.frame.len().min(PREFIX - self.prefix_length);
             let prefix = &mut self.prefix[self.prefix_length..][..length];
@@ -207,53 +207,53 @@ impl ArrowBody {
         }
         let now = self.frame.split_to(self.frame.len().min(self.missing));
         self.missing -= now.len();
-        let is_packed = self.unpacking.encoding() != Encoding::Identity;
-        if is_packed {
-            self.packed.extend_from_slice(&now);
+        let is_compressed = self.decompressor.encoding() != Encoding::Identity;
+        if is_compressed {
+            self.compressed.extend_from_slice(&now);
         } else {
-            self.intake.push(&now, rows)?;
+            self.decoder.push(&now, rows)?;
         }
         if self.missing > 0 {
             return Ok(None);
         }
         self.prefix_length = 0;
         self.incomplete.resize(0)?;
-        if is_packed {
-            let packed = std::mem::take(&mut self.packed);
-            self.unpacking.push(self.prefix[0] == 1, packed);
+        if is_compressed {
+            let compressed = std::mem::take(&mut self.compressed);
+            self.decompressor.push(self.prefix[0] == 1, compressed);
             return Ok(None);
         }
-        self.intake.end(rows).map(Some)
+        self.decoder.end(rows).map(Some)
     }
 
-    /// Takes a message that was unpacked.
-    fn take_whole(&mut self, message: Vec<u8>, rows: &mut Rows) -> Result<Received, Error> {
-        self.intake.begin(message.len());
-        self.intake.push(&message, rows)?;
-        self.unpacking.recycle(message);
-        self.intake.end(rows)
+    /// Takes a message that was decompressed.
+    fn take_whole(&mut self, message: Vec<u8>, rows: &mut Rows) -> Result<MessageInfo, Error> {
+        self.decoder.begin(message.len());
+        self.decoder.push(&message, rows)?;
+        self.decompressor.recycle(message);
+        self.decoder.end(rows)
     }
 
     fn begin(&mut self) -> Result<(), Error> {
         let [flag, length @ ..] = self.prefix;
         let length = u32::from_be_bytes(length);
         self.missing = usize::try_from(length).unwrap_or(usize::MAX);
-        let unpacking = &self.unpacking;
-        if flag > 1 || (flag == 1 && unpacking.encoding() == Encoding::Identity) {
-            return Err(unpacking.unreadable("a message is compressed in an unknown way"));
+        let decompressor = &self.decompressor;
+        if flag > 1 || (flag == 1 && decompressor.encoding() == Encoding::Identity) {
+            return Err(decompressor.unreadable("a message is compressed in an unknown way"));
         }
-        if self.missing > LONGEST_MESSAGE {
-            return Err(unpacking.unreadable(&format!("a message has {length} bytes")));
+        if self.missing > MAX_MESSAGE_BYTES {
+            return Err(decompressor.unreadable(&format!("a message has {length} bytes")));
         }
         self.incomplete.resize(self.missing as u64)?;
-        self.packed.clear();
-        self.intake.begin(self.missing);
+        self.compressed.clear();
+        self.decoder.begin(self.missing);
         Ok(())
     }
 }
 
 /// What it means that something on the way answered, and not a server of ours.
-fn of_http(status: StatusCode) -> Status {
+fn status_from_http(status: StatusCode) -> Status {
     let code = match status {
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         StatusCode::FORBIDDEN => Code::PermissionDenied,
@@ -449,9 +449,9 @@ mod tests {
     async fn small_messages_that_stand_for_much_are_refused_in_time() {
         let much = vec![0; 100 << 20];
         let zstd = zstd::encode_all(&*much, 0).unwrap();
-        for (encoding, packed) in [("gzip", gzip(&much)), ("zstd", zstd)] {
-            assert!(packed.len() < 1 << 20);
-            let bytes = prefixed(1, &packed);
+        for (encoding, compressed) in [("gzip", gzip(&much)), ("zstd", zstd)] {
+            assert!(compressed.len() < 1 << 20);
+            let bytes = prefixed(1, &compressed);
             let error = read(answer(Some(encoding), &bytes, 10_000, Some("0"))).await;
             let error = error.unwrap_err();
             assert!(error.contains("`memory_limit`"), "{error}");

@@ -20,9 +20,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
-    answer::pages::Spares,
+    answer::page_pool::PagePool,
     error::Error,
-    stats::{Counters, Present},
+    stats::{Counters, GaugeGuard},
 };
 
 /// What a read under way may have on its way besides: a message that is not complete.
@@ -32,11 +32,11 @@ const IN_TRANSIT: u64 = 2 << 20;
 pub(crate) struct Budget {
     state: Mutex<State>,
     /// The most that one answer may take.
-    most: AtomicU64,
+    max_answer: AtomicU64,
     /// What messages take that are not complete, beyond [`IN_TRANSIT`] of each.
     incomplete: AtomicU64,
     /// What reads before have left, which gives way to what others need.
-    pub(crate) spares: Arc<Spares>,
+    pub(crate) page_pool: Arc<PagePool>,
     counters: Arc<Counters>,
 }
 
@@ -79,7 +79,7 @@ impl State {
 
 /// What one read holds of the budget; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Reservation {
     budget: Arc<Budget>,
     read: u64,
     turn: Arc<Notify>,
@@ -90,11 +90,11 @@ pub(crate) struct Share {
 
 impl Budget {
     /// All answers together take about `limit`, and one of them `most`. Must be called on the runtime.
-    pub(crate) fn new(limit: u64, most: u64, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(limit: u64, max_answer: u64, counters: Arc<Counters>) -> Self {
         Self {
-            spares: Arc::new(Spares::new()),
+            page_pool: Arc::new(PagePool::new()),
             counters,
-            most: AtomicU64::new(most),
+            max_answer: AtomicU64::new(max_answer),
             incomplete: AtomicU64::new(0),
             state: Mutex::new(State {
                 limit,
@@ -107,22 +107,22 @@ impl Budget {
     }
 
     /// Takes effect at once, also for reads under way.
-    pub(crate) fn resize(&self, limit: u64, most: u64) {
-        self.most.store(most, Ordering::Relaxed);
+    pub(crate) fn resize(&self, limit: u64, max_answer: u64) {
+        self.max_answer.store(max_answer, Ordering::Relaxed);
         let mut state = self.state.lock();
         state.limit = limit;
         state.wake();
     }
 
     /// A place among the reads, younger than all others.
-    pub(crate) fn join(self: &Arc<Self>) -> Share {
+    pub(crate) fn begin_read(self: &Arc<Self>) -> Reservation {
         let mut state = self.state.lock();
         let read = state.next;
         state.next += 1;
         let turn = Arc::new(Notify::new());
         state.reads.insert(read, Arc::clone(&turn));
         drop(state);
-        Share {
+        Reservation {
             budget: Arc::clone(self),
             read,
             turn,
@@ -134,12 +134,12 @@ impl Budget {
 
 /// A message that is being put together, or unpacked; given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Incomplete {
+pub(crate) struct MessageMemory {
     budget: Arc<Budget>,
     bytes: u64,
 }
 
-impl Incomplete {
+impl MessageMemory {
     pub(crate) const fn new(budget: Arc<Budget>) -> Self {
         Self { budget, bytes: 0 }
     }
@@ -150,11 +150,11 @@ impl Incomplete {
         let (before, now) = (beyond(self.bytes), beyond(bytes));
         if now > before {
             let more = now - before;
-            let most = self.budget.most.load(Ordering::Relaxed);
+            let max_answer = self.budget.max_answer.load(Ordering::Relaxed);
             let all = self.budget.incomplete.fetch_add(more, Ordering::Relaxed);
-            if all.saturating_add(more) > most {
+            if all.saturating_add(more) > max_answer {
                 self.budget.incomplete.fetch_sub(more, Ordering::Relaxed);
-                return Err(Error::too_large(most));
+                return Err(Error::too_large(max_answer));
             }
         } else if now < before {
             self.budget
@@ -166,14 +166,14 @@ impl Incomplete {
     }
 }
 
-impl Drop for Incomplete {
+impl Drop for MessageMemory {
     fn drop(&mut self) {
         let beyond = self.bytes.saturating_sub(IN_TRANSIT);
         self.budget.incomplete.fetch_sub(beyond, Ordering::Relaxed);
     }
 }
 
-impl Share {
+impl Reservation {
     /// Says that so many more bytes are here. False if the read is to wait for its turn, an error
     /// if it alone takes all of the memory.
     pub(crate) fn add(&mut self, bytes: u64) -> Result<bool, Error> {
@@ -190,16 +190,16 @@ impl Share {
         }
         let room = state.limit.saturating_sub(state.used);
         drop(state);
-        self.budget.spares.shrink(room);
-        let most = self.budget.most.load(Ordering::Relaxed);
-        if self.held > most {
-            return Err(Error::too_large(most));
+        self.budget.page_pool.shrink(room);
+        let max_answer = self.budget.max_answer.load(Ordering::Relaxed);
+        if self.held > max_answer {
+            return Err(Error::too_large(max_answer));
         }
         Ok(may_go_on)
     }
 
     /// Waits until the read may go on.
-    pub(crate) async fn turn(&mut self) {
+    pub(crate) async fn wait_for_turn(&mut self) {
         loop {
             {
                 let mut state = self.budget.state.lock();
@@ -210,7 +210,7 @@ impl Share {
                 }
                 state.waiting.insert(self.read);
             }
-            let waiting = Waiting(self, Present::in_(&self.budget.counters.reads_waiting));
+            let waiting = WaitGuard(self, GaugeGuard::new(&self.budget.counters.reads_waiting));
             self.turn.notified().await;
             drop(waiting);
         }
@@ -234,7 +234,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.clear();
         self.finish();
@@ -242,12 +242,12 @@ impl Drop for Share {
 }
 
 /// Somebody who may cease to wait.
-struct Waiting<'a>(
-    &'a Share,
-    #[allow(dead_code, reason = "counts while it is here")] Present<'a>,
+struct WaitGuard<'a>(
+    &'a Reservation,
+    #[allow(dead_code, reason = "counts while it is here")] GaugeGuard<'a>,
 );
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.budget.state.lock().waiting.remove(&self.0.read);
     }
@@ -261,15 +261,15 @@ mod tests {
 
     const MANY: u64 = 100 * IN_TRANSIT;
 
-    async fn must_wait(share: &mut Share) -> bool {
-        let mut turn = pin!(share.turn());
+    async fn must_wait(reservation: &mut Reservation) -> bool {
+        let mut turn = pin!(reservation.wait_for_turn());
         std::future::poll_fn(|cx| Poll::Ready(turn.as_mut().poll(cx).is_pending())).await
     }
 
     #[tokio::test]
     async fn over_the_limit_only_the_oldest_goes_on() {
         let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
-        let (mut old, mut young) = (budget.join(), budget.join());
+        let (mut old, mut young) = (budget.begin_read(), budget.begin_read());
         assert!(!must_wait(&mut old).await && !must_wait(&mut young).await);
         assert!(young.add(MANY / 2).unwrap());
         assert!(old.add(MANY / 4).unwrap());
@@ -279,7 +279,7 @@ mod tests {
         old.finish();
         // It is the oldest now, whatever the other still holds.
         assert!(!must_wait(&mut young).await);
-        let mut late = budget.join();
+        let mut late = budget.begin_read();
         assert!(must_wait(&mut late).await);
         drop((old, young));
         assert!(!must_wait(&mut late).await);
@@ -290,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn no_more_reads_begin_than_have_room_for_a_message() {
         let budget = Arc::new(Budget::new(5 * IN_TRANSIT, MANY, Arc::default()));
-        let mut reads: Vec<_> = (0..6).map(|_| budget.join()).collect();
+        let mut reads: Vec<_> = (0..6).map(|_| budget.begin_read()).collect();
         let mut waiting = Vec::new();
         for read in &mut reads {
             waiting.push(must_wait(read).await);
@@ -303,12 +303,12 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_woken_when_there_is_room() {
         let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
-        let mut first = budget.join();
+        let mut first = budget.begin_read();
         assert!(first.add(2 * MANY).unwrap());
         let woken: Vec<_> = (0..5)
             .map(|_| {
-                let mut share = budget.join();
-                tokio::spawn(async move { share.turn().await })
+                let mut reservation = budget.begin_read();
+                tokio::spawn(async move { reservation.wait_for_turn().await })
             })
             .collect();
         tokio::task::yield_now().await;
@@ -323,9 +323,9 @@ mod tests {
     #[tokio::test]
     async fn a_larger_limit_counts_at_once() {
         let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
-        let mut old = budget.join();
+        let mut old = budget.begin_read();
         assert!(old.add(2 * MANY).unwrap());
-        let mut young = budget.join();
+        let mut young = budget.begin_read();
         assert!(must_wait(&mut young).await);
         budget.resize(4 * MANY, 5 * MANY);
         assert!(!must_wait(&mut young).await);
@@ -334,20 +334,20 @@ mod tests {
     #[tokio::test]
     async fn one_answer_takes_no_more_than_there_is() {
         let budget = Arc::new(Budget::new(MANY, MANY + 10, Arc::default()));
-        let mut share = budget.join();
-        assert!(share.add(MANY + 10).unwrap());
-        let error = share.add(1).unwrap_err();
+        let mut reservation = budget.begin_read();
+        assert!(reservation.add(MANY + 10).unwrap());
+        let error = reservation.add(1).unwrap_err();
         assert_eq!(error.kind(), crate::error::ErrorKind::TooLarge);
         budget.resize(MANY, MANY + 11);
-        assert!(share.add(0).unwrap());
-        drop(share);
+        assert!(reservation.add(0).unwrap());
+        drop(reservation);
         assert_eq!(budget.state.lock().used, 0);
     }
 
     #[tokio::test]
     async fn incomplete_messages_together_take_no_more_than_there_is() {
         let budget = Arc::new(Budget::new(MANY, MANY, Arc::default()));
-        let incomplete = || Incomplete::new(Arc::clone(&budget));
+        let incomplete = || MessageMemory::new(Arc::clone(&budget));
         let (mut one, mut two) = (incomplete(), incomplete());
         one.resize(IN_TRANSIT + MANY).unwrap();
         // Small ones are always taken.

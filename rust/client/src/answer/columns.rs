@@ -12,8 +12,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use bytes::Bytes;
 
 use crate::answer::{
-    expected::{Kind, Times},
-    pages::{Block, BlockBytes, Spares},
+    expectation::{ColumnType, TimeBounds},
+    page_pool::{PageBuffer, PageBytes, PagePool},
 };
 
 /// What a time takes.
@@ -28,19 +28,19 @@ const LARGE: usize = 4 << 20;
 
 /// How many bytes a value of this type takes.
 pub(crate) const fn width(kind: &DataType) -> usize {
-    match Kind::of(kind) {
-        Kind::Float32 => 4,
+    match ColumnType::of(kind) {
+        ColumnType::Float32 => 4,
         _ => 8,
     }
 }
 
 #[derive(Debug)]
-enum Column {
+enum ColumnBuffer {
     Small(MutableBuffer),
-    Large(Block),
+    Large(PageBuffer),
 }
 
-impl Column {
+impl ColumnBuffer {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Small(buffer) => buffer,
@@ -60,14 +60,14 @@ impl Column {
     }
 
     /// Makes room for so many bytes more.
-    fn reserve(&mut self, more: usize, spares: &Spares) -> io::Result<()> {
+    fn reserve(&mut self, more: usize, page_pool: &PagePool) -> io::Result<()> {
         let needed = self.len() + more;
         match self {
             Self::Small(buffer) if needed <= SMALL => buffer.reserve(more),
             Self::Large(block) if needed <= block.room() => {}
             _ => {
                 // Every time it moves, it has room for four times as much.
-                let mut block = spares.block(needed.max(self.len().saturating_mul(4)))?;
+                let mut block = page_pool.block(needed.max(self.len().saturating_mul(4)))?;
                 block.extend(self.bytes());
                 *self = Self::Large(block);
             }
@@ -101,17 +101,17 @@ impl Column {
         self.truncate(length - (end - start));
     }
 
-    fn into_buffer(self, spares: &Arc<Spares>) -> Buffer {
+    fn into_buffer(self, page_pool: &Arc<PagePool>) -> Buffer {
         let mut buffer = match self {
             // Nor must a small result hold the memory of a large one that was there before.
             Self::Large(block) if block.len() < LARGE || block.memory() / 2 > block.len() => {
                 let mut buffer = MutableBuffer::new(block.len());
                 buffer.extend_from_slice(block.bytes());
-                spares.keep(block);
+                page_pool.keep(block);
                 buffer
             }
             Self::Large(block) => {
-                return Bytes::from_owner(BlockBytes::new(block, Arc::clone(spares))).into();
+                return Bytes::from_owner(PageBytes::new(block, Arc::clone(page_pool))).into();
             }
             Self::Small(buffer) => buffer,
         };
@@ -125,7 +125,7 @@ impl Column {
 /// Whether times rise, found out while they are copied: each of them is looked at once, while it is
 /// near.
 #[derive(Debug)]
-struct Ascent {
+struct OrderCheck {
     is_strict: bool,
     /// What the first one comes after.
     start: i64,
@@ -136,7 +136,7 @@ struct Ascent {
     seen: usize,
 }
 
-impl Ascent {
+impl OrderCheck {
     /// Before any time that a stream can hold. No difference of two times overflows, as long as
     /// neither is beyond this or its opposite.
     const START: i64 = i64::MIN / 2;
@@ -170,7 +170,7 @@ impl Ascent {
     }
 
     const fn add(&mut self, time: i64) {
-        self.fault |= late(self.previous, time, self.is_strict as i64);
+        self.fault |= order_fault(self.previous, time, self.is_strict as i64);
         self.previous = time;
     }
 
@@ -195,7 +195,7 @@ impl Ascent {
         // Without branches and without writing, so that several times are looked at at once.
         for (time, before) in rest.iter().zip(from) {
             let (before, time) = (i64::from_le_bytes(*before), i64::from_le_bytes(*time));
-            fault |= late(before, time, APART);
+            fault |= order_fault(before, time, APART);
         }
         self.fault |= fault;
         self.previous = from
@@ -206,7 +206,7 @@ impl Ascent {
 }
 
 /// Negative if a time comes less than so much after the one above it, or is none.
-const fn late(before: i64, time: i64, apart: i64) -> i64 {
+const fn order_fault(before: i64, time: i64, apart: i64) -> i64 {
     // A time lies within 2^62 around zero, so that no difference of two times overflows.
     time.wrapping_sub(before).wrapping_sub(apart) | time.wrapping_add(1 << 62)
 }
@@ -215,35 +215,35 @@ const fn late(before: i64, time: i64, apart: i64) -> i64 {
 #[derive(Debug)]
 pub(crate) struct Columns {
     schema: SchemaRef,
-    values: Vec<Column>,
+    values: Vec<ColumnBuffer>,
     widths: Vec<usize>,
     rows: usize,
-    times: Times,
+    times: TimeBounds,
     after: Option<i64>,
-    ascent: Ascent,
-    spares: Arc<Spares>,
+    order_check: OrderCheck,
+    page_pool: Arc<PagePool>,
 }
 
 impl Columns {
     /// None yet. The schema must be one that was expected; `after` is the time of the row before.
     pub(crate) fn new(
         schema: SchemaRef,
-        times: Times,
+        times: TimeBounds,
         after: Option<i64>,
-        spares: Arc<Spares>,
+        page_pool: Arc<PagePool>,
     ) -> Self {
         let fields = || schema.fields().iter();
         Self {
             values: fields()
-                .map(|_| Column::Small(MutableBuffer::new(0)))
+                .map(|_| ColumnBuffer::Small(MutableBuffer::new(0)))
                 .collect(),
             widths: fields().map(|field| width(field.data_type())).collect(),
             rows: 0,
-            ascent: Ascent::new(times.is_strict, after),
+            order_check: OrderCheck::new(times.is_strict, after),
             after,
             times,
             schema,
-            spares,
+            page_pool,
         }
     }
 
@@ -262,14 +262,14 @@ impl Columns {
 
     /// What they take of the machine's memory.
     pub(crate) fn memory(&self) -> usize {
-        self.values.iter().map(Column::memory).sum()
+        self.values.iter().map(ColumnBuffer::memory).sum()
     }
 
     /// Makes room for more rows, whose values come next.
     pub(crate) fn reserve(&mut self, rows: usize) -> io::Result<()> {
         let mut columns = self.values.iter_mut().zip(&self.widths);
         columns.try_for_each(|(column, width)| {
-            column.reserve(rows.saturating_mul(*width), &self.spares)
+            column.reserve(rows.saturating_mul(*width), &self.page_pool)
         })
     }
 
@@ -283,18 +283,18 @@ impl Columns {
     }
 
     fn extend_times(&mut self, bytes: &[u8]) {
-        let (column, ascent) = (&mut self.values[0], &mut self.ascent);
+        let (column, order_check) = (&mut self.values[0], &mut self.order_check);
         // A time may have begun in the piece before, or end in the next.
         let begun = column.len().next_multiple_of(TIME) - column.len();
         let (head, rest) = bytes.split_at(begun.min(bytes.len()));
         let (whole, tail) = rest.split_at(rest.len() / TIME * TIME);
         column.extend(head);
-        ascent.look(column.bytes());
+        order_check.look(column.bytes());
         match column {
-            Column::Large(block) => ascent.copy(block.grow(whole.len()), whole),
-            Column::Small(buffer) => {
+            ColumnBuffer::Large(block) => order_check.copy(block.grow(whole.len()), whole),
+            ColumnBuffer::Small(buffer) => {
                 buffer.extend_from_slice(whole);
-                ascent.look(buffer);
+                order_check.look(buffer);
             }
         }
         column.extend(tail);
@@ -306,7 +306,7 @@ impl Columns {
         let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
         let fresh = &times[self.rows..self.rows + rows];
         if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
-            if self.ascent.fault < 0 {
+            if self.order_check.fault < 0 {
                 let before = times[..self.rows].last();
                 let before = before.map(|time| i64::from_le_bytes(*time)).or(self.after);
                 let fresh = fresh.iter().map(|time| i64::from_le_bytes(*time));
@@ -324,7 +324,7 @@ impl Columns {
         for (column, width) in self.values.iter_mut().zip(&self.widths) {
             column.truncate(self.rows * width);
         }
-        self.ascent.reset(self.values[0].bytes());
+        self.order_check.reset(self.values[0].bytes());
     }
 
     /// Takes rows out from within.
@@ -333,7 +333,7 @@ impl Columns {
             column.remove(start * width, end * width);
         }
         self.rows -= end - start;
-        self.ascent.reset(self.values[0].bytes());
+        self.order_check.reset(self.values[0].bytes());
     }
 
     /// Hands out the bytes of each column.
@@ -359,7 +359,7 @@ impl Columns {
     pub(crate) fn into_batch(self) -> Result<RecordBatch, ArrowError> {
         let fields = self.schema.fields().iter();
         let arrays = fields.zip(self.values).map(|(field, column)| {
-            let buffer = column.into_buffer(&self.spares);
+            let buffer = column.into_buffer(&self.page_pool);
             let kind = field.data_type().clone();
             let array = ArrayData::try_new(kind, self.rows, None, 0, vec![buffer], Vec::new())?;
             Ok(make_array(array))
@@ -378,9 +378,9 @@ mod tests {
     use super::*;
     use crate::answer::table::RAW_SCHEMA;
 
-    fn empty(spares: &Arc<Spares>) -> Columns {
-        let times = Times::of_points(TimeRange::ALL);
-        Columns::new(Arc::clone(&RAW_SCHEMA), times, None, Arc::clone(spares))
+    fn empty(page_pool: &Arc<PagePool>) -> Columns {
+        let times = TimeBounds::of_points(TimeRange::ALL);
+        Columns::new(Arc::clone(&RAW_SCHEMA), times, None, Arc::clone(page_pool))
     }
 
     fn add(columns: &mut Columns, from: u32, rows: u32) {
@@ -405,9 +405,9 @@ mod tests {
 
     #[tokio::test]
     async fn columns_hold_what_came_in_one_piece_small_or_large() {
-        let spares = Arc::new(Spares::new());
+        let page_pool = Arc::new(PagePool::new());
         for (parts, rows) in [(0, 0), (1, 10), (7, 10_000), (3, 300_000), (1, 600_000)] {
-            let mut columns = empty(&spares);
+            let mut columns = empty(&page_pool);
             for turn in 0..parts {
                 add(&mut columns, turn * rows, rows);
             }
@@ -434,8 +434,8 @@ mod tests {
 
     #[tokio::test]
     async fn equal_times_at_the_end_are_counted_within_the_last_rows() {
-        let spares = Arc::new(Spares::new());
-        let mut columns = empty(&spares);
+        let page_pool = Arc::new(PagePool::new());
+        let mut columns = empty(&page_pool);
         assert_eq!(columns.last_time(1), None);
         add(&mut columns, 5, 1);
         add(&mut columns, 5, 1);
@@ -445,16 +445,16 @@ mod tests {
 
     #[tokio::test]
     async fn small_results_do_not_hold_large_memory() {
-        let spares = Arc::new(Spares::new());
+        let page_pool = Arc::new(PagePool::new());
         let read = |rows| {
-            let mut columns = empty(&spares);
+            let mut columns = empty(&page_pool);
             add(&mut columns, 0, rows);
             columns.into_batch().unwrap()
         };
         drop(read(4_000_000));
         let small = read(600_000);
         // Both blocks are spare again, although the small result is still here.
-        let mut block = spares.block(1).unwrap();
+        let mut block = page_pool.block(1).unwrap();
         assert!(block.memory() > 4_000_000 * TIME, "{}", block.memory());
         block.extend(&[1; 100]);
         assert_eq!(small.column(0).to_data().buffers()[0].len(), 600_000 * TIME);
@@ -462,16 +462,16 @@ mod tests {
 
     #[tokio::test]
     async fn rows_are_taken_out_and_incomplete_ones_forgotten() {
-        let spares = Arc::new(Spares::new());
+        let page_pool = Arc::new(PagePool::new());
         for rows in [10, 700_000] {
-            let mut columns = empty(&spares);
+            let mut columns = empty(&page_pool);
             add(&mut columns, 0, rows);
             columns.reserve(2).unwrap();
             columns.extend(0, &[1; 16]);
             columns.extend(1, &[1; 3]);
             columns.drop_incomplete();
             columns.remove(2, 5);
-            let mut others = empty(&spares);
+            let mut others = empty(&page_pool);
             add(&mut others, rows, 3);
             columns.reserve(3).unwrap();
             others.each(|column, bytes| columns.extend(column, bytes));
@@ -496,7 +496,7 @@ mod tests {
 
     #[tokio::test]
     async fn times_that_do_not_rise_are_refused_wherever_they_are() {
-        let spares = Arc::new(Spares::new());
+        let page_pool = Arc::new(PagePool::new());
         let far = i64::MAX - 1;
         for count in [2_usize, 3, 50, 40_000] {
             for strict in [false, true] {
@@ -506,10 +506,10 @@ mod tests {
                 {
                     for piece in [1_003, 8, 65_536] {
                         let range = TimeRange::new(0, 1 << 40).unwrap();
-                        let mut times = Times::of_points(range);
+                        let mut times = TimeBounds::of_points(range);
                         times.is_strict = strict;
                         let schema = || Arc::clone(&RAW_SCHEMA);
-                        let fresh = || Columns::new(schema(), times, Some(5), Arc::clone(&spares));
+                        let fresh = || Columns::new(schema(), times, Some(5), Arc::clone(&page_pool));
                         let good: Vec<i64> = (10..).take(count).collect();
                         push(&mut fresh(), &good, piece).unwrap();
                         for wrong in [good[place - 1] - 1, i64::MIN, far, -1] {
@@ -535,10 +535,10 @@ mod tests {
 
     #[tokio::test]
     async fn times_are_in_the_range_and_after_those_before() {
-        let spares = Arc::new(Spares::new());
-        let times = Times::of_points(TimeRange::new(10, 20).unwrap());
+        let page_pool = Arc::new(PagePool::new());
+        let times = TimeBounds::of_points(TimeRange::new(10, 20).unwrap());
         let fresh =
-            |after| Columns::new(Arc::clone(&RAW_SCHEMA), times, after, Arc::clone(&spares));
+            |after| Columns::new(Arc::clone(&RAW_SCHEMA), times, after, Arc::clone(&page_pool));
         for good in [&[10, 19][..], &[12], &[]] {
             push(&mut fresh(None), good, 8).unwrap();
         }

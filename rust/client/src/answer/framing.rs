@@ -3,13 +3,13 @@
 use http::{HeaderMap, header};
 use tonic::Status;
 
-use crate::answer::unpack::Encoding;
+use crate::answer::decompress::Encoding;
 
 /// What stands before each message: whether it is compressed, and its length.
 pub(crate) const PREFIX: usize = 5;
 
 /// What became of an answer that does not say how it ended.
-pub(crate) const BROKEN_OFF: &str = "the answer ends before its end";
+pub(crate) const INCOMPLETE_ANSWER: &str = "the answer ends before its end";
 
 /// What stands before a message of so many bytes that is not compressed.
 pub(crate) fn prefix(length: usize) -> Result<[u8; PREFIX], Status> {

@@ -2,7 +2,7 @@
 //!
 //! Messages have one form nearly always: a schema of plain columns, and one batch. What such a message
 //! is made of is known from its first bytes; what follows goes straight to where it stays. Several
-//! batches are kept until the message is whole, and then read in the same way. Everything else that
+//! batches are buffered until the message is whole, and then read in the same way. Everything else that
 //! Arrow allows, nulls and compressed buffers among it, no server sends, and is refused.
 //!
 //! Arrow's own reader is not used: it believes what a message says of itself, and panics where that
@@ -20,7 +20,7 @@ use prost::{DecodeError, Message};
 use crate::{
     answer::{
         columns::width,
-        expected::{Column, Kind},
+        expectation::{AnswerColumn, ColumnType},
         rows::Rows,
         rpc::Answer,
     },
@@ -32,19 +32,19 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 
 /// A message that is not understood after so many bytes never will be. A thousand columns take two
 /// hundred thousand to describe.
-const LONGEST_HEAD: usize = 1 << 20;
+const MAX_HEADER_BYTES: usize = 1 << 20;
 
 /// What may follow the batch: a mark of the end, with or without what begins a part.
-const LONGEST_TAIL: usize = 8;
+const MAX_TRAILING_BYTES: usize = 8;
 
 /// What a message says besides its rows.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub(crate) struct MessageInfo {
     pub(crate) stat: Option<v5api::Status>,
     pub(crate) version: Version,
 }
 
-impl Answer for Received {
+impl Answer for MessageInfo {
     fn stat(&mut self) -> Option<v5api::Status> {
         self.stat.take()
     }
@@ -52,32 +52,32 @@ impl Answer for Received {
 
 /// Takes one message after the other.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct IpcDecoder {
     what: &'static str,
     /// The last schema as it was written, since every message has one, and all are alike.
     schema: Option<(Bytes, SchemaRef)>,
     length: usize,
     /// Bytes of the message that were not understood.
-    kept: Vec<u8>,
-    stage: Stage,
+    buffered: Vec<u8>,
+    state: DecodeState,
 }
 
 #[derive(Debug)]
-enum Stage {
-    Beginning,
+enum DecodeState {
+    Header,
     /// Values arrive: of this column, or what lies before it.
     Copying {
-        plan: Plan,
+        layout: BatchLayout,
         column: usize,
         position: usize,
     },
     /// It has another form.
-    Keeping,
+    Buffering,
 }
 
 /// What a message is made of; positions count from its first byte.
 #[derive(Debug)]
-struct Plan {
+struct BatchLayout {
     version: Version,
     schema: SchemaRef,
     rows: usize,
@@ -85,83 +85,83 @@ struct Plan {
     end: usize,
 }
 
-impl Intake {
+impl IpcDecoder {
     /// `what` is asked for, as errors say it.
     pub(crate) const fn new(what: &'static str) -> Self {
         Self {
             what,
             schema: None,
             length: 0,
-            kept: Vec::new(),
-            stage: Stage::Beginning,
+            buffered: Vec::new(),
+            state: DecodeState::Header,
         }
     }
 
     /// Begins a message of so many bytes.
     pub(crate) fn begin(&mut self, length: usize) {
         self.length = length;
-        self.kept.clear();
-        self.stage = Stage::Beginning;
+        self.buffered.clear();
+        self.state = DecodeState::Header;
     }
 
     /// Takes the next bytes of the message.
     pub(crate) fn push(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
-        match self.stage {
-            Stage::Beginning => return self.push_first(bytes, rows),
-            Stage::Copying { .. } => self.copy(bytes, rows),
-            Stage::Keeping => self.kept.extend_from_slice(bytes),
+        match self.state {
+            DecodeState::Header => return self.push_first(bytes, rows),
+            DecodeState::Copying { .. } => self.copy(bytes, rows),
+            DecodeState::Buffering => self.buffered.extend_from_slice(bytes),
         }
         Ok(())
     }
 
     /// Takes bytes of a message of which it is not known what it is made of.
     fn push_first(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
-        // The first bytes say it nearly always, and nothing has to be kept.
-        let head = if self.kept.is_empty() {
+        // The first bytes say it nearly always, and nothing has to be buffered.
+        let head = if self.buffered.is_empty() {
             Cow::Borrowed(bytes)
         } else {
-            self.kept.extend_from_slice(bytes);
-            Cow::Owned(std::mem::take(&mut self.kept))
+            self.buffered.extend_from_slice(bytes);
+            Cow::Owned(std::mem::take(&mut self.buffered))
         };
-        let plan = self.plan(&head, rows);
-        if let Some(plan) = plan.map_err(|error| Error::decode(self.what, error))? {
-            rows.reserve(&plan.schema, plan.rows)
+        let layout = self.layout(&head, rows);
+        if let Some(layout) = layout.map_err(|error| Error::decode(self.what, error))? {
+            rows.reserve(&layout.schema, layout.rows)
                 .map_err(|error| Error::decode(self.what, error))?;
-            self.stage = Stage::Copying {
-                plan,
+            self.state = DecodeState::Copying {
+                layout,
                 column: 0,
                 position: 0,
             };
             self.copy(&head, rows);
             return Ok(());
         }
-        self.kept = head.into_owned();
-        if self.kept.len() > LONGEST_HEAD {
-            self.stage = Stage::Keeping;
+        self.buffered = head.into_owned();
+        if self.buffered.len() > MAX_HEADER_BYTES {
+            self.state = DecodeState::Buffering;
         }
         Ok(())
     }
 
     /// Ends the message: its rows are complete.
-    pub(crate) fn end(&mut self, rows: &mut Rows) -> Result<Received, Error> {
+    pub(crate) fn end(&mut self, rows: &mut Rows) -> Result<MessageInfo, Error> {
         let failed = |error: ArrowError| Error::decode(self.what, error);
-        if let Stage::Copying { plan, .. } = &self.stage {
-            if !is_end(&self.kept) {
+        if let DecodeState::Copying { layout, .. } = &self.state {
+            if !is_end(&self.buffered) {
                 let message = "something other than an end follows the rows";
                 return Err(failed(ArrowError::IpcError(message.to_owned())));
             }
-            rows.complete(plan.rows).map_err(failed)?;
-            return Ok(Received {
+            rows.complete(layout.rows).map_err(failed)?;
+            return Ok(MessageInfo {
                 stat: None,
-                version: plan.version,
+                version: layout.version,
             });
         }
-        let message = answer(&self.kept).map_err(|error| Error::decode(self.what, error))?;
+        let message = answer(&self.buffered).map_err(|error| Error::decode(self.what, error))?;
         if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
             self.take_whole(&message.arrow_bytes, rows)
                 .map_err(failed)?;
         }
-        Ok(Received {
+        Ok(MessageInfo {
             stat: message.stat,
             version: Version {
                 major: message.version_major,
@@ -172,15 +172,15 @@ impl Intake {
 
     /// Puts values where they belong, and keeps what follows the last of them.
     fn copy(&mut self, mut bytes: &[u8], rows: &mut Rows) {
-        let Stage::Copying {
-            plan,
+        let DecodeState::Copying {
+            layout,
             column,
             position,
-        } = &mut self.stage
+        } = &mut self.state
         else {
             return;
         };
-        while let Some(values) = plan.columns.get(*column) {
+        while let Some(values) = layout.columns.get(*column) {
             let gap = values.start.saturating_sub(*position).min(bytes.len());
             bytes = &bytes[gap..];
             *position += gap;
@@ -195,14 +195,14 @@ impl Intake {
             }
             *column += 1;
         }
-        let gap = plan.end.saturating_sub(*position).min(bytes.len());
+        let gap = layout.end.saturating_sub(*position).min(bytes.len());
         *position += gap;
-        self.kept.extend_from_slice(&bytes[gap..]);
+        self.buffered.extend_from_slice(&bytes[gap..]);
     }
 
     /// Takes all batches of a message that is here as a whole.
     fn take_whole(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), ArrowError> {
-        let mut head = Head {
+        let mut head = HeaderReader {
             head: bytes,
             position: 0,
         };
@@ -212,12 +212,12 @@ impl Intake {
             let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
             let start = head.position;
             head.take(body)
-                .ok_or_else(|| damaged("it ends too early"))?;
+                .ok_or_else(|| invalid("it ends too early"))?;
             match (message.header_type(), &schema) {
                 (MessageHeader::Schema, None) => schema = Some(self.schema(metadata, rows)?),
                 (MessageHeader::RecordBatch, Some(schema)) => {
                     let batch = message.header_as_record_batch();
-                    let batch = batch.ok_or_else(|| damaged("a batch is none"))?;
+                    let batch = batch.ok_or_else(|| invalid("a batch is none"))?;
                     let (count, columns) = columns(schema, &batch, start..head.position)?;
                     rows.reserve(schema, count)?;
                     for (index, values) in columns.into_iter().enumerate() {
@@ -225,19 +225,19 @@ impl Intake {
                     }
                     rows.complete(count)?;
                 }
-                _ => return Err(damaged("its parts are no schema and batches")),
+                _ => return Err(invalid("its parts are no schema and batches")),
             }
         }
         match schema {
             Some(_) => Ok(()),
-            None => Err(damaged("it holds no schema")),
+            None => Err(invalid("it holds no schema")),
         }
     }
 
     /// What the message is made of, if its first bytes say so and it has the usual form. An error
     /// if it is clear already that it cannot be read.
-    fn plan(&mut self, head: &[u8], rows: &Rows) -> Result<Option<Plan>, ArrowError> {
-        let mut head = Head { head, position: 0 };
+    fn layout(&mut self, head: &[u8], rows: &Rows) -> Result<Option<BatchLayout>, ArrowError> {
+        let mut head = HeaderReader { head, position: 0 };
         let Some((version, schema)) = self.arrow_bytes(&mut head).zip(head.part()) else {
             return Ok(None);
         };
@@ -245,7 +245,7 @@ impl Intake {
         Ok(self.batch(version, schema, &mut head))
     }
 
-    fn batch(&self, version: Version, schema: SchemaRef, head: &mut Head<'_>) -> Option<Plan> {
+    fn batch(&self, version: Version, schema: SchemaRef, head: &mut HeaderReader<'_>) -> Option<BatchLayout> {
         let message = root_as_message(head.part()?).ok()?;
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch()?,
@@ -254,11 +254,11 @@ impl Intake {
         let body = usize::try_from(message.bodyLength()).ok()?;
         let end = head.position.checked_add(body)?;
         let tail = self.length.checked_sub(end)?;
-        if tail > LONGEST_TAIL {
+        if tail > MAX_TRAILING_BYTES {
             return None;
         }
         let (rows, columns) = columns(&schema, &batch, head.position..end).ok()?;
-        Some(Plan {
+        Some(BatchLayout {
             version,
             schema,
             rows,
@@ -268,7 +268,7 @@ impl Intake {
     }
 
     /// Goes to where the rows begin. They must be the last field of the message.
-    fn arrow_bytes(&self, head: &mut Head<'_>) -> Option<Version> {
+    fn arrow_bytes(&self, head: &mut HeaderReader<'_>) -> Option<Version> {
         let mut version = Version::default();
         loop {
             // The key of a field: its number, and how it is written.
@@ -286,7 +286,7 @@ impl Intake {
         }
     }
 
-    /// The schema under which the columns are kept.
+    /// The schema under which the columns are buffered.
     fn schema(&mut self, metadata: &[u8], rows: &Rows) -> Result<SchemaRef, ArrowError> {
         if let Some((seen, schema)) = &self.schema
             && seen == metadata
@@ -295,10 +295,10 @@ impl Intake {
         }
         let message = message(metadata)?;
         let header = message.header_as_schema();
-        let header = header.ok_or_else(|| damaged("it begins with no schema"))?;
+        let header = header.ok_or_else(|| invalid("it begins with no schema"))?;
         let is_little = header.endianness() == arrow_ipc::Endianness::Little;
         if message.bodyLength() != 0 || !is_little || cfg!(target_endian = "big") {
-            return Err(damaged("its schema has another form"));
+            return Err(invalid("its schema has another form"));
         }
         let fields = header.fields().into_iter().flatten();
         let found: Vec<_> = fields.map(column).collect();
@@ -309,7 +309,7 @@ impl Intake {
     }
 }
 
-fn damaged(why: &str) -> ArrowError {
+fn invalid(why: &str) -> ArrowError {
     ArrowError::IpcError(why.to_owned())
 }
 
@@ -318,37 +318,37 @@ fn message(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
 }
 
 /// A column as a schema describes it.
-fn column(field: arrow_ipc::Field<'_>) -> Column<'_> {
+fn column(field: arrow_ipc::Field<'_>) -> AnswerColumn<'_> {
     let kind = match field.type_type() {
         Type::Timestamp => field
             .type_as_timestamp()
             .filter(|time| time.unit() == TimeUnit::NANOSECOND)
-            .map(|_| Kind::Timestamp),
+            .map(|_| ColumnType::Timestamp),
         Type::Int => field
             .type_as_int()
             .filter(|int| int.bitWidth() == 64)
             .map(|int| {
                 if int.is_signed() {
-                    Kind::Int64
+                    ColumnType::Int64
                 } else {
-                    Kind::UInt64
+                    ColumnType::UInt64
                 }
             }),
         Type::FloatingPoint => {
             field
                 .type_as_floating_point()
                 .and_then(|float| match float.precision() {
-                    Precision::DOUBLE => Some(Kind::Float64),
-                    Precision::SINGLE => Some(Kind::Float32),
+                    Precision::DOUBLE => Some(ColumnType::Float64),
+                    Precision::SINGLE => Some(ColumnType::Float32),
                     _ => None,
                 })
         }
         _ => None,
     };
     let kind = kind.filter(|_| field.dictionary().is_none());
-    Column {
+    AnswerColumn {
         name: field.name().unwrap_or_default(),
-        kind: kind.unwrap_or(Kind::Other),
+        kind: kind.unwrap_or(ColumnType::Other),
     }
 }
 
@@ -372,27 +372,27 @@ fn columns(
 ) -> Result<(usize, Vec<Range<usize>>), ArrowError> {
     let fields = schema.fields();
     if batch.compression().is_some() {
-        return Err(damaged("its columns are compressed"));
+        return Err(invalid("its columns are compressed"));
     }
     let parts = batch.nodes().zip(batch.buffers());
     let parts = parts.filter(|(nodes, buffers)| {
         nodes.len() == fields.len() && buffers.len() == 2 * fields.len()
     });
     let (nodes, buffers) =
-        parts.ok_or_else(|| damaged("a batch has not the columns of its schema"))?;
-    let outside = || damaged("a column is not within its batch");
-    let rows = usize::try_from(batch.length()).map_err(|_| damaged("a batch has no length"))?;
+        parts.ok_or_else(|| invalid("a batch has not the columns of its schema"))?;
+    let outside = || invalid("a column is not within its batch");
+    let rows = usize::try_from(batch.length()).map_err(|_| invalid("a batch has no length"))?;
     let mut columns = Vec::with_capacity(fields.len());
     let mut least = body.start;
     for (index, (node, field)) in nodes.iter().zip(fields).enumerate() {
         if node.null_count() != 0 {
             let name = field.name();
-            return Err(damaged(&format!(
+            return Err(invalid(&format!(
                 "column `{name}` lacks values, which no point does"
             )));
         }
         if node.length() != batch.length() {
-            return Err(damaged("a column is not as long as its batch"));
+            return Err(invalid("a column is not as long as its batch"));
         }
         let length = rows.checked_mul(width(field.data_type()));
         let buffer = buffers.get(2 * index + 1);
@@ -418,12 +418,12 @@ fn is_end(tail: &[u8]) -> bool {
 }
 
 /// The first bytes of a message. What has not arrived is `None`, as is what is not as usual.
-struct Head<'a> {
+struct HeaderReader<'a> {
     head: &'a [u8],
     position: usize,
 }
 
-impl<'a> Head<'a> {
+impl<'a> HeaderReader<'a> {
     fn take(&mut self, length: usize) -> Option<&'a [u8]> {
         let end = self.position.checked_add(length)?;
         let bytes = self.head.get(self.position..end)?;
@@ -461,7 +461,7 @@ impl<'a> Head<'a> {
         }
         let part = self.part();
         part.map(Some)
-            .ok_or_else(|| damaged("it ends too early, or something follows its end"))
+            .ok_or_else(|| invalid("it ends too early, or something follows its end"))
     }
 }
 
@@ -476,8 +476,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::answer::{
-        expected::Times,
-        pages::Spares,
+        expectation::TimeBounds,
+        page_pool::PagePool,
         table::{AnswerSchema, RAW_SCHEMA, STAT_SCHEMA, encode},
     };
 
@@ -517,8 +517,8 @@ pub(crate) mod tests {
     }
 
     fn rows_of(wanted: &AnswerSchema) -> Rows {
-        let expected = wanted.expected(Times::of_points(TimeRange::ALL));
-        let fresh = || Rows::new(expected.clone(), Arc::new(Spares::new()));
+        let expected = wanted.expected(TimeBounds::of_points(TimeRange::ALL));
+        let fresh = || Rows::new(expected.clone(), Arc::new(PagePool::new()));
         if tokio::runtime::Handle::try_current().is_ok() {
             return fresh();
         }
@@ -527,21 +527,21 @@ pub(crate) mod tests {
     }
 
     fn take(
-        intake: &mut Intake,
+        decoder: &mut IpcDecoder,
         message: &[u8],
         piece: usize,
         rows: &mut Rows,
-    ) -> Result<Received, Error> {
-        intake.begin(message.len());
+    ) -> Result<MessageInfo, Error> {
+        decoder.begin(message.len());
         for piece in message.chunks(piece) {
-            intake.push(piece, rows)?;
+            decoder.push(piece, rows)?;
         }
-        intake.end(rows)
+        decoder.end(rows)
     }
 
-    fn read(message: &[u8], piece: usize) -> Result<(Received, Vec<RecordBatch>), Error> {
+    fn read(message: &[u8], piece: usize) -> Result<(MessageInfo, Vec<RecordBatch>), Error> {
         let mut rows = no_rows();
-        let received = take(&mut Intake::new("test"), message, piece, &mut rows)?;
+        let received = take(&mut IpcDecoder::new("test"), message, piece, &mut rows)?;
         Ok((received, rows.take().unwrap()))
     }
 
@@ -558,7 +558,7 @@ pub(crate) mod tests {
         ) {
             let mut points = points;
             points.sort_by_key(|(time, _)| *time);
-            let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+            let (mut decoder, mut rows) = (IpcDecoder::new("test"), no_rows());
             let mut left = &points[..];
             let mut batches = Vec::new();
             let mut major = 0;
@@ -569,7 +569,7 @@ pub(crate) mod tests {
                 if is_last {
                     major += 1;
                     let message = message(major, &std::mem::take(&mut batches));
-                    let received = take(&mut intake, &message, piece, &mut rows).unwrap();
+                    let received = take(&mut decoder, &message, piece, &mut rows).unwrap();
                     prop_assert_eq!(received.version, Version { major, minor: 0 });
                 }
             }
@@ -622,14 +622,14 @@ pub(crate) mod tests {
 
     #[test]
     fn rows_of_messages_that_do_not_end_are_forgotten() {
-        let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+        let (mut decoder, mut rows) = (IpcDecoder::new("test"), no_rows());
         let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
-        take(&mut intake, &whole, 50, &mut rows).unwrap();
-        intake.begin(whole.len());
-        intake.push(&whole[..whole.len() - 20], &mut rows).unwrap();
+        take(&mut decoder, &whole, 50, &mut rows).unwrap();
+        decoder.begin(whole.len());
+        decoder.push(&whole[..whole.len() - 20], &mut rows).unwrap();
         rows.drop_incomplete();
         let next = message(7, &[batch(&[(3, 1.0), (4, 2.0)])]);
-        take(&mut Intake::new("test"), &next, 500, &mut rows).unwrap();
+        take(&mut IpcDecoder::new("test"), &next, 500, &mut rows).unwrap();
         let batches = rows.take().unwrap();
         assert_eq!(batches, [batch(&[(1, 1.0), (2, 2.0), (3, 1.0), (4, 2.0)])]);
     }
@@ -639,10 +639,10 @@ pub(crate) mod tests {
         let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
         let two = message(7, &[batch(&[(3, 1.0)]), batch(&[(4, 2.0)])]);
         for (skip, left) in [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)] {
-            let (mut intake, mut rows) = (Intake::new("test"), no_rows());
+            let (mut decoder, mut rows) = (IpcDecoder::new("test"), no_rows());
             rows.skip(skip);
-            take(&mut intake, &whole, 50, &mut rows).unwrap();
-            take(&mut intake, &two, 50, &mut rows).unwrap();
+            take(&mut decoder, &whole, 50, &mut rows).unwrap();
+            take(&mut decoder, &two, 50, &mut rows).unwrap();
             assert_eq!(rows.len(), left);
             if left > 0 {
                 assert_eq!(rows.last_time(1), Some((4, 1)));
@@ -672,10 +672,10 @@ pub(crate) mod tests {
             .encode_to_vec()
         };
         for piece in [1_000, 64 << 10, 10 << 20] {
-            let (mut intake, mut rows) = (Intake::new("test"), rows_of(&wanted));
+            let (mut decoder, mut rows) = (IpcDecoder::new("test"), rows_of(&wanted));
             for first in [0, 40] {
-                take(&mut intake, &message(first), piece, &mut rows).unwrap();
-                assert!(matches!(intake.stage, Stage::Copying { .. }), "{piece}");
+                take(&mut decoder, &message(first), piece, &mut rows).unwrap();
+                assert!(matches!(decoder.state, DecodeState::Copying { .. }), "{piece}");
             }
             let batches = rows.take().unwrap();
             let expected =
@@ -702,7 +702,7 @@ pub(crate) mod tests {
 
     fn read_as(wanted: &AnswerSchema, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
         let mut rows = rows_of(wanted);
-        take(&mut Intake::new("test"), message, 100, &mut rows)?;
+        take(&mut IpcDecoder::new("test"), message, 100, &mut rows)?;
         Ok(wanted.table("test", rows.take().unwrap())?.batches)
     }
 

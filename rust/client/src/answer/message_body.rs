@@ -1,7 +1,7 @@
-//! Answers that are no tables, on their way to the general reader of gRPC, which believes them.
+//! AnswerStream that are no tables, on their way to the general reader of gRPC, which believes them.
 //!
-//! Each message is put together here, unpacked, and weighed before anything is made of it: a few
-//! bytes can stand for much, be they packed or a field that is there many times. An answer also
+//! Each message is put together here, decompressed, and weighed before anything is made of it: a few
+//! bytes can stand for much, be they compressed or a field that is there many times. An answer also
 //! has to end. It does with its trailers, and with nothing else.
 
 use std::{
@@ -20,9 +20,9 @@ use tower_service::Service;
 
 use crate::{
     answer::{
-        budget::{Budget, Incomplete},
-        framing::{BROKEN_OFF, PREFIX, encoding, prefix},
-        unpack::{Encoding, LONGEST_MESSAGE, unpack},
+        budget::{Budget, MessageMemory},
+        framing::{INCOMPLETE_ANSWER, PREFIX, encoding, prefix},
+        decompress::{Encoding, MAX_MESSAGE_BYTES, decompress},
     },
     error::{Error, ErrorKind},
     method::Method,
@@ -30,7 +30,7 @@ use crate::{
 
 /// How long a server that has answered one request with one message may take to say that this is
 /// all. It has nothing more to do.
-const END: Duration = Duration::from_secs(10);
+const END_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection all of whose answers are looked at.
 #[derive(Clone, Debug)]
@@ -62,17 +62,17 @@ impl Service<http::Request<Body>> for CheckedChannel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         debug_assert_eq!(request.uri().path(), self.method.path());
-        let shape = Shape::of(self.method);
-        let incomplete = Incomplete::new(Arc::clone(&self.budget));
+        let shape = AnswerShape::of(self.method);
+        let incomplete = MessageMemory::new(Arc::clone(&self.budget));
         let response = self.channel.call(request);
-        Box::pin(async move { Ok(guarded(response.await?, shape, incomplete)) })
+        Box::pin(async move { Ok(checked_response(response.await?, shape, incomplete)) })
     }
 }
 
-fn guarded(
+fn checked_response(
     response: http::Response<Body>,
-    shape: Shape,
-    incomplete: Incomplete,
+    shape: AnswerShape,
+    incomplete: MessageMemory,
 ) -> http::Response<Body> {
     let (mut head, body) = response.into_parts();
     // An answer whose head says how it ended has ended, whether or not the server says so again.
@@ -84,7 +84,7 @@ fn guarded(
         Err(status) => (Encoding::Identity, Some(status)),
     };
     head.headers.remove("grpc-encoding");
-    let answer = Answer {
+    let answer = CheckedBody {
         body,
         shape,
         encoding,
@@ -93,7 +93,7 @@ fn guarded(
         partial: Vec::new(),
         failure,
         has_message: false,
-        is_over: false,
+        is_ended: false,
         limit: None,
     };
     http::Response::from_parts(head, Body::new(answer))
@@ -101,19 +101,19 @@ fn guarded(
 
 /// What is known of the answers of a method.
 #[derive(Clone, Copy, Debug)]
-struct Shape {
+struct AnswerShape {
     name: &'static str,
     /// Whether there is one message.
     is_single: bool,
     /// What becomes of a field, at most.
-    field: u64,
+    field_bytes: u64,
     /// How deep what takes memory is nested.
     depth: u8,
 }
 
-impl Shape {
+impl AnswerShape {
     const fn of(method: Method) -> Self {
-        let (is_single, field, depth) = match method {
+        let (is_single, field_bytes, depth) = match method {
             Method::RawValues | Method::Changes => (false, 2 * 16, 1),
             Method::AlignedWindows | Method::Windows => (false, 2 * 48, 1),
             Method::LookupStreams => (false, 2 * 160, 2),
@@ -121,7 +121,7 @@ impl Shape {
             Method::ListCollections => (false, 2 * 24, 1),
             Method::SQLQuery => (false, 2 * 32, 1),
             Method::ListDevices | Method::ListUnits => (false, 2 * 56, 1),
-            // Answers in Arrow are read elsewhere.
+            // AnswerStream in Arrow are read elsewhere.
             Method::ArrowRawValues
             | Method::ArrowMultiValues
             | Method::ArrowAlignedWindows
@@ -151,30 +151,30 @@ impl Shape {
             | Method::DeleteUnit => (true, 2 * 56, 2),
         };
         Self {
-            name: method.answer(),
+            name: method.answer_name(),
             is_single,
-            field,
+            field_bytes,
             depth,
         }
     }
 
     /// What a message takes once it is taken apart, at most.
-    fn weight(&self, message: &[u8]) -> u64 {
-        const NESTED: u64 = 2 * 48;
+    fn memory(&self, message: &[u8]) -> u64 {
+        const NESTED_FIELD_BYTES: u64 = 2 * 48;
         let length = message.len() as u64;
         // A field has two bytes at least.
-        if length / 2 * (self.field + NESTED) <= SMALL {
+        if length / 2 * (self.field_bytes + NESTED_FIELD_BYTES) <= MAX_UNCHECKED_BYTES {
             return length;
         }
-        length.saturating_add(weight(message, self.field, NESTED, self.depth))
+        length.saturating_add(estimate_memory(message, self.field_bytes, NESTED_FIELD_BYTES, self.depth))
     }
 }
 
 /// What need not be weighed.
-const SMALL: u64 = 1 << 20;
+const MAX_UNCHECKED_BYTES: u64 = 1 << 20;
 
 /// What the fields of a message take, as far as it can be read.
-fn weight(mut message: &[u8], field: u64, nested: u64, depth: u8) -> u64 {
+fn estimate_memory(mut message: &[u8], field_bytes: u64, nested_bytes: u64, depth: u8) -> u64 {
     let mut total: u64 = 0;
     while !message.is_empty() {
         // Most answers are short fields of one kind: their key and their length take a byte each.
@@ -182,13 +182,13 @@ fn weight(mut message: &[u8], field: u64, nested: u64, depth: u8) -> u64 {
             && let [key, length @ ..=127, ..] = message
             && key & 0x87 == 2
         {
-            total = total.saturating_add(field);
+            total = total.saturating_add(field_bytes);
             message = message.get(2 + usize::from(*length)..).unwrap_or_default();
         }
         if message.is_empty() {
             break;
         }
-        total = total.saturating_add(field);
+        total = total.saturating_add(field_bytes);
         let Ok(key) = prost::encoding::decode_varint(&mut message) else {
             break;
         };
@@ -206,7 +206,7 @@ fn weight(mut message: &[u8], field: u64, nested: u64, depth: u8) -> u64 {
                     break;
                 };
                 if depth > 1 {
-                    let inner = weight(&message[..length], nested, nested, depth - 1);
+                    let inner = estimate_memory(&message[..length], nested_bytes, nested_bytes, depth - 1);
                     total = total.saturating_add(inner);
                 }
                 length
@@ -218,31 +218,31 @@ fn weight(mut message: &[u8], field: u64, nested: u64, depth: u8) -> u64 {
     total
 }
 
-/// The messages of an answer, each in one piece and not packed.
-struct Answer {
+/// The messages of an answer, each in one piece and not compressed.
+struct CheckedBody {
     body: Body,
-    shape: Shape,
+    shape: AnswerShape,
     encoding: Encoding,
-    incomplete: Incomplete,
+    incomplete: MessageMemory,
     /// What is left of the last frame.
     frame: Bytes,
     /// The beginning of a message, from what stands before it.
     partial: Vec<u8>,
     failure: Option<Status>,
     has_message: bool,
-    is_over: bool,
+    is_ended: bool,
     /// When the server has to have ended it.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
-impl Answer {
+impl CheckedBody {
     fn unreadable(&self, why: &str) -> Error {
         let what = self.shape.name;
         let message = format!("the server's answer to {what} cannot be read: {why}");
         Error::new(ErrorKind::Decode, message)
     }
 
-    /// How long the message is that begins so, and whether it is packed; `None` if too little is here.
+    /// How long the message is that begins so, and whether it is compressed; `None` if too little is here.
     fn length(&self, head: &[u8]) -> Result<Option<(bool, usize)>, Error> {
         let Some(&[flag, ref length @ ..]) = head.first_chunk::<PREFIX>() else {
             return Ok(None);
@@ -251,7 +251,7 @@ impl Answer {
         if flag > 1 || (flag == 1 && self.encoding == Encoding::Identity) {
             return Err(self.unreadable("a message is compressed in an unknown way"));
         }
-        if length > LONGEST_MESSAGE {
+        if length > MAX_MESSAGE_BYTES {
             return Err(self.unreadable(&format!("a message has {length} bytes")));
         }
         Ok(Some((flag == 1, length)))
@@ -261,50 +261,50 @@ impl Answer {
     fn take(&mut self) -> Result<Option<Bytes>, Error> {
         if self.partial.is_empty() {
             // Nearly always a message is in one frame, and nothing is copied.
-            let Some((is_packed, length)) = self.length(&self.frame)? else {
-                self.keep(self.frame.len());
+            let Some((is_compressed, length)) = self.length(&self.frame)? else {
+                self.buffer_bytes(self.frame.len());
                 return Ok(None);
             };
-            if !is_packed && self.frame.len() >= PREFIX + length {
+            if !is_compressed && self.frame.len() >= PREFIX + length {
                 let message = self.frame.split_to(PREFIX + length);
-                self.weigh(&message[PREFIX..])?;
+                self.count_memory(&message[PREFIX..])?;
                 return Ok(Some(message));
             }
         }
-        self.keep(PREFIX.saturating_sub(self.partial.len()));
-        let Some((is_packed, length)) = self.length(&self.partial)? else {
+        self.buffer_bytes(PREFIX.saturating_sub(self.partial.len()));
+        let Some((is_compressed, length)) = self.length(&self.partial)? else {
             return Ok(None);
         };
         self.incomplete.resize(length as u64)?;
-        self.keep((PREFIX + length).saturating_sub(self.partial.len()));
+        self.buffer_bytes((PREFIX + length).saturating_sub(self.partial.len()));
         if self.partial.len() < PREFIX + length {
             return Ok(None);
         }
         let message = std::mem::take(&mut self.partial);
-        if !is_packed {
-            self.weigh(&message[PREFIX..])?;
+        if !is_compressed {
+            self.count_memory(&message[PREFIX..])?;
             return Ok(Some(message.into()));
         }
-        let message = unpack(
+        let message = decompress(
             self.shape.name,
             self.encoding,
             &message[PREFIX..],
             Vec::new(),
             &mut self.incomplete,
         )?;
-        self.weigh(&message)?;
+        self.count_memory(&message)?;
         let head = prefix(message.len()).map_err(|_| self.unreadable("a message is too long"))?;
         Ok(Some([&head[..], &message].concat().into()))
     }
 
     /// Takes so many bytes of the frame, or what there is of them.
-    fn keep(&mut self, bytes: usize) {
+    fn buffer_bytes(&mut self, bytes: usize) {
         let now = self.frame.split_to(bytes.min(self.frame.len()));
         self.partial.extend_from_slice(&now);
     }
 
-    fn weigh(&mut self, message: &[u8]) -> Result<(), Error> {
-        self.incomplete.resize(self.shape.weight(message))
+    fn count_memory(&mut self, message: &[u8]) -> Result<(), Error> {
+        self.incomplete.resize(self.shape.memory(message))
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, Status> {
@@ -329,7 +329,7 @@ impl Answer {
     }
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for CheckedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -338,7 +338,7 @@ impl http_body::Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let broken_off = || Status::unavailable(BROKEN_OFF);
+        let broken_off = || Status::unavailable(INCOMPLETE_ANSWER);
         loop {
             match this.next() {
                 Ok(Some(message)) => {
@@ -347,19 +347,19 @@ impl http_body::Body for Answer {
                 }
                 Ok(None) => {}
                 Err(status) => {
-                    this.is_over = true;
+                    this.is_ended = true;
                     this.frame = Bytes::new();
                     return Poll::Ready(Some(Err(status)));
                 }
             }
-            if this.is_over {
+            if this.is_ended {
                 return Poll::Ready(None);
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
                 if this.shape.is_single && this.has_message {
-                    let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(END)));
+                    let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(END_TIMEOUT)));
                     if limit.as_mut().poll(cx).is_ready() {
-                        this.is_over = true;
+                        this.is_ended = true;
                         return Poll::Ready(Some(Err(broken_off())));
                     }
                 }
@@ -370,7 +370,7 @@ impl http_body::Body for Answer {
                     this.frame = frame.into_data().unwrap_or_default();
                 }
                 Some(Ok(frame)) => {
-                    this.is_over = true;
+                    this.is_ended = true;
                     let is_whole = this.end(&frame);
                     let end = if is_whole {
                         Ok(frame)
@@ -380,11 +380,11 @@ impl http_body::Body for Answer {
                     return Poll::Ready(Some(end));
                 }
                 Some(Err(status)) => {
-                    this.is_over = true;
+                    this.is_ended = true;
                     return Poll::Ready(Some(Err(status)));
                 }
                 None => {
-                    this.is_over = true;
+                    this.is_ended = true;
                     return Poll::Ready(Some(Err(broken_off())));
                 }
             }
@@ -433,8 +433,8 @@ mod tests {
             response.headers_mut().insert("grpc-encoding", value);
         }
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
-        let shape = Shape::of(method);
-        guarded(response, shape, Incomplete::new(budget)).into_body()
+        let shape = AnswerShape::of(method);
+        checked_response(response, shape, MessageMemory::new(budget)).into_body()
     }
 
     /// All of its data, or why it failed.
@@ -459,21 +459,21 @@ mod tests {
     async fn messages_come_out_whole_and_unpacked() {
         let messages = [b"one".to_vec(), Vec::new(), vec![7; 100_000]];
         let plain: Vec<u8> = messages.iter().flat_map(|m| framed(0, m)).collect();
-        let mut packed: Vec<u8> = messages.iter().flat_map(|m| framed(1, &gzip(m))).collect();
-        packed.extend(framed(0, b"as it is"));
-        let unpacked = [&plain[..], &framed(0, b"as it is")].concat();
+        let mut compressed: Vec<u8> = messages.iter().flat_map(|m| framed(1, &gzip(m))).collect();
+        compressed.extend(framed(0, b"as it is"));
+        let decompressed = [&plain[..], &framed(0, b"as it is")].concat();
         for piece in [1, 4, 5, 6, 1_000, 1 << 20] {
             let found = read(answer(Method::SQLQuery, None, &plain, piece, Some("0"))).await;
             assert_eq!(found.as_ref(), Ok(&plain));
             let found = read(answer(
                 Method::SQLQuery,
                 Some("gzip"),
-                &packed,
+                &compressed,
                 piece,
                 Some("0"),
             ))
             .await;
-            assert_eq!(found.as_ref(), Ok(&unpacked));
+            assert_eq!(found.as_ref(), Ok(&decompressed));
         }
     }
 
@@ -487,8 +487,8 @@ mod tests {
             (Some("br"), framed(0, b"x"), Some("0"), "nobody asked for"),
             (None, vec![0, 255, 255, 255, 255], None, "4294967295 bytes"),
             (None, vec![0, 2, 0, 0, 0], None, "`memory_limit`"),
-            (None, message[..9].to_vec(), Some("0"), BROKEN_OFF),
-            (None, message[..3].to_vec(), Some("0"), BROKEN_OFF),
+            (None, message[..9].to_vec(), Some("0"), INCOMPLETE_ANSWER),
+            (None, message[..3].to_vec(), Some("0"), INCOMPLETE_ANSWER),
         ] {
             for piece in [1, 100] {
                 let error = read(answer(Method::SQLQuery, encoding, &bytes, piece, end)).await;
@@ -502,11 +502,11 @@ mod tests {
     async fn one_message_for_one_request_must_end() {
         let begun = tokio::time::Instant::now();
         let error = read(answer(Method::Nearest, None, &framed(0, b"x"), 100, None)).await;
-        assert_eq!(error, Err(BROKEN_OFF.to_owned()));
-        assert_eq!(begun.elapsed(), END);
+        assert_eq!(error, Err(INCOMPLETE_ANSWER.to_owned()));
+        assert_eq!(begun.elapsed(), END_TIMEOUT);
         // Nobody knows how long others take.
         let endless = read(answer(Method::SQLQuery, None, &framed(0, b"x"), 100, None));
-        assert!(tokio::time::timeout(END * 9, endless).await.is_err());
+        assert!(tokio::time::timeout(END_TIMEOUT * 9, endless).await.is_err());
     }
 
     #[tokio::test]
@@ -604,7 +604,7 @@ mod tests {
         let zero = HeaderValue::from_static("0");
         response.headers_mut().insert("grpc-status", zero);
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
-        let body = guarded(response, Shape::of(Method::Info), Incomplete::new(budget)).into_body();
+        let body = checked_response(response, AnswerShape::of(Method::Info), MessageMemory::new(budget)).into_body();
         assert_eq!(read(body).await, Ok(Vec::new()));
     }
 }

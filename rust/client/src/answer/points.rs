@@ -99,9 +99,9 @@ impl Decoder for PointsCodec {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<PointColumns>, Status> {
         let message = buffer.copy_to_bytes(buffer.remaining());
-        let decoded = match usual(&message) {
+        let decoded = match decode_fast(&message) {
             Some(columns) => Ok(columns),
-            None => general(message),
+            None => decode_general(message),
         };
         decoded
             .map(Some)
@@ -110,7 +110,7 @@ impl Decoder for PointsCodec {
 }
 
 /// Any message.
-fn general(message: Bytes) -> Result<PointColumns, prost::DecodeError> {
+fn decode_general(message: Bytes) -> Result<PointColumns, prost::DecodeError> {
     let answer = v5api::RawValuesResponse::decode(message)?;
     let points = answer.values.iter().map(|point| RawPoint {
         time: point.time,
@@ -130,9 +130,9 @@ fn general(message: Bytes) -> Result<PointColumns, prost::DecodeError> {
 const LENGTH: usize = 20;
 
 /// A message as servers write it: the version, and then points.
-fn usual(message: &[u8]) -> Option<PointColumns> {
-    let (major, rest) = number(0x10, message)?;
-    let (minor, mut rest) = number(0x18, rest)?;
+fn decode_fast(message: &[u8]) -> Option<PointColumns> {
+    let (major, rest) = varint_field(0x10, message)?;
+    let (minor, mut rest) = varint_field(0x18, rest)?;
     let most = rest.len() / LENGTH + 1;
     let mut points = Points::default();
     points.times.reserve(most);
@@ -141,10 +141,10 @@ fn usual(message: &[u8]) -> Option<PointColumns> {
         // A field that is zero is left out.
         let (time, value, length) = match rest {
             [0x22, 18, 0x09, fields @ ..] if fields.len() >= 17 && fields[8] == 0x11 => {
-                (eight(fields)?, eight(&fields[9..])?, LENGTH)
+                (eight_bytes(fields)?, eight_bytes(&fields[9..])?, LENGTH)
             }
-            [0x22, 9, 0x09, time @ ..] => (eight(time)?, [0; 8], LENGTH - 9),
-            [0x22, 9, 0x11, value @ ..] => ([0; 8], eight(value)?, LENGTH - 9),
+            [0x22, 9, 0x09, time @ ..] => (eight_bytes(time)?, [0; 8], LENGTH - 9),
+            [0x22, 9, 0x11, value @ ..] => ([0; 8], eight_bytes(value)?, LENGTH - 9),
             [0x22, 0, ..] => ([0; 8], [0; 8], LENGTH - 18),
             _ => return None,
         };
@@ -159,12 +159,12 @@ fn usual(message: &[u8]) -> Option<PointColumns> {
     })
 }
 
-fn eight(bytes: &[u8]) -> Option<[u8; 8]> {
+fn eight_bytes(bytes: &[u8]) -> Option<[u8; 8]> {
     bytes.first_chunk().copied()
 }
 
 /// The number behind a key, zero if the key is not there; and what follows.
-fn number(key: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
+fn varint_field(key: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
     let Some(mut rest) = bytes.strip_prefix(&[key]) else {
         return Some((0, bytes));
     };
@@ -206,9 +206,9 @@ mod tests {
             values in vec((times(), floats()), 0..50),
         ) {
             let bytes = Bytes::from(message(major, minor, values).encode_to_vec());
-            let found = usual(&bytes);
+            let found = decode_fast(&bytes);
             let is_usual = found.is_some();
-            let expected = general(bytes).unwrap();
+            let expected = decode_general(bytes).unwrap();
             prop_assert!(is_usual || usize::try_from(major).is_err());
             if let Some(found) = found {
                 let bits = |columns: &PointColumns| {
@@ -221,8 +221,8 @@ mod tests {
 
         #[test]
         fn whatever_is_understood_is_understood_alike(bytes in vec(any::<u8>(), 0..80)) {
-            if let Some(found) = usual(&bytes) {
-                let general = general(Bytes::from(bytes)).unwrap();
+            if let Some(found) = decode_fast(&bytes) {
+                let general = decode_general(Bytes::from(bytes)).unwrap();
                 prop_assert_eq!(found.version, general.version);
                 prop_assert_eq!(found.points.times, general.points.times);
             }
@@ -237,11 +237,11 @@ mod tests {
             msg: "unknown".to_owned(),
             mash: None,
         });
-        assert_eq!(usual(&refusal.encode_to_vec()), None);
+        assert_eq!(decode_fast(&refusal.encode_to_vec()), None);
         let whole = message(3, 0, vec![(1, 1.0), (2, 2.0)]).encode_to_vec();
         for end in 0..whole.len() {
-            let cut = usual(&whole[..end]);
-            let general = general(Bytes::copy_from_slice(&whole[..end]));
+            let cut = decode_fast(&whole[..end]);
+            let general = decode_general(Bytes::copy_from_slice(&whole[..end]));
             assert_eq!(cut, general.ok(), "{end}");
         }
     }

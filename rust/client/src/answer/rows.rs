@@ -7,18 +7,18 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use crate::answer::{
     columns::Columns,
-    expected::{Column, Expected},
-    pages::Spares,
+    expectation::{AnswerColumn, Expectation},
+    page_pool::PagePool,
 };
 
 /// Rows in the order in which they came, in columns that grow; in others where servers differ in
 /// their schemas.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    expected: Expected,
+    expectation: Expectation,
     batches: Vec<RecordBatch>,
     columns: Option<Columns>,
-    spares: Arc<Spares>,
+    page_pool: Arc<PagePool>,
     /// The time of the last one, whoever has it now.
     last: Option<i64>,
     /// How many of those that come next were here before.
@@ -26,20 +26,20 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) const fn new(expected: Expected, spares: Arc<Spares>) -> Self {
+    pub(crate) const fn new(expectation: Expectation, page_pool: Arc<PagePool>) -> Self {
         Self {
-            expected,
+            expectation,
             batches: Vec::new(),
             columns: None,
-            spares,
+            page_pool,
             last: None,
             skip: 0,
         }
     }
 
     /// The schema under which columns are kept that a server has sent.
-    pub(crate) fn accept(&self, columns: &[Column<'_>]) -> Result<SchemaRef, ArrowError> {
-        self.expected.accept(columns)
+    pub(crate) fn accept(&self, columns: &[AnswerColumn<'_>]) -> Result<SchemaRef, ArrowError> {
+        self.expectation.accept(columns)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,8 +95,8 @@ impl Rows {
         if self.columns.as_ref().is_some_and(others) {
             self.close_columns()?;
         }
-        let (times, last) = (*self.expected.times(), self.last);
-        let fresh = || Columns::new(Arc::clone(schema), times, last, Arc::clone(&self.spares));
+        let (times, last) = (*self.expectation.time_bounds(), self.last);
+        let fresh = || Columns::new(Arc::clone(schema), times, last, Arc::clone(&self.page_pool));
         let columns = self.columns.get_or_insert_with(fresh);
         columns.reserve(rows).map_err(no_memory)
     }

@@ -70,23 +70,23 @@ answers! { management:
 /// Something of which an answer holds many.
 pub(crate) trait Item {
     /// What it takes of the machine's memory besides what it is itself.
-    fn heap(&self) -> usize;
+    fn heap_bytes(&self) -> usize;
 }
 
 impl Item for Bytes {
-    fn heap(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         self.len()
     }
 }
 
 impl Item for String {
-    fn heap(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         self.capacity()
     }
 }
 
 impl Item for (i64, i64) {
-    fn heap(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         0
     }
 }

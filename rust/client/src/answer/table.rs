@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::{
     answer::{
-        budget::Share,
-        expected::{Expected, Times},
+        budget::Reservation,
+        expectation::{Expectation, TimeBounds},
     },
     error::{Error, ErrorKind},
 };
@@ -29,7 +29,7 @@ pub struct Table {
     /// The version of the data.
     pub version: Version,
     /// The memory it takes, which counts as long as the table is here.
-    pub(crate) share: Option<Arc<Share>>,
+    pub(crate) reservation: Option<Arc<Reservation>>,
 }
 
 impl Table {
@@ -201,11 +201,11 @@ impl AnswerSchema {
     }
 
     /// What answers may hold.
-    pub(crate) fn expected(&self, times: Times) -> Expected {
+    pub(crate) fn expected(&self, times: TimeBounds) -> Expectation {
         // Only for points can a schema be asked for.
         let asked =
             (self.is_asked_for() && self.native == *RAW_SCHEMA).then(|| Arc::clone(&self.schema));
-        Expected::new(asked, Arc::clone(&self.native), times)
+        Expectation::new(asked, Arc::clone(&self.native), times)
     }
 
     /// Whether servers are told of the schema.
@@ -238,7 +238,7 @@ impl AnswerSchema {
             schema: Arc::clone(&self.schema),
             batches: batches.collect::<Result<_, Error>>()?,
             version: Version::default(),
-            share: None,
+            reservation: None,
         })
     }
 

@@ -1,4 +1,4 @@
-//! What changed between two versions of a stream, and the version at a time.
+//! The changes between two versions of a stream, and the version at a time.
 
 use std::collections::VecDeque;
 
@@ -10,27 +10,27 @@ use uuid::Uuid;
 use crate::{
     answer::rpc::{ManagementRpc, Rpc},
     error::{Error, ErrorKind},
-    method::{Lane, Method},
+    method::{ConnectionClass, Method},
     session::{
-        call::{Answers, uuid_bytes},
+        call::{AnswerStream, uuid_bytes},
         client::Client,
     },
-    stats::{Counted, Kind},
+    stats::{CallGuard, CallKind},
 };
 
-/// Ranges of time as they arrive. Dropping it ends the call.
+/// Time ranges, received one message at a time. Dropping it cancels the call.
 #[derive(Debug)]
 pub struct Changes {
     uuid: Uuid,
-    answers: Answers<Streaming<v5api::ChangesResponse>>,
+    answers: AnswerStream<Streaming<v5api::ChangesResponse>>,
     ranges: VecDeque<(i64, i64)>,
-    /// Until it has ended.
-    call: Option<Counted>,
+    /// Counts the call; `None` after its end.
+    call: Option<CallGuard>,
 }
 
 impl Changes {
-    /// The next ranges, each from its first instant to the one after its last, at least one;
-    /// `None` at the end.
+    /// The next ranges, at least one; `None` at the end. Each has an inclusive start and an
+    /// exclusive end.
     pub async fn next(&mut self) -> Result<Option<Vec<(i64, i64)>>, Error> {
         loop {
             if !self.ranges.is_empty() {
@@ -58,7 +58,7 @@ impl Changes {
     }
 }
 
-/// What an answer says; an error if it makes no sense.
+/// The ranges of an answer. Fails if one of them is empty or reversed.
 fn ranges(answer: v5api::ChangesResponse) -> Result<Vec<(i64, i64)>, Error> {
     let ranges = answer
         .ranges
@@ -70,7 +70,7 @@ fn ranges(answer: v5api::ChangesResponse) -> Result<Vec<(i64, i64)>, Error> {
         Some((start, end)) => Err(Error::new(
             ErrorKind::Decode,
             format!(
-                "the server says that something changed from {start} to {end}, which is no range"
+                "the server reported a change from {start} to {end}, which is not a valid range"
             ),
         )),
     }
@@ -96,7 +96,7 @@ impl Client {
         resolution: PointWidth,
     ) -> Result<Vec<(i64, i64)>, Error> {
         let request = request(uuid, from, to, resolution);
-        let found = self.collected(
+        let found = self.collect_stream(
             Method::Changes,
             request,
             |mut rpc: Rpc, q| async move { rpc.changes(q).await },
@@ -105,7 +105,7 @@ impl Client {
         found.await.map_err(|error| error.on_stream(uuid))
     }
 
-    /// The same as they arrive.
+    /// Like [`changes`](Self::changes), but returns the ranges one message at a time.
     pub async fn changes_iter(
         &self,
         uuid: Uuid,
@@ -114,12 +114,12 @@ impl Client {
         resolution: PointWidth,
     ) -> Result<Changes, Error> {
         let request = request(uuid, from, to, resolution);
-        let call = self.begin(Kind::Changes);
-        let opened = async {
+        let call = self.count_call(CallKind::Changes);
+        let stream = async {
             let answers = self
                 .streaming(
                     Method::Changes,
-                    Lane::Iterator,
+                    ConnectionClass::Iterator,
                     request,
                     |mut rpc: Rpc, q| async move { rpc.changes(q).await },
                 )
@@ -135,16 +135,16 @@ impl Client {
             }
             Ok(changes)
         };
-        let opened = opened.await;
-        let Ok(mut changes) = opened else {
-            call.end(&opened);
-            return opened.map_err(|error: Error| error.on_stream(uuid));
+        let stream = stream.await;
+        let Ok(mut changes) = stream else {
+            call.end(&stream);
+            return stream.map_err(|error: Error| error.on_stream(uuid));
         };
         changes.call = Some(call);
         Ok(changes)
     }
 
-    /// The last version committed at or before an instant of the server's clock.
+    /// The last version that was committed at or before this time of the server's clock.
     pub async fn version_at_time(&self, uuid: Uuid, time: i64) -> Result<u64, Error> {
         let request = management::GetVersionAtTimeParams {
             uuid: uuid_bytes(uuid),

@@ -1,4 +1,4 @@
-//! The first call: to the first endpoint that answers.
+//! Connecting: the first call, to the first endpoint that answers.
 
 use std::sync::Arc;
 
@@ -6,18 +6,18 @@ use crate::{
     calls::info::Info,
     config::Config,
     error::Error,
-    method::Repeat,
+    method::RetryPolicy,
     session::{ClientState, client::Client},
 };
 
 impl Client {
-    /// Connects, and asks the server who it is, which also proves that the key is good.
+    /// Connects and requests [`Info`], which also checks the API key.
     ///
     /// Must run on a tokio runtime.
     pub async fn connect(config: Config) -> Result<Self, Error> {
         let client = Self {
             state: Arc::new(ClientState::new(config)?),
-            server: Arc::default(),
+            capabilities: Arc::default(),
             time_limits: Arc::default(),
             deadline: None,
             trace: None,
@@ -26,17 +26,17 @@ impl Client {
         Ok(client)
     }
 
-    /// Asks each endpoint once: who mistypes an address wants to know soon.
+    /// Tries each endpoint once, without retries, so that a wrong address is reported soon.
     async fn first_info(&self) -> Result<Info, Error> {
         let limit = self.state.config.connect_timeout;
         let mut attempts = self.state.endpoints();
         loop {
-            let answer = tokio::time::timeout(limit, self.ask(Repeat::Never)).await;
+            let answer = tokio::time::timeout(limit, self.request_info(RetryPolicy::Never)).await;
             attempts -= 1;
             match answer {
-                Ok(Err(error)) if attempts > 0 && error.is_of_connection() => {}
+                Ok(Err(error)) if attempts > 0 && error.is_connection_error() => {}
                 Ok(done) => return done,
-                Err(_) if attempts > 0 => self.state.session()?.pool.turn_away(),
+                Err(_) if attempts > 0 => self.state.session()?.pool.leave_preferred_endpoint(),
                 Err(_) => return Err(Error::connect_timeout(&self.endpoint(), limit)),
             }
         }

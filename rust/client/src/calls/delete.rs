@@ -1,4 +1,4 @@
-//! Removing points, and whole streams.
+//! Deleting points and obliterating streams.
 
 use pingthings_proto::v5api;
 use pingthings_types::{TimeRange, Version};
@@ -12,18 +12,18 @@ use crate::{
 };
 
 impl Client {
-    /// Removes the points of a range in a new version; earlier versions still show them.
+    /// Deletes the points of a range in a new version. Earlier versions still contain them.
     pub async fn delete(&self, uuid: Uuid, range: TimeRange) -> Result<Version, Error> {
         let request = v5api::DeleteParams {
             uuid: uuid_bytes(uuid),
             start: range.start(),
             end: range.end(),
         };
-        let call = self.begin(Method::Delete.kind());
-        let repeat = Method::Delete.repeat();
+        let call = self.count_call(Method::Delete.kind());
+        let policy = Method::Delete.retry_policy();
         let send = |mut rpc: Rpc, q| async move { rpc.delete(q).await };
         let answer: Result<v5api::DeleteResponse, Error> = self
-            .unary_as(repeat, Some(uuid), Method::Delete, request, send)
+            .unary_with(policy, Some(uuid), Method::Delete, request, send)
             .await;
         call.end(&answer);
         answer
@@ -34,7 +34,7 @@ impl Client {
             .map_err(|error| error.on_stream(uuid))
     }
 
-    /// Removes a stream with all its versions; its uuid can never be used again.
+    /// Removes a stream with all its versions. Its uuid can never be used again.
     pub async fn obliterate(&self, uuid: Uuid) -> Result<(), Error> {
         let request = v5api::ObliterateParams {
             uuid: uuid_bytes(uuid),

@@ -1,52 +1,52 @@
-//! Who the server is, and what it can do.
+//! Information about the server, and its capabilities.
 
 use pingthings_proto::v5api;
 
 use crate::{
     answer::rpc::Rpc,
     error::{Error, ErrorKind},
-    method::{Method, Repeat},
+    method::{Method, RetryPolicy},
     session::client::Client,
-    stats::Kind,
+    stats::CallKind,
 };
 
-/// The major version of the protocol this client speaks.
+/// The major version of the protocol that this client implements.
 const MAJOR: u32 = 5;
 
-/// The minor version from which servers answer in Arrow.
+/// The first minor version with Arrow.
 const FIRST_MINOR_WITH_ARROW: u32 = 30;
 
-/// Who the server is.
+/// Information about a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// Major version of its protocol.
+    /// The major version of its protocol.
     pub major_version: u32,
-    /// Minor version of its protocol.
+    /// The minor version of its protocol.
     pub minor_version: u32,
-    /// What it calls its build.
+    /// The name of its build.
     pub build: String,
     /// Addresses of the proxies in front of it.
     pub proxy_endpoints: Vec<String>,
 }
 
 impl Client {
-    /// Who the server is.
+    /// Requests information about the server.
     pub async fn info(&self) -> Result<Info, Error> {
-        self.ask(Repeat::Always).await
+        self.request_info(RetryPolicy::Always).await
     }
 
-    pub(crate) async fn ask(&self, repeat: Repeat) -> Result<Info, Error> {
-        let call = self.begin(Kind::Info);
-        let outcome = self.ask_once(repeat).await;
+    pub(crate) async fn request_info(&self, policy: RetryPolicy) -> Result<Info, Error> {
+        let call = self.count_call(CallKind::Info);
+        let outcome = self.request_info_once(policy).await;
         call.end(&outcome);
         outcome
     }
 
-    async fn ask_once(&self, repeat: Repeat) -> Result<Info, Error> {
+    async fn request_info_once(&self, policy: RetryPolicy) -> Result<Info, Error> {
         let request = v5api::InfoParams {};
         let answer: v5api::InfoResponse = self
-            .unary_as(
-                repeat,
+            .unary_with(
+                policy,
                 None,
                 Method::Info,
                 request,
@@ -75,7 +75,7 @@ impl Client {
             ));
         }
         if (info.major_version, info.minor_version) < (MAJOR, FIRST_MINOR_WITH_ARROW) {
-            self.server.forgo_arrow();
+            self.capabilities.mark_without_arrow();
         }
         Ok(info)
     }

@@ -1,4 +1,4 @@
-//! Points of many streams in one table, joined on time by the server.
+//! Points of several streams in one table, joined on time by the server.
 
 use pingthings_proto::v5api;
 use pingthings_types::TimeRange;
@@ -7,24 +7,24 @@ use uuid::Uuid;
 use crate::{
     answer::{
         arrow_body::ArrowRpc,
-        budget::Share,
-        expected::{Expected, Times},
+        budget::Reservation,
+        expectation::{Expectation, TimeBounds},
         rows::Rows,
         table::{AnswerSchema, Table},
     },
     error::{Error, ErrorKind},
-    method::{Lane, Method},
+    method::{ConnectionClass, Method},
     session::{call::uuid_bytes, client::Client},
 };
 
 const METHOD: Method = Method::ArrowMultiValues;
 
 impl Client {
-    /// The points of streams, each at a version (0 = latest), in a range: a row for each time, a
-    /// column for each stream, NaN where it has no point.
+    /// The points of streams in a range, each stream at its version (0 = latest). The table has a
+    /// row for each time and a column for each stream, with NaN where a stream has no point.
     ///
-    /// With a period, points move to the nearest of the instants so many nanoseconds apart, which
-    /// are counted from the start of the range.
+    /// With a period, each point is moved to the nearest multiple of the period, counted from the
+    /// start of the range.
     pub async fn joined_values(
         &self,
         streams: &[(Uuid, u64)],
@@ -43,49 +43,49 @@ impl Client {
             snap_period_ns: period.unwrap_or(0),
             ..v5api::ArrowMultiValuesParams::default()
         };
-        let wanted = AnswerSchema::joined(streams.iter().map(|(uuid, _)| *uuid));
-        // Points move by less than a period.
+        let schema = AnswerSchema::joined(streams.iter().map(|(uuid, _)| *uuid));
+        // A point moves by less than a period.
         let period = period.unwrap_or(0);
-        let times = Times::of_rows(
+        let times = TimeBounds::of_rows(
             range.start().saturating_sub(period),
             range.end().saturating_add(period),
         );
-        let expected = wanted.expected(times);
-        let call = self.begin(METHOD.kind());
-        let table = self.joined(&request, &wanted, &expected).await;
+        let expected = schema.expected(times);
+        let call = self.count_call(METHOD.kind());
+        let table = self.joined(&request, &schema, &expected).await;
         call.end(&table);
         table
     }
 
-    /// Answers belong to no version that could be asked for again, so what fails is repeated as a
-    /// whole.
+    /// The answer has no version at which the rest could be requested, so a failed read is repeated
+    /// as a whole.
     async fn joined(
         &self,
         request: &v5api::ArrowMultiValuesParams,
-        wanted: &AnswerSchema,
-        expected: &Expected,
+        schema: &AnswerSchema,
+        expected: &Expectation,
     ) -> Result<Table, Error> {
-        let mut share = self.state.session()?.budget.join();
+        let mut reservation = self.state.session()?.budget.begin_read();
         let mut backoff = self.backoff();
-        self.turn(METHOD, &mut share).await?;
+        self.wait_for_turn(METHOD, &mut reservation).await?;
         loop {
-            match self.joined_once(request, expected, &mut share).await {
+            match self.joined_once(request, expected, &mut reservation).await {
                 Ok(Some(mut rows)) => {
-                    share.finish();
+                    reservation.finish();
                     let batches = rows
                         .take()
-                        .map_err(|error| Error::decode(METHOD.answer(), error))?;
-                    let mut table = wanted.table(METHOD.answer(), batches)?;
-                    table.share = Some(share.into());
+                        .map_err(|error| Error::decode(METHOD.answer_name(), error))?;
+                    let mut table = schema.table(METHOD.answer_name(), batches)?;
+                    table.reservation = Some(reservation.into());
                     return Ok(table);
                 }
                 Ok(None) => {
-                    share.clear();
+                    reservation.clear();
                     self.counters().paused_reads.add(1);
-                    self.turn(METHOD, &mut share).await?;
+                    self.wait_for_turn(METHOD, &mut reservation).await?;
                 }
                 Err(error) if error.is_transient() => {
-                    share.clear();
+                    reservation.clear();
                     backoff.wait(METHOD, error).await?;
                     self.count_retry();
                 }
@@ -94,17 +94,17 @@ impl Client {
         }
     }
 
-    /// The rows, unless the read is to wait for others first.
+    /// The rows, or `None` if the read must wait for memory.
     async fn joined_once(
         &self,
         request: &v5api::ArrowMultiValuesParams,
-        expected: &Expected,
-        share: &mut Share,
+        expected: &Expectation,
+        reservation: &mut Reservation,
     ) -> Result<Option<Rows>, Error> {
-        let ask = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
-        let answers = self.streaming(METHOD, Lane::Repeatable, request.clone(), ask);
-        let (answers, mut rows) = (answers.await?, self.no_rows(expected)?);
-        let mut answers = answers.with_short_gaps();
+        let send = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
+        let answers = self.streaming(METHOD, ConnectionClass::Retryable, request.clone(), send);
+        let (answers, mut rows) = (answers.await?, self.empty_rows(expected)?);
+        let mut answers = answers.with_gap_limit();
         loop {
             let (bytes, memory) = (rows.bytes(), rows.memory());
             if answers.next_into(&mut rows).await?.is_none() {
@@ -112,7 +112,7 @@ impl Client {
             }
             let counters = self.counters();
             counters.table_bytes.add(rows.bytes().saturating_sub(bytes));
-            if !share.add(rows.memory().saturating_sub(memory))? {
+            if !reservation.add(rows.memory().saturating_sub(memory))? {
                 return Ok(None);
             }
         }

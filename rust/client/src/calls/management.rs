@@ -1,4 +1,4 @@
-//! Retention, devices and units: what only this project's server offers.
+//! Retention, devices and units, which only the server of this project supports.
 
 use std::future::Future;
 
@@ -13,16 +13,16 @@ use crate::{
     session::{call::uuid_bytes, client::Client},
 };
 
-/// How long points are kept.
+/// The retention of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CollectionRetention {
-    /// In nanoseconds; `None` for ever.
+    /// In nanoseconds; `None` keeps points for ever.
     pub keep_ns: Option<i64>,
-    /// Whether it goes before what single streams say.
+    /// Whether it overrides the retention of its streams.
     pub overrides: bool,
 }
 
-/// Which kind of record.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
     /// A device.
@@ -34,16 +34,16 @@ pub enum RecordKind {
 /// A device or a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Given by the server.
+    /// Assigned by the server.
     pub id: i64,
-    /// Unique among the records of its kind.
+    /// The name, unique among the records of its kind.
     pub name: String,
-    /// All its other fields: a JSON object.
+    /// All other fields, as a JSON object.
     pub fields: String,
 }
 
 impl Item for Record {
-    fn heap(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         self.name.len() + self.fields.len()
     }
 }
@@ -54,14 +54,14 @@ const fn retention(keep_ns: Option<i64>) -> wire::Retention {
     }
 }
 
-fn kept(retention: Option<wire::Retention>) -> Option<i64> {
+fn keep_ns(retention: Option<wire::Retention>) -> Option<i64> {
     retention.and_then(|retention| retention.remove_older_than_ns)
 }
 
 fn record(answer: wire::RecordResponse) -> Result<Record, Error> {
     let record = answer
         .record
-        .ok_or_else(|| Error::new(ErrorKind::Decode, "the server answered no record"))?;
+        .ok_or_else(|| Error::new(ErrorKind::Decode, "the server's answer contains no record"))?;
     Ok(Record {
         id: record.id,
         name: record.name,
@@ -69,7 +69,7 @@ fn record(answer: wire::RecordResponse) -> Result<Record, Error> {
     })
 }
 
-/// One call of the service for either kind of record.
+/// Calls the method for devices or the one for units.
 macro_rules! record_call {
     ($client:ident, $kind:ident, $request:ident, $device:ident $device_name:expr,
      $unit:ident $unit_name:expr) => {
@@ -97,8 +97,8 @@ macro_rules! record_call {
 }
 
 impl Client {
-    /// How long a stream itself says that its points are kept, in nanoseconds, and how long they
-    /// are with what its collection says; `None` for ever.
+    /// The retention of a stream in nanoseconds: its own, and the effective one, which takes its
+    /// collection into account. `None` keeps points for ever.
     pub async fn stream_retention(&self, uuid: Uuid) -> Result<(Option<i64>, Option<i64>), Error> {
         let request = wire::GetStreamRetentionParams {
             uuid: uuid_bytes(uuid),
@@ -111,11 +111,12 @@ impl Client {
             )
             .await;
         answer
-            .map(|answer| (kept(answer.own), kept(answer.effective)))
+            .map(|answer| (keep_ns(answer.own), keep_ns(answer.effective)))
             .map_err(|error| error.on_stream(uuid))
     }
 
-    /// Sets how long a stream keeps its points; `None` leaves it to its collection.
+    /// Sets the retention of a stream; `None` removes it, so that the retention of its collection
+    /// applies.
     pub async fn set_stream_retention(
         &self,
         uuid: Uuid,
@@ -135,7 +136,7 @@ impl Client {
         answer.map(drop).map_err(|error| error.on_stream(uuid))
     }
 
-    /// How long the streams of a collection keep their points.
+    /// The retention of a collection.
     pub async fn collection_retention(
         &self,
         collection: String,
@@ -149,12 +150,12 @@ impl Client {
             )
             .await?;
         Ok(CollectionRetention {
-            keep_ns: kept(answer.retention),
+            keep_ns: keep_ns(answer.retention),
             overrides: answer.override_per_stream,
         })
     }
 
-    /// Sets how long the streams of a collection keep their points.
+    /// Sets the retention of a collection.
     pub async fn set_collection_retention(
         &self,
         collection: String,
@@ -176,7 +177,7 @@ impl Client {
         Ok(())
     }
 
-    /// All devices or units, by id.
+    /// All devices or units, ordered by id.
     pub async fn list_records(&self, kind: RecordKind) -> Result<Vec<Record>, Error> {
         let request = wire::ListRecordsParams {};
         match kind {
@@ -217,7 +218,7 @@ impl Client {
             });
             Ok(records.collect())
         };
-        self.collected(method, request, send, take).await
+        self.collect_stream(method, request, send, take).await
     }
 
     /// The device or unit with this id.
@@ -227,7 +228,7 @@ impl Client {
             get_device Method::GetDevice, get_unit Method::GetUnit)?)
     }
 
-    /// Makes a device or unit.
+    /// Creates a device or unit.
     pub async fn create_record(
         &self,
         kind: RecordKind,
@@ -239,7 +240,7 @@ impl Client {
             create_device Method::CreateDevice, create_unit Method::CreateUnit)?)
     }
 
-    /// Replaces what is given of a device or unit.
+    /// Replaces the given fields of a device or unit.
     pub async fn update_record(
         &self,
         kind: RecordKind,

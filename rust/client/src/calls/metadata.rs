@@ -1,4 +1,4 @@
-//! Streams and collections: create, look up, describe.
+//! Metadata: creating, changing and looking up streams, and listing collections.
 
 use std::collections::BTreeMap;
 
@@ -13,42 +13,42 @@ use crate::{
     session::{call::uuid_bytes, client::Client},
 };
 
-/// What a stream is.
+/// The metadata of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
-    /// Its identity.
+    /// The uuid.
     pub uuid: Uuid,
-    /// The collection it is in.
+    /// The collection.
     pub collection: String,
-    /// Its tags: name, unit and others.
+    /// The tags: name, unit and others.
     pub tags: BTreeMap<String, String>,
-    /// Its annotations.
+    /// The annotations.
     pub annotations: BTreeMap<String, Option<String>>,
-    /// Version of these metadata.
+    /// The version of these metadata.
     pub property_version: u64,
-    /// Version of its data; absent in the results of a look-up.
+    /// The version of its points; `None` in the results of a look-up.
     pub version: Option<Version>,
 }
 
-/// A stream to be made.
+/// A stream to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewStream {
-    /// Its identity.
+    /// The uuid.
     pub uuid: Uuid,
-    /// The collection it goes into.
+    /// The collection.
     pub collection: String,
-    /// Its tags.
+    /// The tags.
     pub tags: BTreeMap<String, String>,
-    /// Its annotations.
+    /// The annotations.
     pub annotations: BTreeMap<String, Option<String>>,
 }
 
-/// A change of what a stream is; what is not named stays.
+/// A change of metadata. Everything that is not named stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamChange {
-    /// The version of the metadata the change is based on; 0 for whichever it is.
+    /// The property version that the change is based on; 0 for any version.
     pub expected: u64,
-    /// The collection to move to.
+    /// The new collection.
     pub collection: Option<String>,
     /// Tags to set.
     pub tags: BTreeMap<String, String>,
@@ -58,16 +58,16 @@ pub struct StreamChange {
     pub removed: Vec<String>,
 }
 
-/// Which streams to look up; all conditions must hold.
+/// A filter of streams. A stream must match all conditions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamFilter {
-    /// A collection, or the beginning of its name.
+    /// The name of a collection, or a prefix of it.
     pub collection: String,
-    /// Whether `collection` is the beginning of a name.
+    /// Whether `collection` is a prefix.
     pub is_prefix: bool,
-    /// Tags that must have a value, or any value where it is `None`.
+    /// Required tags. A tag must have the given value, or any value if it is `None`.
     pub tags: BTreeMap<String, Option<String>>,
-    /// Annotations likewise.
+    /// Required annotations, likewise.
     pub annotations: BTreeMap<String, Option<String>>,
 }
 
@@ -103,8 +103,8 @@ impl TryFrom<v5api::StreamDescriptor> for StreamInfo {
 }
 
 impl Item for StreamInfo {
-    fn heap(&self) -> usize {
-        // A map has room for eleven at least.
+    fn heap_bytes(&self) -> usize {
+        // A `BTreeMap` allocates nodes for at least eleven entries.
         const ENTRY: usize = 2 * size_of::<String>();
         const MAP: usize = 12 * ENTRY;
         let tags = self
@@ -119,10 +119,10 @@ impl Item for StreamInfo {
 }
 
 impl Client {
-    /// Changes what a stream is; gives what it is then.
+    /// Changes the metadata of a stream and returns the new metadata.
     ///
-    /// Tags and collection change in one call, annotations in another: if the second is refused,
-    /// the first has happened, and the error says so.
+    /// Tags and collection are changed in one call, annotations in another. If the second call is
+    /// refused, the first one has taken effect, and the error says so.
     pub async fn update(&self, uuid: Uuid, change: StreamChange) -> Result<StreamInfo, Error> {
         let mut expected = change.expected;
         let has_tags = change.collection.is_some() || !change.tags.is_empty();
@@ -170,7 +170,7 @@ impl Client {
         self.stream_info(uuid).await
     }
 
-    /// Makes a stream.
+    /// Creates a stream.
     pub async fn create(&self, stream: NewStream) -> Result<(), Error> {
         let uuid = stream.uuid;
         let request = v5api::CreateParams {
@@ -187,37 +187,37 @@ impl Client {
         .map_err(|error: Error| error.on_stream(uuid))
     }
 
-    /// What a stream is, and which version its data have.
+    /// The metadata of a stream, with the version of its points.
     pub async fn stream_info(&self, uuid: Uuid) -> Result<StreamInfo, Error> {
-        let answer = self.describe(uuid, false).await?;
+        let answer = self.request_stream_info(uuid, false).await?;
         let version = Version {
             major: answer.version_major,
             minor: answer.version_minor,
         };
         let descriptor = answer.descriptor.ok_or_else(|| {
-            Error::new(ErrorKind::Decode, "the server described no stream").on_stream(uuid)
+            Error::new(ErrorKind::Decode, "the server's answer contains no description of the stream").on_stream(uuid)
         })?;
         let found = StreamInfo {
             version: Some(version),
             ..descriptor.try_into()?
         };
         if found.uuid != uuid {
-            let message = format!("the server described another stream, `{}`", found.uuid);
+            let message = format!("the server's answer describes another stream, `{}`", found.uuid);
             return Err(Error::new(ErrorKind::Decode, message).on_stream(uuid));
         }
         Ok(found)
     }
 
-    /// Which version a stream's data have.
+    /// The version of a stream's points.
     pub async fn version(&self, uuid: Uuid) -> Result<Version, Error> {
-        let answer = self.describe(uuid, true).await?;
+        let answer = self.request_stream_info(uuid, true).await?;
         Ok(Version {
             major: answer.version_major,
             minor: answer.version_minor,
         })
     }
 
-    async fn describe(
+    async fn request_stream_info(
         &self,
         uuid: Uuid,
         omit_descriptor: bool,
@@ -235,7 +235,7 @@ impl Client {
         .map_err(|error: Error| error.on_stream(uuid))
     }
 
-    /// The streams that meet all conditions, in the server's order.
+    /// The streams that match the filter, in the server's order.
     pub async fn lookup_streams(&self, filter: StreamFilter) -> Result<Vec<StreamInfo>, Error> {
         let request = v5api::LookupStreamsParams {
             collection: filter.collection,
@@ -244,7 +244,7 @@ impl Client {
             annotations: pairs(filter.annotations),
             role: None,
         };
-        self.collected(
+        self.collect_stream(
             Method::LookupStreams,
             request,
             |mut rpc: Rpc, q| async move { rpc.lookup_streams(q).await },
@@ -258,7 +258,7 @@ impl Client {
     /// The collections whose names begin with `prefix`, in the server's order.
     pub async fn list_collections(&self, prefix: String) -> Result<Vec<String>, Error> {
         let request = v5api::ListCollectionsParams { prefix, role: None };
-        self.collected(
+        self.collect_stream(
             Method::ListCollections,
             request,
             |mut rpc: Rpc, q| async move { rpc.list_collections(q).await },

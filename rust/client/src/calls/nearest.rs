@@ -1,4 +1,4 @@
-//! The point nearest to an instant.
+//! The point nearest to a time.
 
 use pingthings_proto::v5api;
 use pingthings_types::{Code, RawPoint, check_insert_time};
@@ -12,8 +12,8 @@ use crate::{
 };
 
 impl Client {
-    /// The first point at or after `time`, or with `backward` the last one before it, and the
-    /// version that was read; `None` if there is none.
+    /// The first point at or after `time`, or with `backward` the last one before it, with the
+    /// version that was read. `None` if there is no such point.
     pub async fn nearest(
         &self,
         uuid: Uuid,
@@ -34,11 +34,11 @@ impl Client {
             .await;
         match answer {
             Ok(answer) => match answer.value {
-                Some(p) if !is_there(p.time, time, backward) => Err(Error::new(
+                Some(p) if !is_valid_result(p.time, time, backward) => Err(Error::new(
                     ErrorKind::Decode,
                     format!(
-                        "the server says that the point nearest to {time} is at {}, which lies in \
-                         the other direction or where no point can be",
+                        "the server says that the point nearest to {time} is at {}, which is in \
+                         the wrong direction or outside the range of times",
                         p.time
                     ),
                 )
@@ -57,8 +57,8 @@ impl Client {
     }
 }
 
-/// Whether a point may be found that was looked for from an instant on.
-fn is_there(found: i64, time: i64, backward: bool) -> bool {
+/// Whether a point at `found` can be the result of a search that starts at `time`.
+fn is_valid_result(found: i64, time: i64, backward: bool) -> bool {
     let is_in_direction = if backward {
         found <= time
     } else {

@@ -10,14 +10,14 @@ use uuid::Uuid;
 use crate::{
     answer::{
         arrow_body::ArrowRpc,
-        expected::Times,
+        expectation::TimeBounds,
         points::{PointColumns, PointsRpc},
         rows::Rows,
         table::{AnswerSchema, RAW_SCHEMA, Table},
     },
     calls::{
-        open::{OpenAnswer, PointsAnswer, Read},
-        tables::{Question, Rest, Tables},
+        answer_messages::{AnswerMessages, RowMessage, ReadParams},
+        table_stream::{TableRequest, Remainder, TableStream},
     },
     error::Error,
     method::Method,
@@ -26,58 +26,59 @@ use crate::{
 };
 
 impl Client {
-    /// The points of a stream in a range, ascending by time, at a version (0 = latest).
+    /// The points of a stream in a range, ordered by time, at a version (0 = latest).
     pub async fn raw_values(
         &self,
         uuid: Uuid,
         range: TimeRange,
         version: u64,
-        wanted: &AnswerSchema,
+        schema: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(RawValues(range), uuid, version, wanted).await
+        self.table(RawValues(range), uuid, version, schema).await
     }
 
-    /// The same as they arrive.
+    /// Like [`raw_values`](Self::raw_values), but returns a table for each message.
     pub async fn raw_values_iter(
         &self,
         uuid: Uuid,
         range: TimeRange,
         version: u64,
-        wanted: &AnswerSchema,
-    ) -> Result<Tables, Error> {
-        self.iterated_tables(RawValues(range), uuid, version, wanted)
+        schema: &AnswerSchema,
+    ) -> Result<TableStream, Error> {
+        self.table_stream(RawValues(range), uuid, version, schema)
             .await
     }
 }
 
-/// The points in a range.
+/// A request for the points in a range.
 #[derive(Clone, Copy, Debug)]
 struct RawValues(TimeRange);
 
-impl Question for RawValues {
+impl TableRequest for RawValues {
     fn method(&self) -> Method {
         Method::RawValues
     }
 
-    fn times(&self) -> Times {
-        Times::of_points(self.0)
+    fn time_bounds(&self) -> TimeBounds {
+        TimeBounds::of_points(self.0)
     }
 
     fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
         &counters.points_read
     }
 
-    fn after(&self, time: i64) -> Option<Rest> {
-        // Other points may have the same time: those that were answered are left out.
+    fn after(&self, time: i64) -> Option<Remainder> {
+        // More points with the same time may follow, so this time is requested again and the rows
+        // that have arrived are skipped.
         let rest = TimeRange::new(time, self.0.end()).ok()?;
-        Some(Rest {
-            question: Box::new(Self(rest)),
+        Some(Remainder {
+            request: Box::new(Self(rest)),
             repeats_last_time: true,
         })
     }
 
-    fn open<'a>(&'a self, read: Read<'a>) -> BoxFuture<'a, Result<OpenAnswer, Error>> {
-        let (client, lane, range) = (read.client, read.lane, self.0);
+    fn open<'a>(&'a self, read: ReadParams<'a>) -> BoxFuture<'a, Result<AnswerMessages, Error>> {
+        let (client, class, range) = (read.client, read.class, self.0);
         Box::pin(async move {
             let request = v5api::ArrowRawValuesParams {
                 uuid: uuid_bytes(read.uuid),
@@ -89,7 +90,7 @@ impl Question for RawValues {
             let arrow = || {
                 let send = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
                 client
-                    .streaming(Method::ArrowRawValues, lane, request, send)
+                    .streaming(Method::ArrowRawValues, class, request, send)
                     .boxed()
             };
             let points = || {
@@ -101,16 +102,16 @@ impl Question for RawValues {
                 };
                 let send = |mut rpc: PointsRpc, q| async move { rpc.raw_values(q).await };
                 client
-                    .streaming(Method::RawValues, lane, request, send)
+                    .streaming(Method::RawValues, class, request, send)
                     .boxed()
             };
-            let expected = read.schema.expected(self.times());
+            let expected = read.schema.expected(self.time_bounds());
             read.open(self.method(), &expected, arrow, points).await
         })
     }
 }
 
-impl PointsAnswer for PointColumns {
+impl RowMessage for PointColumns {
     fn add_to(self, rows: &mut Rows) -> Result<Version, ArrowError> {
         let Points { times, values } = self.points;
         let columns = [times.to_byte_slice(), values.to_byte_slice()];
@@ -124,11 +125,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_begins_where_the_rows_end() {
+    fn the_remainder_begins_at_the_last_row() {
         let range = |start| TimeRange::new(start, 100).unwrap();
         for last in [7, 99] {
             let rest = RawValues(range(-10)).after(last).unwrap();
-            assert_eq!(rest.question.times(), Times::of_points(range(last)));
+            assert_eq!(rest.request.time_bounds(), TimeBounds::of_points(range(last)));
             assert!(rest.repeats_last_time);
         }
     }

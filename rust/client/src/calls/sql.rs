@@ -6,14 +6,14 @@ use pingthings_proto::v5api;
 use crate::{answer::rpc::Rpc, error::Error, method::Method, session::client::Client};
 
 impl Client {
-    /// The rows a query answers, each a JSON object as the server wrote it.
+    /// The rows of a query, each a JSON object as the server sent it.
     pub async fn sql_query(&self, query: String, params: Vec<String>) -> Result<Vec<Bytes>, Error> {
         let request = v5api::SqlQueryParams {
             query,
             params,
             role: None,
         };
-        self.collected(
+        self.collect_stream(
             Method::SQLQuery,
             request,
             |mut rpc: Rpc, q| async move { rpc.sql_query(q).await },

@@ -10,14 +10,14 @@ use uuid::Uuid;
 use crate::{
     answer::{
         arrow_body::ArrowRpc,
-        expected::{Expected, Times},
+        expectation::{Expectation, TimeBounds},
         rows::Rows,
         rpc::Rpc,
         table::{AnswerSchema, STAT_SCHEMA, Table},
     },
     calls::{
-        open::{OpenAnswer, PointsAnswer, Read},
-        tables::{Question, Rest, Tables},
+        answer_messages::{AnswerMessages, RowMessage, ReadParams},
+        table_stream::{TableRequest, Remainder, TableStream},
     },
     error::Error,
     method::Method,
@@ -26,10 +26,10 @@ use crate::{
 };
 
 impl Client {
-    /// Statistics in the windows of length 2^p that a range covers; windows without points are
+    /// Statistics of the windows with length 2^`width` ns in a range. Windows without points are
     /// left out.
     ///
-    /// Both ends of the range are lowered to a multiple of the length. If that leaves no window,
+    /// Both ends of the range are rounded down to a multiple of the length. If no window is left,
     /// the result has no rows.
     pub async fn aligned_windows(
         &self,
@@ -37,89 +37,90 @@ impl Client {
         range: TimeRange,
         width: PointWidth,
         version: u64,
-        wanted: &AnswerSchema,
+        schema: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(Aligned { range, width }, uuid, version, wanted)
+        self.table(Aligned { range, width }, uuid, version, schema)
             .await
     }
 
-    /// The same as they arrive.
+    /// Like [`aligned_windows`](Self::aligned_windows), but returns a table for each message.
     pub async fn aligned_windows_iter(
         &self,
         uuid: Uuid,
         range: TimeRange,
         width: PointWidth,
         version: u64,
-        wanted: &AnswerSchema,
-    ) -> Result<Tables, Error> {
-        self.iterated_tables(Aligned { range, width }, uuid, version, wanted)
+        schema: &AnswerSchema,
+    ) -> Result<TableStream, Error> {
+        self.table_stream(Aligned { range, width }, uuid, version, schema)
             .await
     }
 
-    /// Statistics in windows of any length, the first of which begins exactly at the start of the
-    /// range; a partial last window and windows without points are left out.
+    /// Statistics of windows of any length. The first window begins exactly at the start of the
+    /// range. An incomplete last window and windows without points are left out.
     pub async fn precise_windows(
         &self,
         uuid: Uuid,
         range: TimeRange,
         width_ns: u64,
         version: u64,
-        wanted: &AnswerSchema,
+        schema: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(Precise { range, width_ns }, uuid, version, wanted)
+        self.table(Precise { range, width_ns }, uuid, version, schema)
             .await
     }
 
-    /// The same as they arrive.
+    /// Like [`precise_windows`](Self::precise_windows), but returns a table for each message.
     pub async fn precise_windows_iter(
         &self,
         uuid: Uuid,
         range: TimeRange,
         width_ns: u64,
         version: u64,
-        wanted: &AnswerSchema,
-    ) -> Result<Tables, Error> {
-        self.iterated_tables(Precise { range, width_ns }, uuid, version, wanted)
+        schema: &AnswerSchema,
+    ) -> Result<TableStream, Error> {
+        self.table_stream(Precise { range, width_ns }, uuid, version, schema)
             .await
     }
 }
 
-/// Windows whose length is a power of two, and which begin at multiples of it.
+/// A request for aligned windows.
 #[derive(Clone, Copy, Debug)]
 struct Aligned {
     range: TimeRange,
     width: PointWidth,
 }
 
-impl Question for Aligned {
+impl TableRequest for Aligned {
     fn method(&self) -> Method {
         Method::AlignedWindows
     }
 
-    fn times(&self) -> Times {
-        // The first window may begin before the range does.
-        Times::of_rows(self.width.floor(self.range.start()), self.range.end())
+    fn time_bounds(&self) -> TimeBounds {
+        // The first window may begin before the range.
+        TimeBounds::of_rows(self.width.floor(self.range.start()), self.range.end())
     }
 
     fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
         &counters.windows_read
     }
 
-    fn after(&self, time: i64) -> Option<Rest> {
-        // The first window of all begins with time itself, maybe within its multiple.
+    fn after(&self, time: i64) -> Option<Remainder> {
+        // The first window of all begins at the minimum time, which is not a multiple of the
+        // largest lengths. Rounding down finds the multiple in which it begins.
         let start = self.width.floor(time);
         let next = start.saturating_add_unsigned(self.width.nanoseconds());
         let range = TimeRange::new(next, self.range.end()).ok()?;
-        Some(Rest {
-            question: Box::new(Self { range, ..*self }),
+        Some(Remainder {
+            request: Box::new(Self { range, ..*self }),
             repeats_last_time: false,
         })
     }
 
-    fn open<'a>(&'a self, read: Read<'a>) -> BoxFuture<'a, Result<OpenAnswer, Error>> {
-        let (client, lane) = (read.client, read.lane);
+    fn open<'a>(&'a self, read: ReadParams<'a>) -> BoxFuture<'a, Result<AnswerMessages, Error>> {
+        let (client, class) = (read.client, read.class);
         Box::pin(async move {
-            let expected = read.schema.expected(self.times());
+            let expected = read.schema.expected(self.time_bounds());
             if AlignedWindows::new(self.range, self.width).is_none() {
                 return no_windows(read, &expected).await;
             }
@@ -133,13 +134,13 @@ impl Question for Aligned {
             let arrow = || {
                 let send = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
                 client
-                    .streaming(Method::ArrowAlignedWindows, lane, request(), send)
+                    .streaming(Method::ArrowAlignedWindows, class, request(), send)
                     .boxed()
             };
             let points = || {
                 let send = |mut rpc: Rpc, q| async move { rpc.aligned_windows(q).await };
                 client
-                    .streaming(Method::AlignedWindows, lane, request(), send)
+                    .streaming(Method::AlignedWindows, class, request(), send)
                     .boxed()
             };
             read.open(self.method(), &expected, arrow, points).await
@@ -147,39 +148,39 @@ impl Question for Aligned {
     }
 }
 
-/// Windows of any length, the first of which begins with the range.
+/// A request for precise windows.
 #[derive(Clone, Copy, Debug)]
 struct Precise {
     range: TimeRange,
     width_ns: u64,
 }
 
-impl Question for Precise {
+impl TableRequest for Precise {
     fn method(&self) -> Method {
         Method::Windows
     }
 
-    fn times(&self) -> Times {
-        Times::of_rows(self.range.start(), self.range.end())
+    fn time_bounds(&self) -> TimeBounds {
+        TimeBounds::of_rows(self.range.start(), self.range.end())
     }
 
     fn counter<'a>(&self, counters: &'a Counters) -> &'a Counter {
         &counters.windows_read
     }
 
-    fn after(&self, time: i64) -> Option<Rest> {
+    fn after(&self, time: i64) -> Option<Remainder> {
         let next = time.saturating_add_unsigned(self.width_ns);
         let range = TimeRange::new(next, self.range.end()).ok()?;
-        Some(Rest {
-            question: Box::new(Self { range, ..*self }),
+        Some(Remainder {
+            request: Box::new(Self { range, ..*self }),
             repeats_last_time: false,
         })
     }
 
-    fn open<'a>(&'a self, read: Read<'a>) -> BoxFuture<'a, Result<OpenAnswer, Error>> {
-        let (client, lane) = (read.client, read.lane);
+    fn open<'a>(&'a self, read: ReadParams<'a>) -> BoxFuture<'a, Result<AnswerMessages, Error>> {
+        let (client, class) = (read.client, read.class);
         Box::pin(async move {
-            let expected = read.schema.expected(self.times());
+            let expected = read.schema.expected(self.time_bounds());
             if PreciseWindows::new(self.range, self.width_ns)?.is_none() {
                 return no_windows(read, &expected).await;
             }
@@ -194,13 +195,13 @@ impl Question for Precise {
             let arrow = || {
                 let send = |mut rpc: ArrowRpc, q| async move { rpc.call(q).await };
                 client
-                    .streaming(Method::ArrowWindows, lane, request(), send)
+                    .streaming(Method::ArrowWindows, class, request(), send)
                     .boxed()
             };
             let points = || {
                 let send = |mut rpc: Rpc, q| async move { rpc.windows(q).await };
                 client
-                    .streaming(Method::Windows, lane, request(), send)
+                    .streaming(Method::Windows, class, request(), send)
                     .boxed()
             };
             read.open(self.method(), &expected, arrow, points).await
@@ -208,16 +209,16 @@ impl Question for Precise {
     }
 }
 
-/// Servers refuse a range in which no window fits. The caller gets no rows instead, but only for a
-/// stream that exists.
-async fn no_windows(read: Read<'_>, expected: &Expected) -> Result<OpenAnswer, Error> {
+/// Servers refuse a range in which no window fits. The caller gets a table without rows instead,
+/// but only if the stream exists.
+async fn no_windows(read: ReadParams<'_>, expected: &Expectation) -> Result<AnswerMessages, Error> {
     let version = read.client.version(read.uuid).await?;
-    Ok(OpenAnswer::empty(version, read.client.no_rows(expected)?))
+    Ok(AnswerMessages::empty(version, read.client.empty_rows(expected)?))
 }
 
 macro_rules! window_answers {
     ($($answer:ident)*) => {
-        $(impl PointsAnswer for v5api::$answer {
+        $(impl RowMessage for v5api::$answer {
             fn add_to(self, rows: &mut Rows) -> Result<Version, ArrowError> {
                 add(&columns(self.values), rows)?;
                 Ok(Version { major: self.version_major, minor: self.version_minor })
@@ -258,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rest_begins_where_the_rows_end() {
+    fn the_remainder_begins_after_the_last_window() {
         let range = TimeRange::new(-10, 100).unwrap();
         let width = PointWidth::new(3).unwrap();
         let aligned = Aligned { range, width };
@@ -266,17 +267,17 @@ mod tests {
             range,
             width_ns: 11,
         };
-        let rest = |question: &dyn Question, last| {
-            let rest = question.after(last)?;
+        let rest = |request: &dyn TableRequest, last| {
+            let rest = request.after(last)?;
             assert!(!rest.repeats_last_time);
-            Some(rest.question.times())
+            Some(rest.request.time_bounds())
         };
-        assert_eq!(rest(&aligned, 8), Some(Times::of_rows(16, 100)));
+        assert_eq!(rest(&aligned, 8), Some(TimeBounds::of_rows(16, 100)));
         assert_eq!(rest(&aligned, 96), None);
-        assert_eq!(rest(&precise, 1), Some(Times::of_rows(12, 100)));
-        assert_eq!(rest(&precise, 88), Some(Times::of_rows(99, 100)));
+        assert_eq!(rest(&precise, 1), Some(TimeBounds::of_rows(12, 100)));
+        assert_eq!(rest(&precise, 88), Some(TimeBounds::of_rows(99, 100)));
         assert_eq!(rest(&precise, 89), None);
-        let times = aligned.times();
+        let times = aligned.time_bounds();
         assert!(times.check(-16, 99).is_ok() && times.check(-17, 0).is_err());
         assert!(times.check(0, 100).is_err());
     }

@@ -1,4 +1,4 @@
-//! Casts that lose nothing, and the errors of those that would.
+//! Casts that lose no information, and the errors of those that would.
 
 use arrow_array::ArrayRef;
 use arrow_cast::{CastOptions, cast_with_options};
@@ -7,7 +7,7 @@ use pingthings_types::Code;
 
 use crate::error::{Error, ErrorKind};
 
-pub(crate) fn unsuitable(why: &str) -> Error {
+pub(crate) fn unsuitable_points(why: &str) -> Error {
     Error::new(
         ErrorKind::InvalidArgument,
         format!("the points cannot be sent: {why}"),
@@ -17,17 +17,17 @@ pub(crate) fn unsuitable(why: &str) -> Error {
 #[allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    reason = "whether something is lost is what is asked"
+    reason = "the function checks whether the cast loses digits"
 )]
 pub(crate) const fn is_exact(number: i128) -> bool {
     (number as f64) as i128 == number
 }
 
-pub(crate) fn inexact(number: impl std::fmt::Display) -> Error {
+pub(crate) fn inexact_number(number: impl std::fmt::Display) -> Error {
     Error::refused(
         Code::BadValue,
         format!(
-            "the whole number {number} is no float64, which is what streams hold: round it first"
+            "the whole number {number} cannot be stored exactly as a float64: round it first"
         ),
     )
 }

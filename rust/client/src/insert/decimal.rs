@@ -1,4 +1,4 @@
-//! Decimals as the nearest float64; whole ones exactly, or not at all.
+//! Conversion of decimals to the nearest float64. Whole numbers must be exact.
 
 use arrow_array::{ArrayRef, Float64Array, cast::AsArray, types::Decimal256Type};
 use arrow_buffer::i256;
@@ -6,28 +6,28 @@ use arrow_schema::DataType;
 
 use crate::{
     error::Error,
-    insert::cast::{checked_cast, inexact, is_exact, unsuitable},
+    insert::cast::{checked_cast, inexact_number, is_exact, unsuitable_points},
 };
 
-/// Below it every whole number is a float64.
+/// Every whole number up to this one is exact as a float64.
 const EXACT: i128 = 1 << 53;
-/// The powers of ten that a float64 holds.
+/// The powers of ten that a float64 represents exactly.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
     1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ];
 
-/// Decimals of any width as numbers of a stream; nulls stay.
+/// Converts decimals of any width to values of a stream. Nulls stay nulls.
 pub(crate) fn floats(values: &ArrayRef, scale: i8) -> Result<Float64Array, Error> {
     let widest = checked_cast(values, &DataType::Decimal256(76, scale))
-        .map_err(|error| unsuitable(&error.to_string()).with_source(error))?;
+        .map_err(|error| unsuitable_points(&error.to_string()).with_source(error))?;
     let numbers = widest.as_primitive::<Decimal256Type>().iter();
     numbers
         .map(|number| number.map(|number| nearest(number, scale)).transpose())
         .collect()
 }
 
-/// `number / 10^scale`, rounded once.
+/// Computes `number / 10^scale`, rounded once.
 fn nearest(number: i256, scale: i8) -> Result<f64, Error> {
     if let Some(number) = number.to_i128()
         && let Ok(power) = usize::try_from(scale)
@@ -40,10 +40,10 @@ fn nearest(number: i256, scale: i8) -> Result<f64, Error> {
     check_whole(number, scale)?;
     let text = format!("{number}e{}", -i16::from(scale));
     text.parse()
-        .map_err(|_| unsuitable(&format!("{text} is no number")))
+        .map_err(|_| unsuitable_points(&format!("{text} is not a number")))
 }
 
-/// Refuses a whole number that a float64 can only be near.
+/// Fails for a whole number that is not exact as a float64.
 fn check_whole(number: i256, scale: i8) -> Result<(), Error> {
     let power = i256::from(10).checked_pow(u32::from(scale.unsigned_abs()));
     let whole = match power {
@@ -55,8 +55,8 @@ fn check_whole(number: i256, scale: i8) -> Result<(), Error> {
     };
     match whole.map(|whole| (whole, whole.to_i128())) {
         Some((_, Some(whole))) if is_exact(whole) => Ok(()),
-        Some((whole, _)) => Err(inexact(whole)),
-        None => Err(inexact(format!("{number}e{}", -i16::from(scale)))),
+        Some((whole, _)) => Err(inexact_number(whole)),
+        None => Err(inexact_number(format!("{number}e{}", -i16::from(scale)))),
     }
 }
 
@@ -79,7 +79,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_is_the_nearest_number(number in -(10_i128.pow(37))..10_i128.pow(37), scale in 0_i8..38) {
+        fn decimals_become_the_nearest_float(number in -(10_i128.pow(37))..10_i128.pow(37), scale in 0_i8..38) {
             let exact: f64 = format!("{number}e-{scale}").parse().unwrap();
             match of(number, scale) {
                 Ok(found) => prop_assert_eq!(found.to_bits(), exact.to_bits()),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_ones_are_exact_or_refused() {
+    fn whole_numbers_are_exact_or_refused() {
         let next = (1_i128 << 53) + 1;
         for (number, scale, float) in [
             (next - 1, 0, 9_007_199_254_740_992.0_f64),
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_widest_ones_are_taken() {
+    fn the_widest_decimals_are_accepted() {
         let number = i256::from_string(&format!("{}.", "1".repeat(70)).replace('.', "")).unwrap();
         let numbers = Decimal256Array::from(vec![number]);
         let numbers = numbers.with_precision_and_scale(76, 69).unwrap();

@@ -1,4 +1,4 @@
-//! Points for one stream, all of them checked before any is sent.
+//! Points for one stream. All are validated before any is sent.
 
 use std::{any::Any, sync::Arc};
 
@@ -15,41 +15,41 @@ use crate::{
     answer::table::RAW_SCHEMA,
     error::{Error, ErrorKind},
     insert::{
-        acknowledged::Acknowledged,
-        cast::{checked_cast, inexact, is_exact, unsuitable},
+        progress::InsertProgress,
+        cast::{checked_cast, inexact_number, is_exact, unsuitable_points},
         decimal,
-        loan::Loan,
+        borrow::MemoryBorrow,
     },
 };
 
-/// Points in one call: what every server of the platform accepts.
-const POINTS_PER_CALL: usize = 50_000;
+/// Maximum number of points in one call, which every server of the platform accepts.
+const MAX_POINTS_PER_CALL: usize = 50_000;
 
-/// Whoever owns memory that is being sent.
+/// The owner of memory that is being sent.
 pub(crate) type Owner = Arc<dyn Any + Send + Sync>;
 
-/// Points for one stream, checked and in the form in which they are sent.
+/// Validated points for one stream, in the form in which they are sent.
 #[derive(Debug)]
 pub struct Insert {
     pub(crate) uuid: Uuid,
     pub(crate) parts: Vec<Part>,
     points: usize,
-    pub(crate) told: Option<Arc<Acknowledged>>,
-    pub(crate) loan: Arc<Loan>,
-    /// Whoever owns the memory the batches lie in; the last field, so that it is dropped last.
+    pub(crate) progress: Option<Arc<InsertProgress>>,
+    pub(crate) borrow: Arc<MemoryBorrow>,
+    /// The owner of the memory of the batches. The last field, so that it is dropped last.
     pub(crate) owner: Option<Owner>,
 }
 
-/// Points that are sent in one call, if the server takes so many.
+/// Points that are sent in one call, if the server accepts so many.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) rows: RecordBatch,
-    /// First and last time; none without points.
+    /// Earliest and latest time; `None` without points.
     times: Option<(i64, i64)>,
 }
 
 impl Part {
-    /// Looks once at each point, while it is near. The first of them is in this row.
+    /// Validates each point while it is in the CPU cache. `row` is the row of the first point.
     fn checked(rows: RecordBatch, row: usize) -> Result<Self, Error> {
         check_values(rows.column(1).as_primitive(), row)?;
         let times = check_times(rows.column(0).as_primitive(), row)?;
@@ -59,7 +59,8 @@ impl Part {
 
 fn check_values(values: &Float64Array, row: usize) -> Result<(), Error> {
     let values = values.values();
-    // Without branches; where the first fault is, is looked for once there is one.
+    // The loop has no branches, so that it is fast. The position of an invalid value is found only
+    // if there is one.
     if values.iter().fold(true, |ok, v| ok & v.is_finite()) {
         return Ok(());
     }
@@ -75,7 +76,7 @@ fn check_values(values: &Float64Array, row: usize) -> Result<(), Error> {
     ))
 }
 
-/// The earliest and the latest time; none without any.
+/// The earliest and latest time; `None` without points.
 fn check_times(times: &TimestampNanosecondArray, row: usize) -> Result<Option<(i64, i64)>, Error> {
     let times = times.values();
     let Some(&first) = times.first() else {
@@ -96,25 +97,26 @@ fn check_times(times: &TimestampNanosecondArray, row: usize) -> Result<Option<(i
 }
 
 impl Insert {
-    /// Takes batches of two columns: times (timestamps of any unit and zone, naive ones being
-    /// UTC, or int64 nanoseconds) and numbers.
+    /// Validates batches of two columns: times (timestamps of any unit and time zone, where no zone
+    /// means UTC, or int64 nanoseconds) and numbers.
     ///
-    /// Nothing is sent unless every point is good: a null, NaN or infinite value and a time that
-    /// no stream can hold are refused with the row they are in.
+    /// Nothing is sent unless every point is valid. A null, a NaN or infinite value, and a time
+    /// outside the range of times are refused, and the error names the row.
     pub fn new(uuid: Uuid, batches: &[RecordBatch]) -> Result<Self, Error> {
         let mut parts = Vec::new();
         let mut points = 0;
         for batch in batches {
             let batch = normalise(batch, points).map_err(|error| error.on_stream(uuid))?;
-            for from in (0..batch.num_rows()).step_by(POINTS_PER_CALL) {
-                let rows = batch.slice(from, POINTS_PER_CALL.min(batch.num_rows() - from));
+            for from in (0..batch.num_rows()).step_by(MAX_POINTS_PER_CALL) {
+                let rows = batch.slice(from, MAX_POINTS_PER_CALL.min(batch.num_rows() - from));
                 let part = Part::checked(rows, points + from);
                 parts.push(part.map_err(|error| error.on_stream(uuid))?);
             }
             points += batch.num_rows();
         }
         if parts.is_empty() {
-            // An empty insert is a call of its own: it proves the stream and tells its version.
+            // An insert without points is also sent: it checks that the stream exists and returns
+            // its version.
             parts.push(Part {
                 rows: RecordBatch::new_empty(Arc::clone(&RAW_SCHEMA)),
                 times: None,
@@ -124,31 +126,32 @@ impl Insert {
             uuid,
             parts,
             points,
-            told: None,
-            loan: Arc::default(),
+            progress: None,
+            borrow: Arc::default(),
             owner: None,
         })
     }
 
-    /// Keeps `owner` alive until no batch of this insert is in use any more, for memory that must
-    /// be given back in a special way.
+    /// Keeps `owner` alive until no batch of this insert is in use, for memory that must be
+    /// released in a special way.
     #[must_use]
-    pub fn owned_by(mut self, owner: impl Any + Send + Sync) -> Self {
+    pub fn with_owner(mut self, owner: impl Any + Send + Sync) -> Self {
         self.owner = Some(Arc::new(owner));
         self
     }
 
-    /// Says which loan the memory of the batches belongs to, for a caller who may take it back.
+    /// Sets the borrow to which the memory of the batches belongs, for a caller that may end it
+    /// early.
     #[must_use]
-    pub fn lent(mut self, loan: Arc<Loan>) -> Self {
-        self.loan = loan;
+    pub fn with_borrow(mut self, borrow: Arc<MemoryBorrow>) -> Self {
+        self.borrow = borrow;
         self
     }
 
-    /// Tells of every part that is acknowledged, and stops when that says so.
+    /// Reports every acknowledged part to `progress`, which can also stop the insert.
     #[must_use]
-    pub fn telling(mut self, told: Arc<Acknowledged>) -> Self {
-        self.told = Some(told);
+    pub fn with_progress(mut self, progress: Arc<InsertProgress>) -> Self {
+        self.progress = Some(progress);
         self
     }
 
@@ -157,14 +160,14 @@ impl Insert {
         self.points
     }
 
-    /// First and last time of the points, `None` without points.
+    /// Earliest and latest time of the points; `None` without points.
     pub(crate) fn time_range(&self) -> Option<(i64, i64)> {
         let times = self.parts.iter().filter_map(|part| part.times);
         times.reduce(|(min, max), (first, last)| (min.min(first), max.max(last)))
     }
 
-    /// Whether each part ends before the next begins, so that no merge policy can see in which
-    /// order they arrive.
+    /// Whether each part ends before the next one begins. The order in which such parts arrive
+    /// makes no difference under any merge policy.
     pub(crate) fn is_ordered(&self) -> bool {
         let times = || self.parts.iter().filter_map(|part| part.times);
         times()
@@ -204,7 +207,7 @@ fn normalise(batch: &RecordBatch, offset: usize) -> Result<RecordBatch, Error> {
         Arc::clone(&RAW_SCHEMA),
         vec![Arc::new(times), Arc::new(values)],
     );
-    batch.map_err(|error| unsuitable(&error.to_string()).with_source(error))
+    batch.map_err(|error| unsuitable_points(&error.to_string()).with_source(error))
 }
 
 fn first_null(nulls: &arrow_buffer::NullBuffer) -> Option<usize> {
@@ -214,14 +217,15 @@ fn first_null(nulls: &arrow_buffer::NullBuffer) -> Option<usize> {
 }
 
 fn nanoseconds(times: &ArrayRef) -> Result<TimestampNanosecondArray, Error> {
-    // A zone only says how an instant is shown: the numbers are UTC with every zone and with none.
+    // A time zone only affects how a time is displayed. The numbers are UTC with any zone and with
+    // none.
     let factor = match times.data_type() {
         DataType::Int64 | DataType::UInt64 | DataType::Timestamp(TimeUnit::Nanosecond, _) => 1,
         DataType::Timestamp(TimeUnit::Microsecond, _) => 1_000,
         DataType::Timestamp(TimeUnit::Millisecond, _) => 1_000_000,
         DataType::Timestamp(TimeUnit::Second, _) => 1_000_000_000,
         other => {
-            return Err(unsuitable(&format!(
+            return Err(unsuitable_points(&format!(
                 "times of type {other}: the first column must hold timestamps or int64 nanoseconds"
             )));
         }
@@ -247,7 +251,7 @@ fn nanoseconds(times: &ArrayRef) -> Result<TimestampNanosecondArray, Error> {
 
 fn floats(values: &ArrayRef) -> Result<Float64Array, Error> {
     if !values.data_type().is_numeric() {
-        return Err(unsuitable(&format!(
+        return Err(unsuitable_points(&format!(
             "values of type {}: the second column must hold numbers",
             values.data_type()
         )));
@@ -268,15 +272,15 @@ fn floats(values: &ArrayRef) -> Result<Float64Array, Error> {
         _ => {}
     }
     let cast = checked_cast(values, &DataType::Float64)
-        .map_err(|error| unsuitable(&error.to_string()).with_source(error))?;
+        .map_err(|error| unsuitable_points(&error.to_string()).with_source(error))?;
     Ok(cast.as_primitive::<Float64Type>().clone())
 }
 
-/// Refuses whole numbers that a float64 can only be near.
+/// Fails for a whole number that is not exact as a float64.
 fn check_exact(mut numbers: impl Iterator<Item = i128>) -> Result<(), Error> {
     numbers
         .find(|&number| !is_exact(number))
-        .map_or(Ok(()), |number| Err(inexact(number)))
+        .map_or(Ok(()), |number| Err(inexact_number(number)))
 }
 
 #[cfg(test)]
@@ -366,29 +370,29 @@ mod tests {
     }
 
     #[test]
-    fn only_parts_that_follow_each_other_may_overtake() {
-        let n = i64::try_from(POINTS_PER_CALL).unwrap();
+    fn only_parts_in_ascending_order_may_be_sent_concurrently() {
+        let n = i64::try_from(MAX_POINTS_PER_CALL).unwrap();
         let values = |n| Arc::new(Float64Array::from(vec![0.0; n])) as ArrayRef;
         let rising = insert(
             Arc::new(Int64Array::from_iter_values(0..=n)),
-            values(POINTS_PER_CALL + 1),
+            values(MAX_POINTS_PER_CALL + 1),
         );
         let rising = rising.unwrap();
         assert_eq!(
             (rising.parts.len(), rising.points()),
-            (2, POINTS_PER_CALL + 1)
+            (2, MAX_POINTS_PER_CALL + 1)
         );
         assert!(rising.is_ordered());
         let twice = Int64Array::from_iter_values((0..n).chain([n - 1]));
         assert!(
-            !insert(Arc::new(twice), values(POINTS_PER_CALL + 1))
+            !insert(Arc::new(twice), values(MAX_POINTS_PER_CALL + 1))
                 .unwrap()
                 .is_ordered()
         );
     }
 
     #[test]
-    fn nothing_is_still_one_call() {
+    fn an_insert_without_points_is_one_call() {
         assert_eq!(Insert::new(Uuid::nil(), &[]).unwrap().parts.len(), 1);
     }
 }

@@ -20,31 +20,31 @@ use crate::{
     answer::rpc::Rpc,
     error::{Error, ErrorKind, FailedInsert},
     insert::{
-        acknowledged::Acknowledged,
-        envelope::{Envelope, InsertRpc, TAKEN_BACK},
-        loan::Loan,
+        progress::InsertProgress,
+        arrow_insert::{ArrowInsert, InsertRpc, BORROW_ENDED},
+        borrow::MemoryBorrow,
         points::{Insert, Owner},
     },
-    method::{Method, Repeat},
+    method::{Method, RetryPolicy},
     session::{call::uuid_bytes, client::Client},
-    stats::Kind,
+    stats::CallKind,
 };
 
-/// Parts of one insert on their way at the same time, where their order does not matter.
+/// Maximum number of parts of one insert in flight, if their order makes no difference.
 const PARTS_IN_FLIGHT: usize = 4;
 
-/// An insert that is under way.
-struct Sending {
+/// The state of a running insert.
+struct InsertState {
     uuid: Uuid,
     policy: MergePolicy,
-    /// How many points were acknowledged, and the newest version they were answered with.
+    /// The number of acknowledged points, and the newest version in the acknowledgements.
     total: Mutex<(usize, Version)>,
-    told: Option<Arc<Acknowledged>>,
-    loan: Arc<Loan>,
+    progress: Option<Arc<InsertProgress>>,
+    borrow: Arc<MemoryBorrow>,
     owner: Option<Owner>,
 }
 
-impl Sending {
+impl InsertState {
     fn acknowledged(&self, points: usize, now: Version) {
         let mut total = self.total.lock();
         total.0 += points;
@@ -53,25 +53,26 @@ impl Sending {
             *version = now;
         }
         drop(total);
-        if let Some(told) = &self.told {
-            told.add(points);
+        if let Some(progress) = &self.progress {
+            progress.add(points);
         }
     }
 
-    /// Whether whoever is told wants no more to be sent.
+    /// Whether the caller has stopped the insert.
     fn is_stopped(&self) -> bool {
-        self.told.as_ref().is_some_and(|told| told.is_stopped())
+        self.progress.as_ref().is_some_and(|progress| progress.is_stopped())
     }
 }
 
 impl Client {
-    /// Inserts the points and answers once they are durable.
+    /// Inserts the points. Returns when they are durable.
     ///
-    /// Many points take several calls, so another reader may see some before the rest. If a call
-    /// fails, no further one begins, those under way are waited for, and the error says how many
-    /// points were acknowledged. The same happens, without an error, if whoever is told stops it.
+    /// Many points need several calls, so another client may read some of them before the rest. If
+    /// a call fails, no further one starts, those in flight are awaited, and the error says how
+    /// many points were acknowledged. The same happens, without an error, if the caller stops the
+    /// insert through its [`InsertProgress`].
     pub async fn insert(&self, insert: Insert, policy: MergePolicy) -> Result<Version, Error> {
-        let call = self.begin(Kind::Insert);
+        let call = self.count_call(CallKind::Insert);
         let outcome = self.insert_parts(insert, policy).await;
         call.end(&outcome);
         outcome
@@ -85,21 +86,22 @@ impl Client {
         };
         let times = insert.time_range();
         let points = insert.points();
-        // Locals are dropped in reverse: the owner of the memory goes after every part of it.
+        // Locals are dropped in reverse order, so the owner of the memory is dropped after all
+        // parts.
         let Insert {
             uuid,
             parts,
-            told,
-            loan,
+            progress,
+            borrow,
             owner,
             ..
         } = insert;
-        let sending = Sending {
+        let state = InsertState {
             uuid,
             policy,
             total: Mutex::default(),
-            told,
-            loan,
+            progress,
+            borrow,
             owner,
         };
         let failed = AtomicBool::new(false);
@@ -108,7 +110,7 @@ impl Client {
                 if failed.load(Ordering::Relaxed) {
                     return Ok(());
                 }
-                let outcome = self.insert_rows(part.rows, &sending).await;
+                let outcome = self.insert_rows(part.rows, &state).await;
                 failed.fetch_or(outcome.is_err(), Ordering::Relaxed);
                 outcome
             })
@@ -116,18 +118,19 @@ impl Client {
         let mut failure: Option<Error> = None;
         while let Some(outcome) = calls.next().await {
             match outcome {
-                // The one that leaves most in the dark is the one to report.
+                // If several calls fail, an error that leaves the outcome open is reported rather
+                // than others.
                 Err(error) if failure.is_none() || error.is_ambiguous() => failure = Some(error),
                 Ok(()) | Err(_) => {}
             }
         }
         drop(calls);
-        let (done, version) = *sending.total.lock();
+        let (done, version) = *state.total.lock();
         let Some(error) = failure else {
             return Ok(version);
         };
         let in_doubt = !policy.is_idempotent() && error.is_ambiguous();
-        let error = error.on_stream(uuid).of_insert(FailedInsert {
+        let error = error.on_stream(uuid).with_insert(FailedInsert {
             in_doubt,
             times,
             version: (done > 0).then_some(version.major),
@@ -145,21 +148,21 @@ impl Client {
         })
     }
 
-    /// Inserts a part in as many calls as the server wants: one that takes fewer points says so,
-    /// and from then on gets fewer.
-    async fn insert_rows(&self, part: RecordBatch, sending: &Sending) -> Result<(), Error> {
+    /// Inserts a part in as many calls as the server needs. A server that accepts fewer points
+    /// refuses the call, and the following calls have fewer.
+    async fn insert_rows(&self, part: RecordBatch, state: &InsertState) -> Result<(), Error> {
         let mut from = 0;
-        while !sending.is_stopped() {
+        while !state.is_stopped() {
             let left = part.num_rows() - from;
-            let count = left.min(self.server.points_per_call());
+            let count = left.min(self.capabilities.max_points_per_call());
             let piece = part.slice(from, count);
-            match self.insert_part(piece, sending).await {
+            match self.insert_part(piece, state).await {
                 Err(error) if error.is_code(Code::InsertTooBig) && count > 1 => {
-                    self.server.lower_points_per_call(count / 2);
+                    self.capabilities.lower_max_points_per_call(count / 2);
                 }
                 Err(error) => return Err(error),
                 Ok(now) => {
-                    sending.acknowledged(count, now);
+                    state.acknowledged(count, now);
                     self.counters().points_inserted.add(count as u64);
                     from += count;
                     if from >= part.num_rows() {
@@ -171,15 +174,15 @@ impl Client {
         Ok(())
     }
 
-    async fn insert_part(&self, part: RecordBatch, sending: &Sending) -> Result<Version, Error> {
-        let (uuid, policy) = (sending.uuid, sending.policy);
-        let repeat = if policy.is_idempotent() {
-            Repeat::Always
+    async fn insert_part(&self, part: RecordBatch, state: &InsertState) -> Result<Version, Error> {
+        let (uuid, policy) = (state.uuid, state.policy);
+        let retry_policy = if policy.is_idempotent() {
+            RetryPolicy::Always
         } else {
-            Repeat::IfRefused
+            RetryPolicy::IfRefused
         };
-        if self.server.has_arrow() {
-            let request = Envelope {
+        if self.capabilities.supports_arrow() {
+            let request = ArrowInsert {
                 request: v5api::ArrowInsertParams {
                     uuid: uuid_bytes(uuid),
                     sync: true,
@@ -187,12 +190,12 @@ impl Client {
                     ..Default::default()
                 },
                 rows: part.clone(),
-                loan: Arc::clone(&sending.loan),
-                owner: sending.owner.clone(),
+                borrow: Arc::clone(&state.borrow),
+                owner: state.owner.clone(),
             };
             let answer = self
-                .unary_as(
-                    repeat,
+                .unary_with(
+                    retry_policy,
                     Some(uuid),
                     Method::ArrowInsert,
                     request,
@@ -200,7 +203,7 @@ impl Client {
                 )
                 .await;
             match answer {
-                Err(error) if error.is_unimplemented() => self.server.forgo_arrow(),
+                Err(error) if error.is_unimplemented() => self.capabilities.mark_without_arrow(),
                 done => return done.map(|answer| version(&answer)),
             }
         }
@@ -211,13 +214,13 @@ impl Client {
             merge_policy: policy.to_wire(),
             rounding: None,
         };
-        // They were copied before this is asked.
-        if sending.loan.is_over() {
-            return Err(Error::new(ErrorKind::Closed, TAKEN_BACK));
+        // The points were copied before this check.
+        if state.borrow.is_ended() {
+            return Err(Error::new(ErrorKind::Closed, BORROW_ENDED));
         }
         let answer = self
-            .unary_as(
-                repeat,
+            .unary_with(
+                retry_policy,
                 Some(uuid),
                 Method::Insert,
                 request,
@@ -227,7 +230,7 @@ impl Client {
         Ok(version(&answer))
     }
 
-    /// Commits what is buffered, and answers with the version that holds it.
+    /// Commits the buffer of a stream and returns the new version.
     pub async fn flush(&self, uuid: Uuid) -> Result<Version, Error> {
         let request = v5api::FlushParams {
             uuid: uuid_bytes(uuid),

@@ -1,4 +1,4 @@
-//! The one way a call is made: take a permit, send, check `stat`, translate errors.
+//! How every request is made: take a permit, send, check `stat`, convert errors.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -11,27 +11,27 @@ use uuid::Uuid;
 use crate::{
     answer::{
         arrow_body::ArrowBody,
-        budget::Share,
+        budget::Reservation,
         rows::Rows,
         rpc::{Answer, Item, Stub},
     },
     error::{Error, ErrorKind},
-    method::{Lane, Method, Repeat},
-    session::{Session, client::Client, limit::Permit},
-    stats::{Counters, Present},
+    method::{ConnectionClass, Method, RetryPolicy},
+    session::{Session, client::Client, concurrency_limit::Permit},
+    stats::{Counters, GaugeGuard},
     transport::pool::Lease,
 };
 
-/// How long a read that is under way may be silent.
-const LONGEST_GAP: Duration = Duration::from_mins(1);
+/// The longest pause between two messages of a read.
+const MAX_GAP: Duration = Duration::from_mins(1);
 
-/// A uuid as requests hold it.
+/// The bytes of a uuid, as messages contain them.
 pub(crate) fn uuid_bytes(uuid: Uuid) -> Bytes {
     Bytes::copy_from_slice(uuid.as_bytes())
 }
 
 impl Client {
-    /// One request, one answer; repeated as far as its method allows.
+    /// Makes a call with one request and one answer, and retries it according to its method.
     pub(crate) async fn unary<S, Q, A, F>(
         &self,
         method: Method,
@@ -44,19 +44,19 @@ impl Client {
         A: Answer + Send,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        let call = self.begin(method.kind());
-        let repeat = method.repeat();
-        let outcome = self.unary_as(repeat, None, method, request, send).await;
+        let call = self.count_call(method.kind());
+        let policy = method.retry_policy();
+        let outcome = self.unary_with(policy, None, method, request, send).await;
         call.end(&outcome);
         outcome
     }
 
-    /// One request, one answer; repeated as far as is said. `written` is the stream whose points
-    /// are changed, if any are.
-    pub(crate) async fn unary_as<S, Q, A, F>(
+    /// Makes a call with one request and one answer, with this retry policy. `stream` is the stream
+    /// whose points the call changes, if any.
+    pub(crate) async fn unary_with<S, Q, A, F>(
         &self,
-        repeat: Repeat,
-        written: Option<Uuid>,
+        policy: RetryPolicy,
+        stream: Option<Uuid>,
         method: Method,
         request: Q,
         send: impl Fn(S, Request<Q>) -> F + Send + Sync,
@@ -67,8 +67,8 @@ impl Client {
         A: Answer + Send,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        self.repeated(repeat, method, || {
-            self.send(method, repeat.lane(), written, request.clone(), &send)
+        self.retry(policy, method, || {
+            self.send(method, policy.connection_class(), stream, request.clone(), &send)
         })
         .await
     }
@@ -76,8 +76,8 @@ impl Client {
     async fn send<S, Q, A, F>(
         &self,
         method: Method,
-        lane: Lane,
-        written: Option<Uuid>,
+        class: ConnectionClass,
+        stream: Option<Uuid>,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
     ) -> Result<A, Error>
@@ -87,25 +87,26 @@ impl Client {
         A: Answer,
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
-        let mut flight = self.take_off(method, lane).await?;
+        let mut active = self.start_request(method, class).await?;
         let mut request = self.request(request);
-        // Dropped when the request was answered, or is given up.
-        let writing = written.map(|stream| flight.session.order.begin(stream));
-        if let Some(header) = writing.as_ref().and_then(|writing| writing.header.clone()) {
+        // Dropped when the request is answered or cancelled.
+        let pending_write = stream.map(|stream| active.session.pending_writes.begin(stream));
+        if let Some(header) = pending_write.as_ref().and_then(|write| write.header.clone()) {
             request.metadata_mut().insert(WriteOrder::HEADER, header);
         }
-        let rpc = S::over(flight.lease.channel(), &flight.session.budget, method);
-        let answer = flight
+        let rpc = S::over(active.lease.channel(), &active.session.budget, method);
+        let answer = active
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
-        flight.is_over = true;
+        active.is_finished = true;
         let mut answer = answer.into_inner();
-        flight.check(&mut answer)?;
+        active.check(&mut answer)?;
         Ok(answer)
     }
 
-    /// One request, everything that a stream of answers holds; repeated as a whole.
-    pub(crate) async fn collected<S, Q, A, T, F>(
+    /// Makes a call with one request and a stream of answers, and collects all items. The whole
+    /// call is repeated after a failure.
+    pub(crate) async fn collect_stream<S, Q, A, T, F>(
         &self,
         method: Method,
         request: Q,
@@ -119,23 +120,23 @@ impl Client {
         T: Item + Send,
         F: Future<Output = Result<Response<Streaming<A>>, Status>> + Send,
     {
-        let call = self.begin(method.kind());
+        let call = self.count_call(method.kind());
         let outcome = async {
-            let mut share = self.state.session()?.budget.join();
+            let mut reservation = self.state.session()?.budget.begin_read();
             let mut backoff = self.backoff();
-            self.turn(method, &mut share).await?;
+            self.wait_for_turn(method, &mut reservation).await?;
             loop {
-                let asked = self.streaming(method, method.repeat().lane(), request.clone(), &send);
-                let items = async { asked.await?.collect(&mut share, &take).await };
+                let stream = self.streaming(method, method.retry_policy().connection_class(), request.clone(), &send);
+                let items = async { stream.await?.collect(&mut reservation, &take).await };
                 match items.await {
                     Ok(Some(items)) => return Ok(items),
                     Ok(None) => {
-                        share.clear();
+                        reservation.clear();
                         self.counters().paused_reads.add(1);
-                        self.turn(method, &mut share).await?;
+                        self.wait_for_turn(method, &mut reservation).await?;
                     }
                     Err(error) if error.is_transient() => {
-                        share.clear();
+                        reservation.clear();
                         backoff.wait(method, error).await?;
                         self.count_retry();
                     }
@@ -148,69 +149,71 @@ impl Client {
         outcome
     }
 
-    /// One request, a stream of answers. The permit is held until the stream ends or is dropped, or
-    /// only until it begins if an iterator reads it: whoever does so makes other calls meanwhile, and
-    /// they must not wait for it.
+    /// Makes a call with one request and a stream of answers.
+    ///
+    /// The permit is held until the stream ends or is dropped. For an iterator it is held only
+    /// until the stream begins: the program may make other calls while it iterates, and these must
+    /// not wait for the permit.
     pub(crate) async fn streaming<S, Q, M, F>(
         &self,
         method: Method,
-        lane: Lane,
+        class: ConnectionClass,
         request: Q,
         send: impl FnOnce(S, Request<Q>) -> F + Send,
-    ) -> Result<Answers<M>, Error>
+    ) -> Result<AnswerStream<M>, Error>
     where
         S: Stub,
         Q: Send,
         F: Future<Output = Result<Response<M>, Status>> + Send,
     {
-        let mut flight = self.take_off(method, lane).await?;
+        let mut active = self.start_request(method, class).await?;
         let request = self.request(request);
-        let rpc = S::over(flight.lease.channel(), &flight.session.budget, method);
-        let messages = flight
+        let rpc = S::over(active.lease.channel(), &active.session.budget, method);
+        let messages = active
             .wait(self, method, Box::pin(send(rpc, request)))
             .await?;
-        if lane == Lane::Iterator {
-            flight.permit = None;
+        if class == ConnectionClass::Iterator {
+            active.permit = None;
         }
-        Ok(Answers {
+        Ok(AnswerStream {
             client: self.clone(),
             method,
             messages: messages.into_inner(),
-            flight,
-            gap: None,
+            active,
+            gap_limit: None,
         })
     }
 
-    /// Waits until a read may go on, or the client is closed.
-    pub(crate) async fn turn(&self, method: Method, share: &mut Share) -> Result<(), Error> {
+    /// Waits until a read may use memory, or the client is closed.
+    pub(crate) async fn wait_for_turn(&self, method: Method, reservation: &mut Reservation) -> Result<(), Error> {
         let session = self.state.session()?;
-        let turn = async {
+        let wait = async {
             tokio::select! {
-                () = session.alarm.closed() => Err(Error::closed()),
-                () = share.turn() => Ok(()),
+                () = session.interrupt.closed() => Err(Error::closed()),
+                () = reservation.wait_for_turn() => Ok(()),
             }
         };
-        self.in_time(method, turn).await.map_err(Error::unsent)?
+        self.within_deadline(method, wait).await.map_err(Error::unsent)?
     }
 
-    async fn take_off(&self, method: Method, lane: Lane) -> Result<Flight, Error> {
+    async fn start_request(&self, method: Method, class: ConnectionClass) -> Result<ActiveRequest, Error> {
         let session = self.state.session()?;
         let counters = self.counters();
         let begun = std::time::Instant::now();
-        let waiting = Present::in_(&counters.requests_waiting);
-        let permit = self.in_time(method, session.limit.acquire()).await;
+        let waiting = GaugeGuard::new(&counters.requests_waiting);
+        let permit = self.within_deadline(method, session.limit.acquire()).await;
         drop(waiting);
         counters.wait_ns.add_since(begun);
         let permit = permit.map_err(Error::unsent)??;
         counters.requests.add(1);
         counters.requests_in_flight.add(1);
-        Ok(Flight {
+        Ok(ActiveRequest {
             counters: Arc::clone(counters),
-            lease: session.pool.lease(lane),
+            lease: session.pool.lease(class),
             session,
             permit: Some(permit),
-            patience: self.timeout(),
-            is_over: false,
+            answer_timeout: self.timeout(),
+            is_finished: false,
         })
     }
 
@@ -226,43 +229,43 @@ impl Client {
     }
 }
 
-/// A call that is under way.
+/// A request that was sent and whose answer is not complete.
 #[derive(Debug)]
-struct Flight {
+struct ActiveRequest {
     session: Arc<Session>,
     lease: Lease,
     counters: Arc<Counters>,
     permit: Option<Permit>,
-    /// How long the server may be silent.
-    patience: Option<Duration>,
-    /// Whether the server has nothing more to send.
-    is_over: bool,
+    /// How long the server may send nothing.
+    answer_timeout: Option<Duration>,
+    /// Whether the answer is complete.
+    is_finished: bool,
 }
 
-impl Drop for Flight {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         self.counters.requests_in_flight.sub(1);
-        if !self.is_over {
-            self.lease.cancelled();
+        if !self.is_finished {
+            self.lease.report_cancellation();
         }
     }
 }
 
-impl Flight {
-    /// Whether the server did what it was asked.
+impl ActiveRequest {
+    /// Returns the error that an answer reports, if any.
     fn check<A: Answer>(&self, answer: &mut A) -> Result<(), Error> {
-        // Success is the absence of a status; a present one with code 0 is what older servers send.
+        // An answer without status is a success. Older servers send a status with code 0 instead.
         let Some(stat) = answer.stat().filter(|stat| stat.code != 0) else {
             return Ok(());
         };
         let error = Error::new(ErrorKind::Code(stat.code), stat.msg);
-        if error.is_elsewhere() {
-            self.lease.failed(&error, Duration::ZERO);
+        if error.needs_other_endpoint() {
+            self.lease.report_failure(&error, Duration::ZERO);
         }
         Err(error)
     }
 
-    /// What the server sends, unless it is silent for too long or the client is closed first.
+    /// Waits for the server. Fails if it sends nothing for too long, or if the client is closed.
     async fn wait<T>(
         &self,
         client: &Client,
@@ -271,21 +274,22 @@ impl Flight {
     ) -> Result<T, Error> {
         let begun = Instant::now();
         let answer = async {
-            let Some(limit) = self.patience else {
+            let Some(limit) = self.answer_timeout else {
                 return Ok(answer.await);
             };
             let answer = tokio::time::timeout(limit, answer).await;
             answer.map_err(|_| Error::no_answer(method.name(), self.lease.endpoint(), limit))
         };
-        let answer = client.in_time(method, answer);
+        let answer = client.within_deadline(method, answer);
         let answer = tokio::select! {
-            // Most often it is there by the second look, and nothing else needs to be.
+            // The answer is usually ready at the second poll, and then the other future is not
+            // polled.
             biased;
             answer = answer => answer,
-            () = self.lease.over() => Err(Error::forgotten(method.name(), self.lease.endpoint())),
+            () = self.lease.lost() => Err(Error::connection_lost(method.name(), self.lease.endpoint())),
         };
-        // Nothing that has arrived meanwhile is handed out after closing.
-        if self.session.alarm.is_closed() {
+        // Answers that arrived before the client was closed are discarded.
+        if self.session.interrupt.is_closed() {
             return Err(Error::closed());
         }
         let answer = answer.and_then(std::convert::identity).and_then(|answer| {
@@ -293,71 +297,71 @@ impl Flight {
                 Error::from_status(
                     method.name(),
                     self.lease.endpoint(),
-                    self.lease.trusted(),
+                    self.lease.trusted_roots(),
                     status,
                 )
             })
         });
         if let Err(error) = &answer
-            && error.is_of_connection()
+            && error.is_connection_error()
         {
-            self.lease.failed(error, begun.elapsed());
+            self.lease.report_failure(error, begun.elapsed());
         }
         answer
     }
 }
 
-/// The answers of a streaming call, checked one by one.
+/// The messages of a streaming answer; each one is checked for an error.
 #[derive(Debug)]
-pub(crate) struct Answers<M> {
+pub(crate) struct AnswerStream<M> {
     client: Client,
     method: Method,
     messages: M,
-    flight: Flight,
-    /// How long the next one may take before the answer counts as cut.
-    gap: Option<Duration>,
+    active: ActiveRequest,
+    /// How long the next message may take before the answer counts as interrupted.
+    gap_limit: Option<Duration>,
 }
 
-impl<M> Answers<M> {
-    /// The answer goes on at once, as long as it goes on at all, and can be asked for again where it
-    /// was cut: what becomes of a part that gets lost on the way must not be waited for for ever.
-    pub(crate) const fn with_short_gaps(mut self) -> Self {
-        self.gap = Some(LONGEST_GAP);
+impl<M> AnswerStream<M> {
+    /// Limits the pause between messages, for an answer that the server sends without pauses and
+    /// that can be requested again. Otherwise a lost packet could make the call wait for ever.
+    pub(crate) const fn with_gap_limit(mut self) -> Self {
+        self.gap_limit = Some(MAX_GAP);
         self
     }
 
-    /// Whoever reads by an iterator has the time of a whole call for each part.
+    /// Starts the deadline again, because each step of an iterator counts as a call.
     pub(crate) fn begin_call(&mut self) {
         self.client = self.client.for_call();
     }
 }
 
-async fn in_gap<T>(
-    gap: Option<Duration>,
+async fn within_gap<T>(
+    gap_limit: Option<Duration>,
     message: impl Future<Output = Result<T, Status>> + Send,
 ) -> Result<T, Status> {
-    let Some(gap) = gap else {
+    let Some(gap) = gap_limit else {
         return message.await;
     };
     let message = tokio::time::timeout(gap, message).await;
     message.unwrap_or_else(|_| {
-        let text = format!("the answer broke off: nothing more came for {gap:?}");
+        let text = format!("the answer was interrupted: the server sent nothing more for {gap:?}");
         Err(Status::unavailable(text))
     })
 }
 
-impl<A: Answer> Answers<Streaming<A>> {
-    /// Everything, unless the call is to wait for others first.
+impl<A: Answer> AnswerStream<Streaming<A>> {
+    /// Collects all items, or returns `None` if the call must wait for memory.
     async fn collect<T: Item>(
         mut self,
-        share: &mut Share,
+        reservation: &mut Reservation,
         take: impl Fn(A) -> Result<Vec<T>, Error>,
     ) -> Result<Option<Vec<T>>, Error> {
         let mut items = Vec::new();
         while let Some(answer) = self.next().await? {
             let more = take(answer)?;
-            let weight = |item: &T| (size_of::<T>() + item.heap()) as u64;
-            if !share.add(more.iter().map(weight).sum())? {
+            let memory = |item: &T| (size_of::<T>() + item.heap_bytes()) as u64;
+            if !reservation.add(more.iter().map(memory).sum())? {
                 return Ok(None);
             }
             items.extend(more);
@@ -366,31 +370,31 @@ impl<A: Answer> Answers<Streaming<A>> {
     }
 
     pub(crate) async fn next(&mut self) -> Result<Option<A>, Error> {
-        let message = in_gap(self.gap, self.messages.message());
-        let message = self.flight.wait(&self.client, self.method, message).await?;
+        let message = within_gap(self.gap_limit, self.messages.message());
+        let message = self.active.wait(&self.client, self.method, message).await?;
         let Some(mut answer) = message else {
-            self.flight.is_over = true;
+            self.active.is_finished = true;
             return Ok(None);
         };
-        self.flight.check(&mut answer)?;
+        self.active.check(&mut answer)?;
         Ok(Some(answer))
     }
 }
 
-impl Answers<ArrowBody> {
-    /// Adds the rows of the next message; the version they belong to.
+impl AnswerStream<ArrowBody> {
+    /// Adds the rows of the next message and returns their version; `None` at the end.
     pub(crate) async fn next_into(&mut self, rows: &mut Rows) -> Result<Option<Version>, Error> {
-        let message = self.messages.receive(rows, &self.flight.counters);
-        let message = in_gap(self.gap, message);
+        let message = self.messages.receive(rows, &self.active.counters);
+        let message = within_gap(self.gap_limit, message);
         let message = self
-            .flight
+            .active
             .wait(&self.client, self.method, message)
             .await??;
         let Some(mut received) = message else {
-            self.flight.is_over = true;
+            self.active.is_finished = true;
             return Ok(None);
         };
-        self.flight.check(&mut received)?;
+        self.active.check(&mut received)?;
         Ok(Some(received.version))
     }
 }

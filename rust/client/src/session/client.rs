@@ -1,4 +1,4 @@
-//! The client: what its clones share, and what each of them has of its own.
+//! The client: the state that its clones share, and the state of each clone.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -9,52 +9,52 @@ use crate::{
     method::Method,
     session::{
         ClientState,
-        deadline::{Deadline, TimeLimits},
-        server::Server,
+        time_limits::{Deadline, TimeLimits},
+        capabilities::Capabilities,
         trace::Trace,
     },
-    stats::{Counted, Counters, Kind, Stats},
+    stats::{CallGuard, Counters, CallKind, Stats},
 };
 
-/// A connection to a server; cheap to clone, all clones share it.
+/// A client of a server. Clones are cheap and share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub(crate) state: Arc<ClientState>,
-    pub(crate) server: Arc<Server>,
+    pub(crate) capabilities: Arc<Capabilities>,
     pub(crate) time_limits: Arc<TimeLimits>,
-    /// When the call that this clone is for must have ended.
+    /// The deadline of the call that this clone is used for.
     pub(crate) deadline: Option<Deadline>,
-    /// What that call takes along for whoever traces it.
+    /// The tracing headers of that call.
     pub(crate) trace: Option<Arc<Trace>>,
 }
 
 impl Client {
-    /// Most calls in flight at once.
+    /// Maximum number of calls in flight.
     pub fn concurrency_limit(&self) -> usize {
         self.state.concurrency_limit()
     }
 
-    /// Changes how many calls may be in flight at once, at once, also for calls that wait.
+    /// Changes the maximum number of calls in flight. It applies at once, also to calls that wait.
     pub fn set_concurrency_limit(&self, limit: usize) -> Result<(), Error> {
         self.state.set_concurrency_limit(limit)
     }
 
-    /// Most bytes of answers that are here and not yet handed over.
+    /// Maximum memory for received answers that the caller does not have yet, in bytes.
     pub fn memory_limit(&self) -> u64 {
         self.state.memory_limit()
     }
 
-    /// Changes that at once, also for reads under way.
+    /// Changes the memory limit. It applies at once, also to running reads.
     pub fn set_memory_limit(&self, limit: u64) -> Result<(), Error> {
         self.state.set_memory_limit(limit)
     }
 
-    /// The servers this client talks to, as `host:port`, separated by commas.
+    /// The endpoints as `host:port`, separated by commas.
     pub fn endpoint(&self) -> String {
         self.state.config.endpoint_names()
     }
 
-    /// Whether an API key travels to another machine in clear text.
+    /// Whether the API key is sent to another machine without TLS.
     pub fn exposes_key(&self) -> bool {
         self.state.config.exposes_key()
     }
@@ -64,47 +64,46 @@ impl Client {
         self.state.is_closed()
     }
 
-    /// Closes the client: calls in flight fail, and so does every later one. Closing twice is
-    /// fine.
+    /// Closes the client. Calls in flight and all later calls fail. Closing it again has no effect.
     pub fn close(&self) {
         self.state.close();
     }
 
     // --- time limits -----------------------------------------------------------------------------
 
-    /// How long an answer, or the next part of one, may take; `None` for any time.
+    /// How long the server may take for an answer or for the next part of one; `None` for no limit.
     pub fn timeout(&self) -> Option<Duration> {
-        self.time_limits.silence.get()
+        self.time_limits.timeout.get()
     }
 
-    /// Changes that for calls that begin from now on.
+    /// Changes the timeout, for calls that start from now on.
     pub fn set_timeout(&self, timeout: Option<Duration>) {
-        self.time_limits.silence.set(timeout);
+        self.time_limits.timeout.set(timeout);
     }
 
-    /// How long a whole call may take, with everything that is repeated; `None` for any time.
+    /// How long a whole call may take, including retries; `None` for no limit.
     pub fn deadline(&self) -> Option<Duration> {
-        self.time_limits.call.get()
+        self.time_limits.deadline.get()
     }
 
-    /// Changes that for calls that begin from now on.
+    /// Changes the deadline, for calls that start from now on.
     pub fn set_deadline(&self, deadline: Option<Duration>) {
-        self.time_limits.call.set(deadline);
+        self.time_limits.deadline.set(deadline);
     }
 
-    /// The same client with time limits of its own, at first the same.
+    /// A clone with its own time limits, which are initially equal.
     #[must_use]
     pub fn with_own_time_limits(&self) -> Self {
         let limits = TimeLimits::default();
-        limits.silence.set(self.timeout());
-        limits.call.set(self.deadline());
+        limits.timeout.set(self.timeout());
+        limits.deadline.set(self.deadline());
         Self {
             time_limits: limits.into(),
             ..self.clone()
         }
     }
 
-    /// The client as one call uses it: the time for that runs from now on.
+    /// A clone for one call. Its deadline starts now.
     #[must_use]
     pub fn for_call(&self) -> Self {
         let deadline = self.deadline().and_then(|limit| {
@@ -117,8 +116,8 @@ impl Client {
         }
     }
 
-    /// What comes of `work`, unless the time for the call is over first.
-    pub(crate) async fn in_time<T>(
+    /// Awaits `work`. Fails when the deadline of the call has passed.
+    pub(crate) async fn within_deadline<T>(
         &self,
         method: Method,
         work: impl Future<Output = T> + Send,
@@ -131,23 +130,23 @@ impl Client {
         }
     }
 
-    // --- what is counted and traced --------------------------------------------------------------
+    // --- statistics and tracing ------------------------------------------------------------------
 
-    /// What the client, and every clone of it, has done so far.
+    /// The statistics of this client and all its clones.
     pub fn stats(&self) -> Stats {
         self.state.stats()
     }
 
-    /// Begins a call of a kind.
-    pub(crate) fn begin(&self, kind: Kind) -> Counted {
-        Counted::begin(self.counters(), kind)
+    /// Counts a call of this kind.
+    pub(crate) fn count_call(&self, kind: CallKind) -> CallGuard {
+        CallGuard::begin(self.counters(), kind)
     }
 
     pub(crate) fn counters(&self) -> &Arc<Counters> {
         &self.state.counters
     }
 
-    /// The client whose calls are traced.
+    /// A clone whose requests carry the headers of this trace.
     #[must_use]
     pub fn traced(&self, trace: Arc<Trace>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! One call over many streams: bounded, in order, on all worker threads.
+//! Fan-out: one call over many streams, with limited concurrency, on all worker threads.
 
 use std::future::Future;
 
@@ -10,11 +10,11 @@ use crate::{
 };
 
 impl Client {
-    /// Runs `work` for each item and returns what comes of them in the order of the items. The first
-    /// one that fails ends the others, and its error is that of all.
+    /// Runs `work` for each item and returns the results in the order of the items. The first error
+    /// cancels the remaining work and is returned.
     ///
-    /// At most as many are under way as the concurrency limit lets through. Dropping the future
-    /// ends all of them.
+    /// The concurrency limit also limits how many items run at once. Dropping the future cancels
+    /// all of them.
     pub async fn for_each<I, T, F>(
         &self,
         items: Vec<I>,
@@ -26,7 +26,7 @@ impl Client {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let mut items = items;
-        // Most calls are about one stream: its task is the one that asks.
+        // Most calls read one stream, and need no extra task.
         if let [_] = items.as_slice()
             && let Some(item) = items.pop()
         {
@@ -37,7 +37,7 @@ impl Client {
         let mut items = items.into_iter().enumerate();
         let mut running = JoinSet::new();
         loop {
-            // The limit may be changed meanwhile, so it is asked for each time.
+            // The limit is read again for each item because it may change.
             while running.len() < self.concurrency_limit()
                 && let Some((index, item)) = items.next()
             {

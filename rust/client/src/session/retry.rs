@@ -1,4 +1,4 @@
-//! Repeating calls that failed on the way, where that can do no harm.
+//! Retries of failed calls, where a retry is safe.
 
 use std::{
     collections::hash_map::RandomState,
@@ -11,22 +11,22 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     error::Error,
-    method::{Method, Repeat},
+    method::{Method, RetryPolicy},
     session::client::Client,
 };
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(5);
+const MAX_DELAY: Duration = Duration::from_secs(5);
 
-/// How long to wait before each repetition, until the time for them is over.
+/// The delays between the attempts of a call, until its time for retries has passed.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     limit: Duration,
-    /// When the call as a whole must have ended.
+    /// The deadline of the whole call.
     deadline: Option<Instant>,
-    /// Attempts that are made however late it is: one for each endpoint.
-    granted: u32,
-    since: Option<Instant>,
+    /// Number of retries that are made even if the time has passed: one for each other endpoint.
+    guaranteed_attempts: u32,
+    first_failure: Option<Instant>,
     attempts: u32,
 }
 
@@ -35,51 +35,52 @@ impl Backoff {
         Self {
             limit,
             deadline: None,
-            granted: 0,
-            since: None,
+            guaranteed_attempts: 0,
+            first_failure: None,
             attempts: 0,
         }
     }
 
-    /// Something was received: what fails next is another failure.
+    /// Starts again after progress: the next failure counts as a new one.
     pub(crate) const fn reset(&mut self) {
-        self.since = None;
+        self.first_failure = None;
         self.attempts = 0;
     }
 
-    /// The next delay, anything up to twice as long as the one before could be: clients that
-    /// failed together must not come back together.
+    /// The next delay; `None` if there is no further attempt. It is random, and its maximum doubles
+    /// each time, so that clients that failed together do not retry together.
     ///
-    /// The time for repetitions runs from the first failure on, which may itself have taken long.
+    /// The time for retries starts at the first failure, because the failed attempt may itself have
+    /// taken long.
     fn delay(&mut self) -> Option<Duration> {
         let longest = FIRST_DELAY
             .saturating_mul(1 << self.attempts.min(16))
-            .min(LONGEST_DELAY);
+            .min(MAX_DELAY);
         self.attempts += 1;
         #[allow(
             clippy::cast_possible_truncation,
-            reason = "any of its bits are as good as random"
+            reason = "any 32 bits of the hash are random"
         )]
         let random = f64::from(RandomState::new().build_hasher().finish() as u32);
         let delay = longest.mul_f64(random / f64::from(u32::MAX));
         let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        let is_granted = self.attempts <= self.granted && !self.limit.is_zero();
-        // The last attempt is made when the time is just over.
-        let left = (since + self.limit).saturating_duration_since(now);
-        let delay = if is_granted { delay } else { delay.min(left) };
+        let first_failure = *self.first_failure.get_or_insert(now);
+        let is_guaranteed = self.attempts <= self.guaranteed_attempts && !self.limit.is_zero();
+        // The last attempt is made just when the time has passed.
+        let left = (first_failure + self.limit).saturating_duration_since(now);
+        let delay = if is_guaranteed { delay } else { delay.min(left) };
         let is_before_deadline = self.deadline.is_none_or(|deadline| now + delay < deadline);
-        ((is_granted || !left.is_zero()) && is_before_deadline).then_some(delay)
+        ((is_guaranteed || !left.is_zero()) && is_before_deadline).then_some(delay)
     }
 
-    /// Waits before the next attempt; gives the error back if there is to be none.
+    /// Waits before the next attempt. Returns the error if there is none.
     pub(crate) async fn wait(&mut self, method: Method, error: Error) -> Result<(), Error> {
         let Some(delay) = self.delay() else {
             return Err(error);
         };
         let attempt = self.attempts;
         let method = method.name();
-        tracing::debug!(method, attempt, ?delay, %error, "repeating a call");
+        tracing::debug!(method, attempt, ?delay, %error, "retrying a call");
         sleep(delay).await;
         Ok(())
     }
@@ -90,15 +91,15 @@ impl Client {
         let others = self.state.endpoints().saturating_sub(1);
         Backoff {
             deadline: self.deadline.map(|deadline| deadline.at),
-            granted: u32::try_from(others).unwrap_or(u32::MAX),
+            guaranteed_attempts: u32::try_from(others).unwrap_or(u32::MAX),
             ..Backoff::new(self.state.config.retry_for)
         }
     }
 
-    /// Makes a call, and makes it again after failures that allow it.
-    pub(crate) async fn repeated<T, F>(
+    /// Makes a call, and retries it after failures that the policy allows.
+    pub(crate) async fn retry<T, F>(
         &self,
-        repeat: Repeat,
+        policy: RetryPolicy,
         method: Method,
         call: impl Fn() -> F + Send + Sync,
     ) -> Result<T, Error>
@@ -109,7 +110,7 @@ impl Client {
         let mut backoff = self.backoff();
         loop {
             match call().await {
-                Err(error) if repeat.allows(&error) => {
+                Err(error) if policy.allows(&error) => {
                     backoff.wait(method, error).await?;
                     self.count_retry();
                 }
@@ -126,7 +127,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn delays_grow_to_a_cap_and_end_in_time() {
         let mut backoff = Backoff::new(Duration::from_mins(1));
-        // The first failure may have taken any time.
+        // The first attempt may have taken any time.
         sleep(Duration::from_mins(5)).await;
         let start = Instant::now();
         let mut delays = Vec::new();
@@ -139,7 +140,7 @@ mod tests {
         assert!(delays.len() > 12, "{delays:?}");
         for (attempt, delay) in delays.iter().enumerate() {
             let cap = FIRST_DELAY * (1 << attempt.min(10));
-            assert!(*delay <= cap.min(LONGEST_DELAY), "{delays:?}");
+            assert!(*delay <= cap.min(MAX_DELAY), "{delays:?}");
         }
         assert_eq!(Backoff::new(Duration::ZERO).delay(), None);
     }
@@ -147,7 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn every_endpoint_gets_its_attempt_unless_the_deadline_forbids() {
         let mut backoff = Backoff {
-            granted: 2,
+            guaranteed_attempts: 2,
             ..Backoff::new(Duration::from_nanos(1))
         };
         assert!(backoff.delay().is_some());

@@ -1,11 +1,11 @@
-//! What one call takes along for whoever traces it, and tells them.
+//! The tracing data of one call.
 
 use http::{HeaderName, HeaderValue};
 use tonic::metadata::MetadataMap;
 
 use crate::stats::Counter;
 
-/// Headers that go with every request of a call, and how often its requests were repeated.
+/// The headers of all requests of a call, and the number of its retries.
 #[derive(Debug, Default)]
 pub struct Trace {
     headers: MetadataMap,
@@ -13,25 +13,25 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Takes the headers that can be sent and are not the client's own; a trace is no reason for a
-    /// call to fail.
+    /// Keeps the valid headers, except those that the client itself sets. Invalid headers are
+    /// ignored, because a trace must not make a call fail.
     pub fn new(headers: impl IntoIterator<Item = (String, String)>) -> Self {
         let sendable = headers.into_iter().filter_map(|(name, value)| {
             let name = HeaderName::try_from(name.to_ascii_lowercase()).ok()?;
             Some((name, HeaderValue::try_from(value).ok()?))
         });
-        let is_free = |name: &HeaderName| {
+        let is_allowed = |name: &HeaderName| {
             let name = name.as_str();
-            !(name.starts_with("grpc-") || name.ends_with("-bin") || CLIENT_S_OWN.contains(&name))
+            !(name.starts_with("grpc-") || name.ends_with("-bin") || RESERVED_HEADERS.contains(&name))
         };
-        let headers = sendable.filter(|(name, _)| is_free(name)).collect();
+        let headers = sendable.filter(|(name, _)| is_allowed(name)).collect();
         Self {
             headers: MetadataMap::from_headers(headers),
             retries: Counter::default(),
         }
     }
 
-    /// How many requests of the call were made again after a failure.
+    /// Number of requests of the call that were retried after a failure.
     pub fn retries(&self) -> u64 {
         self.retries.get()
     }
@@ -41,15 +41,15 @@ impl Trace {
     }
 }
 
-/// What only the client says.
-const CLIENT_S_OWN: [&str; 4] = ["authorization", "content-type", "te", "user-agent"];
+/// Headers that only the client may set.
+const RESERVED_HEADERS: [&str; 4] = ["authorization", "content-type", "te", "user-agent"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_headers_that_are_nobody_else_s_are_taken() {
+    fn invalid_and_reserved_headers_are_ignored() {
         let headers = [
             ("Traceparent", "00-1-2-01"),
             ("authorization", "Bearer other"),

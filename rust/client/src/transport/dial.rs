@@ -1,4 +1,4 @@
-//! Reaching a server: names to addresses, sockets, and tunnels through proxies.
+//! Dialling: host names, sockets, and tunnels through proxies.
 
 use std::{
     fmt,
@@ -28,29 +28,29 @@ use crate::{
     error::{Error, ErrorKind},
     stats::Counters,
     transport::{
-        life::{Alarm, Life},
+        socket_state::{Interrupt, SocketState},
         socket::Socket,
     },
 };
 
-/// How long a socket may be idle before the system asks whether the peer is still there, how often
-/// it asks again, and how often in all. Costs the server nothing, unlike a ping of HTTP/2.
+/// TCP keepalive: the idle time before the first probe, the time between probes, and their number.
+/// Unlike an HTTP/2 ping, a probe costs the server nothing.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-const TCP_KEEPALIVE_AGAIN: Duration = Duration::from_secs(10);
-const TCP_KEEPALIVE_TIMES: u32 = 3;
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
 
-/// For how long the peer's system may leave unanswered what was sent. Otherwise it is sent again
-/// for a quarter of an hour.
+/// How long sent data may stay unacknowledged by the peer's system. Without this limit, Linux
+/// retransmits for about 15 minutes.
 #[cfg(target_os = "linux")]
-const TCP_UNANSWERED: Duration = Duration::from_mins(1);
+const TCP_USER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// The port of a proxy that names none.
+/// The default port of a proxy.
 const HTTP_PORT: u16 = 80;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Where connections to an endpoint are dialled: the endpoint itself, or a proxy.
+/// How connections to one endpoint are made.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     host: String,
@@ -60,7 +60,7 @@ pub(crate) struct Target {
     counters: Arc<Counters>,
 }
 
-/// A proxy that is asked for tunnels.
+/// An HTTP proxy for tunnels.
 #[derive(Clone)]
 struct Proxy {
     uri: Uri,
@@ -76,7 +76,7 @@ impl fmt::Debug for Proxy {
 }
 
 impl Target {
-    /// An endpoint to which connecting takes at most `limit`, if its proxy can be used.
+    /// The target for an endpoint. Fails if its proxy is invalid.
     pub(crate) fn to(
         endpoint: &Endpoint,
         proxies: &Proxies,
@@ -92,12 +92,13 @@ impl Target {
         })
     }
 
-    /// A connection to this target was given up for another.
+    /// Counts a connection to this target that was replaced.
     pub(crate) fn count_replaced(&self) {
         self.counters.connections_replaced.add(1);
     }
 
-    /// Addresses of the endpoint, as they are now; `None` if they are not ours to find.
+    /// The current addresses of the endpoint's name. `None` if the host is an address or a proxy
+    /// resolves the name.
     pub(crate) async fn addresses(&self) -> Option<Vec<SocketAddr>> {
         if self.proxy.is_some() || self.host.parse::<IpAddr>().is_ok() {
             return None;
@@ -106,38 +107,38 @@ impl Target {
         found.ok().map(Iterator::collect)
     }
 
-    /// What makes connections. `turn` says with which of several addresses it begins.
-    pub(crate) fn dialer(&self, turn: usize, alarm: &Arc<Alarm>) -> Dialer {
-        let mut sockets = HttpConnector::new_with_resolver(Resolver { turn });
+    /// Makes connections. `offset` selects the first of several addresses to try.
+    pub(crate) fn dialer(&self, offset: usize, interrupt: &Arc<Interrupt>) -> Dialer {
+        let mut sockets = HttpConnector::new_with_resolver(Resolver { offset });
         sockets.enforce_http(false);
         sockets.set_nodelay(true);
         sockets.set_keepalive(Some(TCP_KEEPALIVE));
-        sockets.set_keepalive_interval(Some(TCP_KEEPALIVE_AGAIN));
-        sockets.set_keepalive_retries(Some(TCP_KEEPALIVE_TIMES));
+        sockets.set_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL));
+        sockets.set_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
         #[cfg(target_os = "linux")]
-        sockets.set_tcp_user_timeout(Some(TCP_UNANSWERED));
+        sockets.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
         Dialer {
             sockets,
             proxy: self.proxy.clone(),
             limit: self.limit,
             peer: Arc::default(),
-            life: Arc::new(Life::new(Arc::clone(alarm))),
+            socket_state: Arc::new(SocketState::new(Arc::clone(interrupt))),
             counters: Arc::clone(&self.counters),
         }
     }
 }
 
-/// How an endpoint is reached: what a connection does, without making one.
+/// How an endpoint is reached, without connecting to it.
 #[derive(Clone, Debug)]
 pub struct Route(Option<Proxy>);
 
 impl Route {
-    /// Refuses what [`crate::Client::connect`] refuses.
+    /// Finds the route. Fails for the same reasons as [`crate::Client::connect`].
     pub fn to(endpoint: &Endpoint, proxies: &Proxies) -> Result<Self, Error> {
         Proxy::for_endpoint(endpoint, proxies).map(Self)
     }
 
-    /// Host and port of the proxy that is asked for a tunnel, and what proves who asks.
+    /// Host, port and `Proxy-Authorization` header of the proxy, if one is used.
     pub fn proxy(&self) -> Option<(&str, u16, Option<&str>)> {
         let proxy = self.0.as_ref()?;
         let authorization = proxy.authorization.as_ref();
@@ -151,7 +152,7 @@ impl Route {
 
 impl Proxy {
     fn for_endpoint(endpoint: &Endpoint, proxies: &Proxies) -> Result<Option<Self>, Error> {
-        // Nobody's proxy leads to one's own machine.
+        // A proxy is never used for this machine.
         if endpoint.is_loopback() {
             return Ok(None);
         }
@@ -173,14 +174,14 @@ impl Proxy {
     }
 }
 
-/// Makes connections to one endpoint.
+/// Makes the connections to one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     sockets: HttpConnector<Resolver>,
     proxy: Option<Proxy>,
     limit: Duration,
     peer: Arc<ArcSwapOption<SocketAddr>>,
-    life: Arc<Life>,
+    socket_state: Arc<SocketState>,
     counters: Arc<Counters>,
 }
 
@@ -199,14 +200,14 @@ impl Dialer {
         socket.map_err(|error| format!("proxy `{host}`: {error}").into())
     }
 
-    /// The other end of the last socket, once there is one.
+    /// The address of the peer of the last socket, once there is one.
     pub(crate) fn peer(&self) -> Arc<ArcSwapOption<SocketAddr>> {
         Arc::clone(&self.peer)
     }
 
-    /// Whether there is a socket.
-    pub(crate) fn life(&self) -> Arc<Life> {
-        Arc::clone(&self.life)
+    /// The state of the last socket.
+    pub(crate) fn socket_state(&self) -> Arc<SocketState> {
+        Arc::clone(&self.socket_state)
     }
 }
 
@@ -221,23 +222,23 @@ impl Service<Uri> for Dialer {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let (dialer, peer, limit) = (self.clone(), Arc::clone(&self.peer), self.limit);
-        let (counters, life) = (Arc::clone(&self.counters), Arc::clone(&self.life));
+        let (counters, socket_state) = (Arc::clone(&self.counters), Arc::clone(&self.socket_state));
         Box::pin(async move {
-            let number = life.begin();
+            let number = socket_state.connecting();
             let socket = tokio::time::timeout(limit, dialer.dial(uri)).await;
             let socket = socket.map_err(|_| format!("no connection within {limit:?}"))??;
             peer.store(socket.inner().peer_addr().ok().map(Arc::new));
-            let socket = Socket::new(socket.into_inner(), counters, life, number);
+            let socket = Socket::new(socket.into_inner(), counters, socket_state, number);
             Ok(TokioIo::new(socket))
         })
     }
 }
 
-/// Finds addresses anew for every connection, and begins with another one each time, so that
-/// connections to a name with several servers behind it spread over them.
+/// Resolves the name again for every connection, and starts with a different address each time.
+/// This distributes connections over several servers with one name.
 #[derive(Clone, Debug)]
 struct Resolver {
-    turn: usize,
+    offset: usize,
 }
 
 impl Service<Name> for Resolver {
@@ -250,16 +251,16 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let turn = self.turn;
+        let offset = self.offset;
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(rotated(found.collect(), turn).into_iter())
+            Ok(rotated(found.collect(), offset).into_iter())
         })
     }
 }
 
-fn rotated(mut addresses: Vec<SocketAddr>, turn: usize) -> Vec<SocketAddr> {
-    if let Some(first) = turn.checked_rem(addresses.len()) {
+fn rotated(mut addresses: Vec<SocketAddr>, offset: usize) -> Vec<SocketAddr> {
+    if let Some(first) = offset.checked_rem(addresses.len()) {
         addresses.rotate_left(first);
     }
     addresses
@@ -271,8 +272,8 @@ mod tests {
 
     fn proxied(endpoint: &str, proxies: &Proxies) -> Option<String> {
         let endpoint = Endpoint::parse(endpoint, None).unwrap();
-        let way = Target::to(&endpoint, proxies, Duration::MAX, &Arc::default()).unwrap();
-        way.proxy.map(|proxy| proxy.uri.to_string())
+        let target = Target::to(&endpoint, proxies, Duration::MAX, &Arc::default()).unwrap();
+        target.proxy.map(|proxy| proxy.uri.to_string())
     }
 
     #[test]
@@ -318,31 +319,31 @@ mod tests {
     }
 
     #[test]
-    fn every_connection_begins_at_another_address() {
+    fn every_connection_starts_with_another_address() {
         let address = |last| SocketAddr::from(([10, 0, 0, last], 1));
         let all = vec![address(1), address(2), address(3)];
-        let firsts: Vec<_> = (0..4).map(|turn| rotated(all.clone(), turn)[0]).collect();
+        let firsts: Vec<_> = (0..4).map(|offset| rotated(all.clone(), offset)[0]).collect();
         assert_eq!(firsts, [address(1), address(2), address(3), address(1)]);
         assert!(rotated(Vec::new(), 5).is_empty());
     }
 
-    /// Whatever becomes of pings, a machine that is gone is found out within a minute.
+    /// Even without pings, a machine that is gone is detected within a minute.
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn the_system_finds_machines_out_that_are_gone() {
+    async fn the_system_detects_machines_that_are_gone() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let endpoint = Endpoint::parse(&address, None).unwrap();
         let limit = Duration::from_secs(10);
-        let way = Target::to(&endpoint, &Proxies::default(), limit, &Arc::default()).unwrap();
+        let target = Target::to(&endpoint, &Proxies::default(), limit, &Arc::default()).unwrap();
         let uri = endpoint.uri().parse().unwrap();
-        let socket = way.dialer(0, &Arc::default()).dial(uri).await.unwrap();
+        let socket = target.dialer(0, &Arc::default()).dial(uri).await.unwrap();
         let socket = socket2::SockRef::from(socket.inner());
         assert!(socket.keepalive().unwrap());
         let idle = socket.tcp_keepalive_time().unwrap();
-        let again = socket.tcp_keepalive_interval().unwrap();
-        let found_out = idle + again * socket.tcp_keepalive_retries().unwrap();
-        assert!(found_out <= Duration::from_mins(1), "{found_out:?}");
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(TCP_UNANSWERED));
+        let interval = socket.tcp_keepalive_interval().unwrap();
+        let detected = idle + interval * socket.tcp_keepalive_retries().unwrap();
+        assert!(detected <= Duration::from_mins(1), "{detected:?}");
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(TCP_USER_TIMEOUT));
     }
 }

@@ -1,8 +1,8 @@
-//! The pool of connections: which one a call takes, and when one is replaced.
+//! The pool of connections: which connection a call uses, and when a connection is replaced.
 //!
-//! A connection of tonic mends itself only once a call has found it broken, and until then hands
-//! its failure to every call. Here a connection that failed a call is given up at once: the next
-//! call, and the same call when it is repeated, takes another. What still runs on it may end.
+//! A connection of tonic reconnects only after a call has failed on it, and until then fails every
+//! call. Here a connection on which a call failed is replaced at once: the next call, or the retry
+//! of the same one, uses another connection. Other calls that run on it may finish.
 
 use std::{
     net::SocketAddr,
@@ -21,72 +21,76 @@ use tonic::transport::{Channel, Endpoint};
 use crate::{
     config::{self, Config},
     error::{Error, ErrorKind},
-    method::Lane,
+    method::ConnectionClass,
     stats::Counters,
     transport::{
         dial::Target,
-        life::{Alarm, Life},
+        socket_state::{Interrupt, SocketState},
         tls::tls,
     },
 };
 
-/// Bytes a server may send ahead on one stream and on one connection. Large and fixed: an adaptive
-/// window starts small and costs round trips on every large read.
+/// Receive windows: the bytes that a server may send before they are read, on one stream and on one
+/// connection. They are large and fixed, because an adaptive window starts small and costs round
+/// trips on every large read.
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
-/// How much a server may send in one piece. With what is usual, a quarter of this, twice as many
-/// calls of the system are made for a large answer; with more, less of it stays in the caches.
-const FRAME: u32 = 64 << 10;
+/// Maximum size of an HTTP/2 frame. The default, a quarter of this, needs twice as many system
+/// calls for a large answer. With larger frames, less of an answer stays in the CPU caches.
+const FRAME_BYTES: u32 = 64 << 10;
 
-/// The same as the windows above for answers that are read by iterators, once there are many of them.
+/// The receive windows for answers that iterators read, once there are many of them.
 const NARROW_STREAM_WINDOW: u32 = 256 << 10;
 const NARROW_CONNECTION_WINDOW: u32 = 16 << 20;
 
-/// Connections with large windows for answers that are read by iterators.
+/// Number of iterator connections with large windows.
 const WIDE_CONNECTIONS: usize = 8;
 
-/// A peer that answers no ping for this long is gone. Pings go out only while a call is in flight,
-/// and less often once a server has hung up on them; five minutes is what servers in Go allow.
-const PING_EVERY: Duration = Duration::from_secs(20);
+/// HTTP/2 pings: a peer that answers no ping within the timeout is gone. Pings are sent only while
+/// a call is in flight. They become less frequent after a server has closed a connection because of
+/// them; gRPC servers in Go accept one in five minutes.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-const PING_AT_LEAST_EVERY: Duration = Duration::from_mins(5);
+const MAX_PING_INTERVAL: Duration = Duration::from_mins(5);
 
-/// How often a name is looked up again: the servers behind it may have been exchanged.
-const LOOK_UP_EVERY: Duration = Duration::from_mins(1);
+/// How often a name is resolved again, because its servers may have been replaced.
+const LOOK_UP_INTERVAL: Duration = Duration::from_mins(1);
 
-/// A handshake of TLS comes after the socket, whose own limit must have its say first.
-const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Additional time for the TLS handshake, which follows the connection of the socket. The socket
+/// has its own limit, which must report first.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Calls cancelled on a connection before it is given up. What servers still send for them counts
-/// as a fault once the transport has forgotten them, and it ends connections for too many of those.
-const MOST_CANCELLED: usize = 256;
+/// Number of cancelled calls after which a connection is replaced. A server may still send data for
+/// cancelled calls; the transport treats it as a protocol error once it has forgotten them, and
+/// closes the connection after too many errors.
+const MAX_CANCELLED: usize = 256;
 
-/// Connections for calls that must not be made twice.
-const UNREPEATABLE_CONNECTIONS: usize = 2;
+/// Number of connections for calls that cannot be retried.
+const NON_RETRYABLE_CONNECTIONS: usize = 2;
 
-/// One connection, which begins with its first call.
+/// One connection, which is opened by its first call.
 #[derive(Debug)]
 pub(crate) struct Connection {
     channel: Channel,
-    /// Which of the endpoints it leads to.
+    /// The index of its endpoint.
     route: usize,
     peer: Arc<ArcSwapOption<SocketAddr>>,
-    life: Arc<Life>,
+    socket_state: Arc<SocketState>,
     looked_up: Mutex<Instant>,
     is_looking_up: AtomicBool,
     cancelled: AtomicUsize,
-    /// Answers that iterators read, and how many of them fit.
-    open: AtomicUsize,
-    places: usize,
+    /// Number of unfinished answers that iterators read, and its maximum.
+    open_answers: AtomicUsize,
+    max_open_answers: usize,
 }
 
-/// The use of a connection for one call.
+/// The use of a connection by one call.
 #[derive(Debug)]
 pub(crate) struct Lease {
     connection: Arc<Connection>,
     pool: Arc<Pool>,
-    lane: Lane,
+    class: ConnectionClass,
 }
 
 impl Lease {
@@ -94,54 +98,54 @@ impl Lease {
         self.connection.channel.clone()
     }
 
-    /// The call failed on the way, after the server had been silent for so long: nobody else is to
-    /// take this connection.
-    pub(crate) fn failed(&self, error: &Error, silence: Duration) {
-        self.pool.give_up(&self.connection, error, silence);
+    /// Reports that the call failed on this connection, after the server had sent nothing for
+    /// `silence`. No other call uses the connection afterwards.
+    pub(crate) fn report_failure(&self, error: &Error, silence: Duration) {
+        self.pool.handle_failure(&self.connection, error, silence);
     }
 
-    /// The call is given up before its end.
-    pub(crate) fn cancelled(&self) {
-        if self.connection.cancelled.fetch_add(1, Ordering::Relaxed) == MOST_CANCELLED {
+    /// Reports that the call was cancelled.
+    pub(crate) fn report_cancellation(&self) {
+        if self.connection.cancelled.fetch_add(1, Ordering::Relaxed) == MAX_CANCELLED {
             self.pool.replace(&self.connection);
         }
     }
 
-    /// Waits until the client is closed, or the connection is gone and had the time to tell its
-    /// calls.
-    pub(crate) async fn over(&self) {
-        self.connection.life.over().await;
+    /// Waits until the client is closed, or the connection is lost and has had time to report that
+    /// to its calls.
+    pub(crate) async fn lost(&self) {
+        self.connection.socket_state.lost().await;
     }
 
-    /// The server at the other end, as `host:port`.
+    /// The server, as `host:port`.
     pub(crate) fn endpoint(&self) -> &str {
         &self.pool.routes.0[self.connection.route].name
     }
 
-    /// Which authorities are trusted on the way.
-    pub(crate) fn trusted(&self) -> &str {
+    /// A description of the trusted authorities.
+    pub(crate) fn trusted_roots(&self) -> &str {
         &self.pool.routes.0[self.connection.route].trusted
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.lane == Lane::Iterator {
-            self.pool.free_place(&self.connection);
+        if self.class == ConnectionClass::Iterator {
+            self.pool.release_iterator(&self.connection);
         }
     }
 }
 
-/// How to reach one of the endpoints.
+/// The settings of connections to one endpoint.
 #[derive(Debug)]
-struct Route {
+struct EndpointRoute {
     name: String,
     endpoint: Endpoint,
     target: Target,
     trusted: String,
 }
 
-impl Route {
+impl EndpointRoute {
     fn to(
         endpoint: &config::Endpoint,
         config: &Config,
@@ -156,8 +160,8 @@ impl Route {
         };
         let mut channel = Endpoint::from_shared(endpoint.uri())
             .map_err(invalid)?
-            .connect_timeout(config.connect_timeout.saturating_add(HANDSHAKE))
-            .max_frame_size(FRAME)
+            .connect_timeout(config.connect_timeout.saturating_add(HANDSHAKE_TIMEOUT))
+            .max_frame_size(FRAME_BYTES)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(false)
             .user_agent(concat!("pingthings/", env!("CARGO_PKG_VERSION")))
@@ -183,15 +187,15 @@ impl Route {
     }
 }
 
-/// Where the connections of a client lead.
+/// The endpoints of a client.
 #[derive(Debug)]
-pub(crate) struct Routes(Vec<Route>);
+pub(crate) struct Routes(Vec<EndpointRoute>);
 
 impl Routes {
     pub(crate) fn new(config: &Config, counters: &Arc<Counters>) -> Result<Self, Error> {
         let routes = config.endpoints.iter();
         let routes: Vec<_> = routes
-            .map(|endpoint| Route::to(endpoint, config, counters))
+            .map(|endpoint| EndpointRoute::to(endpoint, config, counters))
             .collect::<Result<_, _>>()?;
         if routes.is_empty() {
             let message = "no endpoint is given: name at least one";
@@ -209,77 +213,77 @@ impl Routes {
 #[derive(Debug)]
 pub(crate) struct Pool {
     routes: Arc<Routes>,
-    /// The endpoint that new connections lead to.
+    /// The index of the endpoint for new connections.
     preferred: AtomicUsize,
-    repeatable: Vec<ArcSwap<Connection>>,
-    unrepeatable: Vec<ArcSwap<Connection>>,
+    retryable: Vec<ArcSwap<Connection>>,
+    non_retryable: Vec<ArcSwap<Connection>>,
     iterators: Mutex<Vec<Arc<Connection>>>,
     next: AtomicUsize,
-    /// How often to ping, in nanoseconds.
+    /// The interval of pings, in nanoseconds.
     ping_ns: AtomicU64,
-    /// Bytes all servers together may send ahead on the shared connections.
-    windows: u64,
-    /// What wakes the calls when a socket is gone.
-    alarm: Arc<Alarm>,
+    /// Size of the receive window of each shared connection, before it is limited.
+    window_memory: u64,
+    /// Wakes waiting calls when a socket is closed.
+    interrupt: Arc<Interrupt>,
 }
 
 impl Pool {
-    /// None of them is opened yet. Must be called on the runtime.
-    pub(crate) fn new(routes: Arc<Routes>, count: usize, windows: u64, alarm: Arc<Alarm>) -> Self {
+    /// Creates the pool without opening a connection. Must be called on the runtime.
+    pub(crate) fn new(routes: Arc<Routes>, count: usize, window_memory: u64, interrupt: Arc<Interrupt>) -> Self {
         let count = count.max(1);
         let mut pool = Self {
             routes,
             preferred: AtomicUsize::new(0),
-            repeatable: Vec::new(),
-            unrepeatable: Vec::new(),
+            retryable: Vec::new(),
+            non_retryable: Vec::new(),
             iterators: Mutex::default(),
             next: AtomicUsize::new(0),
-            ping_ns: AtomicU64::new(nanoseconds(PING_EVERY)),
-            windows: windows / u64::try_from(count).unwrap_or(u64::MAX),
-            alarm,
+            ping_ns: AtomicU64::new(nanoseconds(PING_INTERVAL)),
+            window_memory: window_memory / u64::try_from(count).unwrap_or(u64::MAX),
+            interrupt,
         };
         let connections = |count| {
             let fresh = (0..count).map(|_| ArcSwap::from_pointee(pool.shared_connection()));
             fresh.collect::<Vec<_>>()
         };
-        let (repeatable, unrepeatable) =
-            (connections(count), connections(UNREPEATABLE_CONNECTIONS));
-        pool.repeatable = repeatable;
-        pool.unrepeatable = unrepeatable;
+        let (retryable, non_retryable) =
+            (connections(count), connections(NON_RETRYABLE_CONNECTIONS));
+        pool.retryable = retryable;
+        pool.non_retryable = non_retryable;
         pool
     }
 
-    /// A connection for a call.
-    pub(crate) fn lease(self: &Arc<Self>, lane: Lane) -> Lease {
+    /// Takes a connection for a call.
+    pub(crate) fn lease(self: &Arc<Self>, class: ConnectionClass) -> Lease {
         let in_turn = |connections: &[ArcSwap<Connection>]| {
             let turn = self.next.fetch_add(1, Ordering::Relaxed) % connections.len();
             connections[turn].load_full()
         };
-        let connection = match lane {
-            Lane::Repeatable => in_turn(&self.repeatable),
-            Lane::Unrepeatable => in_turn(&self.unrepeatable),
-            Lane::Iterator => self.take_place(),
+        let connection = match class {
+            ConnectionClass::Retryable => in_turn(&self.retryable),
+            ConnectionClass::NonRetryable => in_turn(&self.non_retryable),
+            ConnectionClass::Iterator => self.iterator_connection(),
         };
-        self.look_up_again(&connection);
+        self.refresh_address(&connection);
         Lease {
             connection,
             pool: Arc::clone(self),
-            lane,
+            class,
         }
     }
 
     fn shared_connection(&self) -> Connection {
-        let window = u32::try_from(self.windows).unwrap_or(u32::MAX);
+        let window = u32::try_from(self.window_memory).unwrap_or(u32::MAX);
         let window = window.clamp(1 << 20, CONNECTION_WINDOW);
         self.connection(STREAM_WINDOW.min(window), window, usize::MAX)
     }
 
-    fn connection(&self, stream_window: u32, connection_window: u32, places: usize) -> Connection {
+    fn connection(&self, stream_window: u32, connection_window: u32, max_open_answers: usize) -> Connection {
         let index = self.preferred.load(Ordering::Relaxed);
         let route = &self.routes.0[index];
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let dialer = route.target.dialer(turn, &self.alarm);
-        let (peer, life) = (dialer.peer(), dialer.life());
+        let dialer = route.target.dialer(turn, &self.interrupt);
+        let (peer, socket_state) = (dialer.peer(), dialer.socket_state());
         let channel = route
             .endpoint
             .clone()
@@ -291,23 +295,23 @@ impl Pool {
             channel,
             route: index,
             peer,
-            life,
+            socket_state,
             looked_up: Mutex::new(Instant::now()),
             is_looking_up: AtomicBool::new(false),
             cancelled: AtomicUsize::new(0),
-            open: AtomicUsize::new(0),
-            places,
+            open_answers: AtomicUsize::new(0),
+            max_open_answers,
         }
     }
 
-    // --- answers that iterators read -------------------------------------------------------------
+    // --- iterators -------------------------------------------------------------------------------
 
-    /// A place for an answer that may stay unread: as much as it can take up of its connection is
-    /// kept for it, so that unread answers never keep others waiting.
-    fn take_place(&self) -> Arc<Connection> {
+    /// A connection with room for one more answer that may stay unread. Its part of the
+    /// connection's window is reserved, so that unread answers never block others.
+    fn iterator_connection(&self) -> Arc<Connection> {
         let mut connections = self.iterators.lock();
         let has_room = |connection: &&Arc<Connection>| {
-            connection.open.load(Ordering::Relaxed) < connection.places
+            connection.open_answers.load(Ordering::Relaxed) < connection.max_open_answers
         };
         let connection = connections.iter().find(has_room).map(Arc::clone);
         let connection = connection.unwrap_or_else(|| {
@@ -316,62 +320,62 @@ impl Pool {
             } else {
                 (NARROW_STREAM_WINDOW, NARROW_CONNECTION_WINDOW)
             };
-            let places = usize::try_from(window / stream_window).unwrap_or(1);
-            let fresh = Arc::new(self.connection(stream_window, window, places));
+            let max_open_answers = usize::try_from(window / stream_window).unwrap_or(1);
+            let fresh = Arc::new(self.connection(stream_window, window, max_open_answers));
             connections.push(Arc::clone(&fresh));
             fresh
         });
-        connection.open.fetch_add(1, Ordering::Relaxed);
+        connection.open_answers.fetch_add(1, Ordering::Relaxed);
         connection
     }
 
-    fn free_place(&self, connection: &Arc<Connection>) {
+    fn release_iterator(&self, connection: &Arc<Connection>) {
         let mut connections = self.iterators.lock();
-        let left = connection.open.fetch_sub(1, Ordering::Relaxed) - 1;
-        // One is kept, since whoever read one answer will read another.
+        let left = connection.open_answers.fetch_sub(1, Ordering::Relaxed) - 1;
+        // One connection is kept, because another iterator is likely to follow.
         if left == 0 && connections.len() > 1 {
             connections.retain(|other| !Arc::ptr_eq(other, connection));
         }
     }
 
-    // --- replacing -------------------------------------------------------------------------------
+    // --- replacement -------------------------------------------------------------------------------
 
-    fn give_up(&self, connection: &Arc<Connection>, error: &Error, silence: Duration) {
+    fn handle_failure(&self, connection: &Arc<Connection>, error: &Error, silence: Duration) {
         let interval = self.ping_ns.load(Ordering::Relaxed);
-        // A server that is pinged too often ends the connection, and calls are not told why. So the
-        // end of one on which there were pings and nothing else counts as a complaint. Nobody minds
-        // the first one.
-        if error.is_hang_up() && nanoseconds(silence) >= interval.saturating_mul(2) {
+        // A server closes a connection with too many pings without telling the calls why. So a
+        // connection that was closed while only pings were sent counts as such a case. A single
+        // ping is always accepted.
+        if error.is_closed_by_peer() && nanoseconds(silence) >= interval.saturating_mul(2) {
             let longer = interval
                 .saturating_mul(2)
-                .min(nanoseconds(PING_AT_LEAST_EVERY));
+                .min(nanoseconds(MAX_PING_INTERVAL));
             self.ping_ns.store(longer, Ordering::Relaxed);
             tracing::debug!(
                 interval = ?Duration::from_nanos(longer),
-                "the server hung up on pings: they become rarer"
+                "the server closed a connection because of pings: they are sent less often"
             );
         }
-        if error.is_elsewhere() {
-            self.turn_away_from(connection.route);
+        if error.needs_other_endpoint() {
+            self.leave_endpoint(connection.route);
         }
         self.replace(connection);
     }
 
-    /// Gives the endpoint up that is preferred now.
-    pub(crate) fn turn_away(&self) {
-        self.turn_away_from(self.preferred.load(Ordering::Relaxed));
+    /// Switches to the endpoint after the preferred one.
+    pub(crate) fn leave_preferred_endpoint(&self) {
+        self.leave_endpoint(self.preferred.load(Ordering::Relaxed));
     }
 
-    /// Calls go to the next endpoint from now on, if they went to this one.
-    fn turn_away_from(&self, route: usize) {
+    /// Switches to the next endpoint, if this one is preferred.
+    fn leave_endpoint(&self, route: usize) {
         let next = (route + 1) % self.routes.len();
         let turned =
             self.preferred
                 .compare_exchange(route, next, Ordering::Relaxed, Ordering::Relaxed);
         if turned.is_ok() && next != route {
             let (from, to) = (&self.routes.0[route].name, &self.routes.0[next].name);
-            tracing::info!(from, to, "turning to another endpoint");
-            for slot in self.repeatable.iter().chain(&self.unrepeatable) {
+            tracing::info!(from, to, "switching to another endpoint");
+            for slot in self.retryable.iter().chain(&self.non_retryable) {
                 if slot.load().route == route {
                     slot.store(Arc::new(self.shared_connection()));
                     self.routes.0[route].target.count_replaced();
@@ -388,7 +392,7 @@ impl Pool {
         connections.retain(|other| !Arc::ptr_eq(other, connection));
         let mut is_replaced = connections.len() < before;
         drop(connections);
-        for slot in self.repeatable.iter().chain(&self.unrepeatable) {
+        for slot in self.retryable.iter().chain(&self.non_retryable) {
             let current = slot.load();
             if Arc::ptr_eq(&current, connection) {
                 let fresh = Arc::new(self.shared_connection());
@@ -401,9 +405,9 @@ impl Pool {
         }
     }
 
-    /// Gives a connection up whose server is no longer among those the name stands for.
-    fn look_up_again(self: &Arc<Self>, connection: &Arc<Connection>) {
-        if connection.looked_up.lock().elapsed() < LOOK_UP_EVERY
+    /// Replaces a connection if its server is no longer among the addresses of its name.
+    fn refresh_address(self: &Arc<Self>, connection: &Arc<Connection>) {
+        if connection.looked_up.lock().elapsed() < LOOK_UP_INTERVAL
             || connection.is_looking_up.swap(true, Ordering::Relaxed)
         {
             return;
@@ -414,7 +418,7 @@ impl Pool {
             if let (Some(addresses), Some(peer)) = (addresses, connection.peer.load_full())
                 && !addresses.contains(&peer)
             {
-                tracing::debug!(%peer, "the name has another address now");
+                tracing::debug!(%peer, "the address of the server's name has changed");
                 pool.replace(&connection);
             }
             *connection.looked_up.lock() = Instant::now();
@@ -443,26 +447,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_failed_is_not_taken_again() {
+    async fn a_failed_connection_is_not_used_again() {
         let pool = pool(&["127.0.0.1:1"]);
-        let first = pool.lease(Lane::Repeatable);
-        first.failed(&Error::new(ErrorKind::Connect, "broken"), Duration::ZERO);
+        let first = pool.lease(ConnectionClass::Retryable);
+        first.report_failure(&Error::new(ErrorKind::Connect, "broken"), Duration::ZERO);
         for _ in 0..8 {
-            let other = pool.lease(Lane::Repeatable);
+            let other = pool.lease(ConnectionClass::Retryable);
             assert!(!Arc::ptr_eq(&first.connection, &other.connection));
         }
     }
 
     #[tokio::test]
-    async fn endpoints_are_turned_to_one_after_the_other() {
+    async fn endpoints_are_tried_one_after_another() {
         let pool = pool(&["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]);
         let unreachable = Error::new(ErrorKind::Connect, "refused").unsent();
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let leases: Vec<_> = (0..4).map(|_| pool.lease(Lane::Repeatable)).collect();
+            let leases: Vec<_> = (0..4).map(|_| pool.lease(ConnectionClass::Retryable)).collect();
             seen.push(leases[0].endpoint().to_owned());
             for lease in leases {
-                lease.failed(&unreachable, Duration::ZERO);
+                lease.report_failure(&unreachable, Duration::ZERO);
             }
         }
         let expected = [1, 2, 3, 1].map(|port| format!("127.0.0.1:{port}"));
@@ -470,34 +474,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_broke_is_made_again_to_the_same_server() {
+    async fn a_lost_connection_is_replaced_by_one_to_the_same_server() {
         let pool = pool(&["127.0.0.1:1", "127.0.0.1:2"]);
-        let lease = pool.lease(Lane::Repeatable);
-        lease.failed(&Error::new(ErrorKind::Connect, "reset"), Duration::ZERO);
+        let lease = pool.lease(ConnectionClass::Retryable);
+        lease.report_failure(&Error::new(ErrorKind::Connect, "reset"), Duration::ZERO);
         for _ in 0..4 {
-            assert_eq!(pool.lease(Lane::Repeatable).endpoint(), "127.0.0.1:1");
+            assert_eq!(pool.lease(ConnectionClass::Retryable).endpoint(), "127.0.0.1:1");
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_to_an_address_that_is_no_longer_the_name_s_is_given_up() {
+    async fn a_connection_is_replaced_when_its_address_no_longer_belongs_to_the_name() {
         let pool = pool(&["localhost:4410"]);
-        let first = pool.lease(Lane::Repeatable);
+        let first = pool.lease(ConnectionClass::Retryable);
         let elsewhere = SocketAddr::from(([127, 9, 9, 9], 4410));
         first.connection.peer.store(Some(Arc::new(elsewhere)));
-        tokio::time::advance(LOOK_UP_EVERY * 2).await;
+        tokio::time::advance(LOOK_UP_INTERVAL * 2).await;
         let is_kept = || {
-            let mut slots = pool.repeatable.iter();
+            let mut slots = pool.retryable.iter();
             slots.any(|slot| Arc::ptr_eq(&slot.load(), &first.connection))
         };
-        pool.look_up_again(&first.connection);
+        pool.refresh_address(&first.connection);
         while is_kept() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_hangs_up_on_pings_gets_fewer() {
+    async fn a_server_that_closes_connections_because_of_pings_gets_fewer() {
         let interval = Duration::from_millis(20);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = listener.local_addr().unwrap().to_string();
@@ -507,7 +511,7 @@ mod tests {
                 let call = connection.accept().await;
                 tokio::time::sleep(interval * 4).await;
                 connection.abrupt_shutdown(h2::Reason::ENHANCE_YOUR_CALM);
-                // Until what is left to send has been sent.
+                // Until the remaining data has been sent.
                 while connection.accept().await.is_some() {}
                 drop(call);
             }
@@ -518,7 +522,7 @@ mod tests {
         };
         let client = Client {
             state: Arc::new(ClientState::new(config).unwrap()),
-            server: Arc::default(),
+            capabilities: Arc::default(),
             time_limits: Arc::default(),
             deadline: None,
             trace: None,
@@ -532,11 +536,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unread_answers_never_take_up_a_whole_connection() {
+    async fn unread_answers_never_fill_a_connection() {
         let pool = pool(&["127.0.0.1:1"]);
-        let leases: Vec<_> = (0..200).map(|_| pool.lease(Lane::Iterator)).collect();
+        let leases: Vec<_> = (0..200).map(|_| pool.lease(ConnectionClass::Iterator)).collect();
         for lease in &leases {
-            assert!(lease.connection.open.load(Ordering::Relaxed) <= lease.connection.places);
+            assert!(lease.connection.open_answers.load(Ordering::Relaxed) <= lease.connection.max_open_answers);
         }
         let connections = pool.iterators.lock().len();
         assert!(connections > WIDE_CONNECTIONS, "{connections}");

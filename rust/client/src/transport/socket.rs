@@ -1,4 +1,4 @@
-//! The socket of a connection, which counts what goes through it.
+//! The socket of a connection, which counts its bytes.
 
 use std::{
     io,
@@ -12,15 +12,15 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{stats::Counters, transport::life::Life};
+use crate::{stats::Counters, transport::socket_state::SocketState};
 
-/// A socket that is open as long as it is here.
+/// An open socket; dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct Socket {
     stream: TcpStream,
     counters: Arc<Counters>,
-    /// Of its connection, and which of its sockets this is.
-    life: Arc<Life>,
+    /// The state of its connection, and the number of this socket.
+    socket_state: Arc<SocketState>,
     number: u64,
 }
 
@@ -28,7 +28,7 @@ impl Socket {
     pub(crate) fn new(
         stream: TcpStream,
         counters: Arc<Counters>,
-        life: Arc<Life>,
+        socket_state: Arc<SocketState>,
         number: u64,
     ) -> Self {
         counters.connections_opened.add(1);
@@ -36,7 +36,7 @@ impl Socket {
         Self {
             stream,
             counters,
-            life,
+            socket_state,
             number,
         }
     }
@@ -50,7 +50,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.counters.connections_open.sub(1);
-        self.life.end(self.number);
+        self.socket_state.closed(self.number);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whom to trust, and who we are.
+//! TLS settings: trusted authorities and the client certificate.
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
@@ -9,10 +9,11 @@ use crate::{
 
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// How to speak TLS, and which authorities that trusts, for the text of errors.
+/// The TLS settings, and a description of the trusted authorities for errors.
 ///
-/// A given bundle replaces the system's roots; without one the system's roots count, and where it
-/// has none (a container without certificates) those that ship with this library.
+/// A given bundle replaces the authorities of the system. If there is no bundle and the system has
+/// no authorities (as in a container without certificates), those of the `webpki-roots` library are
+/// trusted.
 pub(crate) fn tls(config: &Config) -> Result<(ClientTlsConfig, String), Error> {
     let mut tls = ClientTlsConfig::new().assume_http2(true);
     if let Some(identity) = &config.identity {
@@ -42,6 +43,6 @@ fn check_pem(what: &str, text: &[u8], begin: &[u8]) -> Result<(), Error> {
     let begin = String::from_utf8_lossy(begin);
     Err(Error::new(
         ErrorKind::InvalidArgument,
-        format!("{what} is no PEM file: it has no line with `{begin}`"),
+        format!("{what} is not a PEM file: it has no line with `{begin}`"),
     ))
 }

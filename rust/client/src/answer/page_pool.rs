@@ -31,14 +31,14 @@ const ROOM: usize = 256 << 20;
 
 /// Pages of one column.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub(crate) struct PageBuffer {
     pages: MmapMut,
     used: usize,
     /// How much of it was ever asked for: that much memory it takes.
     taken: usize,
 }
 
-impl Block {
+impl PageBuffer {
     /// Pages of its own with room for so many bytes and more.
     fn new(room: usize) -> io::Result<Self> {
         let reserve = |room| MmapOptions::new().len(room).no_reserve_swap().map_anon();
@@ -109,7 +109,7 @@ impl Block {
 
 /// Blocks that are not in use.
 #[derive(Debug)]
-pub(crate) struct Spares {
+pub(crate) struct PagePool {
     state: Mutex<State>,
     /// Where memory is given back in time.
     runtime: Handle,
@@ -118,7 +118,7 @@ pub(crate) struct Spares {
 
 #[derive(Debug)]
 struct State {
-    blocks: Vec<Block>,
+    blocks: Vec<PageBuffer>,
     most: usize,
     last_use: Instant,
     is_watched: bool,
@@ -126,11 +126,11 @@ struct State {
 
 impl State {
     fn memory(&self) -> usize {
-        self.blocks.iter().map(Block::memory).sum()
+        self.blocks.iter().map(PageBuffer::memory).sum()
     }
 }
 
-impl Spares {
+impl PagePool {
     /// None yet. Must be called on the runtime.
     pub(crate) fn new() -> Self {
         Self {
@@ -146,7 +146,7 @@ impl Spares {
     }
 
     /// An empty block with room for so many bytes.
-    pub(crate) fn block(&self, room: usize) -> io::Result<Block> {
+    pub(crate) fn block(&self, room: usize) -> io::Result<PageBuffer> {
         let mut state = self.state.lock();
         state.last_use = Instant::now();
         // The one that takes least: what it takes counts as this column's from now on.
@@ -156,11 +156,11 @@ impl Spares {
         let fitting = fitting.map(|(index, _)| index);
         let spare = fitting.map(|index| state.blocks.swap_remove(index));
         drop(state);
-        spare.map_or_else(|| Block::new(room), Ok)
+        spare.map_or_else(|| PageBuffer::new(room), Ok)
     }
 
     /// Keeps a block that is not used any more, or gives its memory back.
-    pub(crate) fn keep(self: &Arc<Self>, mut block: Block) {
+    pub(crate) fn keep(self: &Arc<Self>, mut block: PageBuffer) {
         block.used = 0;
         // In a child of a fork, where there is no runtime, and somebody may have held the lock.
         if self.epoch != epoch() {
@@ -193,13 +193,13 @@ impl Spares {
 }
 
 /// Gives spare blocks back to the system once nobody has wanted any for a while.
-async fn give_back(spares: Weak<Spares>) {
+async fn give_back(page_pool: Weak<PagePool>) {
     loop {
         tokio::time::sleep(KEPT_FOR).await;
-        let Some(spares) = spares.upgrade() else {
+        let Some(page_pool) = page_pool.upgrade() else {
             return;
         };
-        let mut state = spares.state.lock();
+        let mut state = page_pool.state.lock();
         if state.last_use.elapsed() >= KEPT_FOR {
             state.is_watched = false;
             let gone = std::mem::take(&mut state.blocks);
@@ -212,30 +212,30 @@ async fn give_back(spares: Weak<Spares>) {
 
 /// A block whose bytes somebody reads.
 #[derive(Debug)]
-pub(crate) struct BlockBytes {
-    block: Option<Block>,
-    spares: Arc<Spares>,
+pub(crate) struct PageBytes {
+    block: Option<PageBuffer>,
+    page_pool: Arc<PagePool>,
 }
 
-impl BlockBytes {
-    pub(crate) const fn new(block: Block, spares: Arc<Spares>) -> Self {
+impl PageBytes {
+    pub(crate) const fn new(block: PageBuffer, page_pool: Arc<PagePool>) -> Self {
         Self {
             block: Some(block),
-            spares,
+            page_pool,
         }
     }
 }
 
-impl AsRef<[u8]> for BlockBytes {
+impl AsRef<[u8]> for PageBytes {
     fn as_ref(&self) -> &[u8] {
-        self.block.as_ref().map_or(&[], Block::bytes)
+        self.block.as_ref().map_or(&[], PageBuffer::bytes)
     }
 }
 
-impl Drop for BlockBytes {
+impl Drop for PageBytes {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.spares.keep(block);
+            self.page_pool.keep(block);
         }
     }
 }
@@ -246,41 +246,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_let_go_is_written_again_and_given_back_in_the_end() {
-        let spares = Arc::new(Spares::new());
-        let mut block = spares.block(10).unwrap();
+        let page_pool = Arc::new(PagePool::new());
+        let mut block = page_pool.block(10).unwrap();
         block.extend(b"some");
         block.extend(b"thing");
         let start = block.bytes().as_ptr();
-        let lent = BlockBytes::new(block, Arc::clone(&spares));
+        let lent = PageBytes::new(block, Arc::clone(&page_pool));
         assert_eq!(lent.as_ref(), b"something");
         drop(lent);
-        let again = spares.block(10).unwrap();
+        let again = page_pool.block(10).unwrap();
         assert_eq!((again.len(), again.memory()), (0, STEP));
         assert_eq!(again.pages.as_ptr(), start);
-        spares.keep(again);
+        page_pool.keep(again);
         tokio::time::sleep(KEPT_FOR * 3).await;
-        assert_eq!(spares.state.lock().blocks.len(), 0);
-        assert!(!spares.state.lock().is_watched);
+        assert_eq!(page_pool.state.lock().blocks.len(), 0);
+        assert!(!page_pool.state.lock().is_watched);
     }
 
     #[tokio::test]
     async fn no_more_is_kept_than_is_allowed() {
-        let spares = Arc::new(Spares::new());
+        let page_pool = Arc::new(PagePool::new());
         let block = |bytes| {
-            let mut block = Block::new(bytes).unwrap();
+            let mut block = PageBuffer::new(bytes).unwrap();
             block.extend(&vec![1; bytes]);
             block
         };
-        spares.keep(block(STEP + 1));
-        spares.keep(block(1));
-        assert_eq!(spares.state.lock().memory(), 3 * STEP);
-        assert_eq!(spares.block(1).unwrap().memory(), STEP);
-        spares.shrink(u64::try_from(3 * STEP).unwrap());
-        assert_eq!(spares.state.lock().memory(), 2 * STEP);
-        spares.shrink(u64::try_from(STEP).unwrap());
-        assert_eq!(spares.state.lock().memory(), 0);
-        spares.state.lock().most = STEP;
-        spares.keep(block(STEP + 1));
-        assert_eq!(spares.state.lock().memory(), 0);
+        page_pool.keep(block(STEP + 1));
+        page_pool.keep(block(1));
+        assert_eq!(page_pool.state.lock().memory(), 3 * STEP);
+        assert_eq!(page_pool.block(1).unwrap().memory(), STEP);
+        page_pool.shrink(u64::try_from(3 * STEP).unwrap());
+        assert_eq!(page_pool.state.lock().memory(), 2 * STEP);
+        page_pool.shrink(u64::try_from(STEP).unwrap());
+        assert_eq!(page_pool.state.lock().memory(), 0);
+        page_pool.state.lock().most = STEP;
+        page_pool.keep(block(STEP + 1));
+        assert_eq!(page_pool.state.lock().memory(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! How long calls may take.
+//! Time limits of calls.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -7,18 +7,18 @@ use std::{
 
 use tokio::time::Instant;
 
-/// Time limits of calls, changeable at any time.
+/// Time limits of calls. They can be changed at any time.
 #[derive(Debug, Default)]
 pub(crate) struct TimeLimits {
-    pub(crate) silence: Nanoseconds,
-    pub(crate) call: Nanoseconds,
+    pub(crate) timeout: AtomicDuration,
+    pub(crate) deadline: AtomicDuration,
 }
 
-/// A duration, or none.
+/// An optional duration that threads can share.
 #[derive(Debug, Default)]
-pub(crate) struct Nanoseconds(AtomicU64);
+pub(crate) struct AtomicDuration(AtomicU64);
 
-impl Nanoseconds {
+impl AtomicDuration {
     pub(crate) fn get(&self) -> Option<Duration> {
         match self.0.load(Ordering::Relaxed) {
             0 => None,
@@ -36,7 +36,7 @@ impl Nanoseconds {
     }
 }
 
-/// When a call must have ended.
+/// The time at which a call must have ended.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
     pub(crate) at: Instant,

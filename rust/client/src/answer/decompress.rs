@@ -1,30 +1,30 @@
-//! Compressed messages, of which several are unpacked at the same time.
+//! Compressed messages, of which several are decompressed at the same time.
 
 use std::{collections::VecDeque, io::Read, sync::Arc, time::Instant};
 
 use tokio::task::JoinHandle;
 
 use crate::{
-    answer::budget::{Budget, Incomplete},
+    answer::budget::{Budget, MessageMemory},
     error::{Error, ErrorKind},
     stats::Counters,
 };
 
 /// No server makes messages that are longer, and a wrong length must not take all memory.
-pub(crate) const LONGEST_MESSAGE: usize = 1 << 30;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
-/// Messages of one answer that are unpacked at a time, or wait for the one before.
-const AT_ONCE: usize = 4;
+/// Messages of one answer that are decompressed at a time, or wait for the one before.
+const MAX_MESSAGES: usize = 4;
 
 /// Bytes of them, compressed, beyond which no further one is begun: it may be a thousand times as
 /// many that come of them.
-const BYTES_AT_ONCE: usize = 1 << 20;
+const MAX_COMPRESSED_BYTES: usize = 1 << 20;
 
 /// What a compressed message may refer back to, as a power of two: what every reader of zstd allows.
-const LARGEST_WINDOW: u32 = 23;
+const MAX_WINDOW_LOG: u32 = 23;
 
-/// By how much the memory of a message grows while it is unpacked.
-const STEP: usize = 256 << 10;
+/// By how much the memory of a message grows while it is decompressed.
+const GROWTH_BYTES: usize = 256 << 10;
 
 /// How messages are compressed that say they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,31 +34,31 @@ pub(crate) enum Encoding {
     Zstd,
 }
 
-/// The messages of an answer, unpacked on the threads of the runtime, in their order.
+/// The messages of an answer, decompressed on the threads of the runtime, in their order.
 #[derive(Debug)]
-pub(crate) struct Unpacking {
+pub(crate) struct Decompressor {
     what: &'static str,
     budget: Arc<Budget>,
     encoding: Encoding,
-    running: VecDeque<Running>,
+    running: VecDeque<DecompressionTask>,
     bytes: usize,
     /// Memory of messages that were taken.
     spare: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
-struct Running {
-    packed: usize,
-    message: JoinHandle<Unpacked>,
+struct DecompressionTask {
+    compressed: usize,
+    message: JoinHandle<DecompressedMessage>,
 }
 
 #[derive(Debug)]
-struct Unpacked {
+struct DecompressedMessage {
     message: Result<Vec<u8>, Error>,
     took_ns: u64,
 }
 
-impl Unpacking {
+impl Decompressor {
     pub(crate) const fn new(what: &'static str, encoding: Encoding, budget: Arc<Budget>) -> Self {
         Self {
             what,
@@ -79,29 +79,29 @@ impl Unpacking {
     }
 
     pub(crate) fn has_room(&self) -> bool {
-        self.running.len() < AT_ONCE && self.bytes < BYTES_AT_ONCE
+        self.running.len() < MAX_MESSAGES && self.bytes < MAX_COMPRESSED_BYTES
     }
 
     /// Begins a message; one that is not compressed waits for those before it all the same.
-    pub(crate) fn push(&mut self, is_compressed: bool, packed: Vec<u8>) {
+    pub(crate) fn push(&mut self, is_compressed: bool, compressed: Vec<u8>) {
         let encoding = if is_compressed {
             self.encoding
         } else {
             Encoding::Identity
         };
         let memory = self.spare.pop().unwrap_or_default();
-        let (what, mut incomplete) = (self.what, Incomplete::new(Arc::clone(&self.budget)));
-        self.bytes += packed.len();
-        self.running.push_back(Running {
-            packed: packed.len(),
+        let (what, mut incomplete) = (self.what, MessageMemory::new(Arc::clone(&self.budget)));
+        self.bytes += compressed.len();
+        self.running.push_back(DecompressionTask {
+            compressed: compressed.len(),
             message: tokio::spawn(async move {
                 let begun = Instant::now();
                 let message = match encoding {
-                    Encoding::Identity => Ok(packed),
-                    _ => unpack(what, encoding, &packed, memory, &mut incomplete),
+                    Encoding::Identity => Ok(compressed),
+                    _ => decompress(what, encoding, &compressed, memory, &mut incomplete),
                 };
                 let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                Unpacked { message, took_ns }
+                DecompressedMessage { message, took_ns }
             }),
         });
     }
@@ -111,12 +111,12 @@ impl Unpacking {
         let Some(oldest) = self.running.front_mut() else {
             return std::future::pending().await;
         };
-        let unpacked = (&mut oldest.message).await;
-        self.bytes -= oldest.packed;
+        let decompressed = (&mut oldest.message).await;
+        self.bytes -= oldest.compressed;
         self.running.pop_front();
-        let unpacked = unpacked.map_err(|error| self.unreadable(&error.to_string()))?;
-        counters.decode_ns.add(unpacked.took_ns);
-        unpacked.message
+        let decompressed = decompressed.map_err(|error| self.unreadable(&error.to_string()))?;
+        counters.decode_ns.add(decompressed.took_ns);
+        decompressed.message
     }
 
     /// Takes the memory of a message back, for another one.
@@ -131,26 +131,26 @@ impl Unpacking {
     }
 }
 
-/// A message as it was before it was packed. What it takes is asked for step by step, so that a small
-/// one that was packed well, or on purpose, cannot take all memory.
-pub(crate) fn unpack(
+/// A message as it was before it was compressed. What it takes is asked for step by step, so that a small
+/// one that was compressed well, or on purpose, cannot take all memory.
+pub(crate) fn decompress(
     what: &'static str,
     encoding: Encoding,
-    packed: &[u8],
+    compressed: &[u8],
     mut message: Vec<u8>,
-    incomplete: &mut Incomplete,
+    incomplete: &mut MessageMemory,
 ) -> Result<Vec<u8>, Error> {
     let unreadable = |error| Error::decode(what, error);
     match encoding {
-        Encoding::Identity => message.extend_from_slice(packed),
+        Encoding::Identity => message.extend_from_slice(compressed),
         Encoding::Gzip => {
-            let mut reader = flate2::read::GzDecoder::new(packed);
+            let mut reader = flate2::read::GzDecoder::new(compressed);
             inflate(what, &mut reader, &mut message, incomplete)?;
         }
         Encoding::Zstd => {
-            let mut reader = zstd::stream::read::Decoder::new(packed).map_err(unreadable)?;
+            let mut reader = zstd::stream::read::Decoder::new(compressed).map_err(unreadable)?;
             // What a frame refers back to is kept while it is read.
-            reader.window_log_max(LARGEST_WINDOW).map_err(unreadable)?;
+            reader.window_log_max(MAX_WINDOW_LOG).map_err(unreadable)?;
             inflate(what, &mut reader, &mut message, incomplete)?;
         }
     }
@@ -161,7 +161,7 @@ fn inflate(
     what: &'static str,
     reader: &mut impl Read,
     message: &mut Vec<u8>,
-    incomplete: &mut Incomplete,
+    incomplete: &mut MessageMemory,
 ) -> Result<(), Error> {
     // Memory of a message before is written again.
     incomplete.resize(message.capacity() as u64)?;
@@ -169,7 +169,7 @@ fn inflate(
     let mut length = 0;
     loop {
         if length == message.len() {
-            let room = (2 * length).clamp(STEP, LONGEST_MESSAGE + 1);
+            let room = (2 * length).clamp(GROWTH_BYTES, MAX_MESSAGE_BYTES + 1);
             incomplete.resize(room as u64)?;
             message.resize(room, 0);
         }
@@ -180,7 +180,7 @@ fn inflate(
             return Ok(());
         }
         length += read;
-        if length > LONGEST_MESSAGE {
+        if length > MAX_MESSAGE_BYTES {
             let message =
                 format!("the server's answer to {what} cannot be read: a message does not end");
             return Err(Error::new(ErrorKind::Decode, message));

@@ -1,7 +1,7 @@
 //! What an answer may hold: which columns, and which times.
 //!
 //! Servers are not believed. A column is the one it is called, of the type it must have, and a time
-//! lies in the range that was asked for and not before the one above it; anything else is an error
+//! lies in the range that was requested for and not before the one above it; anything else is an error
 //! and not a wrong number.
 
 use std::{collections::HashMap, sync::Arc};
@@ -11,17 +11,17 @@ use pingthings_types::TimeRange;
 
 /// Columns and times of an answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Expected {
-    /// The schema that was asked for, where one was.
-    asked: Option<SchemaRef>,
-    /// The schema of a server that was not asked, or makes nothing of it.
+pub(crate) struct Expectation {
+    /// The schema that was requested for, where one was.
+    requested: Option<SchemaRef>,
+    /// The schema of a server that was not requested, or makes nothing of it.
     native: SchemaRef,
-    times: Times,
+    times: TimeBounds,
 }
 
-/// Times of rows.
+/// TimeBounds of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Times {
+pub(crate) struct TimeBounds {
     /// The first that there may be.
     first: i64,
     /// The one after the last.
@@ -32,7 +32,7 @@ pub(crate) struct Times {
 
 /// The type of a column, as far as there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ColumnType {
     /// Nanoseconds as a timestamp, whatever its zone: the numbers are UTC with all of them.
     Timestamp,
     Int64,
@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Kind {
+impl ColumnType {
     pub(crate) const fn of(kind: &DataType) -> Self {
         match kind {
             DataType::Timestamp(TimeUnit::Nanosecond, _) => Self::Timestamp,
@@ -58,12 +58,12 @@ impl Kind {
 
 /// A column of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Column<'a> {
+pub(crate) struct AnswerColumn<'a> {
     pub(crate) name: &'a str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ColumnType,
 }
 
-impl Times {
+impl TimeBounds {
     /// Points of a range: several may have the same time.
     pub(crate) const fn of_points(range: TimeRange) -> Self {
         Self {
@@ -87,7 +87,7 @@ impl Times {
         for time in [first, last] {
             if time < self.first || time >= self.end {
                 return Err(ArrowError::IpcError(format!(
-                    "the time {time} is not in the range [{}, {}) that was asked for",
+                    "the time {time} is not in the range [{}, {}) that was requested for",
                     self.first, self.end
                 )));
             }
@@ -120,32 +120,32 @@ impl Times {
     }
 }
 
-impl Expected {
-    pub(crate) const fn new(asked: Option<SchemaRef>, native: SchemaRef, times: Times) -> Self {
+impl Expectation {
+    pub(crate) const fn new(requested: Option<SchemaRef>, native: SchemaRef, times: TimeBounds) -> Self {
         Self {
-            asked,
+            requested,
             native,
             times,
         }
     }
 
-    pub(crate) const fn times(&self) -> &Times {
+    pub(crate) const fn time_bounds(&self) -> &TimeBounds {
         &self.times
     }
 
     /// The schema under which columns are kept that a server has sent.
-    pub(crate) fn accept(&self, found: &[Column<'_>]) -> Result<SchemaRef, ArrowError> {
-        let schemas = self.asked.iter().chain([&self.native]);
+    pub(crate) fn accept(&self, found: &[AnswerColumn<'_>]) -> Result<SchemaRef, ArrowError> {
+        let schemas = self.requested.iter().chain([&self.native]);
         for schema in schemas {
-            if is_the_same(schema, found) {
+            if has_columns(schema, found) {
                 return Ok(Arc::clone(schema));
             }
         }
-        self.reordered(found).ok_or_else(|| self.unlike(found))
+        self.reordered(found).ok_or_else(|| self.mismatch(found))
     }
 
-    /// Times come first; the other columns are known by their names, wherever they are.
-    fn reordered(&self, found: &[Column<'_>]) -> Option<SchemaRef> {
+    /// TimeBounds come first; the other columns are known by their names, wherever they are.
+    fn reordered(&self, found: &[AnswerColumn<'_>]) -> Option<SchemaRef> {
         let fields = self.native.fields();
         if found.len() != fields.len() || !is_field(&fields[0], found.first()?) {
             return None;
@@ -162,7 +162,7 @@ impl Expected {
         Some(Arc::new(Schema::new(ordered)))
     }
 
-    fn unlike(&self, found: &[Column<'_>]) -> ArrowError {
+    fn mismatch(&self, found: &[AnswerColumn<'_>]) -> ArrowError {
         const SHOWN: usize = 8;
         let mut names: Vec<_> = found
             .iter()
@@ -172,28 +172,28 @@ impl Expected {
         if found.len() > SHOWN {
             names.push(format!("{} more", found.len() - SHOWN));
         }
-        let fields = self.asked.as_ref().unwrap_or(&self.native).fields();
+        let fields = self.requested.as_ref().unwrap_or(&self.native).fields();
         let mut wanted: Vec<_> = fields
             .iter()
             .take(SHOWN)
-            .map(|field| format!("`{}` ({:?})", field.name(), Kind::of(field.data_type())))
+            .map(|field| format!("`{}` ({:?})", field.name(), ColumnType::of(field.data_type())))
             .collect();
         if fields.len() > SHOWN {
             wanted.push(format!("{} more", fields.len() - SHOWN));
         }
         ArrowError::SchemaError(format!(
-            "it has the columns {} where {} were asked for",
+            "it has the columns {} where {} were requested for",
             names.join(", "),
             wanted.join(", ")
         ))
     }
 }
 
-fn is_field(field: &arrow_schema::Field, column: &Column<'_>) -> bool {
-    field.name() == column.name && Kind::of(field.data_type()) == column.kind
+fn is_field(field: &arrow_schema::Field, column: &AnswerColumn<'_>) -> bool {
+    field.name() == column.name && ColumnType::of(field.data_type()) == column.kind
 }
 
-fn is_the_same(schema: &Schema, found: &[Column<'_>]) -> bool {
+fn has_columns(schema: &Schema, found: &[AnswerColumn<'_>]) -> bool {
     let fields = schema.fields();
     fields.len() == found.len()
         && fields

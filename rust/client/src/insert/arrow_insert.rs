@@ -1,6 +1,6 @@
-//! Points in Arrow on their way to a server, copied nowhere: they are sent from where they lie.
+//! The request that inserts points in Arrow, sent from the caller's memory without a copy.
 //!
-//! Arrow's own writer makes a message of its own, which tonic would copy into that of the call.
+//! Arrow's own writer would create a separate message, which tonic would copy into the request.
 
 use std::{
     convert::Infallible,
@@ -43,28 +43,29 @@ use crate::{
         rpc::Stub,
         table::{RAW_SCHEMA, encode},
     },
-    insert::{loan::Loan, points::Owner},
+    insert::{borrow::MemoryBorrow, points::Owner},
     method::Method,
 };
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// What says that a stream in Arrow's format has ended.
+/// The end marker of an Arrow IPC stream.
 const END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
-/// Up to here points are copied, which costs less than waiting until they have gone.
-const MOST_COPIED: usize = 2_000;
+/// The maximum number of points that are copied. Copying few points costs less than waiting until
+/// they are sent.
+const MAX_COPIED_POINTS: usize = 2_000;
 
-/// The field of the request that holds the points.
+/// The protobuf field of the request that contains the points.
 const ARROW_BYTES: u32 = 5;
 
-/// How a stream of points begins: with its schema.
+/// The beginning of every IPC stream of points: its schema.
 static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| {
     let bytes = encode(&RAW_SCHEMA, &[]).unwrap_or_default();
     bytes.slice(..bytes.len().saturating_sub(END.len()))
 });
 
-/// The call that takes points in Arrow.
+/// The method that inserts points in Arrow.
 pub(crate) struct InsertRpc(CheckedChannel);
 
 impl Stub for InsertRpc {
@@ -76,12 +77,12 @@ impl Stub for InsertRpc {
 impl InsertRpc {
     pub(crate) async fn insert(
         &self,
-        request: Request<Envelope>,
+        request: Request<ArrowInsert>,
     ) -> Result<Response<v5api::InsertResponse>, Status> {
-        let (metadata, extensions, envelope) = request.into_parts();
+        let (metadata, extensions, insert) = request.into_parts();
         let mut rpc = Grpc::new(BodyChannel {
             channel: self.0.clone(),
-            body: Some(envelope.into_body()?),
+            body: Some(insert.into_body()?),
         });
         let ready = rpc.ready().await;
         ready.map_err(|error| Status::from_error(error.into()))?;
@@ -91,7 +92,7 @@ impl InsertRpc {
     }
 }
 
-/// A channel that sends a body of ours in place of the one that tonic would make.
+/// A channel that replaces the body of tonic's request by `body`.
 struct BodyChannel {
     channel: CheckedChannel,
     body: Option<Body>,
@@ -112,29 +113,30 @@ impl Service<http::Request<Body>> for BodyChannel {
     }
 }
 
-/// Points of [`RAW_SCHEMA`], and what is to be done with them.
+/// A request to insert points, which have the schema [`RAW_SCHEMA`].
 #[derive(Clone, Debug)]
-pub(crate) struct Envelope {
+pub(crate) struct ArrowInsert {
     /// The request without its points.
     pub(crate) request: v5api::ArrowInsertParams,
     pub(crate) rows: RecordBatch,
-    /// Whether the points are still what they were.
-    pub(crate) loan: Arc<Loan>,
-    /// Whoever owns the memory that the points lie in.
+    /// Whether the memory of the points is still unchanged.
+    pub(crate) borrow: Arc<MemoryBorrow>,
+    /// The owner of the memory of the points.
     pub(crate) owner: Option<Owner>,
 }
 
-/// A column that is being sent. The connection may have it for a moment longer than the call.
+/// A column that is being sent. The connection may use it for a moment after the call has ended.
 struct Column {
     values: Memory,
-    /// Dropped when the last byte has gone to the system.
-    _gone: Arc<oneshot::Sender<Infallible>>,
-    /// Dropped last.
+    /// Dropped when the last byte was passed to the system.
+    _sent: Arc<oneshot::Sender<Infallible>>,
+    /// The owner of the memory; dropped last.
     _owner: Option<Owner>,
 }
 
-/// Why a call that was given up is not sent to its end. Nobody waits for it any more.
-pub(crate) const TAKEN_BACK: &str = "the points were taken back by whoever inserted them";
+/// The error of an insert whose borrow has ended. The call was cancelled, so nothing waits for this
+/// error.
+pub(crate) const BORROW_ENDED: &str = "the insert was cancelled and its caller may have changed the points";
 
 impl AsRef<[u8]> for Column {
     fn as_ref(&self) -> &[u8] {
@@ -142,23 +144,23 @@ impl AsRef<[u8]> for Column {
     }
 }
 
-/// Arrow points are sent from the memory of whoever inserts them, who may take it back in the
-/// middle (see [`Loan`]). So the end of the message is a piece of its own, which goes only when the
-/// columns have gone and are known to have been whole until then: a message without its end is
-/// stored by nobody.
-impl Envelope {
-    /// The message but for its end, piece by piece, and what ends when the last byte of the columns
-    /// has gone to the system.
+/// Points are sent from the memory of the caller, which may end the borrow at any time (see
+/// [`MemoryBorrow`]). So the end of the message is a separate chunk. It is sent only after the
+/// system has taken all columns, and only if the borrow had not ended by then. No server stores a
+/// message without its end.
+impl ArrowInsert {
+    /// The chunks of the message without its end, and a receiver that is closed when the last byte
+    /// of the columns was passed to the system.
     fn pieces(&self) -> Result<([Bytes; 3], oneshot::Receiver<Infallible>), Status> {
-        let (gone, all_gone) = oneshot::channel();
-        let gone = Arc::new(gone);
+        let (sent, all_sent) = oneshot::channel();
+        let sent = Arc::new(sent);
         let column = |values: &Memory| {
-            if self.rows.num_rows() <= MOST_COPIED {
+            if self.rows.num_rows() <= MAX_COPIED_POINTS {
                 return Bytes::copy_from_slice(values);
             }
             Bytes::from_owner(Column {
                 values: values.clone(),
-                _gone: Arc::clone(&gone),
+                _sent: Arc::clone(&sent),
                 _owner: self.owner.clone(),
             })
         };
@@ -172,10 +174,10 @@ impl Envelope {
         );
         let values = column(columns.1.as_primitive::<Float64Type>().values().inner());
         let head = self.head(times.len() + values.len())?;
-        Ok(([head, times, values], all_gone))
+        Ok(([head, times, values], all_sent))
     }
 
-    /// Everything before the columns, which have so many bytes.
+    /// Everything before the columns. `columns` is their size in bytes.
     fn head(&self, columns: usize) -> Result<Bytes, Status> {
         let batch = batch(self.rows.num_rows());
         let stream = SCHEMA.len() + batch.len() + columns + END.len();
@@ -191,13 +193,13 @@ impl Envelope {
     }
 
     fn into_body(self) -> Result<Body, Status> {
-        let (pieces, all_gone) = self.pieces()?;
+        let (pieces, all_sent) = self.pieces()?;
         let pieces = stream::iter(pieces.map(|piece| Ok(Frame::data(piece))));
-        let loan = self.loan;
+        let borrow = self.borrow;
         let end = stream::once(async move {
-            let _ = all_gone.await;
-            if loan.is_over() {
-                return Err(Status::cancelled(TAKEN_BACK));
+            let _ = all_sent.await;
+            if borrow.is_ended() {
+                return Err(Status::cancelled(BORROW_ENDED));
             }
             Ok(Frame::data(Bytes::from_static(&END)))
         });
@@ -205,14 +207,14 @@ impl Envelope {
     }
 }
 
-/// What stands before two columns of eight bytes a row.
+/// The header of a record batch with two columns of eight bytes per row.
 fn batch(rows: usize) -> Vec<u8> {
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     let column = rows.saturating_mul(8);
     let mut builder = FlatBufferBuilder::new();
     let nodes = builder.create_vector(&[FieldNode::new(rows, 0), FieldNode::new(rows, 0)]);
     let buffers = builder.create_vector(&[
-        // Before each column would stand which of its rows are null.
+        // The validity bitmap of each column is empty, because there are no nulls.
         Buffer::new(0, 0),
         Buffer::new(0, column),
         Buffer::new(column, 0),
@@ -235,7 +237,7 @@ fn batch(rows: usize) -> Vec<u8> {
     let message = Message::create(&mut builder, &message);
     builder.finish(message, None);
     let metadata = builder.finished_data();
-    // The columns lie at multiples of eight bytes, if what stands before them does.
+    // The columns are aligned to eight bytes if the header is padded to eight bytes.
     let padded = metadata.len().next_multiple_of(8);
     let mut bytes = Vec::with_capacity(padded + 8);
     bytes.put_slice(&CONTINUATION);
@@ -254,43 +256,43 @@ mod tests {
 
     use super::*;
 
-    fn envelope(rows: i64) -> Envelope {
+    fn insert(rows: i64) -> ArrowInsert {
         let times = TimestampNanosecondArray::from_iter_values(0..rows).with_timezone("UTC");
         let values = Float64Array::from_iter_values((0..rows).map(|_| 1.0));
         let columns: Vec<ArrayRef> = vec![Arc::new(times), Arc::new(values)];
-        Envelope {
+        ArrowInsert {
             request: v5api::ArrowInsertParams::default(),
             rows: RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap(),
-            loan: Arc::default(),
+            borrow: Arc::default(),
             owner: None,
         }
     }
 
     #[tokio::test]
-    async fn points_that_are_taken_back_before_they_have_gone_have_no_end() {
-        for (is_taken_back, rows) in [(false, 10), (true, 10), (false, 50_000), (true, 50_000)] {
-            let envelope = envelope(rows);
-            let loan = Arc::clone(&envelope.loan);
-            let mut body = envelope.into_body().unwrap();
+    async fn a_message_has_no_end_if_the_borrow_ends_before_the_points_are_sent() {
+        for (is_ended, rows) in [(false, 10), (true, 10), (false, 50_000), (true, 50_000)] {
+            let insert = insert(rows);
+            let borrow = Arc::clone(&insert.borrow);
+            let mut body = insert.into_body().unwrap();
             let mut sent = Vec::new();
             for _ in 0..3 {
                 sent.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
             }
             if rows > 10 {
-                // The columns have not gone, so nobody knows whether they are whole.
+                // The columns were not sent yet, so the end must wait.
                 assert!(futures_util::poll!(Box::pin(body.frame())).is_pending());
             }
-            if is_taken_back {
-                loan.take_back();
+            if is_ended {
+                borrow.end();
             }
             drop(sent);
             let end = body.frame().await.unwrap();
-            assert_eq!(end.is_err(), is_taken_back, "{rows} rows");
+            assert_eq!(end.is_err(), is_ended, "{rows} rows");
         }
     }
 
     #[test]
-    fn what_is_put_in_comes_out_as_arrow_reads_it() {
+    fn arrow_reads_the_points_that_were_inserted() {
         for rows in [0_i64, 1, 2, 7, 50_000] {
             let times = TimestampNanosecondArray::from_iter_values(0..rows).with_timezone("UTC");
             let values = (0..rows).map(|row| f64::from(u32::try_from(row).unwrap()) / 3.0);
@@ -299,7 +301,7 @@ mod tests {
                 Arc::new(Float64Array::from_iter_values(values)),
             ];
             let rows = RecordBatch::try_new(Arc::clone(&RAW_SCHEMA), columns).unwrap();
-            // A part of a larger one lies anywhere in its memory.
+            // A slice of a larger batch begins anywhere in its memory.
             let rows = rows.slice(rows.num_rows() / 3, rows.num_rows() - rows.num_rows() / 3);
             let request = v5api::ArrowInsertParams {
                 uuid: vec![7; 16].into(),
@@ -307,25 +309,25 @@ mod tests {
                 merge_policy: 2,
                 ..Default::default()
             };
-            let envelope = Envelope {
+            let insert = ArrowInsert {
                 request: request.clone(),
                 rows: rows.clone(),
-                loan: Arc::default(),
+                borrow: Arc::default(),
                 owner: Some(Arc::new("somebody")),
             };
-            let owner = envelope.owner.clone().unwrap();
-            let (pieces, mut all_gone) = envelope.pieces().unwrap();
-            let is_copied = rows.num_rows() <= MOST_COPIED;
+            let owner = insert.owner.clone().unwrap();
+            let (pieces, mut all_sent) = insert.pieces().unwrap();
+            let is_copied = rows.num_rows() <= MAX_COPIED_POINTS;
             let times = rows.column(0).as_primitive::<TimestampNanosecondType>();
             assert!(is_copied || pieces[1].as_ptr() == times.values().inner().as_ptr());
             let bytes = [pieces.concat(), END.to_vec()].concat();
-            // Whoever sends them may be the last to have them.
-            drop(envelope);
+            // The chunks may be the last users of the memory.
+            drop(insert);
             assert_eq!(Arc::strong_count(&owner), if is_copied { 1 } else { 3 });
-            assert_eq!(all_gone.try_recv() == Err(TryRecvError::Empty), !is_copied);
+            assert_eq!(all_sent.try_recv() == Err(TryRecvError::Empty), !is_copied);
             drop(pieces);
             assert_eq!(Arc::strong_count(&owner), 1);
-            assert_eq!(all_gone.try_recv(), Err(TryRecvError::Closed));
+            assert_eq!(all_sent.try_recv(), Err(TryRecvError::Closed));
             let (before, message) = bytes.split_at(PREFIX);
             assert_eq!(before, prefix(message.len()).unwrap());
             let mut found = v5api::ArrowInsertParams::decode(message).unwrap();

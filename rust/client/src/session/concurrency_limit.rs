@@ -1,4 +1,4 @@
-//! How many calls may be in flight, changeable while calls wait.
+//! The limit of calls in flight, which can be changed while calls wait.
 
 use std::sync::{
     Arc,
@@ -10,23 +10,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
 
-/// A semaphore whose size can be changed at any time, also while calls wait for it.
+/// A semaphore whose size can be changed at any time, also while calls wait.
 #[derive(Debug)]
-pub(crate) struct Limit {
+pub(crate) struct ConcurrencyLimit {
     semaphore: Arc<Semaphore>,
     size: Mutex<usize>,
-    /// Permits that are out and must not come back, because the limit was lowered meanwhile.
+    /// Number of permits that are removed instead of released when they are dropped, because the
+    /// limit was lowered while they were in use.
     surplus: Arc<AtomicUsize>,
 }
 
-/// The right to have one call in flight, given back when dropped.
+/// The right to have one call in flight, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Permit {
     permit: Option<OwnedSemaphorePermit>,
     surplus: Arc<AtomicUsize>,
 }
 
-impl Limit {
+impl ConcurrencyLimit {
     pub(crate) fn new(size: usize) -> Self {
         Self {
             semaphore: Arc::new(Semaphore::new(size)),
@@ -44,12 +45,13 @@ impl Limit {
         })
     }
 
-    /// Takes effect at once: more waiting calls start, or fewer do until enough have ended.
+    /// Changes the limit. A higher limit starts waiting calls at once; a lower limit takes effect
+    /// when enough calls have ended.
     pub(crate) fn resize(&self, to: usize) {
         let mut size = self.size.lock();
         if to > *size {
             let mut grow = to - *size;
-            // Permits that were to vanish on their return may as well stay.
+            // Permits that were to be removed stay instead.
             let kept = take_up_to(&self.surplus, grow);
             grow -= kept;
             self.semaphore.add_permits(grow);
@@ -61,16 +63,16 @@ impl Limit {
         *size = to;
     }
 
-    /// Wakes every waiting call with the error that the client is closed.
+    /// Ends the wait of all calls with the error that the client is closed.
     pub(crate) fn close(&self) {
         self.semaphore.close();
     }
 }
 
-fn take_up_to(counter: &AtomicUsize, most: usize) -> usize {
+fn take_up_to(counter: &AtomicUsize, max: usize) -> usize {
     let mut taken = 0;
     let _ = counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-        taken = n.min(most);
+        taken = n.min(max);
         (taken > 0).then(|| n - taken)
     });
     taken
@@ -92,14 +94,14 @@ mod tests {
 
     use super::*;
 
-    async fn would_wait(limit: &Limit) -> bool {
+    async fn would_wait(limit: &ConcurrencyLimit) -> bool {
         let mut acquire = pin!(limit.acquire());
         std::future::poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx).is_pending())).await
     }
 
     #[tokio::test]
-    async fn lowering_takes_effect_while_calls_are_out() {
-        let limit = Limit::new(3);
+    async fn a_lower_limit_takes_effect_while_calls_run() {
+        let limit = ConcurrencyLimit::new(3);
         let (first, second, third) = (
             limit.acquire().await.unwrap(),
             limit.acquire().await.unwrap(),
@@ -109,7 +111,7 @@ mod tests {
         drop((first, second));
         assert!(
             would_wait(&limit).await,
-            "two returned, but one is still out and one is allowed"
+            "two permits were released, but one is in use and only one is allowed"
         );
         drop(third);
         let kept = limit.acquire().await.unwrap();
@@ -121,8 +123,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn raising_again_cancels_what_lowering_still_owed() {
-        let limit = Limit::new(2);
+    async fn raising_the_limit_again_cancels_pending_removals() {
+        let limit = ConcurrencyLimit::new(2);
         let (a, b) = (
             limit.acquire().await.unwrap(),
             limit.acquire().await.unwrap(),
@@ -138,8 +140,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_wakes_the_waiting() {
-        let limit = Arc::new(Limit::new(1));
+    async fn closing_ends_the_wait_of_calls() {
+        let limit = Arc::new(ConcurrencyLimit::new(1));
         let _held = limit.acquire().await.unwrap();
         let waiting = tokio::spawn({
             let limit = Arc::clone(&limit);

@@ -1,30 +1,31 @@
-//! How far inserts have come, for whoever wants to know on the way.
+//! The progress of inserts, for a caller that watches or stops them.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// What servers have acknowledged of one or more inserts.
+/// How many points of one or more inserts were acknowledged.
 #[derive(Debug, Default)]
-pub struct Acknowledged {
+pub struct InsertProgress {
     points: AtomicUsize,
     stopped: AtomicBool,
-    more: Notify,
+    changed: Notify,
 }
 
-impl Acknowledged {
-    /// Points that are durable.
+impl InsertProgress {
+    /// Number of acknowledged points, which are durable.
     pub fn points(&self) -> usize {
         self.points.load(Ordering::SeqCst)
     }
 
-    /// Waits until there are more than when this was last asked, and says how many there are.
+    /// Waits until more points were acknowledged since the last call, and returns their total
+    /// number.
     pub async fn more(&self) -> usize {
-        self.more.notified().await;
+        self.changed.notified().await;
         self.points()
     }
 
-    /// Has the inserts send nothing further; they end when what is under way is answered.
+    /// Stops the inserts. They send nothing more and end when the parts in flight are answered.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
@@ -35,7 +36,7 @@ impl Acknowledged {
 
     pub(crate) fn add(&self, points: usize) {
         self.points.fetch_add(points, Ordering::SeqCst);
-        // Kept for somebody who asks later.
-        self.more.notify_one();
+        // The notification is stored if nothing waits for it yet.
+        self.changed.notify_one();
     }
 }
