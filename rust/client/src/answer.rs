@@ -1,8 +1,9 @@
-//! What servers answer, from the frames of HTTP/2 to columns in Arrow, and the memory it takes.
+//! Answers of servers: HTTP/2 frames, messages, Arrow columns, and their memory.
 
 pub(crate) mod arrow_body;
 pub(crate) mod budget;
 pub(crate) mod columns;
+pub(crate) mod decompress;
 pub(crate) mod expectation;
 pub(crate) mod framing;
 pub(crate) mod ipc;
@@ -12,4 +13,3 @@ pub(crate) mod points;
 pub(crate) mod rows;
 pub(crate) mod rpc;
 pub(crate) mod table;
-pub(crate) mod decompress;

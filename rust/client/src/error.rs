@@ -108,7 +108,10 @@ impl Error {
     pub(crate) fn connection_lost(method: &str, endpoint: &str) -> Self {
         Self::new(
             ErrorKind::Connect,
-            format!("the connection to `{endpoint}` was lost during {method}, and the transport did not report it"),
+            format!(
+                "the connection to `{endpoint}` was lost during {method}, and the transport did \
+                 not report it"
+            ),
         )
     }
 

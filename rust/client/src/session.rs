@@ -2,13 +2,13 @@
 //! fork.
 
 pub(crate) mod call;
+pub(crate) mod capabilities;
 pub(crate) mod client;
-pub(crate) mod time_limits;
-pub(crate) mod fanout;
 pub(crate) mod concurrency_limit;
+pub(crate) mod fanout;
 pub(crate) mod pending_writes;
 pub(crate) mod retry;
-pub(crate) mod capabilities;
+pub(crate) mod time_limits;
 pub(crate) mod trace;
 
 use std::sync::{
@@ -26,8 +26,8 @@ use crate::{
     session::{concurrency_limit::ConcurrencyLimit, pending_writes::PendingWrites},
     stats::{Counters, Stats},
     transport::{
-        socket_state::Interrupt,
         pool::{Pool, Routes},
+        socket_state::Interrupt,
     },
 };
 

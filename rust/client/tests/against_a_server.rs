@@ -90,7 +90,7 @@ async fn read_all(client: &Client, uuid: Uuid) -> [Table; 3] {
 }
 
 #[tokio::test]
-async fn a_server_without_arrow_gives_the_same_bits() {
+async fn answers_without_arrow_have_the_same_bits() {
     let mut answers = Vec::new();
     let mut servers = Vec::new();
     for arrow in [true, false] {
@@ -117,7 +117,7 @@ async fn a_server_without_arrow_gives_the_same_bits() {
 }
 
 #[tokio::test]
-async fn a_failed_insert_says_what_it_knows() {
+async fn a_failed_insert_reports_its_details() {
     let (_server, client) = serve(true).await;
     let uuid = Uuid::new_v4();
     let insert = points(uuid, [5, 3, 9]);
@@ -132,7 +132,7 @@ async fn a_failed_insert_says_what_it_knows() {
 }
 
 #[tokio::test]
-async fn an_insert_that_lost_its_answer_is_in_doubt_only_where_repeating_doubles() {
+async fn an_insert_without_answer_is_in_doubt_unless_its_policy_is_idempotent() {
     for policy in MergePolicy::ALL {
         let (server, client) = serve(true).await;
         let uuid = stream(&client, policy.name()).await;
@@ -148,7 +148,7 @@ async fn an_insert_that_lost_its_answer_is_in_doubt_only_where_repeating_doubles
             error.insert().unwrap().in_doubt,
             policy == MergePolicy::Never
         );
-        // Nothing is sent to a server that is not there, so nothing is in doubt.
+        // Nothing was sent to the stopped server, so the insert is not in doubt.
         server.stop().await.unwrap();
         let error = client.insert(points(uuid, [2]), policy).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
@@ -157,7 +157,7 @@ async fn an_insert_that_lost_its_answer_is_in_doubt_only_where_repeating_doubles
 }
 
 #[tokio::test]
-async fn many_streams_come_in_order_or_not_at_all() {
+async fn fan_out_returns_results_in_order_or_an_error() {
     let (_server, client) = serve(true).await;
     let mut uuids = Vec::new();
     for number in 0..40 {
@@ -186,7 +186,7 @@ async fn many_streams_come_in_order_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_closed_client_says_so() {
+async fn calls_of_a_closed_client_fail() {
     let (_server, client) = serve(true).await;
     client.close();
     client.close();
@@ -194,7 +194,7 @@ async fn a_closed_client_says_so() {
 }
 
 #[tokio::test]
-async fn a_server_that_takes_few_points_gets_few() {
+async fn the_client_adapts_to_the_point_limit_of_the_server() {
     for arrow in [true, false] {
         let limits = pingthings_server::Limits {
             points_per_insert: 700,
@@ -203,7 +203,7 @@ async fn a_server_that_takes_few_points_gets_few() {
         let (server, client) = serve_within(arrow, limits).await;
         let uuid = stream(&client, "few").await;
         for first in [0, 120_000] {
-            // The second time it is known.
+            // At the second insert the client knows the limit of the server.
             let insert = points(uuid, first..first + 120_000);
             client.insert(insert, MergePolicy::Never).await.unwrap();
         }

@@ -1,6 +1,6 @@
-//! Connections end at any moment and in every way, and no call is forgotten over it.
+//! Connections that end at any time and in different ways. No call may hang because of that.
 //!
-//! `PINGTHINGS_CALLS` says how many calls are made.
+//! `PINGTHINGS_CALLS` sets the number of calls.
 
 #![allow(
     clippy::print_stderr,
@@ -29,19 +29,20 @@ use uuid::Uuid;
 
 const AT_ONCE: u64 = 64;
 
-/// What takes longer hangs: the longest series of repetitions is over in a sixth of it.
+/// A call that takes longer hangs. The longest series of retries takes a sixth of this time.
 const HANG: Duration = Duration::from_mins(1);
 
-/// A connection lasts no longer, so that most of them end while calls are under way.
+/// The maximum life of a connection. It is short, so that most connections end while calls are in
+/// flight.
 const LONGEST_LIFE_US: u64 = 20_000;
 
-/// A message of Info: a server of version 5.30 that serves every stream.
+/// An answer to Info: a server of version 5.30.
 const INFO: &[u8] = &[0, 0, 0, 0, 6, 0x18, 5, 0x20, 30, 0x32, 0];
 
-/// Any message without content.
+/// An empty message.
 const EMPTY: &[u8] = &[0; 5];
 
-/// Numbers that are as good as random, and the same every time.
+/// Pseudo-random numbers, the same in every run.
 #[derive(Debug)]
 struct Chance(AtomicU64);
 
@@ -55,12 +56,12 @@ impl Chance {
     }
 }
 
-/// A server all of whose connections end soon. It counts them.
+/// A server whose connections end after a short time. It counts them.
 async fn serve(listener: TcpListener, chance: Arc<Chance>, connections: Arc<AtomicU64>) {
     while let Ok((socket, _)) = listener.accept().await {
         connections.fetch_add(1, Ordering::Relaxed);
         let work = answer_for_a_while(socket, Arc::clone(&chance));
-        // Those that are ended gently have some time more.
+        // Connections that are shut down gracefully have some more time.
         tokio::spawn(timeout(Duration::from_millis(100), work));
     }
 }
@@ -101,7 +102,7 @@ async fn answer(mut respond: SendResponse<Bytes>, message: Bytes, late: Duration
     let response = http::Response::builder().header("content-type", "application/grpc");
     let mut trailers = http::HeaderMap::new();
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-    // Whatever fails here fails because the connection has ended, which is what it is for.
+    // Errors are ignored, because the connection may have ended.
     if let Ok(mut body) = respond.send_response(response.body(()).unwrap(), false)
         && body.send_data(message, false).is_ok()
     {
@@ -122,20 +123,25 @@ async fn connect(address: SocketAddr, retry_for: Duration) -> Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_call_is_forgotten() {
+async fn no_call_hangs() {
     let calls = std::env::var("PINGTHINGS_CALLS").map_or(20_000, |calls| calls.parse().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (chance, connections) = (Arc::new(Chance(AtomicU64::new(1))), Arc::default());
     let server = tokio::spawn(serve(listener, chance, Arc::clone(&connections)));
 
-    let patient = connect(address, Duration::from_secs(10)).await;
-    let hasty = connect(address, Duration::ZERO).await;
-    let forgotten: Arc<AtomicU64> = Arc::default();
+    let with_retries = connect(address, Duration::from_secs(10)).await;
+    let without_retries = connect(address, Duration::ZERO).await;
+    let unreported: Arc<AtomicU64> = Arc::default();
     let mut callers = JoinSet::new();
     for number in 0..AT_ONCE {
-        let client = if number % 2 == 0 { &patient } else { &hasty }.clone();
-        let forgotten = Arc::clone(&forgotten);
+        let client = if number % 2 == 0 {
+            &with_retries
+        } else {
+            &without_retries
+        }
+        .clone();
+        let unreported = Arc::clone(&unreported);
         callers.spawn(async move {
             let mut failed = 0_u64;
             for _ in 0..calls / AT_ONCE {
@@ -145,9 +151,9 @@ async fn no_call_is_forgotten() {
                 };
                 failed += u64::from(answer.is_err());
                 if let Err(error) = answer
-                    && error.to_string().contains("not told")
+                    && error.to_string().contains("did not report it")
                 {
-                    forgotten.fetch_add(1, Ordering::Relaxed);
+                    unreported.fetch_add(1, Ordering::Relaxed);
                 }
             }
             failed
@@ -155,12 +161,12 @@ async fn no_call_is_forgotten() {
     }
     let failed: u64 = callers.join_all().await.into_iter().sum();
     let connections = connections.load(Ordering::Relaxed);
-    let forgotten = forgotten.load(Ordering::Relaxed);
+    let unreported = unreported.load(Ordering::Relaxed);
     eprintln!(
-        "{calls} calls over {connections} connections, {failed} failed, {forgotten} of them because \
-         the transport forgot them"
+        "{calls} calls over {connections} connections, {failed} failed, {unreported} of them because \
+         the transport did not report the end of the connection"
     );
-    // Nobody repeats the calls of the hasty, so some of them do.
+    // Calls of the client without retries fail in some cases.
     assert!(connections > 100 && failed > 0);
     server.abort();
 }

@@ -1,4 +1,4 @@
-//! Several servers, little memory, little time: against real servers, over real sockets.
+//! Several servers, little memory and short deadlines, against real servers over real sockets.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use pingthings_client::{
-    AnswerSchema, Client, Config, Endpoint, ErrorKind, Insert, NewStream, Tables,
+    AnswerSchema, Client, Config, Endpoint, ErrorKind, Insert, NewStream, TableStream,
 };
 use pingthings_server::{Fault, FaultKind, Server};
 use pingthings_types::{MergePolicy, TimeRange};
@@ -30,7 +30,7 @@ fn config(servers: &[&Server]) -> Config {
     }
 }
 
-/// A stream of so many points, a nanosecond apart.
+/// A stream with this number of points, one nanosecond apart.
 async fn stream(client: &Client, points: i64) -> Uuid {
     let uuid = Uuid::new_v4();
     let new = NewStream {
@@ -55,7 +55,7 @@ async fn stream(client: &Client, points: i64) -> Uuid {
     uuid
 }
 
-/// What waits for ever fails, and says so.
+/// Fails if the test waits for ever.
 async fn within_deadline(test: impl Future<Output = ()>) {
     let test = tokio::time::timeout(Duration::from_mins(5), test);
     test.await.unwrap();
@@ -66,7 +66,7 @@ fn all() -> TimeRange {
 }
 
 #[tokio::test]
-async fn calls_turn_to_another_server_when_one_is_gone() {
+async fn calls_switch_to_another_server_when_one_stops() {
     within_deadline(async {
         let (first, second) = (server().await, server().await);
         let only_second = Client::connect(config(&[&second])).await.unwrap();
@@ -76,7 +76,7 @@ async fn calls_turn_to_another_server_when_one_is_gone() {
         assert!(only_second.version(here).await.is_err());
         first.stop().await.unwrap();
         assert!(client.version(there).await.is_ok());
-        // Nothing was sent to the first one, so creating is safe, too.
+        // Nothing was sent to the first server, so creating a stream is also retried.
         stream(&client, 1).await;
     })
     .await;
@@ -85,33 +85,34 @@ async fn calls_turn_to_another_server_when_one_is_gone() {
 #[tokio::test]
 async fn connecting_tries_every_server_once() {
     within_deadline(async {
-        let (gone, there) = (server().await, server().await);
-        let both = config(&[&gone, &there]);
-        gone.stop().await.unwrap();
+        let (first, second) = (server().await, server().await);
+        let both = config(&[&first, &second]);
+        first.stop().await.unwrap();
         let client = Client::connect(both).await.unwrap();
         client.info().await.unwrap();
-        let nobody = config(&[&there]);
-        there.stop().await.unwrap();
-        let error = Client::connect(nobody).await.unwrap_err();
+        let unreachable = config(&[&second]);
+        second.stop().await.unwrap();
+        let error = Client::connect(unreachable).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
     })
     .await;
 }
 
 #[tokio::test]
-async fn answers_that_nobody_reads_keep_nobody_waiting() {
+async fn unread_answers_do_not_block_other_reads() {
     within_deadline(Box::pin(async {
         let server = server().await;
         let client = Client::connect(config(&[&server])).await.unwrap();
-        // More than the window of a stream, for more streams than fit into the windows of connections.
+        // The answers are larger than the window of a stream, and there are more of them than fit
+        // into the windows of all connections.
         let uuid = stream(&client, 800_000).await;
-        let wanted = AnswerSchema::raw(None).unwrap();
-        let mut unread: Vec<Tables> = Vec::new();
+        let schema = AnswerSchema::raw(None).unwrap();
+        let mut unread: Vec<TableStream> = Vec::new();
         for _ in 0..48 {
-            let tables = client.raw_values_iter(uuid, all(), 0, &wanted).await;
+            let tables = client.raw_values_iter(uuid, all(), 0, &schema).await;
             unread.push(tables.unwrap());
         }
-        let one_more = client.raw_values(uuid, all(), 0, &wanted).await.unwrap();
+        let one_more = client.raw_values(uuid, all(), 0, &schema).await.unwrap();
         assert_eq!(one_more.num_rows(), 800_000);
         let mut last = unread.pop().unwrap();
         let mut rows = 0;
@@ -124,7 +125,7 @@ async fn answers_that_nobody_reads_keep_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
+async fn reads_beyond_the_memory_limit_wait_and_are_complete() {
     within_deadline(Box::pin(async {
         let server = server().await;
         let config = Config {
@@ -134,7 +135,7 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
         };
         let client = Client::connect(config).await.unwrap();
         let fixed = stream(&client, 300_000).await;
-        // Points that belong to no version are asked for again from the beginning.
+        // Buffered points belong to no version, so such a read starts again from the beginning.
         let buffered = stream(&client, 300_000).await;
         let more = RecordBatch::try_from_iter([
             (
@@ -150,10 +151,10 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
         client.insert(insert, MergePolicy::Never).await.unwrap();
 
         let uuids: Vec<_> = (0..32).flat_map(|_| [fixed, buffered]).collect();
-        let wanted = AnswerSchema::raw(None).unwrap();
+        let schema = AnswerSchema::raw(None).unwrap();
         let read = move |client: Client, uuid| {
-            let wanted = wanted.clone();
-            async move { client.raw_values(uuid, all(), 0, &wanted).await }
+            let schema = schema.clone();
+            async move { client.raw_values(uuid, all(), 0, &schema).await }
         };
         let tables = client.for_each(uuids.clone(), read).await;
         for (uuid, table) in uuids.iter().zip(tables.unwrap()) {
@@ -165,7 +166,7 @@ async fn reads_that_do_not_fit_into_memory_wait_for_each_other_and_are_whole() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_a_call_with_all_that_is_repeated() {
+async fn a_deadline_includes_all_retries() {
     within_deadline(async {
         let server = server().await;
         let client = Client::connect(config(&[&server])).await.unwrap();
@@ -182,7 +183,7 @@ async fn a_deadline_ends_a_call_with_all_that_is_repeated() {
             let error = hasty.for_call().version(uuid).await.unwrap_err();
             let is_expected = match kind {
                 FaultKind::Hang => error.kind() == ErrorKind::Timeout,
-                // The last attempt may be one that was still under way.
+                // The last attempt may have been in flight when the deadline passed.
                 _ => matches!(error.kind(), ErrorKind::Code(426) | ErrorKind::Timeout),
             };
             assert!(is_expected, "{error}");

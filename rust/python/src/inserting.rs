@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use parking_lot::Mutex;
-use pingthings_client::{InsertProgress, Error, ErrorKind, Insert, MemoryBorrow};
+use pingthings_client::{Error, ErrorKind, Insert, InsertProgress, MemoryBorrow};
 use pingthings_types::{MergePolicy, Version};
 use pyo3::{IntoPyObjectExt, prelude::*};
 
@@ -23,7 +23,7 @@ type Work = Pin<Box<dyn Future<Output = Result<Versions, Error>> + Send>>;
 pub(crate) struct Inserting {
     /// None once it has ended, or while somebody waits: who ceases to wait ends it.
     work: Arc<Mutex<Option<Work>>>,
-    acknowledged: Arc<InsertProgress>,
+    progress: Arc<InsertProgress>,
     borrow: Arc<MemoryBorrow>,
     mode: Mode,
 }
@@ -36,11 +36,11 @@ impl Inserting {
         policy: MergePolicy,
         borrow: Arc<MemoryBorrow>,
     ) -> Self {
-        let acknowledged = Arc::new(InsertProgress::default());
-        let told = Arc::clone(&acknowledged);
+        let progress = Arc::new(InsertProgress::default());
+        let insert_progress = Arc::clone(&progress);
         let inserts: Vec<_> = inserts
             .into_iter()
-            .map(|insert| insert.with_progress(Arc::clone(&told)))
+            .map(|insert| insert.with_progress(Arc::clone(&insert_progress)))
             .collect();
         let work = async move {
             let work = move |core: pingthings_client::Client, insert| async move {
@@ -50,7 +50,7 @@ impl Inserting {
         };
         Self {
             work: Arc::new(Mutex::new(Some(Box::pin(work)))),
-            acknowledged,
+            progress,
             borrow,
             mode,
         }
@@ -66,13 +66,13 @@ impl Inserting {
 impl Inserting {
     /// How many points are durable, once there are more; at the end the version of each stream.
     fn next<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (slot, acknowledged) = (Arc::clone(&slf.work), Arc::clone(&slf.acknowledged));
+        let (slot, progress) = (Arc::clone(&slf.work), Arc::clone(&slf.progress));
         call(&slf.inside, py, slf.mode, async move {
             let mut work = Self::take(&slot)?;
             tokio::select! {
                 biased;
                 versions = &mut work => Ok(Step::Over(versions?)),
-                points = acknowledged.more() => {
+                points = progress.more() => {
                     *slot.lock() = Some(work);
                     Ok(Step::Points(points))
                 }
@@ -83,14 +83,14 @@ impl Inserting {
     /// Sends nothing further, waits for the answers to what is under way, and returns how many
     /// points are durable.
     fn stop<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (slot, acknowledged) = (Arc::clone(&slf.work), Arc::clone(&slf.acknowledged));
-        acknowledged.stop();
+        let (slot, progress) = (Arc::clone(&slf.work), Arc::clone(&slf.progress));
+        progress.stop();
         call(&slf.inside, py, slf.mode, async move {
             if let Ok(work) = Self::take(&slot) {
                 // Whoever stops it has a reason of their own to tell, and it is not this error.
                 let _ = work.await;
             }
-            Ok(acknowledged.points())
+            Ok(progress.points())
         })
     }
 

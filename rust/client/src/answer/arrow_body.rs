@@ -1,8 +1,7 @@
-//! AnswerStream read from the frames in which they arrive.
+//! Arrow answers, decoded from HTTP/2 frames as they arrive.
 //!
-//! A general reader of gRPC puts messages together before anybody looks at them. The rows of an
-//! answer are most of what a client moves, so they are taken from each frame as it comes, and the
-//! frame is free again.
+//! A general gRPC client assembles each message before it is decoded. Rows are most of the data
+//! that a client receives, so they are copied from each frame at once, which frees the frame.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,18 +16,18 @@ use tower_service::Service;
 use crate::{
     answer::{
         budget::{Budget, MessageMemory},
+        decompress::{Decompressor, Encoding, MAX_MESSAGE_BYTES},
         framing::{INCOMPLETE_ANSWER, PREFIX, encoding, prefix},
         ipc::{IpcDecoder, MessageInfo},
         rows::Rows,
         rpc::Stub,
-        decompress::{Encoding, MAX_MESSAGE_BYTES, Decompressor},
     },
     error::Error,
     method::Method,
     stats::Counters,
 };
 
-/// Calls whose answers carry rows in Arrow.
+/// Calls that return rows in Arrow.
 pub(crate) struct ArrowRpc {
     channel: Channel,
     budget: Arc<Budget>,
@@ -46,7 +45,7 @@ impl Stub for ArrowRpc {
 }
 
 impl ArrowRpc {
-    /// Asks, and returns once the server has begun to answer.
+    /// Sends the request and returns when the headers of the answer have arrived.
     pub(crate) async fn call<Q: Message>(
         &mut self,
         request: Request<Q>,
@@ -80,23 +79,23 @@ fn framed(message: &impl Message) -> Result<Bytes, Status> {
     Ok(bytes.into())
 }
 
-/// An answer of which the head has arrived.
+/// The body of an answer whose headers have arrived.
 #[derive(Debug)]
 pub(crate) struct ArrowBody {
     body: Body,
-    /// What is left of the last frame.
+    /// The unread rest of the last frame.
     frame: Bytes,
     prefix: [u8; PREFIX],
     prefix_length: usize,
-    /// How much of the message is missing.
+    /// Number of bytes of the message that have not arrived.
     missing: usize,
-    /// What the message takes meanwhile.
+    /// The memory of the incomplete message.
     incomplete: MessageMemory,
     decoder: IpcDecoder,
-    /// The message, if such messages are to be decompressed.
+    /// The message, if the answer is compressed.
     compressed: Vec<u8>,
     decompressor: Decompressor,
-    /// How the answer ended, of which messages may be left.
+    /// How the answer ended. Messages may still be waiting in `decompressor`.
     ended: Option<Result<(), Status>>,
 }
 
@@ -107,7 +106,8 @@ impl ArrowBody {
         budget: &Arc<Budget>,
     ) -> Result<Self, Status> {
         let (head, body) = response.into_parts();
-        // An answer whose head says how it ended has ended, whether or not the server says so again.
+        // An answer with a status in its headers has ended, even if the server does not end the
+        // body.
         let ended = match Status::from_header_map(&head.headers) {
             Some(status) if status.code() != Code::Ok => return Err(status),
             status => status.map(|_| Ok(())),
@@ -129,9 +129,7 @@ impl ArrowBody {
         })
     }
 
-    /// The next message, whose rows are added to `rows`; `None` at the end.
-    ///
-    /// It may be given up and called again.
+    /// Receives the next message and adds its rows to `rows`; `None` at the end. Cancel safe.
     pub(crate) async fn receive(
         &mut self,
         rows: &mut Rows,
@@ -157,7 +155,7 @@ impl ArrowBody {
                 biased;
                 message = self.decompressor.next(counters), if !self.decompressor.is_empty() => {
                     let begun = Instant::now();
-                    let received = message.and_then(|message| self.take_whole(message, rows));
+                    let received = message.and_then(|message| self.decode_decompressed(message, rows));
                     counters.decode_ns.add_since(begun);
                     return Ok(received.map(Some));
                 }
@@ -175,7 +173,7 @@ impl ArrowBody {
                     self.frame = data;
                     return;
                 }
-                // Nothing comes after these, and nothing is waited for.
+                // Nothing follows the trailers, so the end of the body is not awaited.
                 Err(frame) => frame
                     .into_trailers()
                     .map_or(Ok(()), |trailers| self.end(&trailers)),
@@ -184,7 +182,7 @@ impl ArrowBody {
         self.ended = Some(ended);
     }
 
-    /// Whether nothing is missing, now that the server says that this is all.
+    /// The status of an answer that ends with these trailers. Fails if a message is incomplete.
     fn end(&self, trailers: &HeaderMap) -> Result<(), Status> {
         match Status::from_header_map(trailers) {
             Some(status) if status.code() != Code::Ok => Err(status),
@@ -193,7 +191,7 @@ impl ArrowBody {
         }
     }
 
-    /// Takes what the last frame holds of a message; the message if it is complete.
+    /// Reads a part of a message from the last frame. Returns the message if it is complete.
     fn take(&mut self, rows: &mut Rows) -> Result<Option<MessageInfo>, Error> {
         if self.prefix_length < PREFIX {
             let length = self.frame.len().min(PREFIX - self.prefix_length);
@@ -226,8 +224,12 @@ impl ArrowBody {
         self.decoder.end(rows).map(Some)
     }
 
-    /// Takes a message that was decompressed.
-    fn take_whole(&mut self, message: Vec<u8>, rows: &mut Rows) -> Result<MessageInfo, Error> {
+    /// Decodes a decompressed message.
+    fn decode_decompressed(
+        &mut self,
+        message: Vec<u8>,
+        rows: &mut Rows,
+    ) -> Result<MessageInfo, Error> {
         self.decoder.begin(message.len());
         self.decoder.push(&message, rows)?;
         self.decompressor.recycle(message);
@@ -240,7 +242,7 @@ impl ArrowBody {
         self.missing = usize::try_from(length).unwrap_or(usize::MAX);
         let decompressor = &self.decompressor;
         if flag > 1 || (flag == 1 && decompressor.encoding() == Encoding::Identity) {
-            return Err(decompressor.unreadable("a message is compressed in an unknown way"));
+            return Err(decompressor.unreadable("a message is compressed with an unknown method"));
         }
         if self.missing > MAX_MESSAGE_BYTES {
             return Err(decompressor.unreadable(&format!("a message has {length} bytes")));
@@ -252,7 +254,7 @@ impl ArrowBody {
     }
 }
 
-/// What it means that something on the way answered, and not a server of ours.
+/// The gRPC status for an HTTP status, which a proxy may send instead of the server.
 fn status_from_http(status: StatusCode) -> Status {
     let code = match status {
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
@@ -265,7 +267,10 @@ fn status_from_http(status: StatusCode) -> Status {
         StatusCode::BAD_REQUEST => Code::Internal,
         _ => Code::Unknown,
     };
-    Status::new(code, format!("the answer is HTTP status {status}"))
+    Status::new(
+        code,
+        format!("the server or a proxy answered with HTTP status {status}"),
+    )
 }
 
 #[cfg(test)]
@@ -312,7 +317,7 @@ mod tests {
         Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()))
     }
 
-    /// The rows of an answer, or the message of its error.
+    /// The number of rows of an answer, or the message of its error.
     async fn read(frames: Result<ArrowBody, Status>) -> Result<usize, String> {
         let mut rows = no_rows();
         let counters = Counters::default();
@@ -331,7 +336,7 @@ mod tests {
         message(1, &[batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])])
     }
 
-    /// What may follow it.
+    /// A message that may follow `plain`.
     fn later() -> Vec<u8> {
         message(1, &[batch(&[(3, 1.0), (4, 2.0), (5, 3.0)])])
     }
@@ -343,7 +348,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_may_lie_anyhow_in_frames() {
+    async fn messages_may_begin_anywhere_in_frames() {
         let messages = [prefixed(0, &plain()), prefixed(0, &later())].concat();
         for size in [1, 4, 5, 6, 100, 10_000] {
             assert_eq!(read(answer(None, &messages, size, Some("0"))).await, Ok(6));
@@ -364,7 +369,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_that_are_unpacked_together_keep_their_order() {
+    async fn concurrently_decompressed_messages_keep_their_order() {
         let values = |k: u32| f64::from(k % 7);
         let messages: Vec<_> = (0..40)
             .map(|k| {
@@ -372,7 +377,7 @@ mod tests {
                 let rows = (first..first + 5_000).map(|row| (row, values(k)));
                 let rows: Vec<_> = rows.collect();
                 let message = message(u64::from(k), &[batch(&rows)]);
-                // Some are sent as they are.
+                // Some messages are not compressed.
                 if k % 5 == 0 {
                     prefixed(0, &message)
                 } else {
@@ -386,7 +391,7 @@ mod tests {
             let counters = Counters::default();
             for k in 0..40_u64 {
                 let received = loop {
-                    // Given up as soon as it has to wait, and called again.
+                    // Cancelled when it has to wait, and called again.
                     let receiving = frames.receive(&mut rows, &counters);
                     match receiving.now_or_never() {
                         Some(received) => break received.unwrap().unwrap().unwrap(),
@@ -395,7 +400,7 @@ mod tests {
                 };
                 assert_eq!(received.version.major, k);
             }
-            // What was complete came before the failure.
+            // Complete messages are returned before the failure.
             let ended = frames.receive(&mut rows, &counters).await;
             assert_eq!(ended.is_ok(), status == "0");
             let tables = rows.take().unwrap();
@@ -411,9 +416,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_without_an_end_are_cut_ones() {
+    async fn answers_without_trailers_are_incomplete() {
         let message = prefixed(0, &plain());
-        let cut = "the answer ends before its end";
+        let cut = INCOMPLETE_ANSWER;
         for (bytes, status) in [
             (&message[..], None),
             (&message[..message.len() - 1], Some("0")),
@@ -428,16 +433,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_read_is_an_error() {
+    async fn malformed_messages_are_errors() {
         let longest = [&[0][..], &u32::MAX.to_be_bytes()].concat();
         let bomb = prefixed(1, &gzip(&vec![0; 1 << 20]));
         for (encoding, bytes, why) in [
             (None, longest, "4294967295 bytes"),
-            (None, prefixed(1, &plain()), "unknown way"),
-            (Some("gzip"), prefixed(2, &plain()), "unknown way"),
+            (None, prefixed(1, &plain()), "unknown method"),
+            (Some("gzip"), prefixed(2, &plain()), "unknown method"),
             (Some("gzip"), prefixed(1, &plain()), "gzip"),
             (Some("gzip"), bomb, "cannot be read"),
-            (Some("br"), prefixed(1, &plain()), "nobody asked for: br"),
+            (Some("br"), prefixed(1, &plain()), "did not request: br"),
         ] {
             let error = read(answer(encoding, &bytes, 1_000, Some("0"))).await;
             let error = error.unwrap_err();
@@ -446,7 +451,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn small_messages_that_stand_for_much_are_refused_in_time() {
+    async fn small_messages_that_expand_to_large_ones_are_refused() {
         let much = vec![0; 100 << 20];
         let zstd = zstd::encode_all(&*much, 0).unwrap();
         for (encoding, compressed) in [("gzip", gzip(&much)), ("zstd", zstd)] {
@@ -456,14 +461,14 @@ mod tests {
             let error = error.unwrap_err();
             assert!(error.contains("`memory_limit`"), "{error}");
         }
-        // Whoever announces more than there is room for need not send it.
+        // A length beyond the limit is refused before the message is sent.
         let bytes = [&[0][..], &(100_u32 << 20).to_be_bytes()].concat();
         let error = read(answer(None, &bytes, 10_000, None)).await.unwrap_err();
         assert!(error.contains("`memory_limit`"), "{error}");
     }
 
     #[tokio::test]
-    async fn an_answer_ends_where_its_head_or_its_trailers_say_so() {
+    async fn a_status_in_headers_or_trailers_ends_the_answer() {
         let ends_never = || {
             Body::new(StreamBody::new(stream::pending::<
                 Result<Frame<Bytes>, Status>,
@@ -495,7 +500,7 @@ mod tests {
                 .unwrap()
                 .is_some()
         );
-        // Whoever asks again is told again.
+        // Later calls return the same.
         for _ in 0..3 {
             assert!(
                 frames
@@ -509,7 +514,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_of_others_are_errors() {
+    async fn http_errors_of_proxies_are_errors() {
         let of = |status: u16| {
             let mut response = http::Response::new(Body::empty());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();

@@ -1,12 +1,13 @@
-//! How many bytes of answers may be here before they are handed over.
+//! The memory limit of answers.
 //!
-//! A read says of each message how large it is. Once all of them together are over the limit, only
-//! the oldest read goes on: it must end some time, and what it held is free then. The others give
-//! their calls up and ask again, from where they were, when it is their turn. Merely not reading
-//! would not do: unread answers take up the window of a connection, on which the oldest one may be.
+//! Each read reports the size of every message that it receives. While all reads together exceed
+//! the limit, only the oldest one continues; it ends at some time and then releases its memory. The
+//! others cancel their calls, and request the remaining rows when it is their turn. It would not be
+//! enough to stop reading: unread answers fill the receive window of a connection that the oldest
+//! read may use.
 //!
-//! One answer alone takes no more than all of the memory, whoever sends it, and neither do all
-//! messages that are being put together or unpacked.
+//! In addition, a single answer may not exceed the limit, and neither may all incomplete messages
+//! together.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,17 +26,17 @@ use crate::{
     stats::{Counters, GaugeGuard},
 };
 
-/// What a read under way may have on its way besides: a message that is not complete.
+/// Memory that a running read may use in addition to its rows: an incomplete message.
 const IN_TRANSIT: u64 = 2 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Budget {
     state: Mutex<State>,
-    /// The most that one answer may take.
+    /// The maximum size of one answer.
     max_answer: AtomicU64,
-    /// What messages take that are not complete, beyond [`IN_TRANSIT`] of each.
+    /// The size of all incomplete messages, without the first [`IN_TRANSIT`] bytes of each.
     incomplete: AtomicU64,
-    /// What reads before have left, which gives way to what others need.
+    /// Memory of earlier reads, which is released when others need it.
     pub(crate) page_pool: Arc<PagePool>,
     counters: Arc<Counters>,
 }
@@ -45,23 +46,23 @@ struct State {
     limit: u64,
     used: u64,
     next: u64,
-    /// Reads that have not received all of their answer, the oldest first.
+    /// The reads whose answers are not complete, the oldest first.
     reads: BTreeMap<u64, Arc<Notify>>,
-    /// Those of them that wait for their turn.
+    /// The reads that wait for their turn.
     waiting: BTreeSet<u64>,
 }
 
 impl State {
-    /// Whether a read may take so much more.
+    /// Whether a read may use this many bytes more.
     fn may_take(&self, read: u64, bytes: u64) -> bool {
         self.used + bytes <= self.limit || self.reads.keys().next() == Some(&read)
     }
 
-    /// Wakes the read that goes on whatever is used, and one more if there is room.
+    /// Wakes the oldest read, and one more if there is room.
     fn wake(&mut self) {
         let oldest = self.reads.keys().next().copied();
         let first = oldest.filter(|read| self.waiting.contains(read));
-        // A read that is woken needs room for more than a message, or it would soon wait again.
+        // A read needs room for more than one message, or it would soon wait again.
         let has_room = self.used <= self.limit / 4 * 3;
         let one_more = self
             .waiting
@@ -77,19 +78,20 @@ impl State {
     }
 }
 
-/// What one read holds of the budget; given back when it is dropped.
+/// The memory of one read, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
     read: u64,
-    turn: Arc<Notify>,
+    wake: Arc<Notify>,
     held: u64,
-    /// Set aside for what is on its way; nothing while the read waits.
+    /// Memory reserved for a message that is arriving; 0 while the read waits.
     in_transit: u64,
 }
 
 impl Budget {
-    /// All answers together take about `limit`, and one of them `most`. Must be called on the runtime.
+    /// Creates a budget in which all answers together use about `limit` bytes, and each of them at
+    /// most `max_answer`. Must be called on the runtime.
     pub(crate) fn new(limit: u64, max_answer: u64, counters: Arc<Counters>) -> Self {
         Self {
             page_pool: Arc::new(PagePool::new()),
@@ -106,7 +108,7 @@ impl Budget {
         }
     }
 
-    /// Takes effect at once, also for reads under way.
+    /// Changes the limits. This takes effect at once, also for running reads.
     pub(crate) fn resize(&self, limit: u64, max_answer: u64) {
         self.max_answer.store(max_answer, Ordering::Relaxed);
         let mut state = self.state.lock();
@@ -114,25 +116,25 @@ impl Budget {
         state.wake();
     }
 
-    /// A place among the reads, younger than all others.
+    /// Registers a read, which is the youngest.
     pub(crate) fn begin_read(self: &Arc<Self>) -> Reservation {
         let mut state = self.state.lock();
         let read = state.next;
         state.next += 1;
-        let turn = Arc::new(Notify::new());
-        state.reads.insert(read, Arc::clone(&turn));
+        let wake = Arc::new(Notify::new());
+        state.reads.insert(read, Arc::clone(&wake));
         drop(state);
         Reservation {
             budget: Arc::clone(self),
             read,
-            turn,
+            wake,
             held: 0,
             in_transit: 0,
         }
     }
 }
 
-/// A message that is being put together, or unpacked; given back when it is dropped.
+/// The memory of a message that is being received or decompressed, released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct MessageMemory {
     budget: Arc<Budget>,
@@ -144,10 +146,11 @@ impl MessageMemory {
         Self { budget, bytes: 0 }
     }
 
-    /// Says, before that much memory is taken, that it is so large now, or will be.
+    /// Reports the size that the message has, or is about to have. Called before the memory is
+    /// allocated.
     pub(crate) fn resize(&mut self, bytes: u64) -> Result<(), Error> {
-        let beyond = |bytes: u64| bytes.saturating_sub(IN_TRANSIT);
-        let (before, now) = (beyond(self.bytes), beyond(bytes));
+        let counted = |bytes: u64| bytes.saturating_sub(IN_TRANSIT);
+        let (before, now) = (counted(self.bytes), counted(bytes));
         if now > before {
             let more = now - before;
             let max_answer = self.budget.max_answer.load(Ordering::Relaxed);
@@ -168,14 +171,14 @@ impl MessageMemory {
 
 impl Drop for MessageMemory {
     fn drop(&mut self) {
-        let beyond = self.bytes.saturating_sub(IN_TRANSIT);
-        self.budget.incomplete.fetch_sub(beyond, Ordering::Relaxed);
+        let counted = self.bytes.saturating_sub(IN_TRANSIT);
+        self.budget.incomplete.fetch_sub(counted, Ordering::Relaxed);
     }
 }
 
 impl Reservation {
-    /// Says that so many more bytes are here. False if the read is to wait for its turn, an error
-    /// if it alone takes all of the memory.
+    /// Reports that more bytes have arrived. Returns false if the read must wait for its turn, and
+    /// an error if its answer alone exceeds the limit.
     pub(crate) fn add(&mut self, bytes: u64) -> Result<bool, Error> {
         self.held += bytes;
         let counters = &self.budget.counters;
@@ -198,7 +201,7 @@ impl Reservation {
         Ok(may_go_on)
     }
 
-    /// Waits until the read may go on.
+    /// Waits until the read may continue.
     pub(crate) async fn wait_for_turn(&mut self) {
         loop {
             {
@@ -211,12 +214,12 @@ impl Reservation {
                 state.waiting.insert(self.read);
             }
             let waiting = WaitGuard(self, GaugeGuard::new(&self.budget.counters.reads_waiting));
-            self.turn.notified().await;
+            self.wake.notified().await;
             drop(waiting);
         }
     }
 
-    /// Says that what was here is not needed any more.
+    /// Reports that the received bytes were discarded.
     pub(crate) fn clear(&mut self) {
         let held = std::mem::take(&mut self.held);
         self.budget.counters.memory_held.sub(held);
@@ -225,7 +228,7 @@ impl Reservation {
         state.wake();
     }
 
-    /// Says that nothing more will come, while what is here is held until this is dropped.
+    /// Reports that the answer is complete. Its memory still counts until this is dropped.
     pub(crate) fn finish(&mut self) {
         let mut state = self.budget.state.lock();
         state.used -= std::mem::take(&mut self.in_transit);
@@ -241,10 +244,10 @@ impl Drop for Reservation {
     }
 }
 
-/// Somebody who may cease to wait.
+/// Removes a read from the waiting ones if its wait is cancelled.
 struct WaitGuard<'a>(
     &'a Reservation,
-    #[allow(dead_code, reason = "counts while it is here")] GaugeGuard<'a>,
+    #[allow(dead_code, reason = "counts while it exists")] GaugeGuard<'a>,
 );
 
 impl Drop for WaitGuard<'_> {
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn over_the_limit_only_the_oldest_goes_on() {
+    async fn over_the_limit_only_the_oldest_read_continues() {
         let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
         let (mut old, mut young) = (budget.begin_read(), budget.begin_read());
         assert!(!must_wait(&mut old).await && !must_wait(&mut young).await);
@@ -277,7 +280,7 @@ mod tests {
         assert!(must_wait(&mut young).await);
         assert!(old.add(10 * MANY).unwrap());
         old.finish();
-        // It is the oldest now, whatever the other still holds.
+        // It is the oldest now, and what the other one uses makes no difference.
         assert!(!must_wait(&mut young).await);
         let mut late = budget.begin_read();
         assert!(must_wait(&mut late).await);
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_reads_begin_than_have_room_for_a_message() {
+    async fn reads_start_only_with_room_for_a_message() {
         let budget = Arc::new(Budget::new(5 * IN_TRANSIT, MANY, Arc::default()));
         let mut reads: Vec<_> = (0..6).map(|_| budget.begin_read()).collect();
         let mut waiting = Vec::new();
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_waits_is_woken_when_there_is_room() {
+    async fn waiting_reads_are_woken_when_there_is_room() {
         let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
         let mut first = budget.begin_read();
         assert!(first.add(2 * MANY).unwrap());
@@ -321,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_larger_limit_counts_at_once() {
+    async fn a_larger_limit_takes_effect_at_once() {
         let budget = Arc::new(Budget::new(MANY, 20 * MANY, Arc::default()));
         let mut old = budget.begin_read();
         assert!(old.add(2 * MANY).unwrap());
@@ -332,7 +335,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_answer_takes_no_more_than_there_is() {
+    async fn one_answer_may_not_exceed_the_limit() {
         let budget = Arc::new(Budget::new(MANY, MANY + 10, Arc::default()));
         let mut reservation = budget.begin_read();
         assert!(reservation.add(MANY + 10).unwrap());
@@ -345,12 +348,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn incomplete_messages_together_take_no_more_than_there_is() {
+    async fn incomplete_messages_together_may_not_exceed_the_limit() {
         let budget = Arc::new(Budget::new(MANY, MANY, Arc::default()));
         let incomplete = || MessageMemory::new(Arc::clone(&budget));
         let (mut one, mut two) = (incomplete(), incomplete());
         one.resize(IN_TRANSIT + MANY).unwrap();
-        // Small ones are always taken.
+        // Small messages are always accepted.
         two.resize(IN_TRANSIT).unwrap();
         assert!(two.resize(IN_TRANSIT + 1).is_err());
         one.resize(IN_TRANSIT + MANY - 1).unwrap();

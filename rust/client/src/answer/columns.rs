@@ -1,7 +1,7 @@
-//! Columns that grow as the rows of an answer arrive.
+//! Columns that grow while the rows of an answer arrive.
 //!
-//! A caller gets each column in one piece, which numpy and polars take as it is, and every byte is
-//! copied once: from where the network put it to where it stays.
+//! The caller gets each column as one contiguous buffer, which numpy and polars use without a copy.
+//! Every byte is copied once, from the network buffer to its column.
 
 use std::{io, sync::Arc};
 
@@ -16,17 +16,18 @@ use crate::answer::{
     page_pool::{PageBuffer, PageBytes, PagePool},
 };
 
-/// What a time takes.
+/// Size of a time in bytes.
 const TIME: usize = 8;
 
-/// Up to how many bytes a column that grows lies where small things do; then it has pages of its
-/// own, in which it can grow without moving.
+/// Maximum size of a growing column that is on the heap. A larger one has its own memory pages, in
+/// which it can grow without moving.
 const SMALL: usize = 128 << 10;
 
-/// From how many bytes on it stays there. Smaller ones move to where they just fit.
+/// Minimum size of a finished column that stays in its pages. A smaller one is copied to a buffer
+/// of its exact size.
 const LARGE: usize = 4 << 20;
 
-/// How many bytes a value of this type takes.
+/// Size of a value of this type in bytes.
 pub(crate) const fn width(kind: &DataType) -> usize {
     match ColumnType::of(kind) {
         ColumnType::Float32 => 4,
@@ -59,15 +60,15 @@ impl ColumnBuffer {
         self.bytes().len()
     }
 
-    /// Makes room for so many bytes more.
+    /// Reserves room for more bytes.
     fn reserve(&mut self, more: usize, page_pool: &PagePool) -> io::Result<()> {
         let needed = self.len() + more;
         match self {
             Self::Small(buffer) if needed <= SMALL => buffer.reserve(more),
             Self::Large(block) if needed <= block.room() => {}
             _ => {
-                // Every time it moves, it has room for four times as much.
-                let mut block = page_pool.block(needed.max(self.len().saturating_mul(4)))?;
+                // Each move makes room for four times as much, so that moves are rare.
+                let mut block = page_pool.get(needed.max(self.len().saturating_mul(4)))?;
                 block.extend(self.bytes());
                 *self = Self::Large(block);
             }
@@ -75,7 +76,7 @@ impl ColumnBuffer {
         Ok(())
     }
 
-    /// Adds bytes for which there is room.
+    /// Appends bytes, for which there must be room.
     fn extend(&mut self, bytes: &[u8]) {
         match self {
             Self::Small(buffer) => buffer.extend_from_slice(bytes),
@@ -90,7 +91,7 @@ impl ColumnBuffer {
         }
     }
 
-    /// Takes bytes out from within.
+    /// Removes bytes from the middle.
     fn remove(&mut self, start: usize, end: usize) {
         let length = self.len();
         let bytes = match self {
@@ -103,11 +104,11 @@ impl ColumnBuffer {
 
     fn into_buffer(self, page_pool: &Arc<PagePool>) -> Buffer {
         let mut buffer = match self {
-            // Nor must a small result hold the memory of a large one that was there before.
+            // A small result must also not keep the pages of a large one that used them before.
             Self::Large(block) if block.len() < LARGE || block.memory() / 2 > block.len() => {
                 let mut buffer = MutableBuffer::new(block.len());
                 buffer.extend_from_slice(block.bytes());
-                page_pool.keep(block);
+                page_pool.put(block);
                 buffer
             }
             Self::Large(block) => {
@@ -122,23 +123,22 @@ impl ColumnBuffer {
     }
 }
 
-/// Whether times rise, found out while they are copied: each of them is looked at once, while it is
-/// near.
+/// Checks the order of times while they are copied, when they are in the CPU cache anyway.
 #[derive(Debug)]
 struct OrderCheck {
     is_strict: bool,
-    /// What the first one comes after.
+    /// The time before the first one.
     start: i64,
     previous: i64,
-    /// Negative once a time came before the one above it.
+    /// Negative if a time was not in order.
     fault: i64,
-    /// Bytes of the column that were looked at.
+    /// Number of bytes of the column that were checked.
     seen: usize,
 }
 
 impl OrderCheck {
-    /// Before any time that a stream can hold. No difference of two times overflows, as long as
-    /// neither is beyond this or its opposite.
+    /// Earlier than any time of a point. The difference of two times cannot overflow unless one of
+    /// them is outside ±2^62.
     const START: i64 = i64::MIN / 2;
 
     fn new(is_strict: bool, after: Option<i64>) -> Self {
@@ -152,7 +152,7 @@ impl OrderCheck {
         }
     }
 
-    /// Begins anew after this column.
+    /// Continues after the times of this column.
     fn reset(&mut self, column: &[u8]) {
         let last = column.last_chunk::<TIME>();
         self.previous = last.map_or(self.start, |last| i64::from_le_bytes(*last));
@@ -160,8 +160,8 @@ impl OrderCheck {
         self.seen = column.len();
     }
 
-    /// Looks at the times of the column that are new.
-    fn look(&mut self, column: &[u8]) {
+    /// Checks the times of the column that were not checked yet.
+    fn check(&mut self, column: &[u8]) {
         let (times, _) = column[self.seen..].as_chunks::<TIME>();
         for time in times {
             self.add(i64::from_le_bytes(*time));
@@ -174,7 +174,7 @@ impl OrderCheck {
         self.previous = time;
     }
 
-    /// Copies times and looks at them.
+    /// Copies times and checks them.
     fn copy(&mut self, to: &mut [u8], from: &[u8]) {
         if self.is_strict {
             self.copy_apart::<1>(to, from);
@@ -183,7 +183,7 @@ impl OrderCheck {
         }
     }
 
-    /// The same, where times are so far apart at least.
+    /// Copies times and checks that each is at least `APART` after the one before.
     fn copy_apart<const APART: i64>(&mut self, to: &mut [u8], from: &[u8]) {
         to.copy_from_slice(from);
         let (from, _) = from.as_chunks::<TIME>();
@@ -192,7 +192,7 @@ impl OrderCheck {
         };
         self.add(i64::from_le_bytes(*first));
         let mut fault = 0;
-        // Without branches and without writing, so that several times are looked at at once.
+        // The loop has no branches and no stores, so that the compiler can vectorize it.
         for (time, before) in rest.iter().zip(from) {
             let (before, time) = (i64::from_le_bytes(*before), i64::from_le_bytes(*time));
             fault |= order_fault(before, time, APART);
@@ -205,13 +205,13 @@ impl OrderCheck {
     }
 }
 
-/// Negative if a time comes less than so much after the one above it, or is none.
+/// Negative if a time is less than `apart` after the one before, or outside the range of times.
 const fn order_fault(before: i64, time: i64, apart: i64) -> i64 {
-    // A time lies within 2^62 around zero, so that no difference of two times overflows.
+    // A valid time is within ±2^62, so the difference of two times cannot overflow.
     time.wrapping_sub(before).wrapping_sub(apart) | time.wrapping_add(1 << 62)
 }
 
-/// Rows of one schema, all in plain columns without nulls. The first column holds their times.
+/// The rows of one schema, in plain columns without nulls. The first column contains the times.
 #[derive(Debug)]
 pub(crate) struct Columns {
     schema: SchemaRef,
@@ -225,7 +225,8 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// None yet. The schema must be one that was expected; `after` is the time of the row before.
+    /// Creates empty columns. The schema must be an expected one; `after` is the time of the row
+    /// before.
     pub(crate) fn new(
         schema: SchemaRef,
         times: TimeBounds,
@@ -255,17 +256,17 @@ impl Columns {
         self.rows
     }
 
-    /// How large their values are.
+    /// The size of the values in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.rows * self.widths.iter().sum::<usize>()
     }
 
-    /// What they take of the machine's memory.
+    /// The memory that the columns use, in bytes.
     pub(crate) fn memory(&self) -> usize {
         self.values.iter().map(ColumnBuffer::memory).sum()
     }
 
-    /// Makes room for more rows, whose values come next.
+    /// Reserves room for more rows, whose values follow.
     pub(crate) fn reserve(&mut self, rows: usize) -> io::Result<()> {
         let mut columns = self.values.iter_mut().zip(&self.widths);
         columns.try_for_each(|(column, width)| {
@@ -273,7 +274,7 @@ impl Columns {
         })
     }
 
-    /// Adds values, or parts of them, to a column that has room for them.
+    /// Appends values, or parts of values, to a column that has room for them.
     pub(crate) fn extend(&mut self, column: usize, bytes: &[u8]) {
         if column == 0 {
             self.extend_times(bytes);
@@ -284,24 +285,24 @@ impl Columns {
 
     fn extend_times(&mut self, bytes: &[u8]) {
         let (column, order_check) = (&mut self.values[0], &mut self.order_check);
-        // A time may have begun in the piece before, or end in the next.
+        // A time may begin in one piece and end in the next.
         let begun = column.len().next_multiple_of(TIME) - column.len();
         let (head, rest) = bytes.split_at(begun.min(bytes.len()));
         let (whole, tail) = rest.split_at(rest.len() / TIME * TIME);
         column.extend(head);
-        order_check.look(column.bytes());
+        order_check.check(column.bytes());
         match column {
             ColumnBuffer::Large(block) => order_check.copy(block.grow(whole.len()), whole),
             ColumnBuffer::Small(buffer) => {
                 buffer.extend_from_slice(whole);
-                order_check.look(buffer);
+                order_check.check(buffer);
             }
         }
         column.extend(tail);
     }
 
-    /// Says that so many rows more are complete. They are not added unless their times are as they
-    /// must be.
+    /// Marks more rows as complete. Fails if their times are not as expected; the rows are then not
+    /// added.
     pub(crate) fn add_rows(&mut self, rows: usize) -> Result<(), ArrowError> {
         let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
         let fresh = &times[self.rows..self.rows + rows];
@@ -319,7 +320,7 @@ impl Columns {
         Ok(())
     }
 
-    /// Forgets what belongs to no complete row.
+    /// Drops the values of incomplete rows.
     pub(crate) fn drop_incomplete(&mut self) {
         for (column, width) in self.values.iter_mut().zip(&self.widths) {
             column.truncate(self.rows * width);
@@ -327,7 +328,7 @@ impl Columns {
         self.order_check.reset(self.values[0].bytes());
     }
 
-    /// Takes rows out from within.
+    /// Removes rows from the middle.
     pub(crate) fn remove(&mut self, start: usize, end: usize) {
         for (column, width) in self.values.iter_mut().zip(&self.widths) {
             column.remove(start * width, end * width);
@@ -336,14 +337,14 @@ impl Columns {
         self.order_check.reset(self.values[0].bytes());
     }
 
-    /// Hands out the bytes of each column.
+    /// Passes the bytes of each column to `take`.
     pub(crate) fn each(&self, mut take: impl FnMut(usize, &[u8])) {
         for (index, column) in self.values.iter().enumerate() {
             take(index, column.bytes());
         }
     }
 
-    /// The time of the last row, and how many of the last `rows` have it; `None` without rows.
+    /// The time of the last row, and how many of the last `rows` rows have it; `None` without rows.
     pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
         let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
         let times = &times[..self.rows];
@@ -393,7 +394,7 @@ mod tests {
         let values: Vec<u8> = values
             .flat_map(|row| f64::from(row).to_le_bytes())
             .collect();
-        // Pieces end anywhere, also within a value.
+        // Pieces may end within a value.
         times
             .chunks(1_021)
             .for_each(|piece| columns.extend(0, piece));
@@ -404,7 +405,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn columns_hold_what_came_in_one_piece_small_or_large() {
+    async fn small_and_large_columns_are_contiguous() {
         let page_pool = Arc::new(PagePool::new());
         for (parts, rows) in [(0, 0), (1, 10), (7, 10_000), (3, 300_000), (1, 600_000)] {
             let mut columns = empty(&page_pool);
@@ -453,15 +454,15 @@ mod tests {
         };
         drop(read(4_000_000));
         let small = read(600_000);
-        // Both blocks are spare again, although the small result is still here.
-        let mut block = page_pool.block(1).unwrap();
+        // Both buffers are back in the pool, although the small result still exists.
+        let mut block = page_pool.get(1).unwrap();
         assert!(block.memory() > 4_000_000 * TIME, "{}", block.memory());
         block.extend(&[1; 100]);
         assert_eq!(small.column(0).to_data().buffers()[0].len(), 600_000 * TIME);
     }
 
     #[tokio::test]
-    async fn rows_are_taken_out_and_incomplete_ones_forgotten() {
+    async fn rows_are_removed_and_incomplete_ones_dropped() {
         let page_pool = Arc::new(PagePool::new());
         for rows in [10, 700_000] {
             let mut columns = empty(&page_pool);
@@ -483,7 +484,7 @@ mod tests {
         }
     }
 
-    /// Adds times in pieces of so many bytes, a value for each.
+    /// Appends times in pieces of `piece` bytes, with a value for each.
     fn push(columns: &mut Columns, times: &[i64], piece: usize) -> Result<(), ArrowError> {
         columns.reserve(times.len()).unwrap();
         let bytes: Vec<u8> = times.iter().flat_map(|time| time.to_le_bytes()).collect();
@@ -495,7 +496,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn times_that_do_not_rise_are_refused_wherever_they_are() {
+    async fn times_out_of_order_are_refused_at_any_position() {
         let page_pool = Arc::new(PagePool::new());
         let far = i64::MAX - 1;
         for count in [2_usize, 3, 50, 40_000] {
@@ -509,7 +510,8 @@ mod tests {
                         let mut times = TimeBounds::of_points(range);
                         times.is_strict = strict;
                         let schema = || Arc::clone(&RAW_SCHEMA);
-                        let fresh = || Columns::new(schema(), times, Some(5), Arc::clone(&page_pool));
+                        let fresh =
+                            || Columns::new(schema(), times, Some(5), Arc::clone(&page_pool));
                         let good: Vec<i64> = (10..).take(count).collect();
                         push(&mut fresh(), &good, piece).unwrap();
                         for wrong in [good[place - 1] - 1, i64::MIN, far, -1] {
@@ -518,7 +520,7 @@ mod tests {
                             let mut columns = fresh();
                             push(&mut columns, &[6], piece).unwrap();
                             push(&mut columns, &bad, piece).unwrap_err();
-                            // Nothing of it stays, and what is right may follow.
+                            // The rows were not added, and valid ones may follow.
                             columns.drop_incomplete();
                             assert_eq!(columns.last_time(1), Some((6, 1)));
                             push(&mut columns, &good, piece).unwrap();
@@ -534,11 +536,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn times_are_in_the_range_and_after_those_before() {
+    async fn times_must_be_in_the_range_and_follow_earlier_rows() {
         let page_pool = Arc::new(PagePool::new());
         let times = TimeBounds::of_points(TimeRange::new(10, 20).unwrap());
-        let fresh =
-            |after| Columns::new(Arc::clone(&RAW_SCHEMA), times, after, Arc::clone(&page_pool));
+        let fresh = |after| {
+            Columns::new(
+                Arc::clone(&RAW_SCHEMA),
+                times,
+                after,
+                Arc::clone(&page_pool),
+            )
+        };
         for good in [&[10, 19][..], &[12], &[]] {
             push(&mut fresh(None), good, 8).unwrap();
         }

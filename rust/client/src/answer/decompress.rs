@@ -1,4 +1,4 @@
-//! Compressed messages, of which several are decompressed at the same time.
+//! Decompression of messages, several at a time.
 
 use std::{collections::VecDeque, io::Read, sync::Arc, time::Instant};
 
@@ -10,23 +10,24 @@ use crate::{
     stats::Counters,
 };
 
-/// No server makes messages that are longer, and a wrong length must not take all memory.
+/// The maximum length of a message. No server sends longer ones, and a wrong length must not take
+/// all memory.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 1 << 30;
 
-/// Messages of one answer that are decompressed at a time, or wait for the one before.
+/// Maximum number of messages of one answer that are being decompressed or wait for an earlier one.
 const MAX_MESSAGES: usize = 4;
 
-/// Bytes of them, compressed, beyond which no further one is begun: it may be a thousand times as
-/// many that come of them.
+/// Number of compressed bytes from which no further message is started. Decompressed data may be a
+/// thousand times as large.
 const MAX_COMPRESSED_BYTES: usize = 1 << 20;
 
-/// What a compressed message may refer back to, as a power of two: what every reader of zstd allows.
+/// Maximum size of a zstd window, as a power of two. Every zstd decoder supports this size.
 const MAX_WINDOW_LOG: u32 = 23;
 
-/// By how much the memory of a message grows while it is decompressed.
+/// The minimum growth of the memory of a message while it is decompressed.
 const GROWTH_BYTES: usize = 256 << 10;
 
-/// How messages are compressed that say they are.
+/// The compression of messages that are flagged as compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Identity,
@@ -34,7 +35,7 @@ pub(crate) enum Encoding {
     Zstd,
 }
 
-/// The messages of an answer, decompressed on the threads of the runtime, in their order.
+/// Decompresses the messages of an answer on the threads of the runtime, and returns them in order.
 #[derive(Debug)]
 pub(crate) struct Decompressor {
     what: &'static str,
@@ -42,7 +43,7 @@ pub(crate) struct Decompressor {
     encoding: Encoding,
     running: VecDeque<DecompressionTask>,
     bytes: usize,
-    /// Memory of messages that were taken.
+    /// Memory of finished messages, for reuse.
     spare: Vec<Vec<u8>>,
 }
 
@@ -82,7 +83,8 @@ impl Decompressor {
         self.running.len() < MAX_MESSAGES && self.bytes < MAX_COMPRESSED_BYTES
     }
 
-    /// Begins a message; one that is not compressed waits for those before it all the same.
+    /// Starts to decompress a message. A message that is not compressed also waits for those before
+    /// it.
     pub(crate) fn push(&mut self, is_compressed: bool, compressed: Vec<u8>) {
         let encoding = if is_compressed {
             self.encoding
@@ -106,7 +108,8 @@ impl Decompressor {
         });
     }
 
-    /// The oldest message, to be given back; never, if there is none. It may be given up and called again.
+    /// The oldest message, which should be returned with [`recycle`](Self::recycle); waits for ever
+    /// if there is none. Cancel safe.
     pub(crate) async fn next(&mut self, counters: &Counters) -> Result<Vec<u8>, Error> {
         let Some(oldest) = self.running.front_mut() else {
             return std::future::pending().await;
@@ -119,7 +122,7 @@ impl Decompressor {
         decompressed.message
     }
 
-    /// Takes the memory of a message back, for another one.
+    /// Takes back the memory of a message, for reuse.
     pub(crate) fn recycle(&mut self, message: Vec<u8>) {
         self.spare.push(message);
     }
@@ -131,8 +134,8 @@ impl Decompressor {
     }
 }
 
-/// A message as it was before it was compressed. What it takes is asked for step by step, so that a small
-/// one that was compressed well, or on purpose, cannot take all memory.
+/// Decompresses a message. Memory is reserved step by step, so that a small message that expands to
+/// a large one cannot take all memory.
 pub(crate) fn decompress(
     what: &'static str,
     encoding: Encoding,
@@ -149,7 +152,7 @@ pub(crate) fn decompress(
         }
         Encoding::Zstd => {
             let mut reader = zstd::stream::read::Decoder::new(compressed).map_err(unreadable)?;
-            // What a frame refers back to is kept while it is read.
+            // The decoder keeps a window of each frame in memory.
             reader.window_log_max(MAX_WINDOW_LOG).map_err(unreadable)?;
             inflate(what, &mut reader, &mut message, incomplete)?;
         }
@@ -163,7 +166,7 @@ fn inflate(
     message: &mut Vec<u8>,
     incomplete: &mut MessageMemory,
 ) -> Result<(), Error> {
-    // Memory of a message before is written again.
+    // The buffer may be that of an earlier message; it is overwritten.
     incomplete.resize(message.capacity() as u64)?;
     message.resize(message.capacity(), 0);
     let mut length = 0;
@@ -182,7 +185,7 @@ fn inflate(
         length += read;
         if length > MAX_MESSAGE_BYTES {
             let message =
-                format!("the server's answer to {what} cannot be read: a message does not end");
+                format!("the server's answer to {what} cannot be read: a message is too long");
             return Err(Error::new(ErrorKind::Decode, message));
         }
     }

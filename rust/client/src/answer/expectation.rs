@@ -1,45 +1,47 @@
-//! What an answer may hold: which columns, and which times.
+//! What an answer may contain: which columns, and which times.
 //!
-//! Servers are not believed. A column is the one it is called, of the type it must have, and a time
-//! lies in the range that was requested for and not before the one above it; anything else is an error
-//! and not a wrong number.
+//! Answers of servers are checked. Each column must have the expected name and type. Each time must
+//! be in the requested range and not before the time of the row above. Anything else is an error,
+//! so that it cannot become a wrong number.
 
 use std::{collections::HashMap, sync::Arc};
 
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit};
 use pingthings_types::TimeRange;
 
-/// Columns and times of an answer.
+/// The columns and times that an answer may have.
 #[derive(Clone, Debug)]
 pub(crate) struct Expectation {
-    /// The schema that was requested for, where one was.
+    /// The requested schema, if one was requested.
     requested: Option<SchemaRef>,
-    /// The schema of a server that was not requested, or makes nothing of it.
+    /// The default schema, which servers use if no schema was requested or if they ignore the
+    /// request.
     native: SchemaRef,
     times: TimeBounds,
 }
 
-/// TimeBounds of rows.
+/// The times that rows may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeBounds {
-    /// The first that there may be.
+    /// The earliest time.
     first: i64,
-    /// The one after the last.
+    /// The end of the range, exclusive.
     end: i64,
-    /// Whether no two rows have the same.
+    /// Whether all times must differ.
     pub(crate) is_strict: bool,
 }
 
-/// The type of a column, as far as there are any.
+/// The type of a column, as far as answers use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ColumnType {
-    /// Nanoseconds as a timestamp, whatever its zone: the numbers are UTC with all of them.
+    /// A timestamp in nanoseconds. Its time zone makes no difference, because the numbers are
+    /// always UTC.
     Timestamp,
     Int64,
     UInt64,
     Float64,
     Float32,
-    /// Anything else.
+    /// Any other type.
     Other,
 }
 
@@ -56,7 +58,7 @@ impl ColumnType {
     }
 }
 
-/// A column of an answer.
+/// The name and type of a column of an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnswerColumn<'a> {
     pub(crate) name: &'a str,
@@ -64,7 +66,7 @@ pub(crate) struct AnswerColumn<'a> {
 }
 
 impl TimeBounds {
-    /// Points of a range: several may have the same time.
+    /// For points of a range: several may have the same time.
     pub(crate) const fn of_points(range: TimeRange) -> Self {
         Self {
             first: range.start(),
@@ -73,7 +75,8 @@ impl TimeBounds {
         }
     }
 
-    /// Windows, or rows of several streams, from `first` on, to before `end`.
+    /// For windows or joined values from `first` (inclusive) to `end` (exclusive): no two rows have
+    /// the same time.
     pub(crate) const fn of_rows(first: i64, end: i64) -> Self {
         Self {
             first,
@@ -82,12 +85,12 @@ impl TimeBounds {
         }
     }
 
-    /// Whether rows whose times rise from the first of them to the last are in the range.
+    /// Checks that the first and the last of ascending times are in the range.
     pub(crate) fn check(&self, first: i64, last: i64) -> Result<(), ArrowError> {
         for time in [first, last] {
             if time < self.first || time >= self.end {
                 return Err(ArrowError::IpcError(format!(
-                    "the time {time} is not in the range [{}, {}) that was requested for",
+                    "the time {time} is not in the range [{}, {}) that was requested",
                     self.first, self.end
                 )));
             }
@@ -95,7 +98,7 @@ impl TimeBounds {
         Ok(())
     }
 
-    /// What is wrong with times that do not rise; the first of them follows `before`.
+    /// The error for times that are not in order. `before` is the time before the first one.
     pub(crate) fn disorder(
         &self,
         before: Option<i64>,
@@ -121,7 +124,11 @@ impl TimeBounds {
 }
 
 impl Expectation {
-    pub(crate) const fn new(requested: Option<SchemaRef>, native: SchemaRef, times: TimeBounds) -> Self {
+    pub(crate) const fn new(
+        requested: Option<SchemaRef>,
+        native: SchemaRef,
+        times: TimeBounds,
+    ) -> Self {
         Self {
             requested,
             native,
@@ -133,7 +140,7 @@ impl Expectation {
         &self.times
     }
 
-    /// The schema under which columns are kept that a server has sent.
+    /// The schema for the columns that a server has sent; an error if they were not expected.
     pub(crate) fn accept(&self, found: &[AnswerColumn<'_>]) -> Result<SchemaRef, ArrowError> {
         let schemas = self.requested.iter().chain([&self.native]);
         for schema in schemas {
@@ -144,7 +151,8 @@ impl Expectation {
         self.reordered(found).ok_or_else(|| self.mismatch(found))
     }
 
-    /// TimeBounds come first; the other columns are known by their names, wherever they are.
+    /// Accepts columns in another order, which are identified by their names. The time must be the
+    /// first column.
     fn reordered(&self, found: &[AnswerColumn<'_>]) -> Option<SchemaRef> {
         let fields = self.native.fields();
         if found.len() != fields.len() || !is_field(&fields[0], found.first()?) {
@@ -176,13 +184,19 @@ impl Expectation {
         let mut wanted: Vec<_> = fields
             .iter()
             .take(SHOWN)
-            .map(|field| format!("`{}` ({:?})", field.name(), ColumnType::of(field.data_type())))
+            .map(|field| {
+                format!(
+                    "`{}` ({:?})",
+                    field.name(),
+                    ColumnType::of(field.data_type())
+                )
+            })
             .collect();
         if fields.len() > SHOWN {
             wanted.push(format!("{} more", fields.len() - SHOWN));
         }
         ArrowError::SchemaError(format!(
-            "it has the columns {} where {} were requested for",
+            "it has the columns {} where {} were requested",
             names.join(", "),
             wanted.join(", ")
         ))

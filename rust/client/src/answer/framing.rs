@@ -1,17 +1,17 @@
-//! How gRPC frames the messages of an answer, whatever is in them.
+//! The framing of messages in gRPC.
 
 use http::{HeaderMap, header};
 use tonic::Status;
 
 use crate::answer::decompress::Encoding;
 
-/// What stands before each message: whether it is compressed, and its length.
+/// Length of the prefix of a message: a flag for compression, and the length of the message.
 pub(crate) const PREFIX: usize = 5;
 
-/// What became of an answer that does not say how it ended.
-pub(crate) const INCOMPLETE_ANSWER: &str = "the answer ends before its end";
+/// The error of an answer that ends without a status.
+pub(crate) const INCOMPLETE_ANSWER: &str = "the answer is incomplete";
 
-/// What stands before a message of so many bytes that is not compressed.
+/// The prefix of a message without compression.
 pub(crate) fn prefix(length: usize) -> Result<[u8; PREFIX], Status> {
     let length = u32::try_from(length).map_err(|_| {
         Status::resource_exhausted(format!("a message of {length} bytes cannot be sent"))
@@ -20,7 +20,7 @@ pub(crate) fn prefix(length: usize) -> Result<[u8; PREFIX], Status> {
     Ok([0, a, b, c, d])
 }
 
-/// How the messages of an answer are compressed, where they say that they are.
+/// The compression of the messages of an answer, according to its headers.
 pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
     match headers
         .get("grpc-encoding")
@@ -30,7 +30,7 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding, Status> {
         Some(b"gzip") => Ok(Encoding::Gzip),
         Some(b"zstd") => Ok(Encoding::Zstd),
         Some(other) => Err(Status::internal(format!(
-            "the server compresses its answer in a way nobody asked for: {}",
+            "the server's answer has a compression that this client did not request: {}",
             other.escape_ascii()
         ))),
     }

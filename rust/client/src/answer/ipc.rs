@@ -1,12 +1,13 @@
-//! Messages in Arrow's IPC format, put into columns while they arrive.
+//! Decoding of messages in Arrow's IPC format while they arrive.
 //!
-//! Messages have one form nearly always: a schema of plain columns, and one batch. What such a message
-//! is made of is known from its first bytes; what follows goes straight to where it stays. Several
-//! batches are buffered until the message is whole, and then read in the same way. Everything else that
-//! Arrow allows, nulls and compressed buffers among it, no server sends, and is refused.
+//! Nearly all messages have one form: a schema of plain columns, and one batch. The first bytes of
+//! such a message say where its values are, and the values are then copied directly to their
+//! columns. A message with several batches is buffered until it is complete and then decoded in the
+//! same way. Everything else that Arrow allows, such as nulls and compressed buffers, is refused,
+//! because no server sends it.
 //!
-//! Arrow's own reader is not used: it believes what a message says of itself, and panics where that
-//! is not so.
+//! Arrow's own reader is not used, because it trusts the lengths in a message and panics if they
+//! are wrong.
 
 use std::{borrow::Cow, ops::Range};
 
@@ -27,17 +28,17 @@ use crate::{
     error::Error,
 };
 
-/// What begins a part, unless a very old writer wrote it.
+/// Precedes each IPC message, except those of very old writers.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// A message that is not understood after so many bytes never will be. A thousand columns take two
-/// hundred thousand to describe.
+/// Maximum size of the headers before the values. The headers of a thousand columns take about
+/// 200,000 bytes.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
-/// What may follow the batch: a mark of the end, with or without what begins a part.
+/// Maximum number of bytes after the batch: an end marker, with or without the continuation marker.
 const MAX_TRAILING_BYTES: usize = 8;
 
-/// What a message says besides its rows.
+/// The fields of a message besides its rows.
 #[derive(Debug)]
 pub(crate) struct MessageInfo {
     pub(crate) stat: Option<v5api::Status>,
@@ -50,14 +51,15 @@ impl Answer for MessageInfo {
     }
 }
 
-/// Takes one message after the other.
+/// Decodes messages one after another.
 #[derive(Debug)]
 pub(crate) struct IpcDecoder {
     what: &'static str,
-    /// The last schema as it was written, since every message has one, and all are alike.
+    /// The encoded form of the last schema, and the schema. Every message contains a schema, and
+    /// usually the same one.
     schema: Option<(Bytes, SchemaRef)>,
     length: usize,
-    /// Bytes of the message that were not understood.
+    /// Bytes of the message that were not decoded yet.
     buffered: Vec<u8>,
     state: DecodeState,
 }
@@ -65,17 +67,18 @@ pub(crate) struct IpcDecoder {
 #[derive(Debug)]
 enum DecodeState {
     Header,
-    /// Values arrive: of this column, or what lies before it.
+    /// Values arrive. `column` is the current or next column; `position` counts the bytes of the
+    /// message.
     Copying {
         layout: BatchLayout,
         column: usize,
         position: usize,
     },
-    /// It has another form.
+    /// The message has another form and is buffered.
     Buffering,
 }
 
-/// What a message is made of; positions count from its first byte.
+/// The positions of the values in a message, counted from its first byte.
 #[derive(Debug)]
 struct BatchLayout {
     version: Version,
@@ -86,7 +89,7 @@ struct BatchLayout {
 }
 
 impl IpcDecoder {
-    /// `what` is asked for, as errors say it.
+    /// `what` is the name of the answer in errors.
     pub(crate) const fn new(what: &'static str) -> Self {
         Self {
             what,
@@ -97,14 +100,14 @@ impl IpcDecoder {
         }
     }
 
-    /// Begins a message of so many bytes.
+    /// Begins a message of `length` bytes.
     pub(crate) fn begin(&mut self, length: usize) {
         self.length = length;
         self.buffered.clear();
         self.state = DecodeState::Header;
     }
 
-    /// Takes the next bytes of the message.
+    /// Decodes the next bytes of the message.
     pub(crate) fn push(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
         match self.state {
             DecodeState::Header => return self.push_first(bytes, rows),
@@ -114,9 +117,9 @@ impl IpcDecoder {
         Ok(())
     }
 
-    /// Takes bytes of a message of which it is not known what it is made of.
+    /// Decodes bytes of a message whose layout is not known yet.
     fn push_first(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
-        // The first bytes say it nearly always, and nothing has to be buffered.
+        // The first bytes nearly always contain the whole layout, and then nothing is buffered.
         let head = if self.buffered.is_empty() {
             Cow::Borrowed(bytes)
         } else {
@@ -142,12 +145,12 @@ impl IpcDecoder {
         Ok(())
     }
 
-    /// Ends the message: its rows are complete.
+    /// Ends the message, which makes its rows complete.
     pub(crate) fn end(&mut self, rows: &mut Rows) -> Result<MessageInfo, Error> {
         let failed = |error: ArrowError| Error::decode(self.what, error);
         if let DecodeState::Copying { layout, .. } = &self.state {
             if !is_end(&self.buffered) {
-                let message = "something other than an end follows the rows";
+                let message = "data other than an end marker follows the rows";
                 return Err(failed(ArrowError::IpcError(message.to_owned())));
             }
             rows.complete(layout.rows).map_err(failed)?;
@@ -158,7 +161,7 @@ impl IpcDecoder {
         }
         let message = answer(&self.buffered).map_err(|error| Error::decode(self.what, error))?;
         if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
-            self.take_whole(&message.arrow_bytes, rows)
+            self.decode_buffered(&message.arrow_bytes, rows)
                 .map_err(failed)?;
         }
         Ok(MessageInfo {
@@ -170,7 +173,7 @@ impl IpcDecoder {
         })
     }
 
-    /// Puts values where they belong, and keeps what follows the last of them.
+    /// Copies values to their columns, and buffers what follows the last of them.
     fn copy(&mut self, mut bytes: &[u8], rows: &mut Rows) {
         let DecodeState::Copying {
             layout,
@@ -200,8 +203,8 @@ impl IpcDecoder {
         self.buffered.extend_from_slice(&bytes[gap..]);
     }
 
-    /// Takes all batches of a message that is here as a whole.
-    fn take_whole(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), ArrowError> {
+    /// Decodes all batches of a buffered message.
+    fn decode_buffered(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), ArrowError> {
         let mut head = HeaderReader {
             head: bytes,
             position: 0,
@@ -212,12 +215,12 @@ impl IpcDecoder {
             let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
             let start = head.position;
             head.take(body)
-                .ok_or_else(|| invalid("it ends too early"))?;
+                .ok_or_else(|| invalid("the message is incomplete"))?;
             match (message.header_type(), &schema) {
                 (MessageHeader::Schema, None) => schema = Some(self.schema(metadata, rows)?),
                 (MessageHeader::RecordBatch, Some(schema)) => {
                     let batch = message.header_as_record_batch();
-                    let batch = batch.ok_or_else(|| invalid("a batch is none"))?;
+                    let batch = batch.ok_or_else(|| invalid("a batch has no header"))?;
                     let (count, columns) = columns(schema, &batch, start..head.position)?;
                     rows.reserve(schema, count)?;
                     for (index, values) in columns.into_iter().enumerate() {
@@ -225,17 +228,17 @@ impl IpcDecoder {
                     }
                     rows.complete(count)?;
                 }
-                _ => return Err(invalid("its parts are no schema and batches")),
+                _ => return Err(invalid("it contains parts other than a schema and batches")),
             }
         }
         match schema {
             Some(_) => Ok(()),
-            None => Err(invalid("it holds no schema")),
+            None => Err(invalid("it contains no schema")),
         }
     }
 
-    /// What the message is made of, if its first bytes say so and it has the usual form. An error
-    /// if it is clear already that it cannot be read.
+    /// The layout of the message, or `None` if these bytes are not enough or the message does not
+    /// have the usual form. An error if it is certain that the message cannot be decoded.
     fn layout(&mut self, head: &[u8], rows: &Rows) -> Result<Option<BatchLayout>, ArrowError> {
         let mut head = HeaderReader { head, position: 0 };
         let Some((version, schema)) = self.arrow_bytes(&mut head).zip(head.part()) else {
@@ -245,7 +248,12 @@ impl IpcDecoder {
         Ok(self.batch(version, schema, &mut head))
     }
 
-    fn batch(&self, version: Version, schema: SchemaRef, head: &mut HeaderReader<'_>) -> Option<BatchLayout> {
+    fn batch(
+        &self,
+        version: Version,
+        schema: SchemaRef,
+        head: &mut HeaderReader<'_>,
+    ) -> Option<BatchLayout> {
         let message = root_as_message(head.part()?).ok()?;
         let batch = match message.header_type() {
             MessageHeader::RecordBatch => message.header_as_record_batch()?,
@@ -267,15 +275,15 @@ impl IpcDecoder {
         })
     }
 
-    /// Goes to where the rows begin. They must be the last field of the message.
+    /// Skips to the rows, which must be the last field of the message. Returns the version.
     fn arrow_bytes(&self, head: &mut HeaderReader<'_>) -> Option<Version> {
         let mut version = Version::default();
         loop {
-            // The key of a field: its number, and how it is written.
+            // The key of a protobuf field contains its number and its wire type.
             match head.byte()? {
                 0x10 => version.major = head.varint()?,
                 0x18 => version.minor = head.varint()?,
-                // Joined values have no version, and their rows one field earlier.
+                // Joined values have no version, and their rows are in field 2 instead of 4.
                 0x12 | 0x22 => {
                     let length = usize::try_from(head.varint()?).ok()?;
                     let is_last = head.position.checked_add(length)? == self.length;
@@ -286,7 +294,7 @@ impl IpcDecoder {
         }
     }
 
-    /// The schema under which the columns are buffered.
+    /// The schema for the columns of a message.
     fn schema(&mut self, metadata: &[u8], rows: &Rows) -> Result<SchemaRef, ArrowError> {
         if let Some((seen, schema)) = &self.schema
             && seen == metadata
@@ -295,10 +303,10 @@ impl IpcDecoder {
         }
         let message = message(metadata)?;
         let header = message.header_as_schema();
-        let header = header.ok_or_else(|| invalid("it begins with no schema"))?;
+        let header = header.ok_or_else(|| invalid("it does not begin with a schema"))?;
         let is_little = header.endianness() == arrow_ipc::Endianness::Little;
         if message.bodyLength() != 0 || !is_little || cfg!(target_endian = "big") {
-            return Err(invalid("its schema has another form"));
+            return Err(invalid("its schema is not supported"));
         }
         let fields = header.fields().into_iter().flatten();
         let found: Vec<_> = fields.map(column).collect();
@@ -317,7 +325,7 @@ fn message(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
     root_as_message(metadata).map_err(|error| ArrowError::IpcError(format!("a part: {error}")))
 }
 
-/// A column as a schema describes it.
+/// The name and type of a field of an IPC schema.
 fn column(field: arrow_ipc::Field<'_>) -> AnswerColumn<'_> {
     let kind = match field.type_type() {
         Type::Timestamp => field
@@ -352,7 +360,7 @@ fn column(field: arrow_ipc::Field<'_>) -> AnswerColumn<'_> {
     }
 }
 
-/// Any answer in Arrow; all are alike, but for joined values.
+/// Decodes any Arrow answer. All have the same fields, except joined values.
 fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> {
     v5api::ArrowRawValuesResponse::decode(message).or_else(|error| {
         let joined = v5api::ArrowMultiValuesResponse::decode(message).map_err(|_| error)?;
@@ -364,7 +372,8 @@ fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> 
     })
 }
 
-/// How many rows a batch has, and where the values of each column are, if its body lies at `body`.
+/// The number of rows of a batch, and the position of each column if the body of the batch is at
+/// `body`.
 fn columns(
     schema: &SchemaRef,
     batch: &arrow_ipc::RecordBatch<'_>,
@@ -379,20 +388,21 @@ fn columns(
         nodes.len() == fields.len() && buffers.len() == 2 * fields.len()
     });
     let (nodes, buffers) =
-        parts.ok_or_else(|| invalid("a batch has not the columns of its schema"))?;
-    let outside = || invalid("a column is not within its batch");
-    let rows = usize::try_from(batch.length()).map_err(|_| invalid("a batch has no length"))?;
+        parts.ok_or_else(|| invalid("a batch does not have the columns of its schema"))?;
+    let outside = || invalid("a column is outside its batch");
+    let rows =
+        usize::try_from(batch.length()).map_err(|_| invalid("the length of a batch is invalid"))?;
     let mut columns = Vec::with_capacity(fields.len());
     let mut least = body.start;
     for (index, (node, field)) in nodes.iter().zip(fields).enumerate() {
         if node.null_count() != 0 {
             let name = field.name();
-            return Err(invalid(&format!(
-                "column `{name}` lacks values, which no point does"
-            )));
+            return Err(invalid(&format!("column `{name}` contains nulls")));
         }
         if node.length() != batch.length() {
-            return Err(invalid("a column is not as long as its batch"));
+            return Err(invalid(
+                "the length of a column differs from that of its batch",
+            ));
         }
         let length = rows.checked_mul(width(field.data_type()));
         let buffer = buffers.get(2 * index + 1);
@@ -412,12 +422,12 @@ fn columns(
     Ok((rows, columns))
 }
 
-/// Whether nothing more follows: the stream just ends, or says that it does.
+/// Whether the stream ends here, with or without an end marker.
 fn is_end(tail: &[u8]) -> bool {
     tail.is_empty() || tail.strip_prefix(&CONTINUATION).unwrap_or(tail) == [0; 4]
 }
 
-/// The first bytes of a message. What has not arrived is `None`, as is what is not as usual.
+/// Reads the first bytes of a message. Methods return `None` if bytes are missing or not as usual.
 struct HeaderReader<'a> {
     head: &'a [u8],
     position: usize,
@@ -443,7 +453,7 @@ impl<'a> HeaderReader<'a> {
         Some(number)
     }
 
-    /// The description that begins a part.
+    /// The metadata of the next IPC message.
     fn part(&mut self) -> Option<&'a [u8]> {
         let mut length = self.take(4)?;
         if length == CONTINUATION {
@@ -453,7 +463,7 @@ impl<'a> HeaderReader<'a> {
         self.take(usize::try_from(length).ok().filter(|length| *length > 0)?)
     }
 
-    /// The same of a whole message; `None` at its end.
+    /// Like [`part`](Self::part), for a complete message; `None` at its end.
     fn next_part(&mut self) -> Result<Option<&'a [u8]>, ArrowError> {
         let rest = &self.head[self.position..];
         if is_end(rest) {
@@ -461,7 +471,7 @@ impl<'a> HeaderReader<'a> {
         }
         let part = self.part();
         part.map(Some)
-            .ok_or_else(|| invalid("it ends too early, or something follows its end"))
+            .ok_or_else(|| invalid("it is incomplete, or data follows its end marker"))
     }
 }
 
@@ -481,8 +491,8 @@ pub(crate) mod tests {
         table::{AnswerSchema, RAW_SCHEMA, STAT_SCHEMA, encode},
     };
 
-    /// What Arrow's own reader makes of a message.
-    fn general(message: &[u8]) -> Option<usize> {
+    /// The number of rows that Arrow's own reader finds in a message.
+    fn read_with_arrow(message: &[u8]) -> Option<usize> {
         let message = v5api::ArrowRawValuesResponse::decode(message).ok()?;
         let bytes = message.arrow_bytes.to_vec();
         let read = || {
@@ -490,7 +500,7 @@ pub(crate) mod tests {
             let batches: Vec<_> = reader.collect::<Result<_, _>>().ok()?;
             Some(batches.iter().map(RecordBatch::num_rows).sum())
         };
-        // It panics where a message is not as it says of itself.
+        // It panics if the lengths in a message are wrong.
         std::panic::catch_unwind(read).ok().flatten()
     }
 
@@ -511,7 +521,7 @@ pub(crate) mod tests {
         .encode_to_vec()
     }
 
-    /// Whether or not this is on a runtime.
+    /// Works both on a runtime and without one.
     pub(crate) fn no_rows() -> Rows {
         rows_of(&AnswerSchema::raw(None).unwrap())
     }
@@ -551,7 +561,7 @@ pub(crate) mod tests {
 
     proptest! {
         #[test]
-        fn messages_come_out_as_they_went_in(
+        fn decoded_messages_equal_the_encoded_batches(
             points in vec((times(), prop::num::f64::NORMAL), 0..200),
             cuts in vec((0_usize..60, any::<bool>()), 0..6),
             piece in 1_usize..2_000,
@@ -574,13 +584,13 @@ pub(crate) mod tests {
                 }
             }
             let found = rows.take().unwrap();
-            // All of it is one piece, also what came in several batches.
+            // All rows are in one batch, also those that arrived in several.
             let expected = if points.is_empty() { Vec::new() } else { vec![batch(&points)] };
             prop_assert_eq!(found, expected);
         }
 
         #[test]
-        fn damage_is_an_error_or_read_as_the_general_reader_does(
+        fn damaged_messages_are_errors_or_decoded_as_by_arrow(
             values in vec((times(), prop::num::f64::NORMAL), 1..9),
             place in any::<prop::sample::Index>(),
             byte in any::<u8>(),
@@ -597,31 +607,31 @@ pub(crate) mod tests {
             let mut message = message(7, &batches);
             let place = place.index(message.len());
             message[place] = byte;
-            // It is no panic, and nothing is said of it.
+            // Decoding does not panic.
             if let Ok((_, found)) = read(&message, piece) {
                 let rows: usize = found.iter().map(RecordBatch::num_rows).sum();
                 let hook = std::panic::take_hook();
                 std::panic::set_hook(Box::new(|_| {}));
-                let general = general(&message);
+                let expected = read_with_arrow(&message);
                 std::panic::set_hook(hook);
-                prop_assert!(general.is_none_or(|general| general == rows));
+                prop_assert!(expected.is_none_or(|expected| expected == rows));
             }
         }
     }
 
     #[test]
-    fn what_is_cut_is_an_error_or_only_lacks_the_mark_of_its_end() {
+    fn incomplete_messages_are_errors_or_lack_only_the_end_marker() {
         let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
         for end in 1..whole.len() {
             if let Ok((received, _)) = read(&whole[..end], 100) {
-                // A message that ends after a field is a whole one, as protobuf has it.
+                // In protobuf, a message that ends after a field is complete.
                 assert!(end <= 2 && received.version.major <= 7, "{end}");
             }
         }
     }
 
     #[test]
-    fn rows_of_messages_that_do_not_end_are_forgotten() {
+    fn rows_of_incomplete_messages_are_dropped() {
         let (mut decoder, mut rows) = (IpcDecoder::new("test"), no_rows());
         let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
         take(&mut decoder, &whole, 50, &mut rows).unwrap();
@@ -635,7 +645,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn rows_that_were_here_before_are_left_out() {
+    fn rows_that_arrive_again_are_skipped() {
         let whole = message(7, &[batch(&[(1, 1.0), (2, 2.0)])]);
         let two = message(7, &[batch(&[(3, 1.0)]), batch(&[(4, 2.0)])]);
         for (skip, left) in [(0, 4), (1, 3), (2, 2), (3, 1), (4, 0)] {
@@ -651,7 +661,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn joined_values_of_many_streams_end_in_one_piece() {
+    fn joined_values_of_many_streams_become_one_batch() {
         let uuids: Vec<_> = (0..1_000).map(uuid::Uuid::from_u128).collect();
         let wanted = AnswerSchema::joined(uuids.iter().copied());
         let batch = |first: i32| {
@@ -675,7 +685,10 @@ pub(crate) mod tests {
             let (mut decoder, mut rows) = (IpcDecoder::new("test"), rows_of(&wanted));
             for first in [0, 40] {
                 take(&mut decoder, &message(first), piece, &mut rows).unwrap();
-                assert!(matches!(decoder.state, DecodeState::Copying { .. }), "{piece}");
+                assert!(
+                    matches!(decoder.state, DecodeState::Copying { .. }),
+                    "{piece}"
+                );
             }
             let batches = rows.take().unwrap();
             let expected =
@@ -716,10 +729,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn points_are_in_columns_of_their_names_and_types() {
+    fn columns_of_points_must_have_the_expected_names_and_types() {
         let raw = AnswerSchema::raw(None).unwrap();
         let right = [batch(&[(1, 1.0), (2, 2.0), (3, 3.0)])];
-        // The numbers are UTC, whatever the zone.
+        // The numbers are UTC with any time zone.
         for zone in [None, Some("UTC"), Some("Europe/Berlin"), Some("+05:30")] {
             let message = of_columns(vec![("time", stamps(zone)), ("value", doubles())]);
             assert_eq!(read_as(&raw, &message).unwrap(), right, "{zone:?}");
@@ -768,18 +781,18 @@ pub(crate) mod tests {
             ),
             (
                 vec![("time", stamps()), ("value", null)],
-                "`value` lacks values",
+                "`value` contains nulls",
             ),
             (
                 vec![("time", no_time), ("value", doubles())],
-                "`time` lacks values",
+                "`time` contains nulls",
             ),
         ] {
             let error = read_as(&raw, &of_columns(wrong)).unwrap_err();
             assert_eq!(error.kind(), crate::error::ErrorKind::Decode);
             assert!(error.to_string().contains(why), "{error}");
         }
-        // Unless they were asked for so.
+        // The same columns are accepted if they were requested.
         let schema = arrow_schema::Schema::new(vec![
             arrow_schema::Field::new("t", arrow_schema::DataType::Int64, false),
             arrow_schema::Field::new("v", arrow_schema::DataType::Float32, true),
@@ -796,7 +809,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn statistics_are_known_by_their_names() {
+    fn columns_of_statistics_are_identified_by_name() {
         let counts: ArrayRef = Arc::new(arrow_array::UInt64Array::from(vec![1, 0, 3]));
         let column = |first: f64| -> ArrayRef {
             Arc::new(Float64Array::from(vec![first, first + 1.0, first + 2.0]))
@@ -813,7 +826,7 @@ pub(crate) mod tests {
         let right = read_as(&wanted, &of_columns(usual.clone())).unwrap();
         assert_eq!(right[0].num_rows(), 2);
         assert_eq!(right[0].schema_ref(), &*STAT_SCHEMA);
-        // As servers had them before 2023.
+        // The order of servers before 2023.
         let mut others = usual.clone();
         others.swap(1, 2);
         assert_eq!(
@@ -831,7 +844,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn times_must_rise_and_be_in_the_range() {
+    fn times_must_be_ascending_and_in_the_range() {
         let raw = AnswerSchema::raw(None).unwrap();
         for (times, is_right) in [
             ([1, 2, 3], true),

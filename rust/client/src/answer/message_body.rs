@@ -1,8 +1,8 @@
-//! AnswerStream that are no tables, on their way to the general reader of gRPC, which believes them.
+//! The bodies of answers that are not Arrow tables, checked before tonic and prost decode them.
 //!
-//! Each message is put together here, decompressed, and weighed before anything is made of it: a few
-//! bytes can stand for much, be they compressed or a field that is there many times. An answer also
-//! has to end. It does with its trailers, and with nothing else.
+//! Each message is assembled and decompressed here, and the memory of its decoded form is
+//! estimated, because a few bytes can expand to many: through compression, or through a field that
+//! is repeated many times. An answer is complete only when its trailers arrive.
 
 use std::{
     future::Future,
@@ -21,18 +21,17 @@ use tower_service::Service;
 use crate::{
     answer::{
         budget::{Budget, MessageMemory},
-        framing::{INCOMPLETE_ANSWER, PREFIX, encoding, prefix},
         decompress::{Encoding, MAX_MESSAGE_BYTES, decompress},
+        framing::{INCOMPLETE_ANSWER, PREFIX, encoding, prefix},
     },
     error::{Error, ErrorKind},
     method::Method,
 };
 
-/// How long a server that has answered one request with one message may take to say that this is
-/// all. It has nothing more to do.
+/// How long a server may take to end an answer with a single message after it has sent the message.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection all of whose answers are looked at.
+/// A channel that checks all answers.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckedChannel {
     channel: Channel,
@@ -41,7 +40,7 @@ pub(crate) struct CheckedChannel {
 }
 
 impl CheckedChannel {
-    /// For calls of this method.
+    /// A channel for calls of this method.
     pub(crate) fn new(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self {
         Self {
             channel,
@@ -75,7 +74,7 @@ fn checked_response(
     incomplete: MessageMemory,
 ) -> http::Response<Body> {
     let (mut head, body) = response.into_parts();
-    // An answer whose head says how it ended has ended, whether or not the server says so again.
+    // An answer with a status in its headers has ended, even if the server does not end the body.
     if Status::from_header_map(&head.headers).is_some() {
         return http::Response::from_parts(head, Body::default());
     }
@@ -99,15 +98,15 @@ fn checked_response(
     http::Response::from_parts(head, Body::new(answer))
 }
 
-/// What is known of the answers of a method.
+/// The properties of the answers of a method.
 #[derive(Clone, Copy, Debug)]
 struct AnswerShape {
     name: &'static str,
-    /// Whether there is one message.
+    /// Whether the answer is a single message.
     is_single: bool,
-    /// What becomes of a field, at most.
+    /// The maximum memory of a decoded field, in bytes.
     field_bytes: u64,
-    /// How deep what takes memory is nested.
+    /// The nesting depth of the fields that take memory.
     depth: u8,
 }
 
@@ -121,7 +120,7 @@ impl AnswerShape {
             Method::ListCollections => (false, 2 * 24, 1),
             Method::SQLQuery => (false, 2 * 32, 1),
             Method::ListDevices | Method::ListUnits => (false, 2 * 56, 1),
-            // AnswerStream in Arrow are read elsewhere.
+            // Arrow answers are not decoded here.
             Method::ArrowRawValues
             | Method::ArrowMultiValues
             | Method::ArrowAlignedWindows
@@ -158,26 +157,32 @@ impl AnswerShape {
         }
     }
 
-    /// What a message takes once it is taken apart, at most.
+    /// An upper estimate of the memory of a message and its decoded form.
     fn memory(&self, message: &[u8]) -> u64 {
         const NESTED_FIELD_BYTES: u64 = 2 * 48;
         let length = message.len() as u64;
-        // A field has two bytes at least.
+        // A field takes at least two bytes of the message.
         if length / 2 * (self.field_bytes + NESTED_FIELD_BYTES) <= MAX_UNCHECKED_BYTES {
             return length;
         }
-        length.saturating_add(estimate_memory(message, self.field_bytes, NESTED_FIELD_BYTES, self.depth))
+        length.saturating_add(estimate_memory(
+            message,
+            self.field_bytes,
+            NESTED_FIELD_BYTES,
+            self.depth,
+        ))
     }
 }
 
-/// What need not be weighed.
+/// Estimates up to this size need no exact calculation.
 const MAX_UNCHECKED_BYTES: u64 = 1 << 20;
 
-/// What the fields of a message take, as far as it can be read.
+/// The memory of the decoded fields of a message. Stops at the first field that is malformed.
 fn estimate_memory(mut message: &[u8], field_bytes: u64, nested_bytes: u64, depth: u8) -> u64 {
     let mut total: u64 = 0;
     while !message.is_empty() {
-        // Most answers are short fields of one kind: their key and their length take a byte each.
+        // Most answers consist of short fields of one kind, whose key and length take one byte
+        // each.
         while depth == 1
             && let [key, length @ ..=127, ..] = message
             && key & 0x87 == 2
@@ -206,7 +211,8 @@ fn estimate_memory(mut message: &[u8], field_bytes: u64, nested_bytes: u64, dept
                     break;
                 };
                 if depth > 1 {
-                    let inner = estimate_memory(&message[..length], nested_bytes, nested_bytes, depth - 1);
+                    let inner =
+                        estimate_memory(&message[..length], nested_bytes, nested_bytes, depth - 1);
                     total = total.saturating_add(inner);
                 }
                 length
@@ -218,20 +224,20 @@ fn estimate_memory(mut message: &[u8], field_bytes: u64, nested_bytes: u64, dept
     total
 }
 
-/// The messages of an answer, each in one piece and not compressed.
+/// The body of an answer, with each message complete and decompressed.
 struct CheckedBody {
     body: Body,
     shape: AnswerShape,
     encoding: Encoding,
     incomplete: MessageMemory,
-    /// What is left of the last frame.
+    /// The unread rest of the last frame.
     frame: Bytes,
-    /// The beginning of a message, from what stands before it.
+    /// The beginning of an incomplete message, including its prefix.
     partial: Vec<u8>,
     failure: Option<Status>,
     has_message: bool,
     is_ended: bool,
-    /// When the server has to have ended it.
+    /// When the server must have ended the answer.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
@@ -242,14 +248,15 @@ impl CheckedBody {
         Error::new(ErrorKind::Decode, message)
     }
 
-    /// How long the message is that begins so, and whether it is compressed; `None` if too little is here.
+    /// Whether the message with this prefix is compressed, and its length; `None` if the prefix is
+    /// incomplete.
     fn length(&self, head: &[u8]) -> Result<Option<(bool, usize)>, Error> {
         let Some(&[flag, ref length @ ..]) = head.first_chunk::<PREFIX>() else {
             return Ok(None);
         };
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         if flag > 1 || (flag == 1 && self.encoding == Encoding::Identity) {
-            return Err(self.unreadable("a message is compressed in an unknown way"));
+            return Err(self.unreadable("a message is compressed with an unknown method"));
         }
         if length > MAX_MESSAGE_BYTES {
             return Err(self.unreadable(&format!("a message has {length} bytes")));
@@ -257,10 +264,10 @@ impl CheckedBody {
         Ok(Some((flag == 1, length)))
     }
 
-    /// The next message, if all of it has arrived.
+    /// The next message, if it has arrived completely.
     fn take(&mut self) -> Result<Option<Bytes>, Error> {
         if self.partial.is_empty() {
-            // Nearly always a message is in one frame, and nothing is copied.
+            // A message is nearly always in one frame, and then it is not copied.
             let Some((is_compressed, length)) = self.length(&self.frame)? else {
                 self.buffer_bytes(self.frame.len());
                 return Ok(None);
@@ -297,7 +304,7 @@ impl CheckedBody {
         Ok(Some([&head[..], &message].concat().into()))
     }
 
-    /// Takes so many bytes of the frame, or what there is of them.
+    /// Moves up to this number of bytes from the frame to the incomplete message.
     fn buffer_bytes(&mut self, bytes: usize) {
         let now = self.frame.split_to(bytes.min(self.frame.len()));
         self.partial.extend_from_slice(&now);
@@ -312,14 +319,14 @@ impl CheckedBody {
             return Err(failure);
         }
         if self.frame.has_remaining() {
-            // What was made of the message before is counted elsewhere.
-            let taken = self.take();
-            return taken.map_err(|error| Status::from_error(Box::new(error)));
+            // The memory of the decoded previous message is counted by its reader.
+            let message = self.take();
+            return message.map_err(|error| Status::from_error(Box::new(error)));
         }
         Ok(None)
     }
 
-    /// Whether nothing is missing at the end.
+    /// Whether the answer is complete when these trailers arrive.
     fn end(&self, frame: &Frame<Bytes>) -> bool {
         let trailers = frame.trailers_ref();
         match trailers.and_then(Status::from_header_map) {
@@ -338,7 +345,7 @@ impl http_body::Body for CheckedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        let broken_off = || Status::unavailable(INCOMPLETE_ANSWER);
+        let incomplete = || Status::unavailable(INCOMPLETE_ANSWER);
         loop {
             match this.next() {
                 Ok(Some(message)) => {
@@ -357,10 +364,12 @@ impl http_body::Body for CheckedBody {
             }
             let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
                 if this.shape.is_single && this.has_message {
-                    let limit = this.limit.get_or_insert_with(|| Box::pin(sleep(END_TIMEOUT)));
+                    let limit = this
+                        .limit
+                        .get_or_insert_with(|| Box::pin(sleep(END_TIMEOUT)));
                     if limit.as_mut().poll(cx).is_ready() {
                         this.is_ended = true;
-                        return Poll::Ready(Some(Err(broken_off())));
+                        return Poll::Ready(Some(Err(incomplete())));
                     }
                 }
                 return Poll::Pending;
@@ -375,7 +384,7 @@ impl http_body::Body for CheckedBody {
                     let end = if is_whole {
                         Ok(frame)
                     } else {
-                        Err(broken_off())
+                        Err(incomplete())
                     };
                     return Poll::Ready(Some(end));
                 }
@@ -385,7 +394,7 @@ impl http_body::Body for CheckedBody {
                 }
                 None => {
                     this.is_ended = true;
-                    return Poll::Ready(Some(Err(broken_off())));
+                    return Poll::Ready(Some(Err(incomplete())));
                 }
             }
         }
@@ -415,7 +424,7 @@ mod tests {
         Frame::trailers(trailers)
     }
 
-    /// An answer that arrives in pieces of so many bytes, and goes on for ever if it has no end.
+    /// An answer that arrives in pieces of `piece` bytes. It never ends if `end` is `None`.
     fn answer(
         method: Method,
         encoding: Option<&'static str>,
@@ -437,7 +446,7 @@ mod tests {
         checked_response(response, shape, MessageMemory::new(budget)).into_body()
     }
 
-    /// All of its data, or why it failed.
+    /// All data of a body, or the message of its error.
     async fn read(mut body: Body) -> Result<Vec<u8>, String> {
         let mut found = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -456,7 +465,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_come_out_whole_and_unpacked() {
+    async fn messages_are_complete_and_decompressed() {
         let messages = [b"one".to_vec(), Vec::new(), vec![7; 100_000]];
         let plain: Vec<u8> = messages.iter().flat_map(|m| framed(0, m)).collect();
         let mut compressed: Vec<u8> = messages.iter().flat_map(|m| framed(1, &gzip(m))).collect();
@@ -478,13 +487,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_damaged_is_an_error() {
+    async fn malformed_answers_are_errors() {
         let message = framed(0, b"message");
         for (encoding, bytes, end, why) in [
-            (None, framed(1, b"x"), Some("0"), "unknown way"),
-            (None, framed(2, b"x"), Some("0"), "unknown way"),
+            (None, framed(1, b"x"), Some("0"), "unknown method"),
+            (None, framed(2, b"x"), Some("0"), "unknown method"),
             (Some("gzip"), framed(1, b"x"), Some("0"), "cannot be read"),
-            (Some("br"), framed(0, b"x"), Some("0"), "nobody asked for"),
+            (Some("br"), framed(0, b"x"), Some("0"), "did not request"),
             (None, vec![0, 255, 255, 255, 255], None, "4294967295 bytes"),
             (None, vec![0, 2, 0, 0, 0], None, "`memory_limit`"),
             (None, message[..9].to_vec(), Some("0"), INCOMPLETE_ANSWER),
@@ -499,18 +508,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_message_for_one_request_must_end() {
+    async fn an_answer_with_a_single_message_must_end() {
         let begun = tokio::time::Instant::now();
         let error = read(answer(Method::Nearest, None, &framed(0, b"x"), 100, None)).await;
         assert_eq!(error, Err(INCOMPLETE_ANSWER.to_owned()));
         assert_eq!(begun.elapsed(), END_TIMEOUT);
-        // Nobody knows how long others take.
+        // Answers with many messages may take any time.
         let endless = read(answer(Method::SQLQuery, None, &framed(0, b"x"), 100, None));
-        assert!(tokio::time::timeout(END_TIMEOUT * 9, endless).await.is_err());
+        assert!(
+            tokio::time::timeout(END_TIMEOUT * 9, endless)
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]
-    async fn small_messages_that_become_large_are_refused() {
+    async fn small_messages_that_expand_to_large_ones_are_refused() {
         let bomb = framed(1, &gzip(&vec![0; 64 << 20]));
         let error = read(answer(
             Method::SQLQuery,
@@ -521,7 +534,7 @@ mod tests {
         ))
         .await;
         assert!(error.unwrap_err().contains("`memory_limit`"));
-        // Two bytes for each of them.
+        // Each of these takes two bytes in the message.
         let windows = vec![v5api::StatPoint::default(); 1 << 18];
         let windows = v5api::WindowsResponse {
             values: windows,
@@ -555,7 +568,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_servers_send_is_not_refused() {
+    async fn usual_messages_are_accepted() {
         let pair = |key: &str| v5api::KeyOptValue {
             key: key.to_owned(),
             val: Some(v5api::OptValue {
@@ -597,14 +610,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_says_how_it_ended_is_the_end() {
+    async fn a_status_in_the_headers_ends_the_answer() {
         let mut response = http::Response::new(Body::new(StreamBody::new(stream::pending::<
             Result<Frame<Bytes>, Status>,
         >())));
         let zero = HeaderValue::from_static("0");
         response.headers_mut().insert("grpc-status", zero);
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
-        let body = checked_response(response, AnswerShape::of(Method::Info), MessageMemory::new(budget)).into_body();
+        let body = checked_response(
+            response,
+            AnswerShape::of(Method::Info),
+            MessageMemory::new(budget),
+        )
+        .into_body();
         assert_eq!(read(body).await, Ok(Vec::new()));
     }
 }

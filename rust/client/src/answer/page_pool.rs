@@ -1,9 +1,8 @@
-//! Memory of large columns, kept for the next ones.
+//! The memory of large columns, which is pooled for later reads.
 //!
-//! Most of what a large read costs is memory that nobody has touched before: the kernel clears each
-//! page when it is first written. So what a caller has let go of is written again by the next read,
-//! and fresh pages are asked for many at a time. What nobody wants for a while goes back to the
-//! system.
+//! Most of the cost of a large read is fresh memory, because the kernel clears each page when it is
+//! first written. So the next read reuses the memory that a caller has released, and fresh pages
+//! are requested many at a time. Memory that is not used for a while is returned to the system.
 
 use std::{
     io,
@@ -17,33 +16,35 @@ use tokio::{runtime::Handle, time::Instant};
 
 use crate::fork::epoch;
 
-/// How long memory is kept that nobody wants.
-const KEPT_FOR: Duration = Duration::from_secs(10);
+/// How long unused memory is kept.
+const IDLE_TIME: Duration = Duration::from_secs(10);
 
-/// How much is kept at most.
-const MOST: usize = 256 << 20;
+/// Maximum size of the unused memory.
+const MAX_BYTES: usize = 256 << 20;
 
-/// How much fresh memory is asked for at a time; of that much, a column may need nothing.
-const STEP: usize = 256 << 10;
+/// How much fresh memory is requested at a time. At most this much of a column is unused.
+const GROWTH_BYTES: usize = 256 << 10;
 
-/// What a block has room for, at least. Nothing of it is taken before it is written.
-const ROOM: usize = 256 << 20;
+/// The minimum address space of a buffer. It takes no memory until it is written.
+const MIN_ADDRESS_SPACE: usize = 256 << 20;
 
-/// Pages of one column.
+/// A buffer of memory pages, for one column.
 #[derive(Debug)]
 pub(crate) struct PageBuffer {
     pages: MmapMut,
     used: usize,
-    /// How much of it was ever asked for: that much memory it takes.
+    /// Size of the part that was ever requested from the system. This is the memory that the buffer
+    /// uses.
     taken: usize,
 }
 
 impl PageBuffer {
-    /// Pages of its own with room for so many bytes and more.
+    /// Reserves address space for at least this many bytes.
     fn new(room: usize) -> io::Result<Self> {
         let reserve = |room| MmapOptions::new().len(room).no_reserve_swap().map_anon();
-        // Where even room that is not used is counted, there must not be more of it than is needed.
-        let pages = reserve(room.max(ROOM)).or_else(|_| reserve(room))?;
+        // Some systems count reserved address space as memory. There, only the required size is
+        // reserved.
+        let pages = reserve(room.max(MIN_ADDRESS_SPACE)).or_else(|_| reserve(room))?;
         Ok(Self {
             pages,
             used: 0,
@@ -55,7 +56,7 @@ impl PageBuffer {
         self.used
     }
 
-    /// How many bytes fit in all.
+    /// The maximum number of bytes.
     pub(crate) fn room(&self) -> usize {
         self.pages.len()
     }
@@ -68,32 +69,32 @@ impl PageBuffer {
         &mut self.pages[..self.used]
     }
 
-    /// What it takes of the machine's memory.
+    /// The memory that the buffer uses.
     pub(crate) const fn memory(&self) -> usize {
         self.taken
     }
 
-    /// Adds bytes for which there is room.
+    /// Appends bytes, for which there must be room.
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         self.grow(bytes.len()).copy_from_slice(bytes);
     }
 
-    /// So many bytes more, for which there is room, to be written.
+    /// Appends bytes, for which there must be room, and returns them to be written.
     pub(crate) fn grow(&mut self, more: usize) -> &mut [u8] {
         let (start, end) = (self.used, self.used + more);
         if end > self.taken {
-            self.take((end - self.taken).next_multiple_of(STEP));
+            self.take((end - self.taken).next_multiple_of(GROWTH_BYTES));
         }
         self.used = end;
         &mut self.pages[start..end]
     }
 
-    /// Asks for so many bytes more. The size of pages is the system's choice: large ones take less
-    /// time where it has them, and many times as long on a virtual machine whose host took them
-    /// back.
+    /// Requests more memory. The size of the pages is left to the system. Huge pages are faster if
+    /// the system has them, but many times slower on a virtual machine whose host has reclaimed
+    /// them.
     fn take(&mut self, more: usize) {
         let more = more.min(self.pages.len() - self.taken);
-        // A system that does not know this gives each page when it is first written.
+        // Systems without this call provide each page when it is first written.
         #[cfg(target_os = "linux")]
         let _ = self
             .pages
@@ -101,68 +102,68 @@ impl PageBuffer {
         self.taken += more;
     }
 
-    /// Forgets all bytes but the first.
+    /// Keeps only the first `length` bytes.
     pub(crate) fn truncate(&mut self, length: usize) {
         self.used = self.used.min(length);
     }
 }
 
-/// Blocks that are not in use.
+/// Unused buffers.
 #[derive(Debug)]
 pub(crate) struct PagePool {
     state: Mutex<State>,
-    /// Where memory is given back in time.
+    /// The runtime of the task that returns memory to the system.
     runtime: Handle,
     epoch: u64,
 }
 
 #[derive(Debug)]
 struct State {
-    blocks: Vec<PageBuffer>,
+    buffers: Vec<PageBuffer>,
     most: usize,
     last_use: Instant,
-    is_watched: bool,
+    has_timer: bool,
 }
 
 impl State {
     fn memory(&self) -> usize {
-        self.blocks.iter().map(PageBuffer::memory).sum()
+        self.buffers.iter().map(PageBuffer::memory).sum()
     }
 }
 
 impl PagePool {
-    /// None yet. Must be called on the runtime.
+    /// Creates an empty pool. Must be called on the runtime.
     pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new(State {
-                blocks: Vec::new(),
-                most: MOST,
+                buffers: Vec::new(),
+                most: MAX_BYTES,
                 last_use: Instant::now(),
-                is_watched: false,
+                has_timer: false,
             }),
             runtime: Handle::current(),
             epoch: epoch(),
         }
     }
 
-    /// An empty block with room for so many bytes.
-    pub(crate) fn block(&self, room: usize) -> io::Result<PageBuffer> {
+    /// An empty buffer with room for this many bytes.
+    pub(crate) fn get(&self, room: usize) -> io::Result<PageBuffer> {
         let mut state = self.state.lock();
         state.last_use = Instant::now();
-        // The one that takes least: what it takes counts as this column's from now on.
-        let all = state.blocks.iter().enumerate();
-        let fitting = all.filter(|(_, block)| block.room() >= room);
-        let fitting = fitting.min_by_key(|(_, block)| block.memory());
-        let fitting = fitting.map(|(index, _)| index);
-        let spare = fitting.map(|index| state.blocks.swap_remove(index));
+        // The smallest one, because its memory counts as that of the new column.
+        let all = state.buffers.iter().enumerate();
+        let found = all.filter(|(_, block)| block.room() >= room);
+        let found = found.min_by_key(|(_, block)| block.memory());
+        let found = found.map(|(index, _)| index);
+        let spare = found.map(|index| state.buffers.swap_remove(index));
         drop(state);
         spare.map_or_else(|| PageBuffer::new(room), Ok)
     }
 
-    /// Keeps a block that is not used any more, or gives its memory back.
-    pub(crate) fn keep(self: &Arc<Self>, mut block: PageBuffer) {
+    /// Takes back a buffer that is no longer used. It is released if the pool is full.
+    pub(crate) fn put(self: &Arc<Self>, mut block: PageBuffer) {
         block.used = 0;
-        // In a child of a fork, where there is no runtime, and somebody may have held the lock.
+        // The child of a fork has no runtime, and a thread of the parent may have held the lock.
         if self.epoch != epoch() {
             return;
         }
@@ -173,36 +174,36 @@ impl PagePool {
             drop(state);
             return;
         }
-        state.blocks.push(block);
+        state.buffers.push(block);
         state.last_use = Instant::now();
-        if !std::mem::replace(&mut state.is_watched, true) {
-            self.runtime.spawn(give_back(Arc::downgrade(self)));
+        if !std::mem::replace(&mut state.has_timer, true) {
+            self.runtime.spawn(release_when_idle(Arc::downgrade(self)));
         }
     }
 
-    /// Lets go of what goes beyond so many bytes.
+    /// Releases unused buffers until they use at most `most` bytes.
     pub(crate) fn shrink(&self, most: u64) {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut state = self.state.lock();
         let mut gone = Vec::new();
         while state.memory() > most {
-            gone.extend(state.blocks.pop());
+            gone.extend(state.buffers.pop());
         }
         drop(state);
     }
 }
 
-/// Gives spare blocks back to the system once nobody has wanted any for a while.
-async fn give_back(page_pool: Weak<PagePool>) {
+/// Returns unused buffers to the system when none was needed for a while.
+async fn release_when_idle(page_pool: Weak<PagePool>) {
     loop {
-        tokio::time::sleep(KEPT_FOR).await;
+        tokio::time::sleep(IDLE_TIME).await;
         let Some(page_pool) = page_pool.upgrade() else {
             return;
         };
         let mut state = page_pool.state.lock();
-        if state.last_use.elapsed() >= KEPT_FOR {
-            state.is_watched = false;
-            let gone = std::mem::take(&mut state.blocks);
+        if state.last_use.elapsed() >= IDLE_TIME {
+            state.has_timer = false;
+            let gone = std::mem::take(&mut state.buffers);
             drop(state);
             drop(gone);
             return;
@@ -210,7 +211,7 @@ async fn give_back(page_pool: Weak<PagePool>) {
     }
 }
 
-/// A block whose bytes somebody reads.
+/// The bytes of a finished column. Dropping them returns the buffer to the pool.
 #[derive(Debug)]
 pub(crate) struct PageBytes {
     block: Option<PageBuffer>,
@@ -235,7 +236,7 @@ impl AsRef<[u8]> for PageBytes {
 impl Drop for PageBytes {
     fn drop(&mut self) {
         if let Some(block) = self.block.take() {
-            self.page_pool.keep(block);
+            self.page_pool.put(block);
         }
     }
 }
@@ -245,42 +246,42 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_let_go_is_written_again_and_given_back_in_the_end() {
+    async fn released_memory_is_reused_and_finally_returned() {
         let page_pool = Arc::new(PagePool::new());
-        let mut block = page_pool.block(10).unwrap();
+        let mut block = page_pool.get(10).unwrap();
         block.extend(b"some");
         block.extend(b"thing");
         let start = block.bytes().as_ptr();
-        let lent = PageBytes::new(block, Arc::clone(&page_pool));
-        assert_eq!(lent.as_ref(), b"something");
-        drop(lent);
-        let again = page_pool.block(10).unwrap();
-        assert_eq!((again.len(), again.memory()), (0, STEP));
+        let column = PageBytes::new(block, Arc::clone(&page_pool));
+        assert_eq!(column.as_ref(), b"something");
+        drop(column);
+        let again = page_pool.get(10).unwrap();
+        assert_eq!((again.len(), again.memory()), (0, GROWTH_BYTES));
         assert_eq!(again.pages.as_ptr(), start);
-        page_pool.keep(again);
-        tokio::time::sleep(KEPT_FOR * 3).await;
-        assert_eq!(page_pool.state.lock().blocks.len(), 0);
-        assert!(!page_pool.state.lock().is_watched);
+        page_pool.put(again);
+        tokio::time::sleep(IDLE_TIME * 3).await;
+        assert_eq!(page_pool.state.lock().buffers.len(), 0);
+        assert!(!page_pool.state.lock().has_timer);
     }
 
     #[tokio::test]
-    async fn no_more_is_kept_than_is_allowed() {
+    async fn the_size_of_the_pool_is_limited() {
         let page_pool = Arc::new(PagePool::new());
         let block = |bytes| {
             let mut block = PageBuffer::new(bytes).unwrap();
             block.extend(&vec![1; bytes]);
             block
         };
-        page_pool.keep(block(STEP + 1));
-        page_pool.keep(block(1));
-        assert_eq!(page_pool.state.lock().memory(), 3 * STEP);
-        assert_eq!(page_pool.block(1).unwrap().memory(), STEP);
-        page_pool.shrink(u64::try_from(3 * STEP).unwrap());
-        assert_eq!(page_pool.state.lock().memory(), 2 * STEP);
-        page_pool.shrink(u64::try_from(STEP).unwrap());
+        page_pool.put(block(GROWTH_BYTES + 1));
+        page_pool.put(block(1));
+        assert_eq!(page_pool.state.lock().memory(), 3 * GROWTH_BYTES);
+        assert_eq!(page_pool.get(1).unwrap().memory(), GROWTH_BYTES);
+        page_pool.shrink(u64::try_from(3 * GROWTH_BYTES).unwrap());
+        assert_eq!(page_pool.state.lock().memory(), 2 * GROWTH_BYTES);
+        page_pool.shrink(u64::try_from(GROWTH_BYTES).unwrap());
         assert_eq!(page_pool.state.lock().memory(), 0);
-        page_pool.state.lock().most = STEP;
-        page_pool.keep(block(STEP + 1));
+        page_pool.state.lock().most = GROWTH_BYTES;
+        page_pool.put(block(GROWTH_BYTES + 1));
         assert_eq!(page_pool.state.lock().memory(), 0);
     }
 }

@@ -1,8 +1,8 @@
-//! Points as servers without Arrow send them, decoded straight into columns.
+//! Decoding of protobuf points, which servers without Arrow send, directly into columns.
 //!
-//! Such a server answers with a message for each point, which a general decoder takes apart field by
-//! field. Here the few forms in which a point is written are read as a whole; a message that holds
-//! anything else goes to the general decoder.
+//! Such a server sends a message for each point, which a general decoder decodes field by field.
+//! Here the few common encodings of a point are decoded as a whole. A message with anything else is
+//! passed to the general decoder.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::{
     method::Method,
 };
 
-/// The call that answers in points.
+/// The method that returns points in protobuf.
 pub(crate) struct PointsRpc(Grpc<CheckedChannel>);
 
 impl Stub for PointsRpc {
@@ -52,7 +52,7 @@ impl PointsRpc {
     }
 }
 
-/// A part of an answer.
+/// A message of an answer.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct PointColumns {
     stat: Option<v5api::Status>,
@@ -109,7 +109,7 @@ impl Decoder for PointsCodec {
     }
 }
 
-/// Any message.
+/// Decodes any message.
 fn decode_general(message: Bytes) -> Result<PointColumns, prost::DecodeError> {
     let answer = v5api::RawValuesResponse::decode(message)?;
     let points = answer.values.iter().map(|point| RawPoint {
@@ -126,10 +126,10 @@ fn decode_general(message: Bytes) -> Result<PointColumns, prost::DecodeError> {
     })
 }
 
-/// What a point takes, with the two bytes before it.
+/// The encoded size of a point, including its two bytes of key and length.
 const LENGTH: usize = 20;
 
-/// A message as servers write it: the version, and then points.
+/// Decodes a message in the usual form: the version, followed by points. `None` for any other form.
 fn decode_fast(message: &[u8]) -> Option<PointColumns> {
     let (major, rest) = varint_field(0x10, message)?;
     let (minor, mut rest) = varint_field(0x18, rest)?;
@@ -138,7 +138,7 @@ fn decode_fast(message: &[u8]) -> Option<PointColumns> {
     points.times.reserve(most);
     points.values.reserve(most);
     while !rest.is_empty() {
-        // A field that is zero is left out.
+        // A field with the value zero is omitted.
         let (time, value, length) = match rest {
             [0x22, 18, 0x09, fields @ ..] if fields.len() >= 17 && fields[8] == 0x11 => {
                 (eight_bytes(fields)?, eight_bytes(&fields[9..])?, LENGTH)
@@ -163,7 +163,7 @@ fn eight_bytes(bytes: &[u8]) -> Option<[u8; 8]> {
     bytes.first_chunk().copied()
 }
 
-/// The number behind a key, zero if the key is not there; and what follows.
+/// The value of a varint field and the bytes after it; zero if the field is absent.
 fn varint_field(key: u8, bytes: &[u8]) -> Option<(u64, &[u8])> {
     let Some(mut rest) = bytes.strip_prefix(&[key]) else {
         return Some((0, bytes));
@@ -220,7 +220,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_understood_is_understood_alike(bytes in vec(any::<u8>(), 0..80)) {
+        fn the_fast_decoder_agrees_on_random_bytes(bytes in vec(any::<u8>(), 0..80)) {
             if let Some(found) = decode_fast(&bytes) {
                 let general = decode_general(Bytes::from(bytes)).unwrap();
                 prop_assert_eq!(found.version, general.version);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_and_cut_messages_go_to_the_general_decoder() {
+    fn refusals_and_incomplete_messages_go_to_the_general_decoder() {
         let mut refusal = message(0, 0, Vec::new());
         refusal.stat = Some(v5api::Status {
             code: 404,

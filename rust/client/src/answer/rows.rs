@@ -1,4 +1,4 @@
-//! The rows of an answer so far.
+//! The rows of an answer that have arrived.
 
 use std::{io, sync::Arc};
 
@@ -11,17 +11,17 @@ use crate::answer::{
     page_pool::PagePool,
 };
 
-/// Rows in the order in which they came, in columns that grow; in others where servers differ in
-/// their schemas.
+/// Rows in the order of their arrival. They are in one set of columns, or in several if the
+/// server's schema changes in between.
 #[derive(Debug)]
 pub(crate) struct Rows {
     expectation: Expectation,
     batches: Vec<RecordBatch>,
     columns: Option<Columns>,
     page_pool: Arc<PagePool>,
-    /// The time of the last one, whoever has it now.
+    /// The time of the last row, also after it was taken.
     last: Option<i64>,
-    /// How many of those that come next were here before.
+    /// Number of rows to skip, because they have arrived before.
     skip: usize,
 }
 
@@ -37,7 +37,7 @@ impl Rows {
         }
     }
 
-    /// The schema under which columns are kept that a server has sent.
+    /// The schema for the columns that a server has sent; an error if they were not expected.
     pub(crate) fn accept(&self, columns: &[AnswerColumn<'_>]) -> Result<SchemaRef, ArrowError> {
         self.expectation.accept(columns)
     }
@@ -47,12 +47,12 @@ impl Rows {
         batches.sum::<usize>() + self.columns.as_ref().map_or(0, Columns::rows)
     }
 
-    /// How large their values are.
+    /// The size of the values in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.size_of_batches() + self.columns.as_ref().map_or(0, Columns::bytes) as u64
     }
 
-    /// What they take of the machine's memory.
+    /// The memory that the rows use, in bytes.
     pub(crate) fn memory(&self) -> u64 {
         self.size_of_batches() + self.columns.as_ref().map_or(0, Columns::memory) as u64
     }
@@ -63,12 +63,12 @@ impl Rows {
         sizes.sum::<usize>() as u64
     }
 
-    /// Leaves out so many of the rows that come next.
+    /// Skips this number of the following rows.
     pub(crate) const fn skip(&mut self, rows: usize) {
         self.skip = rows;
     }
 
-    /// All rows so far, which are no longer here then.
+    /// Takes all rows received so far.
     pub(crate) fn take(&mut self) -> Result<Vec<RecordBatch>, ArrowError> {
         self.close_columns()?;
         Ok(std::mem::take(&mut self.batches))
@@ -87,9 +87,9 @@ impl Rows {
         Ok(())
     }
 
-    // --- rows that come --------------------------------------------------------------------------
+    // --- adding rows ----------------------------------------------------------------------------
 
-    /// Columns of this schema, which was accepted, with room for more rows.
+    /// Reserves room for more rows of this schema, which was accepted before.
     pub(crate) fn reserve(&mut self, schema: &SchemaRef, rows: usize) -> Result<(), ArrowError> {
         let others = |columns: &Columns| columns.schema() != schema;
         if self.columns.as_ref().is_some_and(others) {
@@ -101,14 +101,15 @@ impl Rows {
         columns.reserve(rows).map_err(no_memory)
     }
 
-    /// Adds values, or parts of them, to a column.
+    /// Appends values, or parts of values, to a column.
     pub(crate) fn extend(&mut self, column: usize, bytes: &[u8]) {
         if let Some(columns) = &mut self.columns {
             columns.extend(column, bytes);
         }
     }
 
-    /// Says that so many rows are complete. They are not added if their times are wrong.
+    /// Marks more rows as complete. Fails if their times are not as expected; the rows are then not
+    /// added.
     pub(crate) fn complete(&mut self, rows: usize) -> Result<(), ArrowError> {
         if let Some(columns) = &mut self.columns {
             let start = columns.rows();
@@ -123,14 +124,14 @@ impl Rows {
         Ok(())
     }
 
-    /// Forgets what belongs to no complete row.
+    /// Drops the values of incomplete rows.
     pub(crate) fn drop_incomplete(&mut self) {
         if let Some(columns) = &mut self.columns {
             columns.drop_incomplete();
         }
     }
 
-    /// Adds rows of a schema that are in columns of their own.
+    /// Adds rows of a schema from complete columns.
     pub(crate) fn add<const N: usize>(
         &mut self,
         schema: &SchemaRef,
@@ -144,7 +145,7 @@ impl Rows {
         self.complete(rows)
     }
 
-    /// Adds what another one holds, which has received one message.
+    /// Adds the rows of `others`, which contains those of one message.
     pub(crate) fn append(&mut self, others: Self) -> Result<(), ArrowError> {
         if self.skip == 0 && self.len() == 0 && self.last.is_none() {
             (self.batches, self.columns) = (others.batches, others.columns);
@@ -159,7 +160,7 @@ impl Rows {
         self.complete(columns.rows())
     }
 
-    /// The time of the last row, and how many of the last `rows` have it; `None` without any.
+    /// The time of the last row, and how many of the last `rows` rows have it; `None` without rows.
     pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
         self.columns.as_ref()?.last_time(rows)
     }

@@ -1,4 +1,4 @@
-//! The services of a server, and what all of their answers have in common.
+//! The stubs of the server's services, and the traits of their answers.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) type Rpc = BTrDbClient<CheckedChannel>;
 pub(crate) type ManagementRpc = ManagementClient<CheckedChannel>;
 
-/// The methods of a service over a channel, for a call of one of them.
+/// A stub: the methods of a service over a channel, for one call of `method`.
 pub(crate) trait Stub: Send {
     fn over(channel: Channel, budget: &Arc<Budget>, method: Method) -> Self;
 }
@@ -39,7 +39,7 @@ impl Stub for ManagementRpc {
     }
 }
 
-/// An answer that says in `stat` whether the server refused.
+/// An answer with a field `stat`, which reports a refusal.
 pub(crate) trait Answer {
     fn stat(&mut self) -> Option<v5api::Status>;
 }
@@ -67,9 +67,9 @@ answers! { management:
     DeleteRecordResponse
 }
 
-/// Something of which an answer holds many.
+/// An element of an answer that contains many.
 pub(crate) trait Item {
-    /// What it takes of the machine's memory besides what it is itself.
+    /// The memory that it uses besides its own size.
     fn heap_bytes(&self) -> usize;
 }
 

@@ -1,4 +1,4 @@
-//! Arrow in and out: schemas, casts, and what is sent.
+//! Tables: schemas, casts, and the encoding of Arrow streams.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,16 +19,16 @@ use crate::{
     error::{Error, ErrorKind},
 };
 
-/// Rows of an answer, in one batch unless the server's messages differ in their form.
+/// The rows of an answer, in one batch unless the schema of the server's messages changes.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// Schema of every batch.
+    /// The schema of every batch.
     pub schema: SchemaRef,
     /// The rows.
     pub batches: Vec<RecordBatch>,
-    /// The version of the data.
+    /// The version of the points.
     pub version: Version,
-    /// The memory it takes, which counts as long as the table is here.
+    /// Its part of the memory limit, which counts until the table is dropped.
     pub(crate) reservation: Option<Arc<Reservation>>,
 }
 
@@ -67,7 +67,7 @@ pub static STAT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ])
 });
 
-/// One message: a whole IPC stream of these batches.
+/// Encodes batches as a complete IPC stream.
 pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Bytes, Error> {
     let failed = |error: ArrowError| {
         Error::new(
@@ -92,21 +92,21 @@ pub(crate) fn encode(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Byte
     Ok(out.into())
 }
 
-/// The schema a caller wants an answer in.
+/// The schema in which a caller wants an answer.
 #[derive(Clone, Debug)]
 pub struct AnswerSchema {
     schema: SchemaRef,
-    /// The schema of answers for which no other was asked.
+    /// The default schema of the answer.
     native: SchemaRef,
-    /// For each wanted column, which column of that one it is made of.
+    /// For each column, the index of its source in the default schema.
     sources: Vec<usize>,
 }
 
 impl AnswerSchema {
-    /// Points in the schema wanted: two columns, by position, any names; `None` for
+    /// The schema of raw points: two columns, identified by position, with any names. `None` means
     /// [`RAW_SCHEMA`].
-    pub fn raw(wanted: Option<SchemaRef>) -> Result<Self, Error> {
-        let Some(schema) = wanted else {
+    pub fn raw(schema: Option<SchemaRef>) -> Result<Self, Error> {
+        let Some(schema) = schema else {
             return Ok(Self::native(&RAW_SCHEMA));
         };
         if schema.fields().len() != RAW_SCHEMA.fields().len() {
@@ -118,13 +118,13 @@ impl AnswerSchema {
                 ),
             ));
         }
-        Self::matched(schema, vec![0, 1], &RAW_SCHEMA)
+        Self::with_sources(schema, vec![0, 1], &RAW_SCHEMA)
     }
 
-    /// Windows in the schema wanted: six columns by position with any names, or some of them by
-    /// name; `None` for [`STAT_SCHEMA`].
-    pub fn windows(wanted: Option<SchemaRef>) -> Result<Self, Error> {
-        let Some(schema) = wanted else {
+    /// The schema of windows: either six columns, identified by position, with any names, or some
+    /// of the columns, identified by name. `None` means [`STAT_SCHEMA`].
+    pub fn windows(schema: Option<SchemaRef>) -> Result<Self, Error> {
+        let Some(schema) = schema else {
             return Ok(Self::native(&STAT_SCHEMA));
         };
         if schema.fields().is_empty() {
@@ -154,10 +154,10 @@ impl AnswerSchema {
                 .map(by_name)
                 .collect::<Result<_, _>>()?
         };
-        Self::matched(schema, sources, &STAT_SCHEMA)
+        Self::with_sources(schema, sources, &STAT_SCHEMA)
     }
 
-    /// A time, and a column for each stream, which is called by its uuid.
+    /// The schema of joined values: a time, and a column for each stream with its uuid as name.
     pub(crate) fn joined(uuids: impl Iterator<Item = Uuid>) -> Self {
         let names: Vec<_> = uuids.map(|uuid| uuid.hyphenated().to_string()).collect();
         let columns = names.iter().map(|name| (name.as_str(), DataType::Float64));
@@ -175,7 +175,11 @@ impl AnswerSchema {
         }
     }
 
-    fn matched(schema: SchemaRef, sources: Vec<usize>, from: &SchemaRef) -> Result<Self, Error> {
+    fn with_sources(
+        schema: SchemaRef,
+        sources: Vec<usize>,
+        from: &SchemaRef,
+    ) -> Result<Self, Error> {
         for (field, &source) in schema.fields().iter().zip(&sources) {
             let source = from.field(source);
             if !is_castable(source.data_type(), field.data_type()) {
@@ -200,26 +204,26 @@ impl AnswerSchema {
         })
     }
 
-    /// What answers may hold.
+    /// The columns and times that the answer may have.
     pub(crate) fn expected(&self, times: TimeBounds) -> Expectation {
-        // Only for points can a schema be asked for.
-        let asked =
-            (self.is_asked_for() && self.native == *RAW_SCHEMA).then(|| Arc::clone(&self.schema));
-        Expectation::new(asked, Arc::clone(&self.native), times)
+        // Servers accept a schema only for raw points.
+        let requested = (self.is_sent_to_server() && self.native == *RAW_SCHEMA)
+            .then(|| Arc::clone(&self.schema));
+        Expectation::new(requested, Arc::clone(&self.native), times)
     }
 
-    /// Whether servers are told of the schema.
-    fn is_asked_for(&self) -> bool {
+    /// Whether the schema is sent to the server.
+    fn is_sent_to_server(&self) -> bool {
         let in_nanoseconds = |field: &Arc<Field>| !matches!(field.data_type(), DataType::Timestamp(unit, _) if *unit != TimeUnit::Nanosecond);
         self.schema != self.native && self.schema.fields().iter().all(in_nanoseconds)
     }
 
-    /// The wanted schema.
+    /// The schema.
     pub const fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// A table of this schema.
+    /// Casts batches to a table of this schema.
     pub(crate) fn table(
         &self,
         what: &'static str,
@@ -242,17 +246,18 @@ impl AnswerSchema {
         })
     }
 
-    /// The schema as an IPC stream without batches, for servers that cast; empty for the default,
-    /// and for times that are not nanoseconds, which servers refuse and this client makes itself.
+    /// The schema as an IPC stream without batches, for servers that cast. Empty for the default
+    /// schema, and for times that are not nanoseconds: servers refuse those, and the client casts
+    /// them itself.
     pub(crate) fn template(&self) -> Result<Bytes, Error> {
-        if self.is_asked_for() {
+        if self.is_sent_to_server() {
             encode(&self.schema, &[])
         } else {
             Ok(Bytes::new())
         }
     }
 
-    /// The batch in the wanted schema; no copy where it has it already.
+    /// The batch in this schema; not copied if it already has it.
     fn cast(&self, what: &'static str, batch: RecordBatch) -> Result<RecordBatch, Error> {
         if batch.schema_ref().fields() == self.schema.fields() {
             return Ok(batch);
@@ -286,14 +291,14 @@ fn is_castable(from: &DataType, to: &DataType) -> bool {
     }
 }
 
-/// The windows that hold points. Servers answer empty ones of arbitrary width as zeros, which
-/// would dip every plot to zero.
+/// The windows that contain points. Servers send empty windows of arbitrary width as zeros, which
+/// would appear in plots as values of zero.
 pub(crate) fn without_empty(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let counts = batch
         .column_by_name("count")
         .and_then(|counts| counts.as_any().downcast_ref::<UInt64Array>());
     let Some(counts) = counts else {
-        let message = "windows without their counts".to_owned();
+        let message = "the windows have no column `count`".to_owned();
         return Err(ArrowError::SchemaError(message));
     };
     if counts.values().iter().all(|&count| count > 0) {

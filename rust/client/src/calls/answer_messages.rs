@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use crate::{
     answer::{
-        arrow_body::ArrowBody, expectation::Expectation, rows::Rows, rpc::Answer, table::AnswerSchema,
+        arrow_body::ArrowBody, expectation::Expectation, rows::Rows, rpc::Answer,
+        table::AnswerSchema,
     },
     error::Error,
     method::{ConnectionClass, Method},
@@ -49,14 +50,18 @@ impl<'a> ReadParams<'a> {
             let answer = async {
                 let answers = Box::new(arrow().await?.with_gap_limit());
                 let rows = self.client.empty_rows(expected)?;
-                AnswerMessages::start(MessageSource::Arrow(answers), rows, self.client.counters()).await
+                AnswerMessages::start(MessageSource::Arrow(answers), rows, self.client.counters())
+                    .await
             };
             match answer.await {
-                Err(error) if error.is_unimplemented() => self.client.capabilities.mark_without_arrow(),
+                Err(error) if error.is_unimplemented() => {
+                    self.client.capabilities.mark_without_arrow()
+                }
                 done => return done,
             }
         }
-        let messages = MessageSource::from_points(points().await?.with_gap_limit(), method.answer_name());
+        let messages =
+            MessageSource::from_points(points().await?.with_gap_limit(), method.answer_name());
         AnswerMessages::start(
             messages,
             self.client.empty_rows(expected)?,

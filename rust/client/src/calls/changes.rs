@@ -86,8 +86,8 @@ fn request(uuid: Uuid, from: u64, to: u64, resolution: PointWidth) -> v5api::Cha
 }
 
 impl Client {
-    /// The ranges in which a stream may differ between two versions, the first exclusive, the
-    /// second inclusive (0 = latest), widened to multiples of 2^`resolution` ns.
+    /// The ranges in which a stream may differ between version `from` (exclusive) and version `to`
+    /// (inclusive; 0 = latest). They are widened to multiples of 2^`resolution` ns.
     pub async fn changes(
         &self,
         uuid: Uuid,

@@ -195,14 +195,21 @@ impl Client {
             minor: answer.version_minor,
         };
         let descriptor = answer.descriptor.ok_or_else(|| {
-            Error::new(ErrorKind::Decode, "the server's answer contains no description of the stream").on_stream(uuid)
+            Error::new(
+                ErrorKind::Decode,
+                "the server's answer contains no description of the stream",
+            )
+            .on_stream(uuid)
         })?;
         let found = StreamInfo {
             version: Some(version),
             ..descriptor.try_into()?
         };
         if found.uuid != uuid {
-            let message = format!("the server's answer describes another stream, `{}`", found.uuid);
+            let message = format!(
+                "the server's answer describes another stream, `{}`",
+                found.uuid
+            );
             return Err(Error::new(ErrorKind::Decode, message).on_stream(uuid));
         }
         Ok(found)

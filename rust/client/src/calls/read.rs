@@ -16,8 +16,8 @@ use crate::{
         table::{AnswerSchema, RAW_SCHEMA, Table},
     },
     calls::{
-        answer_messages::{AnswerMessages, RowMessage, ReadParams},
-        table_stream::{TableRequest, Remainder, TableStream},
+        answer_messages::{AnswerMessages, ReadParams, RowMessage},
+        table_stream::{Remainder, TableRequest, TableStream},
     },
     error::Error,
     method::Method,
@@ -34,7 +34,8 @@ impl Client {
         version: u64,
         schema: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(RawValues(range), uuid, version, schema).await
+        self.table(RawValuesRequest(range), uuid, version, schema)
+            .await
     }
 
     /// Like [`raw_values`](Self::raw_values), but returns a table for each message.
@@ -45,16 +46,16 @@ impl Client {
         version: u64,
         schema: &AnswerSchema,
     ) -> Result<TableStream, Error> {
-        self.table_stream(RawValues(range), uuid, version, schema)
+        self.table_stream(RawValuesRequest(range), uuid, version, schema)
             .await
     }
 }
 
 /// A request for the points in a range.
 #[derive(Clone, Copy, Debug)]
-struct RawValues(TimeRange);
+struct RawValuesRequest(TimeRange);
 
-impl TableRequest for RawValues {
+impl TableRequest for RawValuesRequest {
     fn method(&self) -> Method {
         Method::RawValues
     }
@@ -128,8 +129,11 @@ mod tests {
     fn the_remainder_begins_at_the_last_row() {
         let range = |start| TimeRange::new(start, 100).unwrap();
         for last in [7, 99] {
-            let rest = RawValues(range(-10)).after(last).unwrap();
-            assert_eq!(rest.request.time_bounds(), TimeBounds::of_points(range(last)));
+            let rest = RawValuesRequest(range(-10)).after(last).unwrap();
+            assert_eq!(
+                rest.request.time_bounds(),
+                TimeBounds::of_points(range(last))
+            );
             assert!(rest.repeats_last_time);
         }
     }

@@ -121,8 +121,10 @@ impl Client {
         let call = self.count_call(request.method().kind());
         let table = async {
             let mut reservation = self.state.session()?.budget.begin_read();
-            self.wait_for_turn(request.method(), &mut reservation).await?;
-            let tables = self.open_stream(request, uuid, version, schema, ConnectionClass::Retryable);
+            self.wait_for_turn(request.method(), &mut reservation)
+                .await?;
+            let tables =
+                self.open_stream(request, uuid, version, schema, ConnectionClass::Retryable);
             let mut tables = tables.await?;
             tables.reservation = Some(reservation);
             tables.collect().await
@@ -142,10 +144,12 @@ impl Client {
     ) -> Result<TableStream, Error> {
         let call = self.count_call(request.method().kind());
         let class = ConnectionClass::Iterator;
-        let mut stream = self.open_stream(request, uuid, version, schema, class).await;
+        let mut stream = self
+            .open_stream(request, uuid, version, schema, class)
+            .await;
         match &mut stream {
             Ok(tables) => tables.call = Some(call),
-            call.end(&opened), => Err(_) => call.end(&stream), => call.end(&opened),
+            Err(_) => call.end(&stream),
         }
         stream
     }
@@ -255,7 +259,11 @@ impl TableStream {
             Ok(Some(version)) => {
                 self.record_progress(version, self.rows.len() - rows, self.rows.bytes() - size);
                 let more = self.rows.memory().saturating_sub(memory);
-                match self.reservation.as_mut().map(|reservation| reservation.add(more)) {
+                match self
+                    .reservation
+                    .as_mut()
+                    .map(|reservation| reservation.add(more))
+                {
                     None | Some(Ok(true)) => Ok(true),
                     Some(Ok(false)) => self.pause().await,
                     Some(Err(error)) => Err(error),
@@ -311,7 +319,9 @@ impl TableStream {
         };
         self.messages = AnswerMessages::exhausted();
         self.client.counters().paused_reads.add(1);
-        self.client.wait_for_turn(self.request.method(), reservation).await?;
+        self.client
+            .wait_for_turn(self.request.method(), reservation)
+            .await?;
         match self.reopen().await {
             Ok(()) => Ok(true),
             Err(error) => self.resume(error, true).await,

@@ -16,8 +16,8 @@ use crate::{
         table::{AnswerSchema, STAT_SCHEMA, Table},
     },
     calls::{
-        answer_messages::{AnswerMessages, RowMessage, ReadParams},
-        table_stream::{TableRequest, Remainder, TableStream},
+        answer_messages::{AnswerMessages, ReadParams, RowMessage},
+        table_stream::{Remainder, TableRequest, TableStream},
     },
     error::Error,
     method::Method,
@@ -39,8 +39,13 @@ impl Client {
         version: u64,
         schema: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(Aligned { range, width }, uuid, version, schema)
-            .await
+        self.table(
+            AlignedWindowsRequest { range, width },
+            uuid,
+            version,
+            schema,
+        )
+        .await
     }
 
     /// Like [`aligned_windows`](Self::aligned_windows), but returns a table for each message.
@@ -52,8 +57,13 @@ impl Client {
         version: u64,
         schema: &AnswerSchema,
     ) -> Result<TableStream, Error> {
-        self.table_stream(Aligned { range, width }, uuid, version, schema)
-            .await
+        self.table_stream(
+            AlignedWindowsRequest { range, width },
+            uuid,
+            version,
+            schema,
+        )
+        .await
     }
 
     /// Statistics of windows of any length. The first window begins exactly at the start of the
@@ -66,8 +76,13 @@ impl Client {
         version: u64,
         schema: &AnswerSchema,
     ) -> Result<Table, Error> {
-        self.table(Precise { range, width_ns }, uuid, version, schema)
-            .await
+        self.table(
+            PreciseWindowsRequest { range, width_ns },
+            uuid,
+            version,
+            schema,
+        )
+        .await
     }
 
     /// Like [`precise_windows`](Self::precise_windows), but returns a table for each message.
@@ -79,19 +94,24 @@ impl Client {
         version: u64,
         schema: &AnswerSchema,
     ) -> Result<TableStream, Error> {
-        self.table_stream(Precise { range, width_ns }, uuid, version, schema)
-            .await
+        self.table_stream(
+            PreciseWindowsRequest { range, width_ns },
+            uuid,
+            version,
+            schema,
+        )
+        .await
     }
 }
 
 /// A request for aligned windows.
 #[derive(Clone, Copy, Debug)]
-struct Aligned {
+struct AlignedWindowsRequest {
     range: TimeRange,
     width: PointWidth,
 }
 
-impl TableRequest for Aligned {
+impl TableRequest for AlignedWindowsRequest {
     fn method(&self) -> Method {
         Method::AlignedWindows
     }
@@ -150,12 +170,12 @@ impl TableRequest for Aligned {
 
 /// A request for precise windows.
 #[derive(Clone, Copy, Debug)]
-struct Precise {
+struct PreciseWindowsRequest {
     range: TimeRange,
     width_ns: u64,
 }
 
-impl TableRequest for Precise {
+impl TableRequest for PreciseWindowsRequest {
     fn method(&self) -> Method {
         Method::Windows
     }
@@ -213,7 +233,10 @@ impl TableRequest for Precise {
 /// but only if the stream exists.
 async fn no_windows(read: ReadParams<'_>, expected: &Expectation) -> Result<AnswerMessages, Error> {
     let version = read.client.version(read.uuid).await?;
-    Ok(AnswerMessages::empty(version, read.client.empty_rows(expected)?))
+    Ok(AnswerMessages::empty(
+        version,
+        read.client.empty_rows(expected)?,
+    ))
 }
 
 macro_rules! window_answers {
@@ -262,8 +285,8 @@ mod tests {
     fn the_remainder_begins_after_the_last_window() {
         let range = TimeRange::new(-10, 100).unwrap();
         let width = PointWidth::new(3).unwrap();
-        let aligned = Aligned { range, width };
-        let precise = Precise {
+        let aligned = AlignedWindowsRequest { range, width };
+        let precise = PreciseWindowsRequest {
             range,
             width_ns: 11,
         };

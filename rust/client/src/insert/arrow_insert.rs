@@ -136,7 +136,8 @@ struct Column {
 
 /// The error of an insert whose borrow has ended. The call was cancelled, so nothing waits for this
 /// error.
-pub(crate) const BORROW_ENDED: &str = "the insert was cancelled and its caller may have changed the points";
+pub(crate) const BORROW_ENDED: &str =
+    "the insert was cancelled and its caller may have changed the points";
 
 impl AsRef<[u8]> for Column {
     fn as_ref(&self) -> &[u8] {

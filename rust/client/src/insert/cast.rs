@@ -26,9 +26,7 @@ pub(crate) const fn is_exact(number: i128) -> bool {
 pub(crate) fn inexact_number(number: impl std::fmt::Display) -> Error {
     Error::refused(
         Code::BadValue,
-        format!(
-            "the whole number {number} cannot be stored exactly as a float64: round it first"
-        ),
+        format!("the whole number {number} cannot be stored exactly as a float64: round it first"),
     )
 }
 

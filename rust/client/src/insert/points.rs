@@ -15,10 +15,10 @@ use crate::{
     answer::table::RAW_SCHEMA,
     error::{Error, ErrorKind},
     insert::{
-        progress::InsertProgress,
+        borrow::MemoryBorrow,
         cast::{checked_cast, inexact_number, is_exact, unsuitable_points},
         decimal,
-        borrow::MemoryBorrow,
+        progress::InsertProgress,
     },
 };
 

@@ -20,10 +20,10 @@ use crate::{
     answer::rpc::Rpc,
     error::{Error, ErrorKind, FailedInsert},
     insert::{
-        progress::InsertProgress,
-        arrow_insert::{ArrowInsert, InsertRpc, BORROW_ENDED},
+        arrow_insert::{ArrowInsert, BORROW_ENDED, InsertRpc},
         borrow::MemoryBorrow,
         points::{Insert, Owner},
+        progress::InsertProgress,
     },
     method::{Method, RetryPolicy},
     session::{call::uuid_bytes, client::Client},
@@ -60,7 +60,9 @@ impl InsertState {
 
     /// Whether the caller has stopped the insert.
     fn is_stopped(&self) -> bool {
-        self.progress.as_ref().is_some_and(|progress| progress.is_stopped())
+        self.progress
+            .as_ref()
+            .is_some_and(|progress| progress.is_stopped())
     }
 }
 

@@ -68,7 +68,13 @@ impl Client {
         F: Future<Output = Result<Response<A>, Status>> + Send,
     {
         self.retry(policy, method, || {
-            self.send(method, policy.connection_class(), stream, request.clone(), &send)
+            self.send(
+                method,
+                policy.connection_class(),
+                stream,
+                request.clone(),
+                &send,
+            )
         })
         .await
     }
@@ -91,7 +97,10 @@ impl Client {
         let mut request = self.request(request);
         // Dropped when the request is answered or cancelled.
         let pending_write = stream.map(|stream| active.session.pending_writes.begin(stream));
-        if let Some(header) = pending_write.as_ref().and_then(|write| write.header.clone()) {
+        if let Some(header) = pending_write
+            .as_ref()
+            .and_then(|write| write.header.clone())
+        {
             request.metadata_mut().insert(WriteOrder::HEADER, header);
         }
         let rpc = S::over(active.lease.channel(), &active.session.budget, method);
@@ -126,7 +135,12 @@ impl Client {
             let mut backoff = self.backoff();
             self.wait_for_turn(method, &mut reservation).await?;
             loop {
-                let stream = self.streaming(method, method.retry_policy().connection_class(), request.clone(), &send);
+                let stream = self.streaming(
+                    method,
+                    method.retry_policy().connection_class(),
+                    request.clone(),
+                    &send,
+                );
                 let items = async { stream.await?.collect(&mut reservation, &take).await };
                 match items.await {
                     Ok(Some(items)) => return Ok(items),
@@ -185,7 +199,11 @@ impl Client {
     }
 
     /// Waits until a read may use memory, or the client is closed.
-    pub(crate) async fn wait_for_turn(&self, method: Method, reservation: &mut Reservation) -> Result<(), Error> {
+    pub(crate) async fn wait_for_turn(
+        &self,
+        method: Method,
+        reservation: &mut Reservation,
+    ) -> Result<(), Error> {
         let session = self.state.session()?;
         let wait = async {
             tokio::select! {
@@ -193,10 +211,16 @@ impl Client {
                 () = reservation.wait_for_turn() => Ok(()),
             }
         };
-        self.within_deadline(method, wait).await.map_err(Error::unsent)?
+        self.within_deadline(method, wait)
+            .await
+            .map_err(Error::unsent)?
     }
 
-    async fn start_request(&self, method: Method, class: ConnectionClass) -> Result<ActiveRequest, Error> {
+    async fn start_request(
+        &self,
+        method: Method,
+        class: ConnectionClass,
+    ) -> Result<ActiveRequest, Error> {
         let session = self.state.session()?;
         let counters = self.counters();
         let begun = std::time::Instant::now();

@@ -30,7 +30,8 @@ impl Capabilities {
 
     /// Records that the server refused more points than this.
     pub(crate) fn lower_max_points_per_call(&self, points: usize) {
-        self.max_points_per_call.fetch_min(points, Ordering::Relaxed);
+        self.max_points_per_call
+            .fetch_min(points, Ordering::Relaxed);
     }
 
     /// Records that the server does not support Arrow.

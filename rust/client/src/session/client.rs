@@ -9,11 +9,11 @@ use crate::{
     method::Method,
     session::{
         ClientState,
-        time_limits::{Deadline, TimeLimits},
         capabilities::Capabilities,
+        time_limits::{Deadline, TimeLimits},
         trace::Trace,
     },
-    stats::{CallGuard, Counters, CallKind, Stats},
+    stats::{CallGuard, CallKind, Counters, Stats},
 };
 
 /// A client of a server. Clones are cheap and share their connections.

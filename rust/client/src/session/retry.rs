@@ -68,7 +68,11 @@ impl Backoff {
         let is_guaranteed = self.attempts <= self.guaranteed_attempts && !self.limit.is_zero();
         // The last attempt is made just when the time has passed.
         let left = (first_failure + self.limit).saturating_duration_since(now);
-        let delay = if is_guaranteed { delay } else { delay.min(left) };
+        let delay = if is_guaranteed {
+            delay
+        } else {
+            delay.min(left)
+        };
         let is_before_deadline = self.deadline.is_none_or(|deadline| now + delay < deadline);
         ((is_guaranteed || !left.is_zero()) && is_before_deadline).then_some(delay)
     }

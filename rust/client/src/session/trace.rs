@@ -22,7 +22,9 @@ impl Trace {
         });
         let is_allowed = |name: &HeaderName| {
             let name = name.as_str();
-            !(name.starts_with("grpc-") || name.ends_with("-bin") || RESERVED_HEADERS.contains(&name))
+            !(name.starts_with("grpc-")
+                || name.ends_with("-bin")
+                || RESERVED_HEADERS.contains(&name))
         };
         let headers = sendable.filter(|(name, _)| is_allowed(name)).collect();
         Self {

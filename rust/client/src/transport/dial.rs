@@ -28,8 +28,8 @@ use crate::{
     error::{Error, ErrorKind},
     stats::Counters,
     transport::{
-        socket_state::{Interrupt, SocketState},
         socket::Socket,
+        socket_state::{Interrupt, SocketState},
     },
 };
 
@@ -322,7 +322,9 @@ mod tests {
     fn every_connection_starts_with_another_address() {
         let address = |last| SocketAddr::from(([10, 0, 0, last], 1));
         let all = vec![address(1), address(2), address(3)];
-        let firsts: Vec<_> = (0..4).map(|offset| rotated(all.clone(), offset)[0]).collect();
+        let firsts: Vec<_> = (0..4)
+            .map(|offset| rotated(all.clone(), offset)[0])
+            .collect();
         assert_eq!(firsts, [address(1), address(2), address(3), address(1)]);
         assert!(rotated(Vec::new(), 5).is_empty());
     }

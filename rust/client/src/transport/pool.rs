@@ -229,7 +229,12 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Creates the pool without opening a connection. Must be called on the runtime.
-    pub(crate) fn new(routes: Arc<Routes>, count: usize, window_memory: u64, interrupt: Arc<Interrupt>) -> Self {
+    pub(crate) fn new(
+        routes: Arc<Routes>,
+        count: usize,
+        window_memory: u64,
+        interrupt: Arc<Interrupt>,
+    ) -> Self {
         let count = count.max(1);
         let mut pool = Self {
             routes,
@@ -278,7 +283,12 @@ impl Pool {
         self.connection(STREAM_WINDOW.min(window), window, usize::MAX)
     }
 
-    fn connection(&self, stream_window: u32, connection_window: u32, max_open_answers: usize) -> Connection {
+    fn connection(
+        &self,
+        stream_window: u32,
+        connection_window: u32,
+        max_open_answers: usize,
+    ) -> Connection {
         let index = self.preferred.load(Ordering::Relaxed);
         let route = &self.routes.0[index];
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
@@ -463,7 +473,9 @@ mod tests {
         let unreachable = Error::new(ErrorKind::Connect, "refused").unsent();
         let mut seen = Vec::new();
         for _ in 0..4 {
-            let leases: Vec<_> = (0..4).map(|_| pool.lease(ConnectionClass::Retryable)).collect();
+            let leases: Vec<_> = (0..4)
+                .map(|_| pool.lease(ConnectionClass::Retryable))
+                .collect();
             seen.push(leases[0].endpoint().to_owned());
             for lease in leases {
                 lease.report_failure(&unreachable, Duration::ZERO);
@@ -479,7 +491,10 @@ mod tests {
         let lease = pool.lease(ConnectionClass::Retryable);
         lease.report_failure(&Error::new(ErrorKind::Connect, "reset"), Duration::ZERO);
         for _ in 0..4 {
-            assert_eq!(pool.lease(ConnectionClass::Retryable).endpoint(), "127.0.0.1:1");
+            assert_eq!(
+                pool.lease(ConnectionClass::Retryable).endpoint(),
+                "127.0.0.1:1"
+            );
         }
     }
 
@@ -538,9 +553,14 @@ mod tests {
     #[tokio::test]
     async fn unread_answers_never_fill_a_connection() {
         let pool = pool(&["127.0.0.1:1"]);
-        let leases: Vec<_> = (0..200).map(|_| pool.lease(ConnectionClass::Iterator)).collect();
+        let leases: Vec<_> = (0..200)
+            .map(|_| pool.lease(ConnectionClass::Iterator))
+            .collect();
         for lease in &leases {
-            assert!(lease.connection.open_answers.load(Ordering::Relaxed) <= lease.connection.max_open_answers);
+            assert!(
+                lease.connection.open_answers.load(Ordering::Relaxed)
+                    <= lease.connection.max_open_answers
+            );
         }
         let connections = pool.iterators.lock().len();
         assert!(connections > WIDE_CONNECTIONS, "{connections}");

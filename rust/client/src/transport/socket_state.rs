@@ -104,7 +104,9 @@ impl SocketState {
                 continue;
             }
             let closed = self.interrupt.closed();
-            if timeout(GRACE_PERIOD, closed).await.is_ok() || self.state.load(Ordering::SeqCst) == state {
+            if timeout(GRACE_PERIOD, closed).await.is_ok()
+                || self.state.load(Ordering::SeqCst) == state
+            {
                 return;
             }
         }
@@ -120,9 +122,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_lost_when_its_last_socket_has_been_closed_for_a_while() {
         let socket_state = SocketState::new(Arc::default());
-        assert!(timeout(GRACE_PERIOD * 9, socket_state.lost()).await.is_err());
+        assert!(
+            timeout(GRACE_PERIOD * 9, socket_state.lost())
+                .await
+                .is_err()
+        );
         let first = socket_state.connecting();
-        assert!(timeout(GRACE_PERIOD * 9, socket_state.lost()).await.is_err());
+        assert!(
+            timeout(GRACE_PERIOD * 9, socket_state.lost())
+                .await
+                .is_err()
+        );
         socket_state.closed(first);
         let since = Instant::now();
         socket_state.lost().await;
