@@ -68,7 +68,8 @@ impl ArrowRpc {
             .await
             .map_err(failed)?;
         let response = self.channel.call(request).await.map_err(failed)?;
-        ArrowBody::of(self.method.answer_name(), response, &self.budget).map(Response::new)
+        ArrowBody::from_response(self.method.answer_name(), response, &self.budget)
+            .map(Response::new)
     }
 }
 
@@ -100,7 +101,7 @@ pub(crate) struct ArrowBody {
 }
 
 impl ArrowBody {
-    fn of(
+    fn from_response(
         what: &'static str,
         response: http::Response<Body>,
         budget: &Arc<Budget>,
@@ -138,7 +139,7 @@ impl ArrowBody {
         loop {
             while self.frame.has_remaining() && self.decompressor.has_room() {
                 let begun = Instant::now();
-                let taken = self.take(rows);
+                let taken = self.decode_frame(rows);
                 counters.decode_ns.add_since(begun);
                 match taken {
                     Ok(None) => {}
@@ -192,7 +193,7 @@ impl ArrowBody {
     }
 
     /// Reads a part of a message from the last frame. Returns the message if it is complete.
-    fn take(&mut self, rows: &mut Rows) -> Result<Option<MessageInfo>, Error> {
+    fn decode_frame(&mut self, rows: &mut Rows) -> Result<Option<MessageInfo>, Error> {
         if self.prefix_length < PREFIX {
             let length = self.frame.len().min(PREFIX - self.prefix_length);
             let prefix = &mut self.prefix[self.prefix_length..][..length];
@@ -310,7 +311,7 @@ mod tests {
             let value = header::HeaderValue::from_static(encoding);
             response.headers_mut().insert("grpc-encoding", value);
         }
-        ArrowBody::of("test", response, &budget())
+        ArrowBody::from_response("test", response, &budget())
     }
 
     fn budget() -> Arc<Budget> {
@@ -478,7 +479,7 @@ mod tests {
         let zero = header::HeaderValue::from_static("0");
         response.headers_mut().insert("grpc-status", zero.clone());
         assert_eq!(
-            read(ArrowBody::of("test", response, &budget())).await,
+            read(ArrowBody::from_response("test", response, &budget())).await,
             Ok(0)
         );
 
@@ -490,7 +491,7 @@ mod tests {
         ];
         let frames = stream::iter(frames).chain(stream::pending());
         let response = http::Response::new(Body::new(StreamBody::new(frames)));
-        let mut frames = ArrowBody::of("test", response, &budget()).unwrap();
+        let mut frames = ArrowBody::from_response("test", response, &budget()).unwrap();
         let (mut rows, counters) = (no_rows(), Counters::default());
         assert!(
             frames
@@ -518,7 +519,7 @@ mod tests {
         let of = |status: u16| {
             let mut response = http::Response::new(Body::empty());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
-            ArrowBody::of("test", response, &budget())
+            ArrowBody::from_response("test", response, &budget())
                 .unwrap_err()
                 .code()
         };

@@ -110,7 +110,7 @@ impl IpcDecoder {
     /// Decodes the next bytes of the message.
     pub(crate) fn push(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
         match self.state {
-            DecodeState::Header => return self.push_first(bytes, rows),
+            DecodeState::Header => return self.push_header(bytes, rows),
             DecodeState::Copying { .. } => self.copy(bytes, rows),
             DecodeState::Buffering => self.buffered.extend_from_slice(bytes),
         }
@@ -118,7 +118,7 @@ impl IpcDecoder {
     }
 
     /// Decodes bytes of a message whose layout is not known yet.
-    fn push_first(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
+    fn push_header(&mut self, bytes: &[u8], rows: &mut Rows) -> Result<(), Error> {
         // The first bytes nearly always contain the whole layout, and then nothing is buffered.
         let head = if self.buffered.is_empty() {
             Cow::Borrowed(bytes)
@@ -159,7 +159,8 @@ impl IpcDecoder {
                 version: layout.version,
             });
         }
-        let message = answer(&self.buffered).map_err(|error| Error::decode(self.what, error))?;
+        let message =
+            decode_answer(&self.buffered).map_err(|error| Error::decode(self.what, error))?;
         if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
             self.decode_buffered(&message.arrow_bytes, rows)
                 .map_err(failed)?;
@@ -211,7 +212,7 @@ impl IpcDecoder {
         };
         let mut schema = None;
         while let Some(metadata) = head.next_part()? {
-            let message = message(metadata)?;
+            let message = parse_metadata(metadata)?;
             let body = usize::try_from(message.bodyLength()).unwrap_or(usize::MAX);
             let start = head.position;
             head.take(body)
@@ -221,7 +222,7 @@ impl IpcDecoder {
                 (MessageHeader::RecordBatch, Some(schema)) => {
                     let batch = message.header_as_record_batch();
                     let batch = batch.ok_or_else(|| invalid("a batch has no header"))?;
-                    let (count, columns) = columns(schema, &batch, start..head.position)?;
+                    let (count, columns) = column_ranges(schema, &batch, start..head.position)?;
                     rows.reserve(schema, count)?;
                     for (index, values) in columns.into_iter().enumerate() {
                         rows.extend(index, &bytes[values]);
@@ -265,7 +266,7 @@ impl IpcDecoder {
         if tail > MAX_TRAILING_BYTES {
             return None;
         }
-        let (rows, columns) = columns(&schema, &batch, head.position..end).ok()?;
+        let (rows, columns) = column_ranges(&schema, &batch, head.position..end).ok()?;
         Some(BatchLayout {
             version,
             schema,
@@ -301,7 +302,7 @@ impl IpcDecoder {
         {
             return Ok(SchemaRef::clone(schema));
         }
-        let message = message(metadata)?;
+        let message = parse_metadata(metadata)?;
         let header = message.header_as_schema();
         let header = header.ok_or_else(|| invalid("it does not begin with a schema"))?;
         let is_little = header.endianness() == arrow_ipc::Endianness::Little;
@@ -309,7 +310,7 @@ impl IpcDecoder {
             return Err(invalid("its schema is not supported"));
         }
         let fields = header.fields().into_iter().flatten();
-        let found: Vec<_> = fields.map(column).collect();
+        let found: Vec<_> = fields.map(column_of).collect();
         let schema = rows.accept(&found)?;
         let seen = Bytes::copy_from_slice(metadata);
         self.schema = Some((seen, SchemaRef::clone(&schema)));
@@ -321,12 +322,12 @@ fn invalid(why: &str) -> ArrowError {
     ArrowError::IpcError(why.to_owned())
 }
 
-fn message(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
+fn parse_metadata(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
     root_as_message(metadata).map_err(|error| ArrowError::IpcError(format!("a part: {error}")))
 }
 
 /// The name and type of a field of an IPC schema.
-fn column(field: arrow_ipc::Field<'_>) -> AnswerColumn<'_> {
+fn column_of(field: arrow_ipc::Field<'_>) -> AnswerColumn<'_> {
     let kind = match field.type_type() {
         Type::Timestamp => field
             .type_as_timestamp()
@@ -361,7 +362,7 @@ fn column(field: arrow_ipc::Field<'_>) -> AnswerColumn<'_> {
 }
 
 /// Decodes any Arrow answer. All have the same fields, except joined values.
-fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> {
+fn decode_answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> {
     v5api::ArrowRawValuesResponse::decode(message).or_else(|error| {
         let joined = v5api::ArrowMultiValuesResponse::decode(message).map_err(|_| error)?;
         Ok(v5api::ArrowRawValuesResponse {
@@ -374,7 +375,7 @@ fn answer(message: &[u8]) -> Result<v5api::ArrowRawValuesResponse, DecodeError> 
 
 /// The number of rows of a batch, and the position of each column if the body of the batch is at
 /// `body`.
-fn columns(
+fn column_ranges(
     schema: &SchemaRef,
     batch: &arrow_ipc::RecordBatch<'_>,
     body: Range<usize>,

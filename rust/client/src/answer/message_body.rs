@@ -61,7 +61,7 @@ impl Service<http::Request<Body>> for CheckedChannel {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         debug_assert_eq!(request.uri().path(), self.method.path());
-        let shape = AnswerShape::of(self.method);
+        let shape = AnswerShape::for_method(self.method);
         let incomplete = MessageMemory::new(Arc::clone(&self.budget));
         let response = self.channel.call(request);
         Box::pin(async move { Ok(checked_response(response.await?, shape, incomplete)) })
@@ -111,7 +111,7 @@ struct AnswerShape {
 }
 
 impl AnswerShape {
-    const fn of(method: Method) -> Self {
+    const fn for_method(method: Method) -> Self {
         let (is_single, field_bytes, depth) = match method {
             Method::RawValues | Method::Changes => (false, 2 * 16, 1),
             Method::AlignedWindows | Method::Windows => (false, 2 * 48, 1),
@@ -265,7 +265,7 @@ impl CheckedBody {
     }
 
     /// The next message, if it has arrived completely.
-    fn take(&mut self) -> Result<Option<Bytes>, Error> {
+    fn next_message(&mut self) -> Result<Option<Bytes>, Error> {
         if self.partial.is_empty() {
             // A message is nearly always in one frame, and then it is not copied.
             let Some((is_compressed, length)) = self.length(&self.frame)? else {
@@ -320,7 +320,7 @@ impl CheckedBody {
         }
         if self.frame.has_remaining() {
             // The memory of the decoded previous message is counted by its reader.
-            let message = self.take();
+            let message = self.next_message();
             return message.map_err(|error| Status::from_error(Box::new(error)));
         }
         Ok(None)
@@ -442,7 +442,7 @@ mod tests {
             response.headers_mut().insert("grpc-encoding", value);
         }
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
-        let shape = AnswerShape::of(method);
+        let shape = AnswerShape::for_method(method);
         checked_response(response, shape, MessageMemory::new(budget)).into_body()
     }
 
@@ -619,7 +619,7 @@ mod tests {
         let budget = Arc::new(Budget::new(16 << 20, 16 << 20, Arc::default()));
         let body = checked_response(
             response,
-            AnswerShape::of(Method::Info),
+            AnswerShape::for_method(Method::Info),
             MessageMemory::new(budget),
         )
         .into_body();

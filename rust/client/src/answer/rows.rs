@@ -87,7 +87,7 @@ impl Rows {
         Ok(())
     }
 
-    // --- adding rows ----------------------------------------------------------------------------
+    // --- adding rows -----------------------------------------------------------------------------
 
     /// Reserves room for more rows of this schema, which was accepted before.
     pub(crate) fn reserve(&mut self, schema: &SchemaRef, rows: usize) -> Result<(), ArrowError> {

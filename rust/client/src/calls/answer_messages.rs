@@ -55,7 +55,7 @@ impl<'a> ReadParams<'a> {
             };
             match answer.await {
                 Err(error) if error.is_unimplemented() => {
-                    self.client.capabilities.mark_without_arrow()
+                    self.client.capabilities.mark_without_arrow();
                 }
                 done => return done,
             }

@@ -93,7 +93,7 @@ pub struct TableStream {
     /// Its part of the memory limit. `None` for an iterator, which holds little memory.
     reservation: Option<Reservation>,
     position: Position,
-    /// The maximum number of rows received before any restart.
+    /// The maximum of `position.rows` so far, including attempts that started again.
     max_rows: u64,
     backoff: Backoff,
     /// Counts the call of an iterator; `None` after its end.

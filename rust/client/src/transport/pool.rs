@@ -221,7 +221,7 @@ pub(crate) struct Pool {
     next: AtomicUsize,
     /// The interval of pings, in nanoseconds.
     ping_ns: AtomicU64,
-    /// Size of the receive window of each shared connection, before it is limited.
+    /// The receive window of each shared connection in bytes, before it is clamped.
     window_memory: u64,
     /// Wakes waiting calls when a socket is closed.
     interrupt: Arc<Interrupt>,
@@ -348,7 +348,7 @@ impl Pool {
         }
     }
 
-    // --- replacement -------------------------------------------------------------------------------
+    // --- replacement -----------------------------------------------------------------------------
 
     fn handle_failure(&self, connection: &Arc<Connection>, error: &Error, silence: Duration) {
         let interval = self.ping_ns.load(Ordering::Relaxed);
