@@ -122,10 +122,10 @@ impl Error {
         )
     }
 
-    pub(crate) fn decode(what: &str, source: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn decode(answer_name: &str, source: impl StdError + Send + Sync + 'static) -> Self {
         Self::new(
             ErrorKind::Decode,
-            format!("the server's answer to {what} cannot be read: {source}"),
+            format!("the server's answer to {answer_name} cannot be read: {source}"),
         )
         .with_source(source)
     }

@@ -208,8 +208,8 @@ async fn the_client_adapts_to_the_point_limit_of_the_server() {
             client.insert(insert, MergePolicy::Never).await.unwrap();
         }
         let range = TimeRange::new(0, 240_000).unwrap();
-        let wanted = AnswerSchema::raw(None).unwrap();
-        let table = client.raw_values(uuid, range, 0, &wanted).await.unwrap();
+        let schema = AnswerSchema::raw(None).unwrap();
+        let table = client.raw_values(uuid, range, 0, &schema).await.unwrap();
         assert_eq!(table.num_rows(), 240_000);
         server.stop().await.unwrap();
     }

@@ -27,14 +27,14 @@ use tokio::{
 };
 use uuid::Uuid;
 
-const AT_ONCE: u64 = 64;
+const CONCURRENCY: u64 = 64;
 
 /// A call that takes longer hangs. The longest series of retries takes a sixth of this time.
 const HANG: Duration = Duration::from_mins(1);
 
 /// The maximum life of a connection. It is short, so that most connections end while calls are in
 /// flight.
-const LONGEST_LIFE_US: u64 = 20_000;
+const MAX_LIFE_US: u64 = 20_000;
 
 /// An answer to Info: a server of version 5.30.
 const INFO: &[u8] = &[0, 0, 0, 0, 6, 0x18, 5, 0x20, 30, 0x32, 0];
@@ -44,9 +44,9 @@ const EMPTY: &[u8] = &[0; 5];
 
 /// Pseudo-random numbers, the same in every run.
 #[derive(Debug)]
-struct Chance(AtomicU64);
+struct Random(AtomicU64);
 
-impl Chance {
+impl Random {
     fn below(&self, limit: u64) -> u64 {
         // A step of splitmix64.
         let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
@@ -57,23 +57,23 @@ impl Chance {
 }
 
 /// A server whose connections end after a short time. It counts them.
-async fn serve(listener: TcpListener, chance: Arc<Chance>, connections: Arc<AtomicU64>) {
+async fn serve(listener: TcpListener, random: Arc<Random>, connections: Arc<AtomicU64>) {
     while let Ok((socket, _)) = listener.accept().await {
         connections.fetch_add(1, Ordering::Relaxed);
-        let work = answer_for_a_while(socket, Arc::clone(&chance));
+        let work = serve_briefly(socket, Arc::clone(&random));
         // Connections that are shut down gracefully have some more time.
         tokio::spawn(timeout(Duration::from_millis(100), work));
     }
 }
 
-async fn answer_for_a_while(socket: TcpStream, chance: Arc<Chance>) {
-    let streams = [4, 200][usize::from(chance.below(2) == 0)];
+async fn serve_briefly(socket: TcpStream, random: Arc<Random>) {
+    let streams = [4, 200][usize::from(random.below(2) == 0)];
     let mut server = h2::server::Builder::new();
     let handshake = server.max_concurrent_streams(streams).handshake(socket);
     let Ok(mut connection) = handshake.await else {
         return;
     };
-    let life = Duration::from_micros(chance.below(LONGEST_LIFE_US));
+    let life = Duration::from_micros(random.below(MAX_LIFE_US));
     let (mut life, mut is_ending) = (Box::pin(sleep(life)), false);
     loop {
         tokio::select! {
@@ -81,12 +81,12 @@ async fn answer_for_a_while(socket: TcpStream, chance: Arc<Chance>) {
                 let Some(Ok((request, respond))) = call else { return };
                 let is_info = request.uri().path().ends_with("/Info");
                 let message = Bytes::from_static(if is_info { INFO } else { EMPTY });
-                let late = Duration::from_micros(chance.below(2) * chance.below(3_000));
+                let late = Duration::from_micros(random.below(2) * random.below(3_000));
                 tokio::spawn(answer(respond, message, late));
             }
             () = &mut life, if !is_ending => {
                 is_ending = true;
-                match chance.below(4) {
+                match random.below(4) {
                     0 => return,
                     1 => connection.graceful_shutdown(),
                     2 => connection.abrupt_shutdown(Reason::NO_ERROR),
@@ -127,14 +127,14 @@ async fn no_call_hangs() {
     let calls = std::env::var("PINGTHINGS_CALLS").map_or(20_000, |calls| calls.parse().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (chance, connections) = (Arc::new(Chance(AtomicU64::new(1))), Arc::default());
-    let server = tokio::spawn(serve(listener, chance, Arc::clone(&connections)));
+    let (random, connections) = (Arc::new(Random(AtomicU64::new(1))), Arc::default());
+    let server = tokio::spawn(serve(listener, random, Arc::clone(&connections)));
 
     let with_retries = connect(address, Duration::from_secs(10)).await;
     let without_retries = connect(address, Duration::ZERO).await;
     let unreported: Arc<AtomicU64> = Arc::default();
     let mut callers = JoinSet::new();
-    for number in 0..AT_ONCE {
+    for number in 0..CONCURRENCY {
         let client = if number % 2 == 0 {
             &with_retries
         } else {
@@ -144,7 +144,7 @@ async fn no_call_hangs() {
         let unreported = Arc::clone(&unreported);
         callers.spawn(async move {
             let mut failed = 0_u64;
-            for _ in 0..calls / AT_ONCE {
+            for _ in 0..calls / CONCURRENCY {
                 let call = timeout(HANG, client.nearest(Uuid::nil(), 0, 0, false));
                 let Ok(answer) = call.await else {
                     panic!("a call hung: {:?}", client.stats());

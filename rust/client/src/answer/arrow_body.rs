@@ -102,7 +102,7 @@ pub(crate) struct ArrowBody {
 
 impl ArrowBody {
     fn from_response(
-        what: &'static str,
+        answer_name: &'static str,
         response: http::Response<Body>,
         budget: &Arc<Budget>,
     ) -> Result<Self, Status> {
@@ -123,9 +123,13 @@ impl ArrowBody {
             prefix: [0; PREFIX],
             prefix_length: 0,
             missing: 0,
-            decoder: IpcDecoder::new(what),
+            decoder: IpcDecoder::new(answer_name),
             compressed: Vec::new(),
-            decompressor: Decompressor::new(what, encoding(&head.headers)?, Arc::clone(budget)),
+            decompressor: Decompressor::new(
+                answer_name,
+                encoding(&head.headers)?,
+                Arc::clone(budget),
+            ),
             ended,
         })
     }
@@ -156,7 +160,8 @@ impl ArrowBody {
                 biased;
                 message = self.decompressor.next(counters), if !self.decompressor.is_empty() => {
                     let begun = Instant::now();
-                    let received = message.and_then(|message| self.decode_decompressed(message, rows));
+                    let received =
+                        message.and_then(|message| self.decode_decompressed(message, rows));
                     counters.decode_ns.add_since(begun);
                     return Ok(received.map(Some));
                 }

@@ -17,15 +17,15 @@ use crate::answer::{
 };
 
 /// Size of a time in bytes.
-const TIME: usize = 8;
+const TIME_BYTES: usize = 8;
 
 /// Maximum size of a growing column that is on the heap. A larger one has its own memory pages, in
 /// which it can grow without moving.
-const SMALL: usize = 128 << 10;
+const MAX_HEAP_BYTES: usize = 128 << 10;
 
 /// Minimum size of a finished column that stays in its pages. A smaller one is copied to a buffer
 /// of its exact size.
-const LARGE: usize = 4 << 20;
+const MIN_PAGED_BYTES: usize = 4 << 20;
 
 /// Size of a value of this type in bytes.
 pub(crate) const fn width(kind: &DataType) -> usize {
@@ -37,22 +37,22 @@ pub(crate) const fn width(kind: &DataType) -> usize {
 
 #[derive(Debug)]
 enum ColumnBuffer {
-    Small(MutableBuffer),
-    Large(PageBuffer),
+    Heap(MutableBuffer),
+    Pages(PageBuffer),
 }
 
 impl ColumnBuffer {
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Small(buffer) => buffer,
-            Self::Large(block) => block.bytes(),
+            Self::Heap(buffer) => buffer,
+            Self::Pages(block) => block.bytes(),
         }
     }
 
     const fn memory(&self) -> usize {
         match self {
-            Self::Small(buffer) => buffer.capacity(),
-            Self::Large(block) => block.memory(),
+            Self::Heap(buffer) => buffer.capacity(),
+            Self::Pages(block) => block.memory(),
         }
     }
 
@@ -64,13 +64,13 @@ impl ColumnBuffer {
     fn reserve(&mut self, more: usize, page_pool: &PagePool) -> io::Result<()> {
         let needed = self.len() + more;
         match self {
-            Self::Small(buffer) if needed <= SMALL => buffer.reserve(more),
-            Self::Large(block) if needed <= block.room() => {}
+            Self::Heap(buffer) if needed <= MAX_HEAP_BYTES => buffer.reserve(more),
+            Self::Pages(block) if needed <= block.room() => {}
             _ => {
                 // Each move makes room for four times as much, so that moves are rare.
                 let mut block = page_pool.get(needed.max(self.len().saturating_mul(4)))?;
                 block.extend(self.bytes());
-                *self = Self::Large(block);
+                *self = Self::Pages(block);
             }
         }
         Ok(())
@@ -79,15 +79,15 @@ impl ColumnBuffer {
     /// Appends bytes, for which there must be room.
     fn extend(&mut self, bytes: &[u8]) {
         match self {
-            Self::Small(buffer) => buffer.extend_from_slice(bytes),
-            Self::Large(block) => block.extend(bytes),
+            Self::Heap(buffer) => buffer.extend_from_slice(bytes),
+            Self::Pages(block) => block.extend(bytes),
         }
     }
 
     fn truncate(&mut self, length: usize) {
         match self {
-            Self::Small(buffer) => buffer.truncate(length),
-            Self::Large(block) => block.truncate(length),
+            Self::Heap(buffer) => buffer.truncate(length),
+            Self::Pages(block) => block.truncate(length),
         }
     }
 
@@ -95,8 +95,8 @@ impl ColumnBuffer {
     fn remove(&mut self, start: usize, end: usize) {
         let length = self.len();
         let bytes = match self {
-            Self::Small(buffer) => buffer.as_slice_mut(),
-            Self::Large(block) => block.bytes_mut(),
+            Self::Heap(buffer) => buffer.as_slice_mut(),
+            Self::Pages(block) => block.bytes_mut(),
         };
         bytes.copy_within(end.., start);
         self.truncate(length - (end - start));
@@ -105,16 +105,18 @@ impl ColumnBuffer {
     fn into_buffer(self, page_pool: &Arc<PagePool>) -> Buffer {
         let mut buffer = match self {
             // A small result must also not keep the pages of a large one that used them before.
-            Self::Large(block) if block.len() < LARGE || block.memory() / 2 > block.len() => {
+            Self::Pages(block)
+                if block.len() < MIN_PAGED_BYTES || block.memory() / 2 > block.len() =>
+            {
                 let mut buffer = MutableBuffer::new(block.len());
                 buffer.extend_from_slice(block.bytes());
                 page_pool.put(block);
                 buffer
             }
-            Self::Large(block) => {
+            Self::Pages(block) => {
                 return Bytes::from_owner(PageBytes::new(block, Arc::clone(page_pool))).into();
             }
-            Self::Small(buffer) => buffer,
+            Self::Heap(buffer) => buffer,
         };
         if buffer.capacity() / 4 * 3 > buffer.len() {
             buffer.shrink_to_fit();
@@ -154,7 +156,7 @@ impl OrderCheck {
 
     /// Continues after the times of this column.
     fn reset(&mut self, column: &[u8]) {
-        let last = column.last_chunk::<TIME>();
+        let last = column.last_chunk::<TIME_BYTES>();
         self.previous = last.map_or(self.start, |last| i64::from_le_bytes(*last));
         self.fault = 0;
         self.seen = column.len();
@@ -162,11 +164,11 @@ impl OrderCheck {
 
     /// Checks the times of the column that were not checked yet.
     fn check(&mut self, column: &[u8]) {
-        let (times, _) = column[self.seen..].as_chunks::<TIME>();
+        let (times, _) = column[self.seen..].as_chunks::<TIME_BYTES>();
         for time in times {
             self.add(i64::from_le_bytes(*time));
         }
-        self.seen += times.len() * TIME;
+        self.seen += times.len() * TIME_BYTES;
     }
 
     const fn add(&mut self, time: i64) {
@@ -186,7 +188,7 @@ impl OrderCheck {
     /// Copies times and checks that each is at least `APART` after the one before.
     fn copy_apart<const APART: i64>(&mut self, to: &mut [u8], from: &[u8]) {
         to.copy_from_slice(from);
-        let (from, _) = from.as_chunks::<TIME>();
+        let (from, _) = from.as_chunks::<TIME_BYTES>();
         let Some((first, rest)) = from.split_first() else {
             return;
         };
@@ -201,7 +203,7 @@ impl OrderCheck {
         self.previous = from
             .last()
             .map_or(self.previous, |time| i64::from_le_bytes(*time));
-        self.seen += from.len() * TIME;
+        self.seen += from.len() * TIME_BYTES;
     }
 }
 
@@ -236,7 +238,7 @@ impl Columns {
         let fields = || schema.fields().iter();
         Self {
             values: fields()
-                .map(|_| ColumnBuffer::Small(MutableBuffer::new(0)))
+                .map(|_| ColumnBuffer::Heap(MutableBuffer::new(0)))
                 .collect(),
             widths: fields().map(|field| width(field.data_type())).collect(),
             rows: 0,
@@ -286,14 +288,14 @@ impl Columns {
     fn extend_times(&mut self, bytes: &[u8]) {
         let (column, order_check) = (&mut self.values[0], &mut self.order_check);
         // A time may begin in one piece and end in the next.
-        let begun = column.len().next_multiple_of(TIME) - column.len();
+        let begun = column.len().next_multiple_of(TIME_BYTES) - column.len();
         let (head, rest) = bytes.split_at(begun.min(bytes.len()));
-        let (whole, tail) = rest.split_at(rest.len() / TIME * TIME);
+        let (whole, tail) = rest.split_at(rest.len() / TIME_BYTES * TIME_BYTES);
         column.extend(head);
         order_check.check(column.bytes());
         match column {
-            ColumnBuffer::Large(block) => order_check.copy(block.grow(whole.len()), whole),
-            ColumnBuffer::Small(buffer) => {
+            ColumnBuffer::Pages(block) => order_check.copy(block.grow(whole.len()), whole),
+            ColumnBuffer::Heap(buffer) => {
                 buffer.extend_from_slice(whole);
                 order_check.check(buffer);
             }
@@ -304,7 +306,7 @@ impl Columns {
     /// Marks more rows as complete. Fails if their times are not as expected; the rows are then not
     /// added.
     pub(crate) fn add_rows(&mut self, rows: usize) -> Result<(), ArrowError> {
-        let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
+        let (times, _) = self.values[0].bytes().as_chunks::<TIME_BYTES>();
         let fresh = &times[self.rows..self.rows + rows];
         if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
             if self.order_check.fault < 0 {
@@ -346,7 +348,7 @@ impl Columns {
 
     /// The time of the last row, and how many of the last `rows` rows have it; `None` without rows.
     pub(crate) fn last_time(&self, rows: usize) -> Option<(i64, usize)> {
-        let (times, _) = self.values[0].bytes().as_chunks::<TIME>();
+        let (times, _) = self.values[0].bytes().as_chunks::<TIME_BYTES>();
         let times = &times[..self.rows];
         let last = times.last()?;
         let same = times
@@ -414,7 +416,7 @@ mod tests {
             }
             let count = (parts * rows) as usize;
             assert_eq!(columns.rows(), count);
-            assert!(columns.memory() >= 2 * TIME * count);
+            assert!(columns.memory() >= 2 * TIME_BYTES * count);
             if let Some(last) = i64::from(parts * rows)
                 .checked_sub(1)
                 .filter(|last| *last >= 0)
@@ -456,9 +458,16 @@ mod tests {
         let small = read(600_000);
         // Both buffers are back in the pool, although the small result still exists.
         let mut block = page_pool.get(1).unwrap();
-        assert!(block.memory() > 4_000_000 * TIME, "{}", block.memory());
+        assert!(
+            block.memory() > 4_000_000 * TIME_BYTES,
+            "{}",
+            block.memory()
+        );
         block.extend(&[1; 100]);
-        assert_eq!(small.column(0).to_data().buffers()[0].len(), 600_000 * TIME);
+        assert_eq!(
+            small.column(0).to_data().buffers()[0].len(),
+            600_000 * TIME_BYTES
+        );
     }
 
     #[tokio::test]

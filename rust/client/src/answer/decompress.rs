@@ -38,7 +38,7 @@ pub(crate) enum Encoding {
 /// Decompresses the messages of an answer on the threads of the runtime, and returns them in order.
 #[derive(Debug)]
 pub(crate) struct Decompressor {
-    what: &'static str,
+    answer_name: &'static str,
     budget: Arc<Budget>,
     encoding: Encoding,
     running: VecDeque<DecompressionTask>,
@@ -49,7 +49,7 @@ pub(crate) struct Decompressor {
 
 #[derive(Debug)]
 struct DecompressionTask {
-    compressed: usize,
+    compressed_bytes: usize,
     message: JoinHandle<DecompressedMessage>,
 }
 
@@ -60,9 +60,13 @@ struct DecompressedMessage {
 }
 
 impl Decompressor {
-    pub(crate) const fn new(what: &'static str, encoding: Encoding, budget: Arc<Budget>) -> Self {
+    pub(crate) const fn new(
+        answer_name: &'static str,
+        encoding: Encoding,
+        budget: Arc<Budget>,
+    ) -> Self {
         Self {
-            what,
+            answer_name,
             budget,
             encoding,
             running: VecDeque::new(),
@@ -92,15 +96,18 @@ impl Decompressor {
             Encoding::Identity
         };
         let memory = self.spare.pop().unwrap_or_default();
-        let (what, mut incomplete) = (self.what, MessageMemory::new(Arc::clone(&self.budget)));
+        let (answer_name, mut incomplete) = (
+            self.answer_name,
+            MessageMemory::new(Arc::clone(&self.budget)),
+        );
         self.bytes += compressed.len();
         self.running.push_back(DecompressionTask {
-            compressed: compressed.len(),
+            compressed_bytes: compressed.len(),
             message: tokio::spawn(async move {
                 let begun = Instant::now();
                 let message = match encoding {
                     Encoding::Identity => Ok(compressed),
-                    _ => decompress(what, encoding, &compressed, memory, &mut incomplete),
+                    _ => decompress(answer_name, encoding, &compressed, memory, &mut incomplete),
                 };
                 let took_ns = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 DecompressedMessage { message, took_ns }
@@ -115,7 +122,7 @@ impl Decompressor {
             return std::future::pending().await;
         };
         let decompressed = (&mut oldest.message).await;
-        self.bytes -= oldest.compressed;
+        self.bytes -= oldest.compressed_bytes;
         self.running.pop_front();
         let decompressed = decompressed.map_err(|error| self.unreadable(&error.to_string()))?;
         counters.decode_ns.add(decompressed.took_ns);
@@ -128,8 +135,8 @@ impl Decompressor {
     }
 
     pub(crate) fn unreadable(&self, why: &str) -> Error {
-        let what = self.what;
-        let message = format!("the server's answer to {what} cannot be read: {why}");
+        let answer_name = self.answer_name;
+        let message = format!("the server's answer to {answer_name} cannot be read: {why}");
         Error::new(ErrorKind::Decode, message)
     }
 }
@@ -137,31 +144,31 @@ impl Decompressor {
 /// Decompresses a message. Memory is reserved step by step, so that a small message that expands to
 /// a large one cannot take all memory.
 pub(crate) fn decompress(
-    what: &'static str,
+    answer_name: &'static str,
     encoding: Encoding,
     compressed: &[u8],
     mut message: Vec<u8>,
     incomplete: &mut MessageMemory,
 ) -> Result<Vec<u8>, Error> {
-    let unreadable = |error| Error::decode(what, error);
+    let unreadable = |error| Error::decode(answer_name, error);
     match encoding {
         Encoding::Identity => message.extend_from_slice(compressed),
         Encoding::Gzip => {
             let mut reader = flate2::read::GzDecoder::new(compressed);
-            inflate(what, &mut reader, &mut message, incomplete)?;
+            inflate(answer_name, &mut reader, &mut message, incomplete)?;
         }
         Encoding::Zstd => {
             let mut reader = zstd::stream::read::Decoder::new(compressed).map_err(unreadable)?;
             // The decoder keeps a window of each frame in memory.
             reader.window_log_max(MAX_WINDOW_LOG).map_err(unreadable)?;
-            inflate(what, &mut reader, &mut message, incomplete)?;
+            inflate(answer_name, &mut reader, &mut message, incomplete)?;
         }
     }
     Ok(message)
 }
 
 fn inflate(
-    what: &'static str,
+    answer_name: &'static str,
     reader: &mut impl Read,
     message: &mut Vec<u8>,
     incomplete: &mut MessageMemory,
@@ -177,15 +184,16 @@ fn inflate(
             message.resize(room, 0);
         }
         let read = reader.read(&mut message[length..]);
-        let read = read.map_err(|error| Error::decode(what, error))?;
+        let read = read.map_err(|error| Error::decode(answer_name, error))?;
         if read == 0 {
             message.truncate(length);
             return Ok(());
         }
         length += read;
         if length > MAX_MESSAGE_BYTES {
-            let message =
-                format!("the server's answer to {what} cannot be read: a message is too long");
+            let message = format!(
+                "the server's answer to {answer_name} cannot be read: a message is too long"
+            );
             return Err(Error::new(ErrorKind::Decode, message));
         }
     }

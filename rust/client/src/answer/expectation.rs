@@ -171,19 +171,19 @@ impl Expectation {
     }
 
     fn mismatch(&self, found: &[AnswerColumn<'_>]) -> ArrowError {
-        const SHOWN: usize = 8;
+        const MAX_NAMES: usize = 8;
         let mut names: Vec<_> = found
             .iter()
-            .take(SHOWN)
+            .take(MAX_NAMES)
             .map(|column| format!("`{}` ({:?})", column.name.escape_debug(), column.kind))
             .collect();
-        if found.len() > SHOWN {
-            names.push(format!("{} more", found.len() - SHOWN));
+        if found.len() > MAX_NAMES {
+            names.push(format!("{} more", found.len() - MAX_NAMES));
         }
         let fields = self.requested.as_ref().unwrap_or(&self.native).fields();
-        let mut wanted: Vec<_> = fields
+        let mut requested: Vec<_> = fields
             .iter()
-            .take(SHOWN)
+            .take(MAX_NAMES)
             .map(|field| {
                 format!(
                     "`{}` ({:?})",
@@ -192,13 +192,13 @@ impl Expectation {
                 )
             })
             .collect();
-        if fields.len() > SHOWN {
-            wanted.push(format!("{} more", fields.len() - SHOWN));
+        if fields.len() > MAX_NAMES {
+            requested.push(format!("{} more", fields.len() - MAX_NAMES));
         }
         ArrowError::SchemaError(format!(
             "it has the columns {} where {} were requested",
             names.join(", "),
-            wanted.join(", ")
+            requested.join(", ")
         ))
     }
 }

@@ -54,7 +54,7 @@ impl Answer for MessageInfo {
 /// Decodes messages one after another.
 #[derive(Debug)]
 pub(crate) struct IpcDecoder {
-    what: &'static str,
+    answer_name: &'static str,
     /// The encoded form of the last schema, and the schema. Every message contains a schema, and
     /// usually the same one.
     schema: Option<(Bytes, SchemaRef)>,
@@ -89,10 +89,10 @@ struct BatchLayout {
 }
 
 impl IpcDecoder {
-    /// `what` is the name of the answer in errors.
-    pub(crate) const fn new(what: &'static str) -> Self {
+    /// `answer_name` is the name of the answer in errors.
+    pub(crate) const fn new(answer_name: &'static str) -> Self {
         Self {
-            what,
+            answer_name,
             schema: None,
             length: 0,
             buffered: Vec::new(),
@@ -127,9 +127,9 @@ impl IpcDecoder {
             Cow::Owned(std::mem::take(&mut self.buffered))
         };
         let layout = self.layout(&head, rows);
-        if let Some(layout) = layout.map_err(|error| Error::decode(self.what, error))? {
+        if let Some(layout) = layout.map_err(|error| Error::decode(self.answer_name, error))? {
             rows.reserve(&layout.schema, layout.rows)
-                .map_err(|error| Error::decode(self.what, error))?;
+                .map_err(|error| Error::decode(self.answer_name, error))?;
             self.state = DecodeState::Copying {
                 layout,
                 column: 0,
@@ -147,7 +147,7 @@ impl IpcDecoder {
 
     /// Ends the message, which makes its rows complete.
     pub(crate) fn end(&mut self, rows: &mut Rows) -> Result<MessageInfo, Error> {
-        let failed = |error: ArrowError| Error::decode(self.what, error);
+        let failed = |error: ArrowError| Error::decode(self.answer_name, error);
         if let DecodeState::Copying { layout, .. } = &self.state {
             if !is_end(&self.buffered) {
                 let message = "data other than an end marker follows the rows";
@@ -159,8 +159,8 @@ impl IpcDecoder {
                 version: layout.version,
             });
         }
-        let message =
-            decode_answer(&self.buffered).map_err(|error| Error::decode(self.what, error))?;
+        let message = decode_answer(&self.buffered)
+            .map_err(|error| Error::decode(self.answer_name, error))?;
         if message.stat.as_ref().is_none_or(|stat| stat.code == 0) {
             self.decode_buffered(&message.arrow_bytes, rows)
                 .map_err(failed)?;
@@ -527,8 +527,8 @@ pub(crate) mod tests {
         rows_of(&AnswerSchema::raw(None).unwrap())
     }
 
-    fn rows_of(wanted: &AnswerSchema) -> Rows {
-        let expected = wanted.expected(TimeBounds::of_points(TimeRange::ALL));
+    fn rows_of(answer_schema: &AnswerSchema) -> Rows {
+        let expected = answer_schema.expected(TimeBounds::of_points(TimeRange::ALL));
         let fresh = || Rows::new(expected.clone(), Arc::new(PagePool::new()));
         if tokio::runtime::Handle::try_current().is_ok() {
             return fresh();
@@ -664,7 +664,7 @@ pub(crate) mod tests {
     #[test]
     fn joined_values_of_many_streams_become_one_batch() {
         let uuids: Vec<_> = (0..1_000).map(uuid::Uuid::from_u128).collect();
-        let wanted = AnswerSchema::joined(uuids.iter().copied());
+        let answer_schema = AnswerSchema::joined(uuids.iter().copied());
         let batch = |first: i32| {
             let rows = first..first + 40;
             let times = TimestampNanosecondArray::from_iter_values(rows.clone().map(i64::from));
@@ -672,7 +672,7 @@ pub(crate) mod tests {
             let column: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.map(f64::from)));
             let columns = std::iter::once(times);
             let columns = columns.chain(uuids.iter().map(|_| Arc::clone(&column)));
-            RecordBatch::try_new(Arc::clone(wanted.schema()), columns.collect()).unwrap()
+            RecordBatch::try_new(Arc::clone(answer_schema.schema()), columns.collect()).unwrap()
         };
         let message = |first| {
             let batch = batch(first);
@@ -683,7 +683,7 @@ pub(crate) mod tests {
             .encode_to_vec()
         };
         for piece in [1_000, 64 << 10, 10 << 20] {
-            let (mut decoder, mut rows) = (IpcDecoder::new("test"), rows_of(&wanted));
+            let (mut decoder, mut rows) = (IpcDecoder::new("test"), rows_of(&answer_schema));
             for first in [0, 40] {
                 take(&mut decoder, &message(first), piece, &mut rows).unwrap();
                 assert!(
@@ -692,8 +692,10 @@ pub(crate) mod tests {
                 );
             }
             let batches = rows.take().unwrap();
-            let expected =
-                arrow_select::concat::concat_batches(wanted.schema(), &[batch(0), batch(40)]);
+            let expected = arrow_select::concat::concat_batches(
+                answer_schema.schema(),
+                &[batch(0), batch(40)],
+            );
             assert_eq!(batches, [expected.unwrap()]);
         }
     }
@@ -714,10 +716,10 @@ pub(crate) mod tests {
         .encode_to_vec()
     }
 
-    fn read_as(wanted: &AnswerSchema, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
-        let mut rows = rows_of(wanted);
+    fn read_as(answer_schema: &AnswerSchema, message: &[u8]) -> Result<Vec<RecordBatch>, Error> {
+        let mut rows = rows_of(answer_schema);
         take(&mut IpcDecoder::new("test"), message, 100, &mut rows)?;
-        Ok(wanted.table("test", rows.take().unwrap())?.batches)
+        Ok(answer_schema.table("test", rows.take().unwrap())?.batches)
     }
 
     fn stamps(zone: Option<&str>) -> ArrayRef {
@@ -823,25 +825,25 @@ pub(crate) mod tests {
             ("count", counts),
             ("stddev", column(40.0)),
         ];
-        let wanted = AnswerSchema::windows(None).unwrap();
-        let right = read_as(&wanted, &of_columns(usual.clone())).unwrap();
+        let answer_schema = AnswerSchema::windows(None).unwrap();
+        let right = read_as(&answer_schema, &of_columns(usual.clone())).unwrap();
         assert_eq!(right[0].num_rows(), 2);
         assert_eq!(right[0].schema_ref(), &*STAT_SCHEMA);
         // The order of servers before 2023.
         let mut others = usual.clone();
         others.swap(1, 2);
         assert_eq!(
-            read_as(&wanted, &of_columns(others.clone())).unwrap(),
+            read_as(&answer_schema, &of_columns(others.clone())).unwrap(),
             right
         );
         others.swap(4, 5);
-        assert_eq!(read_as(&wanted, &of_columns(others)).unwrap(), right);
+        assert_eq!(read_as(&answer_schema, &of_columns(others)).unwrap(), right);
         let mut twice = usual.clone();
         twice[1].0 = "mean";
-        assert!(read_as(&wanted, &of_columns(twice)).is_err());
+        assert!(read_as(&answer_schema, &of_columns(twice)).is_err());
         let raw = AnswerSchema::raw(None).unwrap();
         assert!(read_as(&raw, &of_columns(usual.clone())).is_err());
-        assert!(read_as(&wanted, &message(7, &[batch(&[(1, 1.0)])])).is_err());
+        assert!(read_as(&answer_schema, &message(7, &[batch(&[(1, 1.0)])])).is_err());
     }
 
     #[test]

@@ -243,8 +243,8 @@ struct CheckedBody {
 
 impl CheckedBody {
     fn unreadable(&self, why: &str) -> Error {
-        let what = self.shape.name;
-        let message = format!("the server's answer to {what} cannot be read: {why}");
+        let answer_name = self.shape.name;
+        let message = format!("the server's answer to {answer_name} cannot be read: {why}");
         Error::new(ErrorKind::Decode, message)
     }
 

@@ -226,17 +226,17 @@ impl AnswerSchema {
     /// Casts batches to a table of this schema.
     pub(crate) fn table(
         &self,
-        what: &'static str,
+        answer_name: &'static str,
         batches: Vec<RecordBatch>,
     ) -> Result<Table, Error> {
         let batches = batches.into_iter();
         let batches = batches.map(|batch| {
             let batch = if self.native == *STAT_SCHEMA {
-                without_empty(batch).map_err(|error| Error::decode(what, error))?
+                without_empty(batch).map_err(|error| Error::decode(answer_name, error))?
             } else {
                 batch
             };
-            self.cast(what, batch)
+            self.cast(answer_name, batch)
         });
         Ok(Table {
             schema: Arc::clone(&self.schema),
@@ -258,11 +258,11 @@ impl AnswerSchema {
     }
 
     /// The batch in this schema; not copied if it already has it.
-    fn cast(&self, what: &'static str, batch: RecordBatch) -> Result<RecordBatch, Error> {
+    fn cast(&self, answer_name: &'static str, batch: RecordBatch) -> Result<RecordBatch, Error> {
         if batch.schema_ref().fields() == self.schema.fields() {
             return Ok(batch);
         }
-        let failed = |error: ArrowError| Error::decode(what, error);
+        let failed = |error: ArrowError| Error::decode(answer_name, error);
         let options = CastOptions {
             safe: false,
             ..CastOptions::default()
@@ -327,10 +327,10 @@ mod tests {
 
     #[test]
     fn schemas_match_by_position_or_by_name() {
-        let wanted = schema(&[("t", DataType::Int64), ("v", DataType::Float32)]);
-        let wanted = AnswerSchema::raw(Some(wanted)).unwrap();
-        let cast = wanted.cast("test", batch()).unwrap();
-        assert_eq!(cast.schema_ref(), wanted.schema());
+        let answer_schema = schema(&[("t", DataType::Int64), ("v", DataType::Float32)]);
+        let answer_schema = AnswerSchema::raw(Some(answer_schema)).unwrap();
+        let cast = answer_schema.cast("test", batch()).unwrap();
+        assert_eq!(cast.schema_ref(), answer_schema.schema());
 
         let some = schema(&[("mean", DataType::Float32), ("time", time_type())]);
         assert_eq!(AnswerSchema::windows(Some(some)).unwrap().sources, [2, 0]);
@@ -366,9 +366,9 @@ mod tests {
         ];
         let batch = RecordBatch::try_new(Arc::clone(&STAT_SCHEMA), columns).unwrap();
         let some = schema(&[("mean", DataType::Float64)]);
-        for wanted in [None, Some(some)] {
-            let wanted = AnswerSchema::windows(wanted).unwrap();
-            let table = wanted.table("test", vec![batch.clone()]).unwrap();
+        for answer_schema in [None, Some(some)] {
+            let answer_schema = AnswerSchema::windows(answer_schema).unwrap();
+            let table = answer_schema.table("test", vec![batch.clone()]).unwrap();
             assert_eq!(table.num_rows(), 2);
         }
     }

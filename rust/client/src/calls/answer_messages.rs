@@ -103,13 +103,16 @@ enum MessageSource {
 type AddRows = Box<dyn FnOnce(&mut Rows) -> Result<Version, Error> + Send>;
 
 impl MessageSource {
-    fn from_points<A: RowMessage>(answers: AnswerStream<Streaming<A>>, what: &'static str) -> Self {
+    fn from_points<A: RowMessage>(
+        answers: AnswerStream<Streaming<A>>,
+        answer_name: &'static str,
+    ) -> Self {
         let messages = stream::unfold(answers, move |mut answers| async move {
             let message = answers.next().await.transpose()?;
             let read = message.map(|message| -> AddRows {
                 Box::new(move |rows| {
                     let added = message.add_to(rows);
-                    added.map_err(|error| Error::decode(what, error))
+                    added.map_err(|error| Error::decode(answer_name, error))
                 })
             });
             Some((read, answers))

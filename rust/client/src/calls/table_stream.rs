@@ -231,10 +231,10 @@ impl TableStream {
 
     /// Takes the rows received so far.
     fn table(&mut self) -> Result<Table, Error> {
-        let what = self.request.method().answer_name();
+        let answer_name = self.request.method().answer_name();
         let batches = self.rows.take();
-        let batches = batches.map_err(|error| Error::decode(what, error));
-        let table = batches.and_then(|batches| self.schema.table(what, batches));
+        let batches = batches.map_err(|error| Error::decode(answer_name, error));
+        let table = batches.and_then(|batches| self.schema.table(answer_name, batches));
         let mut table = table.map_err(|error| error.on_stream(self.uuid))?;
         table.version = self.position.version;
         Ok(table)

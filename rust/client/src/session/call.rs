@@ -207,7 +207,7 @@ impl Client {
         let session = self.state.session()?;
         let wait = async {
             tokio::select! {
-                () = session.interrupt.closed() => Err(Error::closed()),
+                () = session.interrupt.wait_until_closed() => Err(Error::closed()),
                 () = reservation.wait_for_turn() => Ok(()),
             }
         };
@@ -310,7 +310,9 @@ impl ActiveRequest {
             // polled.
             biased;
             answer = answer => answer,
-            () = self.lease.lost() => Err(Error::connection_lost(method.name(), self.lease.endpoint())),
+            () = self.lease.wait_until_lost() => {
+                Err(Error::connection_lost(method.name(), self.lease.endpoint()))
+            }
         };
         // Answers that arrived before the client was closed are discarded.
         if self.session.interrupt.is_closed() {

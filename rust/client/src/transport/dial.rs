@@ -224,7 +224,7 @@ impl Service<Uri> for Dialer {
         let (dialer, peer, limit) = (self.clone(), Arc::clone(&self.peer), self.limit);
         let (counters, socket_state) = (Arc::clone(&self.counters), Arc::clone(&self.socket_state));
         Box::pin(async move {
-            let number = socket_state.connecting();
+            let number = socket_state.record_request();
             let socket = tokio::time::timeout(limit, dialer.dial(uri)).await;
             let socket = socket.map_err(|_| format!("no connection within {limit:?}"))??;
             peer.store(socket.inner().peer_addr().ok().map(Arc::new));

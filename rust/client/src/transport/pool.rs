@@ -113,8 +113,8 @@ impl Lease {
 
     /// Waits until the client is closed, or the connection is lost and has had time to report that
     /// to its calls.
-    pub(crate) async fn lost(&self) {
-        self.connection.socket_state.lost().await;
+    pub(crate) async fn wait_until_lost(&self) {
+        self.connection.socket_state.wait_until_lost().await;
     }
 
     /// The server, as `host:port`.

@@ -50,7 +50,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.counters.connections_open.sub(1);
-        self.socket_state.closed(self.number);
+        self.socket_state.record_close(self.number);
     }
 }
 

@@ -41,7 +41,7 @@ impl Interrupt {
     }
 
     /// Waits until the client is closed.
-    pub(crate) async fn closed(&self) {
+    pub(crate) async fn wait_until_closed(&self) {
         loop {
             // Created before the check below, so that no notification in between is missed.
             let notified = self.notify.notified();
@@ -70,7 +70,7 @@ impl SocketState {
     }
 
     /// Records that a socket is requested, and returns its number.
-    pub(crate) fn connecting(&self) -> u64 {
+    pub(crate) fn record_request(&self) -> u64 {
         let next = |state: u64| Some((state | 1) + 1);
         let before = self
             .state
@@ -79,7 +79,7 @@ impl SocketState {
     }
 
     /// Records that the socket with this number is closed.
-    pub(crate) fn closed(&self, number: u64) {
+    pub(crate) fn record_close(&self, number: u64) {
         let (open, closed) = (number * 2, number * 2 + 1);
         let ended = self
             .state
@@ -91,7 +91,7 @@ impl SocketState {
 
     /// Waits until the client is closed, or there has been no socket for so long that the transport
     /// must have forgotten the waiting call.
-    pub(crate) async fn lost(&self) {
+    pub(crate) async fn wait_until_lost(&self) {
         loop {
             // Created before the checks below, so that no notification in between is missed.
             let notified = self.interrupt.notify.notified();
@@ -103,7 +103,7 @@ impl SocketState {
                 notified.await;
                 continue;
             }
-            let closed = self.interrupt.closed();
+            let closed = self.interrupt.wait_until_closed();
             if timeout(GRACE_PERIOD, closed).await.is_ok()
                 || self.state.load(Ordering::SeqCst) == state
             {
@@ -123,31 +123,31 @@ mod tests {
     async fn a_connection_is_lost_when_its_last_socket_has_been_closed_for_a_while() {
         let socket_state = SocketState::new(Arc::default());
         assert!(
-            timeout(GRACE_PERIOD * 9, socket_state.lost())
+            timeout(GRACE_PERIOD * 9, socket_state.wait_until_lost())
                 .await
                 .is_err()
         );
-        let first = socket_state.connecting();
+        let first = socket_state.record_request();
         assert!(
-            timeout(GRACE_PERIOD * 9, socket_state.lost())
+            timeout(GRACE_PERIOD * 9, socket_state.wait_until_lost())
                 .await
                 .is_err()
         );
-        socket_state.closed(first);
+        socket_state.record_close(first);
         let since = Instant::now();
-        socket_state.lost().await;
+        socket_state.wait_until_lost().await;
         assert_eq!(since.elapsed().as_secs(), GRACE_PERIOD.as_secs());
         // Another socket is requested before that.
         let waiting = async {
-            socket_state.lost().await;
+            socket_state.wait_until_lost().await;
             Instant::now()
         };
         let redialling = async {
             sleep(GRACE_PERIOD / 2).await;
-            let second = socket_state.connecting();
-            socket_state.closed(first);
+            let second = socket_state.record_request();
+            socket_state.record_close(first);
             sleep(GRACE_PERIOD * 9).await;
-            socket_state.closed(second);
+            socket_state.record_close(second);
             Instant::now()
         };
         let (over, ended) = tokio::join!(waiting, redialling);

@@ -36,13 +36,13 @@ pub(crate) fn tls(config: &Config) -> Result<(ClientTlsConfig, String), Error> {
     })
 }
 
-fn check_pem(what: &str, text: &[u8], begin: &[u8]) -> Result<(), Error> {
+fn check_pem(name: &str, text: &[u8], begin: &[u8]) -> Result<(), Error> {
     if text.windows(begin.len()).any(|part| part == begin) {
         return Ok(());
     }
     let begin = String::from_utf8_lossy(begin);
     Err(Error::new(
         ErrorKind::InvalidArgument,
-        format!("{what} is not a PEM file: it has no line with `{begin}`"),
+        format!("{name} is not a PEM file: it has no line with `{begin}`"),
     ))
 }
