@@ -253,7 +253,7 @@ impl Error {
         };
         if error.message.contains("invalid peer certificate") {
             return error.with_context(&format!(
-                "trusted are {trusted}; others can be named in BTRDB_CA_BUNDLE"
+                "the trusted authorities are {trusted}; set BTRDB_CA_BUNDLE to trust others"
             ));
         }
         error

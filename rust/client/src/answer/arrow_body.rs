@@ -251,7 +251,9 @@ impl ArrowBody {
             return Err(decompressor.unreadable("a message is compressed with an unknown method"));
         }
         if self.missing > MAX_MESSAGE_BYTES {
-            return Err(decompressor.unreadable(&format!("a message has {length} bytes")));
+            return Err(decompressor.unreadable(&format!(
+                "a message of {length} bytes is longer than the maximum of {MAX_MESSAGE_BYTES}"
+            )));
         }
         self.incomplete.resize(self.missing as u64)?;
         self.compressed.clear();

@@ -323,7 +323,9 @@ fn invalid(why: &str) -> ArrowError {
 }
 
 fn parse_metadata(metadata: &[u8]) -> Result<arrow_ipc::Message<'_>, ArrowError> {
-    root_as_message(metadata).map_err(|error| ArrowError::IpcError(format!("a part: {error}")))
+    root_as_message(metadata).map_err(|error| {
+        ArrowError::IpcError(format!("the metadata of a part is invalid: {error}"))
+    })
 }
 
 /// The name and type of a field of an IPC schema.

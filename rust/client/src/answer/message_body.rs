@@ -259,7 +259,9 @@ impl CheckedBody {
             return Err(self.unreadable("a message is compressed with an unknown method"));
         }
         if length > MAX_MESSAGE_BYTES {
-            return Err(self.unreadable(&format!("a message has {length} bytes")));
+            return Err(self.unreadable(&format!(
+                "a message of {length} bytes is longer than the maximum of {MAX_MESSAGE_BYTES}"
+            )));
         }
         Ok(Some((flag == 1, length)))
     }
