@@ -47,8 +47,8 @@ fn inserts(
     Ok((inserts, policy))
 }
 
-/// Ends a borrow when the future of its call is done, which it also is when it is cancelled. Asyncio
-/// calls this before anybody who awaits the future goes on.
+/// Ends a borrow when the future of its call is done or cancelled. Asyncio calls this before any
+/// task that awaits the future continues.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 struct TakeBack(Arc<MemoryBorrow>);
 
