@@ -20,7 +20,7 @@ pub(crate) struct Socket {
     stream: TcpStream,
     counters: Arc<Counters>,
     /// The state of its connection, and the number of this socket.
-    socket_state: Arc<SocketState>,
+    state: Arc<SocketState>,
     number: u64,
 }
 
@@ -28,7 +28,7 @@ impl Socket {
     pub(crate) fn new(
         stream: TcpStream,
         counters: Arc<Counters>,
-        socket_state: Arc<SocketState>,
+        state: Arc<SocketState>,
         number: u64,
     ) -> Self {
         counters.connections_opened.add(1);
@@ -36,7 +36,7 @@ impl Socket {
         Self {
             stream,
             counters,
-            socket_state,
+            state,
             number,
         }
     }
@@ -50,7 +50,7 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         self.counters.connections_open.sub(1);
-        self.socket_state.record_close(self.number);
+        self.state.record_close(self.number);
     }
 }
 
