@@ -18,7 +18,7 @@ import pyarrow as pa
 from pingthings.timeseries.exceptions import BTRDBTypeError
 
 if TYPE_CHECKING:
-    from pingthings.timeseries.pyo3_client import Inserting
+    from pingthings.timeseries.pyo3_client import InsertSteps
 
 __all__ = ["Bar", "Progress", "by_points", "by_streams", "of_insert"]
 
@@ -88,14 +88,14 @@ async def by_points(
     return found
 
 
-async def of_insert(inserting: Inserting, total: int, progress: Progress) -> list[int]:
+async def of_insert(steps: InsertSteps, total: int, progress: Progress) -> list[int]:
     """Runs an insert and returns its versions.
 
     If the progress function raises, nothing further is sent, and a note on the exception says how
     many points are stored.
 
     Args:
-        inserting: The insert, of which nothing is sent yet.
+        steps: The insert, of which nothing is sent yet.
         total: The number of points.
         progress: Where to report how many points are durable.
     """
@@ -103,22 +103,22 @@ async def of_insert(inserting: Inserting, total: int, progress: Progress) -> lis
     with _reporting(progress, total, "points") as report:
         try:
             while True:
-                step = await inserting.next()
+                step = await steps.next()
                 done = step if isinstance(step, int) else total
                 if done > reported:
-                    await _report(report, done, inserting, total)
+                    await _report(report, done, steps, total)
                     reported = done
                 if not isinstance(step, int):
                     return step
         finally:
-            inserting.close()  # also ends the insert on the server if it is abandoned
+            steps.close()  # also ends the insert on the server if it is abandoned
 
 
-async def _report(report: Report, done: int, inserting: Inserting, total: int) -> None:
+async def _report(report: Report, done: int, steps: InsertSteps, total: int) -> None:
     try:
         report(done)
     except BaseException as error:
-        stored = await inserting.stop()
+        stored = await steps.stop()
         error.add_note(f"{stored} of {total} points were stored before this")
         raise
 

@@ -1,4 +1,4 @@
-//! Arguments from Python, as the core takes them.
+//! Conversion of arguments from Python to the types of the core.
 
 use arrow_schema::SchemaRef;
 use pingthings_client::{AnswerSchema, Error};
@@ -8,8 +8,10 @@ use pyo3_arrow::PySchema;
 
 use crate::error::to_exception;
 
-/// A whole number of any size; one that no time, width or version could be becomes the nearest
-/// that is none either, so that the core refuses it by its own rules.
+/// A Python integer of any size.
+///
+/// An integer outside the range of `i64` becomes `i64::MIN` or `i64::MAX`. Neither is a valid time,
+/// width or version, so the core refuses it with its usual error.
 #[derive(Clone, Copy)]
 pub(crate) struct Integer(pub(crate) i64);
 
@@ -33,7 +35,7 @@ pub(crate) fn range(py: Python<'_>, start: Integer, end: Integer) -> PyResult<Ti
     TimeRange::new(start.0, end.0).map_err(|error| to_exception(py, &error.into()))
 }
 
-/// The exponent of a point width; `what` it is one of.
+/// The exponent of a point width. `what` names the argument in the error text.
 pub(crate) fn exponent(py: Python<'_>, what: &str, exponent: Integer) -> PyResult<PointWidth> {
     u32::try_from(exponent.0)
         .ok()
@@ -57,7 +59,8 @@ pub(crate) fn width_ns(py: Python<'_>, width: Integer) -> PyResult<u64> {
         })
 }
 
-pub(crate) fn wanted(
+/// The columns that the caller asks for.
+pub(crate) fn answer_schema(
     py: Python<'_>,
     read: impl Fn(Option<SchemaRef>) -> Result<AnswerSchema, Error>,
     schema: Option<PySchema>,

@@ -1,4 +1,4 @@
-//! The only way from Python into the core: one function, two faces.
+//! The one function through which Python calls the core: [`call`], asynchronous or blocking.
 
 use std::{future::Future, panic::AssertUnwindSafe, pin::pin, time::Duration};
 
@@ -10,25 +10,25 @@ use pyo3_async_runtimes::generic::future_into_py_with_locals;
 
 use crate::{
     error::to_exception,
-    exit::{self, Entered, Inside},
+    exit::{self, EntryGuard, Receiver},
     runtime::{self, LoopProxy, Tokio},
 };
 
-/// How often a blocking call looks for Ctrl-C.
+/// How often a blocking call checks for Ctrl-C.
 const SIGNAL_CHECK: Duration = Duration::from_millis(50);
 
-/// Which face a client shows.
+/// How the calls of a client return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Calls return asyncio futures.
     Async,
-    /// Calls run to their end and return an awaitable that is finished.
+    /// Calls wait for their result and return an awaitable that is already finished.
     Blocking,
 }
 
 /// Runs `future` on the runtime and returns an awaitable of its output.
 pub(crate) fn call<'py, T, F>(
-    inside: &Inside,
+    guard: &EntryGuard,
     py: Python<'py>,
     mode: Mode,
     future: F,
@@ -37,44 +37,44 @@ where
     F: Future<Output = Result<T, Error>> + Send + 'static,
     T: for<'a> IntoPyObject<'a> + Send + 'static,
 {
-    // A panic is a bug of ours, but the caller gets an error of the documented tree all the same.
+    // A panic is a bug in this client. The caller still gets one of the documented exceptions.
     let future = AssertUnwindSafe(future).catch_unwind().map(|caught| {
         caught.unwrap_or_else(|panic| Err(Error::new(ErrorKind::Server, panic_message(&*panic))))
     });
-    // Extracting the arguments may have taken until then.
-    inside.stay(py);
+    // The interpreter may have begun to exit while the arguments were extracted.
+    guard.check_exit(py);
     match mode {
         Mode::Async => {
             runtime::current().map_err(|error| to_exception(py, &error))?;
             let running = pyo3_async_runtimes::get_running_loop(py)?;
             let locals = LoopProxy::locals(running)?;
-            // Moved from hand to hand below, and large.
+            // The future is large, and the code below moves it several times.
             let future = Box::pin(future);
             let outcome = async move { Ok(Outcome(future.await)) };
             future_into_py_with_locals::<Tokio, _, _>(py, locals, outcome)
         }
         Mode::Blocking => {
-            let value = Outcome(block(inside, py, future)?).into_py_any(py)?;
+            let value = Outcome(block(guard, py, future)?).into_py_any(py)?;
             Ready(Mutex::new(Some(value))).into_bound_py_any(py)
         }
     }
 }
 
-/// Waits with the GIL released, checking for signals.
+/// Runs the future on this thread without the GIL, and checks for signals meanwhile.
 fn block<T: Send>(
-    inside: &Inside,
+    guard: &EntryGuard,
     py: Python<'_>,
     future: impl Future<Output = Result<T, Error>> + Send,
 ) -> PyResult<Result<T, Error>> {
     let bridge = runtime::current().map_err(|error| to_exception(py, &error))?;
-    inside.away(py, || {
+    guard.without_gil(py, || {
         bridge.handle().block_on(async {
             let mut future = pin!(future);
             loop {
                 if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK, &mut future).await {
                     return Ok(output);
                 }
-                exit::attached(check_signals)?;
+                exit::with_gil(check_signals)?;
             }
         })
     })
@@ -90,10 +90,10 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    format!("the client failed in a way it should not; please report this: {text}")
+    format!("internal error of the client, please report it: {text}")
 }
 
-/// A result whose error becomes an exception where the GIL is held anyway.
+/// A result whose error is converted to an exception together with the value, under the GIL.
 pub(crate) struct Outcome<T>(pub(crate) Result<T, Error>);
 
 impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Outcome<T> {
@@ -109,7 +109,7 @@ impl<'py, T: IntoPyObject<'py>> IntoPyObject<'py> for Outcome<T> {
     }
 }
 
-/// An awaitable that is finished: awaiting it returns at once, without an event loop.
+/// A finished awaitable: `await` returns its value at once, without an event loop.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 struct Ready(Mutex<Option<Py<PyAny>>>);
 
@@ -123,7 +123,7 @@ impl Ready {
         slf
     }
 
-    fn __next__(slf: Entered<'_, Self>, py: Python<'_>) -> PyResult<()> {
+    fn __next__(slf: Receiver<'_, Self>, py: Python<'_>) -> PyResult<()> {
         let value = slf.0.lock().take().unwrap_or_else(|| py.None());
         Err(PyStopIteration::new_err((value,)))
     }

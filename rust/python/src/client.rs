@@ -1,4 +1,4 @@
-//! The class `Client`: connecting, closing, and what all of its calls share.
+//! The class `Client`: connecting, closing, settings and statistics.
 
 #![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
@@ -14,7 +14,7 @@ use pyo3::{
 use crate::{
     call::{Mode, call},
     error::{self, to_exception},
-    exit::{Entered, First},
+    exit::{FirstArgument, Receiver},
 };
 
 /// Every status code of the protocol with its name.
@@ -35,16 +35,16 @@ fn seconds(what: &str, seconds: f64) -> Result<Duration, Error> {
     })
 }
 
-/// Connects to the first endpoint that can be reached, and proves that the key is good.
+/// Connects to the first endpoint that answers, and checks the API key.
 ///
-/// `proxies` are those for TLS, without TLS, for both, and what to reach without one; `identity` a
-/// certificate with its key.
+/// `proxies` has four texts: the proxy for TLS, the proxy without TLS, the proxy for both, and the
+/// hosts to connect to without a proxy. `identity` is a certificate and its private key.
 #[pyfunction]
 #[pyo3(signature = (endpoints, *, apikey, tls, require_tls, ca_bundle, identity, proxies,
                     concurrency_limit, memory_limit, connect_timeout_s, retry_for_s, blocking))]
 pub(crate) fn connect<'py>(
     py: Python<'py>,
-    endpoints: First<Vec<String>>,
+    endpoints: FirstArgument<Vec<String>>,
     apikey: Option<&str>,
     tls: Option<bool>,
     require_tls: bool,
@@ -57,9 +57,9 @@ pub(crate) fn connect<'py>(
     retry_for_s: f64,
     blocking: bool,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let First {
+    let FirstArgument {
         value: endpoints,
-        inside,
+        guard,
     } = endpoints;
     error::prepare(py)?;
     let config = || {
@@ -92,14 +92,15 @@ pub(crate) fn connect<'py>(
     } else {
         Mode::Async
     };
-    call(&inside, py, mode, async move {
+    call(&guard, py, mode, async move {
         let core = pingthings_client::Client::connect(config).await?;
         Ok(Client::new(core, mode))
     })
 }
 
-/// Host, port, whether TLS is spoken, whether it is this machine, and the proxy on the way.
-type Way = (
+/// Host, port, whether TLS is used, whether the host is a loopback address, and the proxy. The
+/// proxy is its host, its port, and the header with its credentials.
+type RouteParts = (
     String,
     u16,
     bool,
@@ -107,14 +108,13 @@ type Way = (
     Option<(String, u16, Option<String>)>,
 );
 
-/// Says how [`connect`] reaches an endpoint, without reaching it. Of a proxy this is host, port, and
-/// the header that proves who asks.
+/// Returns how [`connect`] would reach an endpoint. It opens no connection.
 #[pyfunction]
 pub(crate) fn route(
     py: Python<'_>,
-    endpoint: First<String>,
+    endpoint: FirstArgument<String>,
     proxies: (String, String, String, String),
-) -> PyResult<Way> {
+) -> PyResult<RouteParts> {
     error::prepare(py)?;
     let (https, http, all, no) = proxies;
     let proxies = Proxies {
@@ -138,8 +138,8 @@ pub(crate) fn route(
     ))
 }
 
-/// A connection to a server. Every method returns an awaitable; those of the blocking face have
-/// finished by then.
+/// A client of a server. Every call returns an awaitable, which is already finished if the client
+/// is blocking.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 pub(crate) struct Client {
     pub(crate) core: pingthings_client::Client,
@@ -157,8 +157,8 @@ impl Client {
     }
 }
 
-impl Entered<'_, Client> {
-    /// One call over many streams.
+impl Receiver<'_, Client> {
+    /// Runs `work` for each item, converts the results, and returns them as one list.
     pub(crate) fn fan_out<'py, I, T, R, F>(
         &self,
         py: Python<'py>,
@@ -173,7 +173,7 @@ impl Entered<'_, Client> {
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
         let core = self.core.for_call();
-        call(&self.inside, py, self.mode, async move {
+        call(&self.guard, py, self.mode, async move {
             let done = core.for_each(items, work).await?;
             Ok(done.into_iter().map(convert).collect::<Vec<_>>())
         })
@@ -182,23 +182,23 @@ impl Entered<'_, Client> {
 
 #[pymethods]
 impl Client {
-    /// The same client, whose calls wait until they have finished.
+    /// This client with calls that wait for their result.
     fn blocking(&self) -> Self {
         Self::new(self.core.clone(), Mode::Blocking)
     }
 
-    /// The same client, whose calls return asyncio futures.
+    /// This client with calls that return asyncio futures.
     fn asynchronous(&self) -> Self {
         Self::new(self.core.clone(), Mode::Async)
     }
 
-    /// The same client with time limits of its own, at first the same.
+    /// This client with its own copy of the time limits. Changing them does not affect the original.
     fn with_own_time_limits(&self) -> Self {
         Self::new(self.core.with_own_time_limits(), self.mode)
     }
 
-    /// The same client for one call that is traced: with headers for its requests.
-    fn traced(slf: Entered<'_, Self>, headers: Vec<(String, String)>) -> Self {
+    /// This client for one traced call. Its requests carry these headers.
+    fn traced(slf: Receiver<'_, Self>, headers: Vec<(String, String)>) -> Self {
         let trace = Arc::new(Trace::new(headers));
         Self {
             core: slf.core.traced(Arc::clone(&trace)),
@@ -207,14 +207,14 @@ impl Client {
         }
     }
 
-    /// How many requests of that call were made again.
+    /// How many requests of the traced call were retried.
     #[getter]
     fn retries(&self) -> u64 {
         self.trace.as_ref().map_or(0, |trace| trace.retries())
     }
 
-    /// What the client has done so far.
-    fn stats<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+    /// Counts of calls and requests since the client was created.
+    fn stats<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         Stats(slf.core.stats()).into_pyobject(py)
     }
 
@@ -224,7 +224,7 @@ impl Client {
         self.core.endpoint()
     }
 
-    /// Whether an API key travels to another machine in clear text.
+    /// Whether the API key is sent to another machine without encryption.
     #[getter]
     fn exposes_key(&self) -> bool {
         self.core.exposes_key()
@@ -236,40 +236,48 @@ impl Client {
         self.core.is_closed()
     }
 
-    /// Most calls in flight at once.
+    /// The maximum number of requests in flight.
     #[getter]
     fn concurrency_limit(&self) -> usize {
         self.core.concurrency_limit()
     }
 
     #[setter]
-    fn set_concurrency_limit(slf: Entered<'_, Self>, py: Python<'_>, limit: usize) -> PyResult<()> {
+    fn set_concurrency_limit(
+        slf: Receiver<'_, Self>,
+        py: Python<'_>,
+        limit: usize,
+    ) -> PyResult<()> {
         slf.core
             .set_concurrency_limit(limit)
             .map_err(|error| to_exception(py, &error))
     }
 
-    /// Most bytes of answers that are here and not yet handed over.
+    /// The maximum size in bytes of received answers that are not yet returned to the caller.
     #[getter]
     fn memory_limit(&self) -> u64 {
         self.core.memory_limit()
     }
 
     #[setter]
-    fn set_memory_limit(slf: Entered<'_, Self>, py: Python<'_>, limit: u64) -> PyResult<()> {
+    fn set_memory_limit(slf: Receiver<'_, Self>, py: Python<'_>, limit: u64) -> PyResult<()> {
         slf.core
             .set_memory_limit(limit)
             .map_err(|error| to_exception(py, &error))
     }
 
-    /// How many seconds a whole call may take.
+    /// The time limit of a whole call, in seconds.
     #[getter]
     fn deadline(&self) -> Option<f64> {
         self.core.deadline().map(|deadline| deadline.as_secs_f64())
     }
 
     #[setter]
-    fn set_deadline(slf: Entered<'_, Self>, py: Python<'_>, deadline: Option<f64>) -> PyResult<()> {
+    fn set_deadline(
+        slf: Receiver<'_, Self>,
+        py: Python<'_>,
+        deadline: Option<f64>,
+    ) -> PyResult<()> {
         let deadline = deadline
             .map(|deadline| seconds("a deadline", deadline))
             .transpose();
@@ -278,14 +286,14 @@ impl Client {
         Ok(())
     }
 
-    /// How many seconds an answer, or the next part of one, may take.
+    /// The time limit for an answer, or for the next message of one, in seconds.
     #[getter]
     fn timeout(&self) -> Option<f64> {
         self.core.timeout().map(|timeout| timeout.as_secs_f64())
     }
 
     #[setter]
-    fn set_timeout(slf: Entered<'_, Self>, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+    fn set_timeout(slf: Receiver<'_, Self>, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
         let timeout = timeout
             .map(|timeout| seconds("a timeout", timeout))
             .transpose();
@@ -294,22 +302,22 @@ impl Client {
         Ok(())
     }
 
-    /// Ends calls in flight with an error; later ones fail.
-    fn close(slf: Entered<'_, Self>) {
+    /// Closes the client. Calls in flight and later calls fail.
+    fn close(slf: Receiver<'_, Self>) {
         slf.core.close();
     }
 
-    /// Who the server is.
-    fn info<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    /// The versions and endpoints that the server reports.
+    fn info<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.info().await.map(Info)
         })
     }
 }
 
-/// Two dicts: calls by kind, each with how many began, succeeded, failed and were given up, and all
-/// other numbers by name.
+/// Statistics, as two dicts: for each kind of call the numbers of started, succeeded, failed and
+/// cancelled calls; and all other numbers by name.
 struct Stats(pingthings_client::Stats);
 
 impl<'py> IntoPyObject<'py> for Stats {

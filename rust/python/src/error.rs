@@ -1,4 +1,4 @@
-//! Errors of the core as exceptions of `pingthings.timeseries.exceptions`.
+//! Conversion of the core's errors to exceptions of `pingthings.timeseries.exceptions`.
 
 use std::error::Error as _;
 
@@ -11,12 +11,14 @@ use pyo3::{
 
 const EXCEPTIONS: &str = "pingthings.timeseries.exceptions";
 
-/// The classes, which must be at hand when the interpreter ends: nothing is imported then, and
-/// modules are emptied, while objects may still make calls in their `__del__`.
+/// The exception classes.
+///
+/// They are kept because a `__del__` may make calls while the interpreter exits. By then modules
+/// are emptied and nothing can be imported.
 struct Classes {
     root: Py<PyAny>,
-    of_codes: Py<PyDict>,
-    of_names: Py<PyDict>,
+    by_code: Py<PyDict>,
+    by_name: Py<PyDict>,
 }
 
 static CLASSES: PyOnceLock<Classes> = PyOnceLock::new();
@@ -27,23 +29,23 @@ impl Classes {
             let exceptions = PyModule::import(py, EXCEPTIONS)?;
             Ok(Self {
                 root: exceptions.getattr("BTrDBError")?.unbind(),
-                of_codes: exceptions
+                by_code: exceptions
                     .getattr("_CLASS_OF_CODE")?
                     .cast_into::<PyDict>()?
                     .unbind(),
-                of_names: exceptions.dict().copy()?.unbind(),
+                by_name: exceptions.dict().copy()?.unbind(),
             })
         })
     }
 }
 
-/// Makes sure that errors can be told of whatever happens later.
+/// Loads the exception classes, so that later errors need no import.
 pub(crate) fn prepare(py: Python<'_>) -> PyResult<()> {
     Classes::get(py).map(drop)
 }
 
-/// The exception for an error: by code where it has one, else by class; the cause chain becomes a
-/// note.
+/// The exception for an error. The class follows from the status code, or else from the kind of
+/// error. The chain of causes becomes a note of the exception.
 pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, error).map_or_else(|failed| failed, PyErr::from_value)
 }
@@ -51,14 +53,14 @@ pub(crate) fn to_exception(py: Python<'_>, error: &Error) -> PyErr {
 fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
     let classes = Classes::get(py)?;
     let message = error.to_string();
-    let exception = match class_name(error.kind()) {
-        Class::Code(code) => {
-            let class = classes.of_codes.bind(py).get_item(code)?;
+    let exception = match class_key(error.kind()) {
+        ClassKey::Code(code) => {
+            let class = classes.by_code.bind(py).get_item(code)?;
             let class = class.unwrap_or_else(|| classes.root.bind(py).clone());
             class.call1((message, code))?
         }
-        Class::Name(name) => {
-            let class = classes.of_names.bind(py).get_item(name)?;
+        ClassKey::Name(name) => {
+            let class = classes.by_name.bind(py).get_item(name)?;
             let class = class.unwrap_or_else(|| classes.root.bind(py).clone());
             class.call1((message,))?
         }
@@ -84,22 +86,22 @@ fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>>
     Ok(exception)
 }
 
-enum Class {
+enum ClassKey {
     Code(u32),
     Name(&'static str),
 }
 
-fn class_name(kind: ErrorKind) -> Class {
+fn class_key(kind: ErrorKind) -> ClassKey {
     match kind {
-        ErrorKind::Code(code) => Class::Code(code),
-        ErrorKind::Connect => Class::Name("ConnectionError"),
-        ErrorKind::Unauthenticated => Class::Name("AuthenticationError"),
-        ErrorKind::PermissionDenied => Class::Name("PermissionDenied"),
-        ErrorKind::Timeout => Class::Name("DeadlineExceededError"),
-        ErrorKind::InvalidArgument => Class::Name("BTRDBValueError"),
-        ErrorKind::NotSupported => Class::Name("NotSupportedError"),
-        ErrorKind::Closed => Class::Name("ClientClosedError"),
-        ErrorKind::TooLarge => Class::Name("MemoryLimitExceeded"),
-        _ => Class::Name("BTRDBServerError"),
+        ErrorKind::Code(code) => ClassKey::Code(code),
+        ErrorKind::Connect => ClassKey::Name("ConnectionError"),
+        ErrorKind::Unauthenticated => ClassKey::Name("AuthenticationError"),
+        ErrorKind::PermissionDenied => ClassKey::Name("PermissionDenied"),
+        ErrorKind::Timeout => ClassKey::Name("DeadlineExceededError"),
+        ErrorKind::InvalidArgument => ClassKey::Name("BTRDBValueError"),
+        ErrorKind::NotSupported => ClassKey::Name("NotSupportedError"),
+        ErrorKind::Closed => ClassKey::Name("ClientClosedError"),
+        ErrorKind::TooLarge => ClassKey::Name("MemoryLimitExceeded"),
+        _ => ClassKey::Name("BTRDBServerError"),
     }
 }

@@ -1,11 +1,13 @@
-//! The end of the interpreter, which must find no other thread of Python inside this module.
+//! The exit of the interpreter. It waits until no other Python thread runs code of this module.
 //!
-//! Python before 3.14 ends a thread that asks for the GIL of an interpreter that is ending, and
-//! tears it out of whatever it is in; if that is Rust, the process aborts. Any Python code may let
-//! the GIL go, and much of what we do runs some: the fields of a UUID, a future's result, an
-//! exception's class. So every thread that comes in is counted before its arguments are looked at,
-//! and until it is out again, except while it waits without the GIL. The end waits for those that
-//! are counted, and whoever comes after it, or back from a wait, never sets out.
+//! CPython before 3.14 terminates a thread that requests the GIL of a finalizing interpreter,
+//! wherever the thread is. If that is inside Rust, the process aborts. Rust often runs Python code,
+//! which may release and request the GIL: to read a UUID, set the result of a future, or create an
+//! exception.
+//!
+//! Every Python thread is therefore counted from before its arguments are converted until it
+//! returns to Python, except while it waits without the GIL. The exit waits for the counted
+//! threads. A thread that enters later, or returns from a wait, stays blocked for ever.
 
 use std::{
     cell::Cell,
@@ -20,151 +22,157 @@ use std::{
 
 use pyo3::{PyClass, prelude::*, pyclass::boolean_struct::True};
 
-/// Whether the interpreter is on its way out.
-static STOPPED: AtomicBool = AtomicBool::new(false);
-/// The thread that ends the interpreter.
-static LAST: OnceLock<ThreadId> = OnceLock::new();
-/// Threads that are inside and not waiting.
-static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// Whether the exit of the interpreter has begun.
+static EXITING: AtomicBool = AtomicBool::new(false);
+/// The thread on which the interpreter exits.
+static EXIT_THREAD: OnceLock<ThreadId> = OnceLock::new();
+/// The number of Python threads that are inside this module and hold or want the GIL.
+static THREADS_INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// How often this thread is inside: what we call may call us.
+    /// How many calls of this module are on the stack of this thread. Python code that a call runs
+    /// may call this module again.
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Whether the interpreter is on its way out.
-pub(crate) fn is_stopped() -> bool {
-    STOPPED.load(Ordering::SeqCst)
+/// Whether the exit of the interpreter has begun.
+pub(crate) fn is_exiting() -> bool {
+    EXITING.load(Ordering::SeqCst)
 }
 
-/// Whether the interpreter is ending, which other threads than the one that ends it do not outlive.
-fn is_over_for_this_thread() -> bool {
-    is_stopped() && LAST.get() != Some(&thread::current().id())
+/// Whether the interpreter exits on another thread, so that this one must not request the GIL.
+fn is_locked_out() -> bool {
+    is_exiting() && EXIT_THREAD.get() != Some(&thread::current().id())
 }
 
-/// From now on nobody but this thread comes in, or back.
+/// Begins the exit. From now on every other thread blocks when it enters or returns from a wait.
 pub(crate) fn begin() {
-    let _ = LAST.set(thread::current().id());
-    STOPPED.store(true, Ordering::SeqCst);
+    let _ = EXIT_THREAD.set(thread::current().id());
+    EXITING.store(true, Ordering::SeqCst);
 }
 
-/// Waits for those who are inside. To be called without the GIL, which they need.
+/// Waits until all other counted threads have left. Call it without the GIL, which they need.
 pub(crate) fn wait_for_others(limit: Duration) {
     let own = usize::from(DEPTH.get() > 0);
     let begun = Instant::now();
-    while INSIDE.load(Ordering::SeqCst) > own && begun.elapsed() < limit {
+    while THREADS_INSIDE.load(Ordering::SeqCst) > own && begun.elapsed() < limit {
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// In the child of a fork: those who were inside are not here.
+/// Resets the count in the child of a fork, which has no thread but the one that forked.
 pub(crate) fn forked() {
-    INSIDE.store(usize::from(DEPTH.get() > 0), Ordering::SeqCst);
+    THREADS_INSIDE.store(usize::from(DEPTH.get() > 0), Ordering::SeqCst);
 }
 
-fn count() {
-    INSIDE.fetch_add(1, Ordering::SeqCst);
+fn count_in() {
+    THREADS_INSIDE.fetch_add(1, Ordering::SeqCst);
 }
 
-fn discount() {
-    INSIDE.fetch_sub(1, Ordering::SeqCst);
+fn count_out() {
+    THREADS_INSIDE.fetch_sub(1, Ordering::SeqCst);
 }
 
-/// What a daemon thread does when nobody is left who could be told anything.
-fn wait_for_the_end() -> ! {
+/// Blocks a thread that must not return to a finalizing interpreter.
+fn park_forever() -> ! {
     loop {
         thread::park();
     }
 }
 
-/// The presence of a thread of Python.
-pub(crate) struct Inside(());
+/// Counts a Python thread as inside until it is dropped.
+pub(crate) struct EntryGuard(());
 
-impl Inside {
-    /// Does not return if the interpreter is ending.
+impl EntryGuard {
+    /// Counts this thread. Blocks for ever if the interpreter exits.
     pub(crate) fn enter(py: Python<'_>) -> Self {
         if DEPTH.get() == 0 {
-            count();
+            count_in();
         }
         DEPTH.set(DEPTH.get() + 1);
-        let inside = Self(());
-        inside.stay(py);
-        inside
+        let guard = Self(());
+        guard.check_exit(py);
+        guard
     }
 
-    /// Does not return if the interpreter began to end since.
-    pub(crate) fn stay(&self, py: Python<'_>) {
-        if is_over_for_this_thread() {
-            self.away(py, || wait_for_the_end());
+    /// Blocks for ever if the exit of the interpreter has begun since [`EntryGuard::enter`].
+    pub(crate) fn check_exit(&self, py: Python<'_>) {
+        if is_locked_out() {
+            self.without_gil(py, || park_forever());
         }
     }
 
-    /// Does something long without the GIL; does not return if the interpreter ends meanwhile.
-    #[allow(clippy::unused_self, reason = "only who is inside can be away")]
-    pub(crate) fn away<T: Send>(&self, py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+    /// Runs `work` without the GIL and without being counted. Blocks for ever afterwards if the
+    /// exit has begun meanwhile.
+    #[allow(clippy::unused_self, reason = "only a counted thread may call this")]
+    pub(crate) fn without_gil<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce() -> T + Send,
+    ) -> T {
         py.detach(|| {
-            discount();
-            let _back = Back;
+            count_out();
+            let _reenter = ReenterOnDrop;
             work()
         })
     }
 }
 
-impl Drop for Inside {
+impl Drop for EntryGuard {
     fn drop(&mut self) {
         let depth = DEPTH.get() - 1;
         DEPTH.set(depth);
         if depth == 0 {
-            discount();
+            count_out();
         }
     }
 }
 
-/// From a wait without the GIL; does not return if the interpreter is ending.
-fn come_back() {
-    count();
-    if is_over_for_this_thread() {
-        discount();
-        wait_for_the_end();
+/// Counts this thread again after a wait without the GIL. Blocks for ever if the interpreter exits.
+fn reenter() {
+    count_in();
+    if is_locked_out() {
+        count_out();
+        park_forever();
     }
 }
 
-/// Comes back, also by a panic.
-struct Back;
+/// Calls [`reenter`] when it is dropped, also by a panic.
+struct ReenterOnDrop;
 
-impl Drop for Back {
+impl Drop for ReenterOnDrop {
     fn drop(&mut self) {
-        come_back();
+        reenter();
     }
 }
 
-/// Takes the GIL for a moment, in the middle of [`Inside::away`].
-pub(crate) fn attached<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> T {
-    come_back();
+/// Takes the GIL for `work`, inside of [`EntryGuard::without_gil`].
+pub(crate) fn with_gil<T>(work: impl for<'py> FnOnce(Python<'py>) -> T) -> T {
+    reenter();
     let done = Python::try_attach(work);
-    discount();
-    done.unwrap_or_else(|| wait_for_the_end())
+    count_out();
+    done.unwrap_or_else(|| park_forever())
 }
 
-/// The receiver of a method: the object, for a thread that is inside.
+/// The receiver of a method. It counts the calling thread as inside.
 ///
-/// It is made before the arguments are extracted, and dropped when all else is.
-pub(crate) struct Entered<'py, T: PyClass> {
+/// `PyO3` creates it before it extracts the arguments, and drops it last.
+pub(crate) struct Receiver<'py, T: PyClass> {
     object: Bound<'py, T>,
-    pub(crate) inside: Inside,
+    pub(crate) guard: EntryGuard,
 }
 
-impl<'py, T: PyClass> From<&Bound<'py, T>> for Entered<'py, T> {
+impl<'py, T: PyClass> From<&Bound<'py, T>> for Receiver<'py, T> {
     fn from(object: &Bound<'py, T>) -> Self {
-        let inside = Inside::enter(object.py());
+        let guard = EntryGuard::enter(object.py());
         Self {
             object: object.clone(),
-            inside,
+            guard,
         }
     }
 }
 
-impl<T: PyClass<Frozen = True> + Sync> Deref for Entered<'_, T> {
+impl<T: PyClass<Frozen = True> + Sync> Deref for Receiver<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -172,18 +180,18 @@ impl<T: PyClass<Frozen = True> + Sync> Deref for Entered<'_, T> {
     }
 }
 
-/// The first argument of a function that has no receiver.
-pub(crate) struct First<T> {
+/// The first argument of a function without a receiver. It counts the calling thread as inside.
+pub(crate) struct FirstArgument<T> {
     pub(crate) value: T,
-    pub(crate) inside: Inside,
+    pub(crate) guard: EntryGuard,
 }
 
-impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for First<T> {
+impl<'a, 'py, T: FromPyObject<'a, 'py>> FromPyObject<'a, 'py> for FirstArgument<T> {
     type Error = T::Error;
 
     fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, T::Error> {
-        let inside = Inside::enter(object.py());
+        let guard = EntryGuard::enter(object.py());
         let value = T::extract(object)?;
-        Ok(Self { value, inside })
+        Ok(Self { value, guard })
     }
 }

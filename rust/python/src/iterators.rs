@@ -1,4 +1,4 @@
-//! Answers of the server as they arrive.
+//! Iterators over the messages of an answer, as they arrive.
 
 use std::sync::Arc;
 
@@ -6,9 +6,9 @@ use pyo3::prelude::*;
 use tokio::sync::Mutex;
 
 use crate::{
-    arrow::TableOut,
+    arrow::PyArrowTable,
     call::{Mode, call},
-    exit::Entered,
+    exit::Receiver,
 };
 
 macro_rules! iterator {
@@ -32,10 +32,10 @@ macro_rules! iterator {
 
         #[pymethods]
         impl $name {
-            /// What comes next; None at the end.
-            fn next<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+            /// The next item, or None at the end.
+            fn next<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
                 let source = Arc::clone(&slf.source);
-                call(&slf.inside, py, slf.mode, async move {
+                call(&slf.guard, py, slf.mode, async move {
                     let mut source = source.lock().await;
                     let next = match source.as_mut() {
                         Some(open) => open.next().await?,
@@ -48,10 +48,10 @@ macro_rules! iterator {
                 })
             }
 
-            /// Ends the call, if it has not ended.
-            fn close(slf: Entered<'_, Self>) {
-                // Somebody who waits for the next item holds the lock, and ends the call by ending
-                // to wait.
+            /// Cancels the call unless it has ended.
+            fn close(slf: Receiver<'_, Self>) {
+                // A task that awaits the next item holds the lock. The call then ends when that
+                // task is cancelled.
                 if let Ok(mut source) = slf.source.try_lock() {
                     *source = None;
                 }
@@ -61,11 +61,11 @@ macro_rules! iterator {
 }
 
 iterator! {
-    /// Rows, a table for each message of the server.
-    TableIterator over pingthings_client::TableStream, TableOut
+    /// Rows: a table for each message of the server.
+    TableIterator over pingthings_client::TableStream, PyArrowTable
 }
 
 iterator! {
-    /// Ranges of time, a list for each message of the server.
+    /// Changed time ranges: a list for each message of the server.
     ChangeIterator over pingthings_client::Changes, std::convert::identity
 }

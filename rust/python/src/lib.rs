@@ -1,6 +1,7 @@
 //! The extension module `pyo3_client`: the client core and the embedded server, for Python.
 //!
-//! Extracts arguments, hands a future to [`call`], converts the result. Decides nothing.
+//! It converts arguments, passes a future to [`call`](call::call), and converts the result. The
+//! rules for time series are in the crates it uses.
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -13,7 +14,7 @@ mod call;
 mod client;
 mod error;
 mod exit;
-mod inserting;
+mod insert_steps;
 mod iterators;
 mod log;
 mod management;
@@ -32,14 +33,14 @@ mod pyo3_client {
     #[pymodule_export]
     use crate::{
         client::{Client, connect, route, status_codes},
-        inserting::Inserting,
+        insert_steps::InsertSteps,
         iterators::{ChangeIterator, TableIterator},
         metadata::StreamInfo,
         server::{Server, compact, log_to_stderr},
     };
 
-    /// A fork leaves the runtime's threads behind; the end of the interpreter must find none of
-    /// them inside Python.
+    /// Registers the handlers for exit and fork. Threads of the runtime do not exist in the child
+    /// of a fork, and none of them may be attached to Python while the interpreter finalizes.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let py = module.py();

@@ -1,7 +1,7 @@
-//! What the core has to tell, as records of Python's `logging`.
+//! Events of the core as records of Python's `logging`.
 //!
-//! Threads of the core only note it down; the completer hands it over, because a handler is
-//! somebody's Python code, and may take its time and the GIL.
+//! Threads of the core only queue the records. The completer passes them to Python, because a
+//! handler may be any Python code: it needs the GIL and may be slow.
 
 use std::{
     fmt::{self, Write},
@@ -23,61 +23,63 @@ use tracing_subscriber::{
 
 use crate::exit;
 
-/// Records that may wait for the completer; further ones are left out, and that is said.
-const MOST_WAITING: usize = 1_000;
+/// The maximum number of records in the queue. Further records are dropped and counted.
+const MAX_PENDING: usize = 1_000;
 
-static WAITING: AtomicUsize = AtomicUsize::new(0);
-static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+static DROPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Has somebody do what needs the GIL, later and elsewhere.
-pub(crate) type Later = fn(Box<dyn FnOnce(Python<'_>) + Send>);
+/// Queues a job that needs the GIL for another thread.
+pub(crate) type RunWithGil = fn(Box<dyn FnOnce(Python<'_>) + Send>);
 
-/// Hands records over by `later` from now on, unless they go elsewhere already, as those of `pingthings serve`.
-pub(crate) fn install(later: Later) {
-    let told = Targets::new()
+/// Passes records to Python's `logging` from now on, by jobs given to `run_with_gil`.
+///
+/// It does nothing if this process already has a subscriber, as that of `pingthings serve`.
+pub(crate) fn install(run_with_gil: RunWithGil) {
+    let targets = Targets::new()
         .with_target("pingthings_client", LevelFilter::DEBUG)
         .with_target("pingthings_server", LevelFilter::INFO)
         .with_target("pingthings_storage", LevelFilter::INFO);
-    // The second time this fails, which is as well.
+    // Fails if a subscriber is already installed, as after a fork.
     let _ = tracing_subscriber::registry()
-        .with(ToPython(later).with_filter(told))
+        .with(PythonLogLayer(run_with_gil).with_filter(targets))
         .try_init();
 }
 
-struct ToPython(Later);
+struct PythonLogLayer(RunWithGil);
 
-impl<S: Subscriber> Layer<S> for ToPython {
+impl<S: Subscriber> Layer<S> for PythonLogLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if exit::is_stopped() {
+        if exit::is_exiting() {
             return;
         }
-        let waiting = Waiting::one_more();
-        if waiting.0 > MOST_WAITING {
-            LEFT_OUT.fetch_add(1, Ordering::Relaxed);
+        let pending = PendingRecord::count();
+        if pending.0 > MAX_PENDING {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let record = Record::of(event);
+        let record = Record::from_event(event);
         (self.0)(Box::new(move |py| {
-            drop(waiting);
-            if let Err(error) = record.hand_over(py) {
+            drop(pending);
+            if let Err(error) = record.log(py) {
                 error.write_unraisable(py, None);
             }
         }));
     }
 }
 
-/// A record that waits for the completer: how many there are with it.
-struct Waiting(usize);
+/// A place in the queue, with the number of records that were in the queue when it was taken.
+struct PendingRecord(usize);
 
-impl Waiting {
-    fn one_more() -> Self {
-        Self(WAITING.fetch_add(1, Ordering::Relaxed) + 1)
+impl PendingRecord {
+    fn count() -> Self {
+        Self(PENDING.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for PendingRecord {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
+        PENDING.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -88,7 +90,7 @@ struct Record {
 }
 
 impl Record {
-    fn of(event: &Event<'_>) -> Self {
+    fn from_event(event: &Event<'_>) -> Self {
         let metadata = event.metadata();
         let mut text = Text::default();
         event.record(&mut text);
@@ -104,38 +106,38 @@ impl Record {
                 Level::INFO => 20,
                 _ => 10,
             },
-            text: text.whole(),
+            text: text.format(),
         }
     }
 
-    fn hand_over(self, py: Python<'_>) -> PyResult<()> {
+    fn log(self, py: Python<'_>) -> PyResult<()> {
         let logger = py
             .import(pyo3::intern!(py, "logging"))?
             .call_method1(pyo3::intern!(py, "getLogger"), (self.logger,))?;
-        let is_wanted = logger
+        let is_enabled = logger
             .call_method1(pyo3::intern!(py, "isEnabledFor"), (self.level,))?
             .is_truthy()?
-            // Without one, `logging` would print warnings of its own accord.
+            // Without a handler, `logging` would print warnings to standard error.
             && logger.call_method0(pyo3::intern!(py, "hasHandlers"))?.is_truthy()?;
-        if !is_wanted {
+        if !is_enabled {
             return Ok(());
         }
         let log = |level: u8, text: &str| {
             logger.call_method1(pyo3::intern!(py, "log"), (level, "%s", text))
         };
         log(self.level, &self.text)?;
-        let left_out = LEFT_OUT.swap(0, Ordering::Relaxed);
-        if left_out > 0 {
+        let dropped = DROPPED.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
             log(
                 30,
-                &format!("{left_out} records were left out: too many at once"),
+                &format!("{dropped} log records were dropped: more than {MAX_PENDING} waited"),
             )?;
         }
         Ok(())
     }
 }
 
-/// Message and fields of an event, as people read them.
+/// The message and fields of an event, as text.
 #[derive(Default)]
 struct Text {
     message: String,
@@ -143,7 +145,7 @@ struct Text {
 }
 
 impl Text {
-    fn whole(self) -> String {
+    fn format(self) -> String {
         if self.fields.is_empty() {
             self.message
         } else {

@@ -4,7 +4,7 @@ use pingthings_client::{CollectionRetention, Record, RecordKind};
 use pyo3::{exceptions::PyValueError, prelude::*};
 use uuid::Uuid;
 
-use crate::{call::call, client::Client, exit::Entered};
+use crate::{call::call, client::Client, exit::Receiver};
 
 /// `device` or `unit`.
 #[derive(Clone, Copy)]
@@ -17,58 +17,60 @@ impl FromPyObject<'_, '_> for Kind {
         match object.extract::<&str>()? {
             "device" => Ok(Self(RecordKind::Device)),
             "unit" => Ok(Self(RecordKind::Unit)),
-            other => Err(PyValueError::new_err(format!("`{other}` is no kind"))),
+            other => Err(PyValueError::new_err(format!(
+                "unknown kind of record `{other}`: use `device` or `unit`"
+            ))),
         }
     }
 }
 
-fn triple(record: Record) -> (i64, String, String) {
+fn record_tuple(record: Record) -> (i64, String, String) {
     (record.id, record.name, record.fields)
 }
 
 #[pymethods]
 impl Client {
-    /// For how many nanoseconds a stream keeps its points: by its own word, and in effect.
+    /// The retention of a stream in nanoseconds: its own setting, and the one in effect.
     fn stream_retention<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.stream_retention(uuid).await
         })
     }
 
-    /// Sets for how many nanoseconds a stream keeps its points.
+    /// Sets the retention of a stream in nanoseconds.
     fn set_stream_retention<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         keep_ns: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.set_stream_retention(uuid, keep_ns).await
         })
     }
 
-    /// For how many nanoseconds a collection keeps points, and whether it overrides its streams.
+    /// The retention of a collection in nanoseconds, and whether it overrides that of its streams.
     fn collection_retention<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         collection: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             let policy = core.collection_retention(collection).await?;
             Ok((policy.keep_ns, policy.overrides))
         })
     }
 
-    /// Sets for how many nanoseconds a collection keeps points.
+    /// Sets the retention of a collection in nanoseconds.
     fn set_collection_retention<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         collection: String,
         keep_ns: Option<i64>,
@@ -76,54 +78,56 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
         let policy = CollectionRetention { keep_ns, overrides };
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.set_collection_retention(collection, policy).await
         })
     }
 
-    /// All devices, or units: id, name, and the other fields as the text of a JSON object.
+    /// All devices or units: id, name, and the other fields as a JSON object.
     fn list_records<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         kind: Kind,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             let records = core.list_records(kind.0).await?;
-            Ok(records.into_iter().map(triple).collect::<Vec<_>>())
+            Ok(records.into_iter().map(record_tuple).collect::<Vec<_>>())
         })
     }
 
-    /// One device, or unit.
+    /// A device or unit.
     fn get_record<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
-            core.record(kind.0, record_id).await.map(triple)
+        call(&slf.guard, py, slf.mode, async move {
+            core.record(kind.0, record_id).await.map(record_tuple)
         })
     }
 
-    /// Makes a device, or unit.
+    /// Creates a device or unit.
     fn create_record<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         name: String,
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
-            core.create_record(kind.0, name, fields).await.map(triple)
+        call(&slf.guard, py, slf.mode, async move {
+            core.create_record(kind.0, name, fields)
+                .await
+                .map(record_tuple)
         })
     }
 
-    /// Changes a device, or unit.
+    /// Changes a device or unit.
     fn update_record<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         record_id: i64,
@@ -131,22 +135,22 @@ impl Client {
         fields: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.update_record(kind.0, record_id, name, fields)
                 .await
-                .map(triple)
+                .map(record_tuple)
         })
     }
 
-    /// Removes a device, or unit.
+    /// Removes a device or unit.
     fn delete_record<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         kind: Kind,
         record_id: i64,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.delete_record(kind.0, record_id).await
         })
     }

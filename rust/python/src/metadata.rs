@@ -8,9 +8,9 @@ use pingthings_client::{NewStream, StreamChange, StreamFilter};
 use pyo3::{IntoPyObjectExt, prelude::*, types::PyBytes};
 use uuid::Uuid;
 
-use crate::{call::call, client::Client, exit::Entered};
+use crate::{call::call, client::Client, exit::Receiver};
 
-/// What a stream is: the metadata and, where it was asked for, the version of its data.
+/// The metadata of a stream and, if the call requested it, its version.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 pub(crate) struct StreamInfo {
     uuid: Uuid,
@@ -24,7 +24,7 @@ pub(crate) struct StreamInfo {
 #[pymethods]
 impl StreamInfo {
     #[getter]
-    fn uuid<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn uuid<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         slf.uuid.into_bound_py_any(py)
     }
 
@@ -34,12 +34,12 @@ impl StreamInfo {
     }
 
     #[getter]
-    fn tags<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn tags<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         (&slf.tags).into_bound_py_any(py)
     }
 
     #[getter]
-    fn annotations<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn annotations<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         (&slf.annotations).into_bound_py_any(py)
     }
 
@@ -69,9 +69,9 @@ impl From<pingthings_client::StreamInfo> for StreamInfo {
 
 #[pymethods]
 impl Client {
-    /// Makes a stream.
+    /// Creates a stream.
     fn create<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         collection: String,
@@ -85,7 +85,7 @@ impl Client {
             tags,
             annotations,
         };
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.create(stream).await
         })
     }
@@ -93,7 +93,7 @@ impl Client {
     /// Metadata and version of each stream.
     #[pyo3(signature = (uuids))]
     fn stream_info<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -102,9 +102,9 @@ impl Client {
         slf.fan_out(py, uuids, work, StreamInfo::from)
     }
 
-    /// The streams that meet all conditions.
+    /// The streams that match all conditions.
     fn lookup_streams<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         collection: String,
         is_prefix: bool,
@@ -118,7 +118,7 @@ impl Client {
             tags,
             annotations,
         };
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             let streams = core.lookup_streams(filter).await?;
             Ok(streams
                 .into_iter()
@@ -129,12 +129,12 @@ impl Client {
 
     /// The collections whose names begin with `prefix`.
     fn list_collections<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         prefix: String,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.list_collections(prefix).await
         })
     }
@@ -142,7 +142,7 @@ impl Client {
     /// The latest version of each stream.
     #[pyo3(signature = (uuids))]
     fn latest_versions<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -150,10 +150,10 @@ impl Client {
         slf.fan_out(py, uuids, work, |version| version.major)
     }
 
-    /// Changes metadata; returns what they are then.
+    /// Changes the metadata of a stream and returns the result.
     #[pyo3(signature = (uuid, expected, *, collection, tags, annotations, removed))]
     fn update<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         expected: u64,
@@ -170,32 +170,32 @@ impl Client {
             annotations,
             removed,
         };
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.update(uuid, change).await.map(StreamInfo::from)
         })
     }
 
-    /// Removes a stream for good.
+    /// Removes a stream and all its versions. Its uuid cannot be used again.
     fn obliterate<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             core.obliterate(uuid).await
         })
     }
 
-    /// The rows a query answers, each the text of a JSON object.
+    /// The rows of a query, each as a JSON object.
     fn sql_query<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         query: String,
         params: Vec<String>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             let rows = core.sql_query(query, params).await?;
             Ok(rows.into_iter().map(Row).collect::<Vec<_>>())
         })

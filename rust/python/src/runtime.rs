@@ -1,9 +1,11 @@
-//! The tokio runtime and the one thread that hands results to Python.
+//! The tokio runtime, and the completer: the one thread that passes results to Python.
 //!
-//! Only this file may make a runtime, and only its completer thread may attach to Python. It
-//! attaches once per batch of results, wakes each event loop once per batch, and is gone before
-//! the interpreter is. After a fork everything here is left to the parent (its threads do not
-//! exist in the child, so nothing of it may be dropped) and made anew at the next call.
+//! Only this file may create a runtime, and of the core's threads only the completer may attach to
+//! Python. It attaches once per batch of results and wakes each event loop once per batch. It ends
+//! before the interpreter does.
+//!
+//! The child of a fork has none of the parent's threads. It leaks what is here, because dropping it
+//! would wait for these threads, and creates it again at its next call.
 
 use std::{
     any::Any,
@@ -29,25 +31,25 @@ use pyo3_async_runtimes::{TaskLocals, generic};
 use tokio::{runtime::Handle, sync::oneshot, task::JoinHandle};
 
 use crate::{
-    exit::{self, Entered, is_stopped},
+    exit::{self, Receiver, is_exiting},
     log,
 };
 
-/// Results handed over in one go, so that Python code gets its turn in between.
+/// The maximum number of results per batch. Between batches other Python threads get the GIL.
 const BATCH: usize = 256;
 
-/// How long the end of the interpreter may wait for the completer's current batch, and for threads
-/// that are inside.
+/// How long the exit of the interpreter waits for the completer's current batch, and again for
+/// threads that are inside this module.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 static CURRENT: LazyLock<ArcSwapOption<Bridge>> = LazyLock::new(ArcSwapOption::empty);
 
-/// A runtime with its completer.
+/// The runtime and its completer.
 pub(crate) struct Bridge {
     tokio: Mutex<Option<tokio::runtime::Runtime>>,
     handle: Handle,
     jobs: mpsc::Sender<Job>,
-    /// Hangs up when the completer has ended.
+    /// Disconnected once the completer has ended.
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
@@ -61,7 +63,7 @@ impl Bridge {
         let failed = |error: std::io::Error| {
             Error::new(
                 ErrorKind::Server,
-                format!("the client's threads cannot be started: {error}"),
+                format!("cannot start the threads of the client: {error}"),
             )
         };
         log::install(|job| with_gil_later(job));
@@ -87,9 +89,9 @@ impl Bridge {
         &self.handle
     }
 
-    /// Has the completer do something that needs the GIL.
+    /// Queues a job that needs the GIL for the completer.
     fn run(&self, job: impl FnOnce(Python<'_>) + Send + 'static) {
-        // Without a completer the process is ending, and nobody is left who could be told.
+        // The completer has ended only if the process is exiting. Nobody needs the job then.
         let _ = self.jobs.send(Job::Run(Box::new(job)));
     }
 
@@ -102,7 +104,7 @@ impl Bridge {
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "this is the file that makes runtimes"
+    reason = "this is the file that creates runtimes"
 )]
 fn multi_thread(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
@@ -111,12 +113,13 @@ fn multi_thread(name: &str) -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// A runtime of its own for an embedded server, so that neither can starve the other.
+/// The runtime of an embedded server. It is separate, so that server and client do not starve each
+/// other.
 pub(crate) fn for_server() -> std::io::Result<tokio::runtime::Runtime> {
     multi_thread("pingthings-server")
 }
 
-/// Has the completer do something that needs the GIL, if there is one.
+/// Queues a job that needs the GIL for the completer. Without a completer the job is dropped.
 pub(crate) fn with_gil_later(job: impl FnOnce(Python<'_>) + Send + 'static) {
     if let Some(bridge) = CURRENT.load_full() {
         bridge.run(job);
@@ -125,7 +128,7 @@ pub(crate) fn with_gil_later(job: impl FnOnce(Python<'_>) + Send + 'static) {
 
 /// The bridge of this process, started on first use.
 pub(crate) fn current() -> Result<Arc<Bridge>, Error> {
-    if is_stopped() {
+    if is_exiting() {
         return Err(Error::new(
             ErrorKind::Closed,
             "the interpreter is exiting: no call can be made",
@@ -134,22 +137,22 @@ pub(crate) fn current() -> Result<Arc<Bridge>, Error> {
     if let Some(bridge) = CURRENT.load_full() {
         return Ok(bridge);
     }
-    let fresh = Arc::new(Bridge::start()?);
-    let before = CURRENT.compare_and_swap(&None::<Arc<Bridge>>, Some(Arc::clone(&fresh)));
-    match &*before {
-        // Another thread was quicker.
+    let new = Arc::new(Bridge::start()?);
+    let previous = CURRENT.compare_and_swap(&None::<Arc<Bridge>>, Some(Arc::clone(&new)));
+    match &*previous {
+        // Another thread has started a bridge meanwhile.
         Some(first) => {
-            fresh.stop_completer();
-            if let Some(tokio) = fresh.tokio.lock().take() {
+            new.stop_completer();
+            if let Some(tokio) = new.tokio.lock().take() {
                 tokio.shutdown_background();
             }
             Ok(Arc::clone(first))
         }
-        None => Ok(fresh),
+        None => Ok(new),
     }
 }
 
-/// Called in the child of a fork.
+/// The handler in the child of a fork.
 #[pyfunction]
 pub(crate) fn forked() {
     std::mem::forget(CURRENT.swap(None));
@@ -157,10 +160,10 @@ pub(crate) fn forked() {
     pingthings_client::after_fork_in_child();
 }
 
-/// Called when the interpreter exits: afterwards no thread of ours is inside Python.
+/// The handler at the exit of the interpreter. Afterwards no thread of the core runs Python code.
 ///
-/// The runtime itself goes on until the process ends: daemon threads may wait in it, and a runtime
-/// that is shut down would panic under them.
+/// The runtime itself runs until the process ends, because daemon threads may wait in it. If it were
+/// shut down, they would panic.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) {
     exit::begin();
@@ -174,20 +177,20 @@ pub(crate) fn stop(py: Python<'_>) {
     std::mem::forget(bridge);
 }
 
-/// Memory that came from Python: given back by the completer, since its owner may need the GIL.
-pub(crate) struct Foreign<T: Send + 'static>(Option<T>);
+/// Memory that belongs to Python. The completer releases it, because freeing it may need the GIL.
+pub(crate) struct PythonMemory<T: Send + 'static>(Option<T>);
 
-impl<T: Send + 'static> Foreign<T> {
+impl<T: Send + 'static> PythonMemory<T> {
     pub(crate) const fn new(memory: T) -> Self {
         Self(Some(memory))
     }
 }
 
-impl<T: Send + 'static> Drop for Foreign<T> {
+impl<T: Send + 'static> Drop for PythonMemory<T> {
     fn drop(&mut self) {
         let Some(memory) = self.0.take() else { return };
         match CURRENT.load_full() {
-            // Without a completer the process is ending, or is the child of a fork: leak it.
+            // Without a completer the process is exiting or is the child of a fork: leak it.
             None => std::mem::forget(memory),
             Some(bridge) => {
                 if let Err(mpsc::SendError(Job::Run(job))) =
@@ -209,11 +212,11 @@ thread_local! {
 
 fn complete(queue: &mpsc::Receiver<Job>) {
     while let Ok(first) = queue.recv() {
-        // The interpreter refuses once it is ending; the rest of the queue is of no use then.
+        // This fails once the interpreter is finalizing. Nobody needs the rest of the queue then.
         let more = Python::try_attach(|py| {
             let mut next = Some(first);
             for _ in 0..BATCH {
-                if is_stopped() {
+                if is_exiting() {
                     return false;
                 }
                 match next {
@@ -224,7 +227,7 @@ fn complete(queue: &mpsc::Receiver<Job>) {
                 next = queue.try_recv().ok();
             }
             wake(py, WAKE_UPS.take());
-            // One taken from the queue when the batch was full.
+            // This job was taken from the queue when the batch was full.
             if let Some(job) = next {
                 match job {
                     Job::Run(job) => job(py),
@@ -251,15 +254,15 @@ fn wake(py: Python<'_>, wake_ups: Vec<(Py<PyAny>, Py<PyTuple>)>) {
     }
     for (event_loop, callbacks) in loops {
         let event_loop = event_loop.into_bound(py);
-        let woken = Py::new(
+        let wake_result = Py::new(
             py,
             Completions {
                 callbacks: Mutex::new(callbacks),
             },
         )
         .and_then(|run| event_loop.call_method1(pyo3::intern!(py, "call_soon_threadsafe"), (run,)));
-        if let Err(error) = woken {
-            // Nobody waits on a loop that was closed, so its results have no one to go to.
+        if let Err(error) = wake_result {
+            // Results for a closed loop are dropped: nothing can await them any more.
             let closed = event_loop
                 .call_method0(pyo3::intern!(py, "is_closed"))
                 .and_then(|closed| closed.extract::<bool>());
@@ -270,7 +273,7 @@ fn wake(py: Python<'_>, wake_ups: Vec<(Py<PyAny>, Py<PyTuple>)>) {
     }
 }
 
-/// Runs on the event loop: sets the results of one batch.
+/// A callback that runs on the event loop and sets the results of one batch.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 struct Completions {
     callbacks: Mutex<Vec<Py<PyTuple>>>,
@@ -278,7 +281,7 @@ struct Completions {
 
 #[pymethods]
 impl Completions {
-    fn __call__(slf: Entered<'_, Self>, py: Python<'_>) -> PyResult<()> {
+    fn __call__(slf: Receiver<'_, Self>, py: Python<'_>) -> PyResult<()> {
         let callbacks = std::mem::take(&mut *slf.callbacks.lock());
         for callback in callbacks {
             let callback = callback.bind(py);
@@ -290,7 +293,8 @@ impl Completions {
     }
 }
 
-/// Stands for an event loop towards the bridge library: collects what it is asked to call soon.
+/// A proxy of an event loop for `pyo3-async-runtimes`. It collects the callbacks of a batch instead
+/// of waking the loop for each.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 pub(crate) struct LoopProxy(Py<PyAny>);
 
@@ -311,7 +315,7 @@ impl LoopProxy {
             .call_method0(pyo3::intern!(py, "create_future"))
     }
 
-    /// Only the completer calls slf.
+    /// Called only by the completer.
     #[pyo3(signature = (*callback, context=None))]
     fn call_soon_threadsafe(
         &self,
@@ -324,61 +328,61 @@ impl LoopProxy {
     }
 }
 
-// --- what pyo3-async-runtimes asks of a runtime -------------------------------------------------
+// --- the traits of pyo3-async-runtimes ----------------------------------------------------------
 
-/// Our runtime, as the bridge library sees it.
+/// The implementation of the traits of `pyo3-async-runtimes`.
 pub(crate) struct Tokio;
 
-/// What was spawned. It goes on when this is dropped, as a task does.
-pub(crate) enum Spawned {
-    /// A task of its own; none where the process is ending.
+/// The handle of a spawned future or job, which continues when the handle is dropped.
+pub(crate) enum TaskHandle {
+    /// A task of tokio, or none if the process is exiting.
     Task(Option<JoinHandle<()>>),
-    /// Part of the task that spawned it, which runs it by waiting for it: one task is enough for a
-    /// call.
-    Here(Option<CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>>),
+    /// A future that the spawning task polls itself when it awaits this handle, so that a call needs
+    /// only one task.
+    Inline(Option<CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>>),
     /// A job of the completer.
     Job(oneshot::Receiver<()>),
 }
 
-/// What a future panicked with, if it has not just been given up.
-pub(crate) struct Failed(Option<Box<dyn Any + Send>>);
+/// Why a task has no result: the payload of its panic, or nothing if it was cancelled.
+pub(crate) struct TaskError(Option<Box<dyn Any + Send>>);
 
-impl generic::JoinError for Failed {
+impl generic::JoinError for TaskError {
     fn is_panic(&self) -> bool {
         self.0.is_some()
     }
 
     fn into_panic(self) -> Box<dyn Any + Send + 'static> {
-        self.0.unwrap_or_else(|| Box::new("it was given up"))
+        self.0.unwrap_or_else(|| Box::new("the task was cancelled"))
     }
 }
 
-impl Future for Spawned {
-    type Output = Result<(), Failed>;
+impl Future for TaskHandle {
+    type Output = Result<(), TaskError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Self::Task(Some(task)) => Pin::new(task)
                 .poll(cx)
-                .map_err(|error| Failed(error.try_into_panic().ok())),
-            Self::Here(here) => {
-                let Some(future) = here else {
+                .map_err(|error| TaskError(error.try_into_panic().ok())),
+            Self::Inline(slot) => {
+                let Some(future) = slot else {
                     return Poll::Ready(Ok(()));
                 };
                 let done = ready!(Pin::new(future).poll(cx));
-                // What has ended must not go on when this is dropped.
-                *here = None;
-                Poll::Ready(done.map_err(|panic| Failed(Some(panic))))
+                // A finished future must not be spawned when this handle is dropped.
+                *slot = None;
+                Poll::Ready(done.map_err(|panic| TaskError(Some(panic))))
             }
-            Self::Job(done) => Pin::new(done).poll(cx).map_err(|_| Failed(None)),
+            Self::Job(done) => Pin::new(done).poll(cx).map_err(|_| TaskError(None)),
             Self::Task(None) => Poll::Ready(Ok(())),
         }
     }
 }
 
-impl Drop for Spawned {
+impl Drop for TaskHandle {
     fn drop(&mut self) {
-        if let Self::Here(future) = self
+        if let Self::Inline(future) = self
             && let Some(future) = future.take()
             && let Some(bridge) = CURRENT.load_full()
         {
@@ -388,31 +392,31 @@ impl Drop for Spawned {
 }
 
 impl generic::Runtime for Tokio {
-    type JoinError = Failed;
-    type JoinHandle = Spawned;
+    type JoinError = TaskError;
+    type JoinHandle = TaskHandle;
 
-    fn spawn<F>(future: F) -> Spawned
+    fn spawn<F>(future: F) -> TaskHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
         if tokio::task::try_id().is_some() {
-            return Spawned::Here(Some(AssertUnwindSafe(future.boxed()).catch_unwind()));
+            return TaskHandle::Inline(Some(AssertUnwindSafe(future.boxed()).catch_unwind()));
         }
-        // Without a runtime the process is ending, and nobody is left who waits.
-        Spawned::Task(current().ok().map(|bridge| bridge.handle.spawn(future)))
+        // This fails only if the process is exiting. Nobody waits for the result then.
+        TaskHandle::Task(current().ok().map(|bridge| bridge.handle.spawn(future)))
     }
 
-    fn spawn_blocking<F>(job: F) -> Spawned
+    fn spawn_blocking<F>(job: F) -> TaskHandle
     where
         F: FnOnce() + Send + 'static,
     {
-        let (tell, done) = oneshot::channel();
+        let (sender, done) = oneshot::channel();
         with_gil_later(move |_| {
             job();
             // Nobody waits for most jobs.
-            let _ = tell.send(());
+            let _ = sender.send(());
         });
-        Spawned::Job(done)
+        TaskHandle::Job(done)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The class `Server`: the embedded server, started and stopped; and what operates on its data.
+//! The class `Server`, which runs an embedded server, and functions for servers and their data.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,18 +13,18 @@ use pyo3::prelude::*;
 
 use crate::{
     error::to_exception,
-    exit::{self, Entered, First},
+    exit::{self, FirstArgument, Receiver},
     runtime,
 };
 
-/// A running server, on threads of its own in this process.
+/// A server in this process, with its own threads.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
 pub(crate) struct Server {
     running: Mutex<Option<Running>>,
     address: SocketAddr,
     metrics: Option<SocketAddr>,
     missing: Vec<String>,
-    /// The process that started it; a fork of that is another one.
+    /// The id of the process that started it. The child of a fork must not stop the server.
     process: u32,
 }
 
@@ -33,12 +33,13 @@ struct Running {
     tokio: tokio::runtime::Runtime,
 }
 
-/// What a fault is in Python: its kind, how much of it, at which calls, how often.
+/// A fault in Python: its kind, its amount (seconds or bytes), the calls it applies to, and how
+/// often it occurs.
 type FaultParts = (String, f64, Vec<String>, Option<u64>);
 
 #[pymethods]
 impl Server {
-    /// Starts a server; it accepts calls when this returns.
+    /// Starts a server. It accepts calls when this returns.
     #[allow(
         clippy::too_many_arguments,
         reason = "each is an option of the Python class"
@@ -48,7 +49,7 @@ impl Server {
                         salvage, arrow, metrics, memory_limit, fault, sql))]
     fn start(
         py: Python<'_>,
-        directory: First<Option<PathBuf>>,
+        directory: FirstArgument<Option<PathBuf>>,
         host: &str,
         port: u16,
         api_keys: Vec<String>,
@@ -63,9 +64,9 @@ impl Server {
         fault: Option<FaultParts>,
         sql: (usize, usize),
     ) -> PyResult<Self> {
-        let First {
+        let FirstArgument {
             value: directory,
-            inside,
+            guard,
         } = directory;
         let listen = host.parse::<IpAddr>().map_err(|_| {
             let message = format!("cannot listen on `{host}`: give an IP address");
@@ -97,7 +98,7 @@ impl Server {
             },
             ..Config::default()
         };
-        let started = inside.away(py, || {
+        let started = guard.without_gil(py, || {
             let tokio = runtime::for_server().map_err(|error| error.to_string())?;
             let server = tokio
                 .block_on(pingthings_server::Server::start(config))
@@ -120,46 +121,46 @@ impl Server {
         })
     }
 
-    /// The address it listens on.
+    /// The IP address on which the server listens.
     #[getter]
     fn host(&self) -> String {
         self.address.ip().to_string()
     }
 
-    /// The port it listens on.
+    /// The port on which the server listens.
     #[getter]
     fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Where Prometheus is answered, if it is.
+    /// The address of the metrics for Prometheus, if they are served.
     #[getter]
     fn metrics(&self) -> Option<String> {
         self.metrics.map(|metrics| metrics.to_string())
     }
 
-    /// What was missing from a directory opened in salvage, a sentence each.
+    /// What was missing from a directory that was opened in salvage: a sentence for each part.
     #[getter]
     fn missing(&self) -> Vec<String> {
         self.missing.clone()
     }
 
-    /// Whether it has not been stopped.
+    /// Whether the server runs in this process.
     #[getter]
     fn is_running(&self) -> bool {
         self.process == std::process::id() && self.running.lock().is_some()
     }
 
-    /// Looks at the key file and the certificate now.
+    /// Reads the key file and the certificate again.
     fn reload(&self) {
         if let Some(running) = &*self.running.lock() {
             running.server.reload();
         }
     }
 
-    /// Sets what goes wrong from now on.
+    /// Sets the fault that the server simulates from now on.
     fn set_fault(
-        slf: Entered<'_, Self>,
+        slf: Receiver<'_, Self>,
         py: Python<'_>,
         fault: Option<FaultParts>,
     ) -> PyResult<()> {
@@ -173,15 +174,15 @@ impl Server {
         }
     }
 
-    /// Tells all connections to go away.
+    /// Sends GOAWAY on all connections.
     fn go_away(&self) {
         if let Some(running) = &*self.running.lock() {
             running.server.go_away();
         }
     }
 
-    /// Breaks all connections and does not listen for some seconds.
-    fn interrupt(slf: Entered<'_, Self>, py: Python<'_>, down: f64) -> PyResult<()> {
+    /// Closes all connections and does not listen for `down` seconds.
+    fn interrupt(slf: Receiver<'_, Self>, py: Python<'_>, down: f64) -> PyResult<()> {
         let down = seconds(py, down)?;
         if let Some(running) = &*slf.running.lock() {
             running.server.interrupt(down);
@@ -189,14 +190,14 @@ impl Server {
         Ok(())
     }
 
-    /// Answers what it took, commits, and ends. Stopping twice is fine.
-    fn stop(slf: Entered<'_, Self>, py: Python<'_>) -> PyResult<()> {
+    /// Answers the calls in flight, commits, and stops. Stopping it again does nothing.
+    fn stop(slf: Receiver<'_, Self>, py: Python<'_>) -> PyResult<()> {
         if slf.process != std::process::id() {
-            // The parent's server: its threads are not here.
+            // The server belongs to the parent process, which has its threads.
             return Ok(());
         }
         let this = &*slf;
-        let stopped = slf.inside.away(py, || {
+        let stopped = slf.guard.without_gil(py, || {
             let Some(Running { server, tokio }) = this.running.lock().take() else {
                 return Ok(());
             };
@@ -208,41 +209,47 @@ impl Server {
             failed(
                 py,
                 ErrorKind::Server,
-                format!("the server did not stop well: {error}"),
+                format!("the server stopped with an error: {error}"),
             )
         })
     }
 }
 
-/// Writes the log of this process's servers to standard error from now on.
+/// Writes the log of the servers in this process to standard error from now on.
 #[pyfunction]
-pub(crate) fn log_to_stderr(py: Python<'_>, level: First<&str>, as_json: bool) -> PyResult<()> {
+pub(crate) fn log_to_stderr(
+    py: Python<'_>,
+    level: FirstArgument<&str>,
+    as_json: bool,
+) -> PyResult<()> {
     pingthings_server::log_to_stderr(level.value, as_json)
         .map_err(|error| failed(py, ErrorKind::InvalidArgument, error.to_string()))
 }
 
-/// Forgets old versions in a data directory and reclaims room; `progress` is called after each
-/// segment with how many there were, and the bytes before and after. Gives versions forgotten,
-/// segments looked at, written anew and removed, and bytes before and after.
+/// Forgets old versions in a data directory and compacts its segments.
+///
+/// `progress` is called after each segment with the number of segments so far and their bytes
+/// before and after. The result is the number of forgotten versions, the numbers of segments that
+/// were examined, rewritten and removed, and the bytes before and after.
 #[pyfunction]
 pub(crate) fn compact(
     py: Python<'_>,
-    directory: First<PathBuf>,
+    directory: FirstArgument<PathBuf>,
     forget_older_than: Option<f64>,
     progress: &Bound<'_, PyAny>,
 ) -> PyResult<(usize, usize, usize, usize, u64, u64)> {
     let age = forget_older_than.map(|age| seconds(py, age)).transpose()?;
     let progress = progress.clone().unbind();
     let mut interrupted = None;
-    let First {
+    let FirstArgument {
         value: directory,
-        inside,
+        guard,
     } = directory;
-    let compacted = inside.away(py, || {
+    let compacted = guard.without_gil(py, || {
         pingthings_server::compact(&directory, age, &mut |so_far| {
-            let told = (so_far.segments, so_far.bytes_before, so_far.bytes_after);
-            exit::attached(|py| {
-                if let Err(error) = progress.call1(py, told) {
+            let arguments = (so_far.segments, so_far.bytes_before, so_far.bytes_after);
+            exit::with_gil(|py| {
+                if let Err(error) = progress.call1(py, arguments) {
                     interrupted.get_or_insert(error);
                 }
             });
@@ -291,7 +298,7 @@ fn seconds(py: Python<'_>, seconds: f64) -> PyResult<Duration> {
 #[allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a float beyond the integers becomes the nearest one, which is as good here"
+    reason = "a float outside the range of u64 becomes the nearest u64, which has the same effect"
 )]
 fn fault(py: Python<'_>, (kind, amount, calls, times): FaultParts) -> PyResult<Fault> {
     let kind = match kind.as_str() {
@@ -309,7 +316,7 @@ fn fault(py: Python<'_>, (kind, amount, calls, times): FaultParts) -> PyResult<F
             down: seconds(py, amount)?,
         },
         other => {
-            let message = format!("there is no fault `{other}`");
+            let message = format!("unknown fault `{other}`");
             return Err(failed(py, ErrorKind::InvalidArgument, message));
         }
     };

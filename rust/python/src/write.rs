@@ -1,4 +1,4 @@
-//! Inserting, flushing, deleting.
+//! InsertSteps, flushing, deleting.
 
 #![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
@@ -15,12 +15,12 @@ use crate::{
     call::{Mode, call},
     client::Client,
     error::to_exception,
-    exit::Entered,
-    inserting::Inserting,
-    runtime::Foreign,
+    exit::Receiver,
+    insert_steps::InsertSteps,
+    runtime::PythonMemory,
 };
 
-/// The inserts of a call, every point of them checked.
+/// The inserts of a call. Every point is validated.
 fn inserts(
     py: Python<'_>,
     data: Vec<(Uuid, PyTable)>,
@@ -37,9 +37,9 @@ fn inserts(
         .into_iter()
         .map(|(uuid, table)| {
             let batches = table.into_inner().0;
-            // Checking reads every value, which other threads need not wait for.
+            // Validation reads every value. Other threads may hold the GIL meanwhile.
             let insert = py.detach(|| Insert::new(uuid, &batches));
-            let insert = insert?.with_owner(Foreign::new(batches));
+            let insert = insert?.with_owner(PythonMemory::new(batches));
             Ok(insert.with_borrow(Arc::clone(borrow)))
         })
         .collect::<Result<Vec<_>, Error>>()
@@ -47,24 +47,24 @@ fn inserts(
     Ok((inserts, policy))
 }
 
-/// Ends a borrow when the future of its call is done or cancelled. Asyncio calls this before any
-/// task that awaits the future continues.
+/// A callback that ends the borrow of a call when its future is done or cancelled. Asyncio runs it
+/// before the code that awaits the future continues.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
-struct TakeBack(Arc<MemoryBorrow>);
+struct EndBorrow(Arc<MemoryBorrow>);
 
 #[pymethods]
-impl TakeBack {
-    fn __call__(slf: Entered<'_, Self>, _future: &Bound<'_, PyAny>) {
+impl EndBorrow {
+    fn __call__(slf: Receiver<'_, Self>, _future: &Bound<'_, PyAny>) {
         slf.0.end();
     }
 }
 
 #[pymethods]
 impl Client {
-    /// Inserts a table into each stream; returns their versions.
+    /// Inserts a table into each stream and returns their versions.
     #[pyo3(signature = (data, merge))]
     fn insert<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
@@ -77,24 +77,24 @@ impl Client {
         let awaitable = slf.fan_out(py, inserts, work, |version| version.major);
         match &awaitable {
             Ok(future) if slf.mode == Mode::Async => {
-                future.call_method1("add_done_callback", (TakeBack(borrow),))?;
+                future.call_method1("add_done_callback", (EndBorrow(borrow),))?;
             }
-            // A call that blocks has ended, by its result or by Ctrl-C.
+            // A blocking call has ended, with its result or by Ctrl-C.
             Ok(_) | Err(_) => borrow.end(),
         }
         awaitable
     }
 
-    /// The same, told of on the way; nothing is sent before the first step.
-    fn inserting(
-        slf: Entered<'_, Self>,
+    /// Prepares an insert that reports its progress. It sends nothing before the first step.
+    fn insert_steps(
+        slf: Receiver<'_, Self>,
         py: Python<'_>,
         data: Vec<(Uuid, PyTable)>,
         merge: &str,
-    ) -> PyResult<Inserting> {
+    ) -> PyResult<InsertSteps> {
         let borrow = Arc::new(MemoryBorrow::default());
         let (inserts, policy) = inserts(py, data, merge, &borrow)?;
-        Ok(Inserting::new(
+        Ok(InsertSteps::new(
             slf.core.for_call(),
             slf.mode,
             inserts,
@@ -103,10 +103,10 @@ impl Client {
         ))
     }
 
-    /// Commits what is buffered in each stream; returns their versions.
+    /// Commits the buffer of each stream and returns their versions.
     #[pyo3(signature = (uuids))]
     fn flush<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuids: Vec<Uuid>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -114,9 +114,9 @@ impl Client {
         slf.fan_out(py, uuids, work, |version| version.major)
     }
 
-    /// Removes the points of `[start, end)`; returns the version without them.
+    /// Removes the points in `[start, end)` and returns the new version.
     fn delete<'py>(
-        slf: Entered<'py, Self>,
+        slf: Receiver<'py, Self>,
         py: Python<'py>,
         uuid: Uuid,
         start: Integer,
@@ -124,7 +124,7 @@ impl Client {
     ) -> PyResult<Bound<'py, PyAny>> {
         let range = range(py, start, end)?;
         let core = slf.core.for_call();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             Ok(core.delete(uuid, range).await?.major)
         })
     }

@@ -27,7 +27,7 @@ async def insert(
     if progress is None or progress is False:
         return await core.insert(tables, merge)
     total = sum(len(table) for _, table in tables)
-    return await of_insert(core.inserting(tables, merge), total, progress)
+    return await of_insert(core.insert_steps(tables, merge), total, progress)
 
 
 async def counts(

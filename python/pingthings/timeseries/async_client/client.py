@@ -394,7 +394,7 @@ class AsyncClient:
         total = sum(len(table) for _, table in tables)
         tracing.note("pingthings.inserted_rows", lambda: total)
         try:
-            inserting = self._traced_core().inserting(tables, merge)  # validates every point
+            steps = self._traced_core().insert_steps(tables, merge)  # validates every point
         except BTrDBError as error:
             raise by_name(error, uuids, columns) from error.__cause__
         try:
@@ -402,9 +402,9 @@ class AsyncClient:
                 if found[place] is None:
                     tags = {"name": column.name, "unit": column.unit}
                     found[place] = await self.create(uuid, collection, tags)
-            await of_insert(inserting, total, progress or _ignore)
+            await of_insert(steps, total, progress or _ignore)
         finally:
-            inserting.close()
+            steps.close()
         return AsyncStreamSet([stream for stream in found if stream is not None])
 
     async def list_collections(self, prefix: str | None = None) -> list[str]:

@@ -1,4 +1,4 @@
-//! Inserts that are told of on the way.
+//! Inserts that report their progress in steps.
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
@@ -9,26 +9,27 @@ use pyo3::{IntoPyObjectExt, prelude::*};
 
 use crate::{
     call::{Mode, call},
-    exit::Entered,
+    exit::Receiver,
 };
 
 type Versions = Vec<Version>;
-type Work = Pin<Box<dyn Future<Output = Result<Versions, Error>> + Send>>;
+type InsertFuture = Pin<Box<dyn Future<Output = Result<Versions, Error>> + Send>>;
 
-/// Inserts into one or more streams, which go on while somebody waits for the next step.
+/// Inserts into one or more streams. Awaiting the next step drives them.
 ///
-/// Whoever wants to be told is never called from here: they come for each step, and may take their
-/// time.
+/// Rust never calls Python to report progress. The caller awaits each step instead, and may do
+/// other work between steps.
 #[pyclass(module = "pingthings.timeseries.pyo3_client", frozen)]
-pub(crate) struct Inserting {
-    /// None once it has ended, or while somebody waits: who ceases to wait ends it.
-    work: Arc<Mutex<Option<Work>>>,
+pub(crate) struct InsertSteps {
+    /// None once the insert has ended, and while a step is awaited. Cancelling that step therefore
+    /// drops the future, which ends the insert.
+    work: Arc<Mutex<Option<InsertFuture>>>,
     progress: Arc<InsertProgress>,
     borrow: Arc<MemoryBorrow>,
     mode: Mode,
 }
 
-impl Inserting {
+impl InsertSteps {
     pub(crate) fn new(
         core: pingthings_client::Client,
         mode: Mode,
@@ -37,10 +38,9 @@ impl Inserting {
         borrow: Arc<MemoryBorrow>,
     ) -> Self {
         let progress = Arc::new(InsertProgress::default());
-        let insert_progress = Arc::clone(&progress);
         let inserts: Vec<_> = inserts
             .into_iter()
-            .map(|insert| insert.with_progress(Arc::clone(&insert_progress)))
+            .map(|insert| insert.with_progress(Arc::clone(&progress)))
             .collect();
         let work = async move {
             let work = move |core: pingthings_client::Client, insert| async move {
@@ -56,22 +56,23 @@ impl Inserting {
         }
     }
 
-    fn take(work: &Mutex<Option<Work>>) -> Result<Work, Error> {
+    fn take(work: &Mutex<Option<InsertFuture>>) -> Result<InsertFuture, Error> {
         let taken = work.lock().take();
         taken.ok_or_else(|| Error::new(ErrorKind::Closed, "the insert has ended"))
     }
 }
 
 #[pymethods]
-impl Inserting {
-    /// How many points are durable, once there are more; at the end the version of each stream.
-    fn next<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+impl InsertSteps {
+    /// Waits until more points are durable and returns how many are. At the end it returns the
+    /// version of each stream.
+    fn next<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (slot, progress) = (Arc::clone(&slf.work), Arc::clone(&slf.progress));
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             let mut work = Self::take(&slot)?;
             tokio::select! {
                 biased;
-                versions = &mut work => Ok(Step::Over(versions?)),
+                versions = &mut work => Ok(Step::Done(versions?)),
                 points = progress.more() => {
                     *slot.lock() = Some(work);
                     Ok(Step::Points(points))
@@ -80,31 +81,33 @@ impl Inserting {
         })
     }
 
-    /// Sends nothing further, waits for the answers to what is under way, and returns how many
+    /// Sends no further requests, waits for the answers to those in flight, and returns how many
     /// points are durable.
-    fn stop<'py>(slf: Entered<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn stop<'py>(slf: Receiver<'py, Self>, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let (slot, progress) = (Arc::clone(&slf.work), Arc::clone(&slf.progress));
         progress.stop();
-        call(&slf.inside, py, slf.mode, async move {
+        call(&slf.guard, py, slf.mode, async move {
             if let Ok(work) = Self::take(&slot) {
-                // Whoever stops it has a reason of their own to tell, and it is not this error.
+                // The caller stops the insert because of another error, which it will raise.
                 let _ = work.await;
             }
             Ok(progress.points())
         })
     }
 
-    /// Ends it where it is, if it has not ended.
+    /// Cancels the insert unless it has ended.
     fn close(&self) {
         self.borrow.end();
         *self.work.lock() = None;
     }
 }
 
-/// What there is to tell.
+/// The result of one step.
 enum Step {
+    /// The number of points that are durable.
     Points(usize),
-    Over(Versions),
+    /// The insert has ended.
+    Done(Versions),
 }
 
 impl<'py> IntoPyObject<'py> for Step {
@@ -115,7 +118,7 @@ impl<'py> IntoPyObject<'py> for Step {
     fn into_pyobject(self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         match self {
             Self::Points(points) => Ok(points.into_pyobject(py)?.into_any()),
-            Self::Over(versions) => {
+            Self::Done(versions) => {
                 let majors = versions.into_iter().map(|version| version.major);
                 majors.collect::<Vec<_>>().into_bound_py_any(py)
             }
