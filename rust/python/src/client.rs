@@ -192,7 +192,8 @@ impl Client {
         Self::new(self.core.clone(), Mode::Async)
     }
 
-    /// This client with its own copy of the time limits. Changing them does not affect the original.
+    /// This client with its own copy of the time limits. Changing them does not affect the
+    /// original.
     fn with_own_time_limits(&self) -> Self {
         Self::new(self.core.with_own_time_limits(), self.mode)
     }

@@ -162,8 +162,8 @@ pub(crate) fn forked() {
 
 /// The handler at the exit of the interpreter. Afterwards no thread of the core runs Python code.
 ///
-/// The runtime itself runs until the process ends, because daemon threads may wait in it. If it were
-/// shut down, they would panic.
+/// The runtime itself runs until the process ends, because daemon threads may wait in it. If it
+/// were shut down, they would panic.
 #[pyfunction]
 pub(crate) fn stop(py: Python<'_>) {
     exit::begin();
@@ -337,8 +337,8 @@ pub(crate) struct Tokio;
 pub(crate) enum TaskHandle {
     /// A task of tokio, or none if the process is exiting.
     Task(Option<JoinHandle<()>>),
-    /// A future that the spawning task polls itself when it awaits this handle, so that a call needs
-    /// only one task.
+    /// A future that the spawning task polls itself when it awaits this handle, so that a call
+    /// needs only one task.
     Inline(Option<CatchUnwind<AssertUnwindSafe<BoxFuture<'static, ()>>>>),
     /// A job of the completer.
     Job(oneshot::Receiver<()>),

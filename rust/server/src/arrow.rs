@@ -1,4 +1,4 @@
-//! Columns as Arrow IPC streams: what the server sends.
+//! Encoding of answers as Arrow IPC streams.
 
 use std::sync::{Arc, LazyLock};
 
@@ -17,11 +17,11 @@ use crate::ipc;
 use crate::message;
 use crate::status::Refusal;
 
-/// Where a buffer in a message begins: the least the format allows. Most readers copy columns out of
-/// a message, and joins have thousands of short ones.
+/// The alignment of buffers in a message: the minimum of the format. Most readers copy the columns
+/// anyway, and a join has thousands of short columns, whose padding would be large.
 const ALIGNMENT: usize = 8;
 
-/// More than a message takes beside the table.
+/// An upper bound of the length of a message without its table.
 const FRAME_BYTES: usize = 64;
 
 static POINTS: LazyLock<Layout> =
@@ -47,12 +47,13 @@ fn value(name: &str) -> Field {
     Field::new(name, DataType::Float64, false)
 }
 
-/// The schema of an answer with a time and some columns of values: one of ours, or the caller's.
+/// The schema of an answer with a time and columns of values: the default, or the caller's
+/// template.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout(SchemaRef);
 
 impl Layout {
-    /// The layout of one stream's points; an empty template means ours.
+    /// The layout of the points of one stream. An empty template means the default.
     pub(crate) fn points(template: &[u8]) -> Result<Self, Refusal> {
         if template.is_empty() {
             return Ok(POINTS.clone());
@@ -60,7 +61,7 @@ impl Layout {
         Self::template(template, 1)
     }
 
-    /// The layout of the points of many streams, a column each.
+    /// The layout of the points of many streams, with a column for each.
     pub(crate) fn streams(template: &[u8], uuids: &[Uuid]) -> Result<Self, Refusal> {
         if template.is_empty() {
             let values = uuids.iter().map(|uuid| value(&uuid.to_string()));
@@ -82,18 +83,14 @@ impl Layout {
         Ok(Self(Arc::new(schema)))
     }
 
-    /// How many rows, `most` at most, go into one message, which begins with the schema.
-    pub(crate) fn rows(&self, most: usize) -> Result<usize, Refusal> {
+    /// How many rows fit into one message after the schema, at max `max`.
+    pub(crate) fn rows(&self, max: usize) -> Result<usize, Refusal> {
         let columns = self.0.fields().len();
         let nothing = vec![Vec::new(); columns.saturating_sub(1)];
         let head = self.encode(Vec::new(), nothing)?.len();
-        // A column has a bit for each row that says whether it is null, and both are padded.
+        // Each column has 8 bytes and a null bit for each row. Both buffers are padded.
         let row_bytes = 8 * columns + columns.div_ceil(8);
-        let rows = message::rows(
-            most,
-            head + 2 * ALIGNMENT * columns + FRAME_BYTES,
-            row_bytes,
-        );
+        let rows = message::rows(max, head + 2 * ALIGNMENT * columns + FRAME_BYTES, row_bytes);
         if rows == 0 {
             return Err(Refusal::parameter(format!(
                 "a table of {columns} columns fits into no message: ask for fewer streams at a \
@@ -103,7 +100,7 @@ impl Layout {
         Ok(rows)
     }
 
-    /// Rows in this layout; the columns are moved, or cast where the layout wants another type.
+    /// Encodes rows in this layout. Columns are moved, or cast if the layout has another type.
     pub(crate) fn encode(&self, times: Vec<i64>, values: Vec<Vec<f64>>) -> Result<Bytes, Refusal> {
         let mut fields = self.0.fields().iter();
         let mut columns = Vec::with_capacity(fields.len());
@@ -121,12 +118,12 @@ impl Layout {
     }
 }
 
-/// Points of one stream.
+/// Encodes points of one stream.
 pub(crate) fn encode_points(layout: &Layout, points: Points) -> Result<Bytes, Refusal> {
     layout.encode(points.times, vec![points.values])
 }
 
-/// Windows, in the one layout they have.
+/// Encodes windows. They have only one layout.
 pub(crate) fn encode_windows(windows: Windows) -> Result<Bytes, Refusal> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(TimestampNanosecondArray::from(windows.times).with_timezone("UTC")),
@@ -161,7 +158,7 @@ fn value_column(values: Vec<f64>, data_type: &DataType) -> ArrayRef {
 
 /// A complete stream: schema, one batch, end marker.
 fn encode(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Bytes, Refusal> {
-    /// More than schema, headers and padding of one column take.
+    /// An upper bound of the schema, headers and padding of one column.
     const OVERHEAD: usize = 512;
     let size: usize = columns
         .iter()
@@ -184,20 +181,23 @@ fn encode(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<Bytes, Refusal> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::MOST_BYTES;
+    use crate::message::MAX_MESSAGE_BYTES;
 
     /// A join repeats its schema in every message.
     #[test]
-    fn tables_fit_into_a_message_however_many_columns_they_have() {
+    fn tables_of_any_number_of_columns_fit_into_a_message() {
         for columns in [1, 2, 63, 1_000, 12_000] {
             let uuids: Vec<_> = (0..columns).map(Uuid::from_u128).collect();
             let layout = Layout::streams(&[], &uuids).unwrap();
             let rows = layout.rows(usize::MAX).unwrap();
             let values = vec![vec![0.5; rows]; uuids.len()];
             let bytes = layout.encode(vec![7; rows], values).unwrap().len();
-            assert!(bytes <= MOST_BYTES, "{columns} columns: {bytes} bytes");
             assert!(
-                bytes > MOST_BYTES / 10 * 9,
+                bytes <= MAX_MESSAGE_BYTES,
+                "{columns} columns: {bytes} bytes"
+            );
+            assert!(
+                bytes > MAX_MESSAGE_BYTES / 10 * 9,
                 "{columns} columns: {bytes} bytes"
             );
             assert_eq!(layout.rows(1).unwrap(), 1);

@@ -1,4 +1,4 @@
-//! Who may call, and what.
+//! API keys and the roles of callers.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,14 +13,14 @@ use tonic::Status;
 
 use crate::{Config, Error};
 
-/// What the holder of a key may do; each role may also do what those before it may.
+/// What a caller may do. Each role includes the roles before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
-    /// Look at data and metadata.
+    /// Read data and metadata.
     Read,
-    /// Create streams, change their data and metadata.
+    /// Create streams, and change their data and metadata.
     Write,
-    /// Obliterate streams, set retention, change devices and units.
+    /// Obliterate streams, set retention, and change devices and units.
     Admin,
 }
 
@@ -42,45 +42,45 @@ impl Role {
     }
 }
 
-/// What a key is known by.
+/// The SHA-256 hash of a key.
 pub(crate) type KeyHash = [u8; 32];
 
-/// What is kept of a key.
+/// What the server stores of a key.
 #[derive(Clone)]
 struct Key {
     hash: KeyHash,
     role: Role,
 }
 
-/// Checks the bearer key of every call.
+/// Checks the key of every call.
 pub(crate) struct Auth {
-    /// Keys the server was started with.
-    own: Vec<Key>,
-    /// Keys of the file, which may change.
+    /// The keys of the configuration.
+    configured: Vec<Key>,
+    /// The keys of the key file, which may change.
     file: ArcSwap<Vec<Key>>,
     path: Option<PathBuf>,
-    /// What the file held when its keys were taken.
+    /// The content of the key file when it was last loaded.
     text: Mutex<String>,
-    /// What callers without a key may do.
-    stranger: Option<Role>,
+    /// The role of callers without a key, if they are served.
+    anonymous_role: Option<Role>,
 }
 
 impl Auth {
-    /// Takes the keys of a configuration: only their hashes are kept.
+    /// Loads the keys of a configuration. Only their hashes are stored.
     ///
     /// # Errors
-    /// If the key file cannot be read or is not one.
+    /// If the key file cannot be read or is invalid.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let own = config.api_keys.iter().map(|key| Key {
+        let configured = config.api_keys.iter().map(|key| Key {
             hash: hash(key.as_bytes()),
             role: Role::Admin,
         });
         let auth = Self {
-            own: own.collect(),
+            configured: configured.collect(),
             file: ArcSwap::default(),
             text: Mutex::default(),
             path: config.key_file.clone(),
-            stranger: if config.has_keys() {
+            anonymous_role: if config.has_keys() {
                 config.anonymous.then_some(config.anonymous_role)
             } else {
                 Some(Role::Admin)
@@ -90,7 +90,8 @@ impl Auth {
         Ok(auth)
     }
 
-    /// Takes the keys of the file if it has changed; they stay as they were if it cannot be read.
+    /// Loads the key file if it has changed, and returns whether it has. If the file cannot be
+    /// used, the current keys stay valid.
     pub(crate) fn refresh(&self) -> Result<bool, Error> {
         let Some(path) = &self.path else {
             return Ok(false);
@@ -110,30 +111,29 @@ impl Auth {
         Ok(true)
     }
 
-    /// What the caller may do who sent these headers, and by which key.
+    /// The role of a caller with these headers, and the hash of its key.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(Role, Option<KeyHash>), Status> {
-        // With no key configured any key is as good as none: clients are often set up with one.
-        let is_open = self.own.is_empty() && self.path.is_none();
+        // If no key is configured, a sent key is ignored: many clients always send one.
+        let is_open = self.configured.is_empty() && self.path.is_none();
         let Some(header) = headers.get(AUTHORIZATION).filter(|_| !is_open) else {
-            let role = self.stranger.ok_or_else(|| {
+            let role = self.anonymous_role.ok_or_else(|| {
                 Status::unauthenticated("missing api key: send it as `authorization: Bearer <key>`")
             })?;
             return Ok((role, None));
         };
         let sent = hash(bearer(header.as_bytes()).unwrap_or_default());
         let file = self.file.load();
-        // All keys are compared, so that the time tells nothing about which one came close.
-        let (known, role) =
-            self.own
-                .iter()
-                .chain(file.iter())
-                .fold((Choice::from(0), 0), |(known, role), key| {
-                    let same = key.hash.ct_eq(&sent);
-                    (
-                        known | same,
-                        u8::conditional_select(&role, &(key.role as u8), same),
-                    )
-                });
+        // All keys are compared in constant time, so that the time does not reveal a similar key.
+        let (known, role) = self.configured.iter().chain(file.iter()).fold(
+            (Choice::from(0), 0),
+            |(known, role), key| {
+                let same = key.hash.ct_eq(&sent);
+                (
+                    known | same,
+                    u8::conditional_select(&role, &(key.role as u8), same),
+                )
+            },
+        );
         let role = Role::ALL.get(usize::from(role)).copied();
         role.filter(|_| known.into())
             .map(|role| (role, Some(sent)))
@@ -144,8 +144,8 @@ impl Auth {
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
-            .field("keys", &(self.own.len() + self.file.load().len()))
-            .field("stranger", &self.stranger)
+            .field("keys", &(self.configured.len() + self.file.load().len()))
+            .field("anonymous_role", &self.anonymous_role)
             .finish_non_exhaustive()
     }
 }
@@ -190,7 +190,7 @@ fn hash(key: &[u8]) -> KeyHash {
     Sha256::digest(key).into()
 }
 
-/// The key in a header that says `Bearer <key>`, in whatever case.
+/// The key in a header `Bearer <key>`. The case of the scheme does not matter.
 fn bearer(header: &[u8]) -> Option<&[u8]> {
     let (scheme, key) = header.split_at_checked(7)?;
     scheme
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn any_of_the_keys_will_do_in_any_case_of_the_scheme() {
+    fn every_key_is_valid_in_any_case_of_the_scheme() {
         let auth = auth(&["one", "two"], false);
         for header in ["Bearer one", "bearer two", "BEARER  one "] {
             assert_eq!(role(&auth, Some(header)), Ok(Role::Admin), "{header}");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_everybody_is_served_whatever_they_send() {
+    fn without_keys_every_caller_is_served() {
         let auth = auth(&[], false);
         assert_eq!(role(&auth, None), Ok(Role::Admin));
         assert_eq!(role(&auth, Some("Bearer one")), Ok(Role::Admin));
@@ -284,7 +284,7 @@ mod tests {
         }
         assert!(role(&auth, None).is_err());
 
-        // A file that is broken changes nothing, one without keys shuts everybody out.
+        // An invalid file changes nothing. A file without keys excludes all callers.
         std::fs::write(&path, "a read 00\n").unwrap();
         let error = auth.refresh().unwrap_err().to_string();
         assert!(error.contains("line 1"), "{error}");
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_key_is_told_by_its_number() {
+    fn an_invalid_line_is_reported_by_its_number() {
         let digest = hex("x");
         for line in [
             format!("a owner {digest}"),

@@ -1,10 +1,8 @@
-//! How many bytes callers can make the server hold: requests on their way in, and answers that were
-//! made and not taken.
+//! The budget of memory for callers: requests that arrive, and answers that are not yet read.
 //!
-//! Bytes are counted before they are kept. When there is no room, whoever holds much for long gives
-//! way to who is quick: of all that is held, that with the most bytes times the time without
-//! progress. A request gives way by being refused, an answer by losing its connection. What the
-//! engine works on stays.
+//! Bytes are reserved before they are allocated. If the budget is full, the hold with the largest
+//! product of bytes and time without progress is revoked. A revoked request is refused; a revoked
+//! answer loses its connection. What the engine works on is never revoked.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
@@ -16,24 +14,25 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use pingthings_types::Code;
 
+use crate::account::{Account, share};
 use crate::metrics::Metrics;
-use crate::owner::{Owner, share};
 use crate::peer::{Control, End};
 use crate::status::Refusal;
-use crate::weight::Weighed;
+use crate::weight::WeightedHold;
 
-/// The part of the limit by which what comes may be beyond it while what gives way for it leaves.
-const OVERLAP: usize = 8;
-/// The part of the limit that is made free beyond what is needed, so that not everybody who comes
-/// looks through all that is held.
-const AHEAD: usize = 64;
-/// Who made no progress for so long makes none, however long it has been.
-const LONGEST: Duration = Duration::from_mins(1);
-/// What a call takes that waits for the rest of its request, or for its short answer to be taken:
-/// its task, its buffers, what is known of it. Its headers count beside it.
+/// One part in this many of the limit may be used beyond it, until the memory of revoked holds is
+/// free.
+const OVERSHOOT: usize = 8;
+/// One part in this many of the limit is freed beyond what is needed, so that not every call has to
+/// search all holds.
+const SPARE: usize = 64;
+/// A longer time without progress does not increase the weight of a hold.
+const MAX_AGE: Duration = Duration::from_mins(1);
+/// The estimated size of a call that waits for the rest of its request, or for a short answer to be
+/// read: its task, buffers and state. Its headers are counted separately.
 pub(crate) const CALL_BYTES: usize = 16 << 10;
 
-/// Everything that is held.
+/// The budget and all holds on it.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limit: usize,
@@ -45,42 +44,42 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
-    /// What of that is given back soon, because its holder was told to.
-    leaving: usize,
+    /// The part of `used` that belongs to revoked holds and will be free soon.
+    revoked: usize,
     holds: HashMap<u64, Entry>,
 }
 
 #[derive(Debug)]
 struct Entry {
     bytes: usize,
-    /// Since when there has been no progress.
+    /// The time of the last progress.
     since: Instant,
-    is_leaving: bool,
+    is_revoked: bool,
     holder: Arc<Holder>,
 }
 
-/// Who holds something, and how it is told to give way.
+/// The owner of a hold, and the means to revoke it.
 #[derive(Debug)]
 struct Holder {
-    owner: Arc<Owner>,
+    account: Arc<Account>,
     control: Option<Arc<Control>>,
-    kind: Kind,
-    /// Whether the engine works on it.
-    is_fixed: AtomicBool,
-    /// Whether it is one of the open answers, of which there are only so many.
-    is_placed: AtomicBool,
+    kind: HoldKind,
+    /// Whether the engine works on it, so that it cannot be revoked.
+    is_irrevocable: AtomicBool,
+    /// Whether it is for an open answer, whose number is limited separately.
+    is_open_answer: AtomicBool,
     is_revoked: AtomicBool,
     task: AtomicWaker,
 }
 
-/// What is held.
+/// What a hold is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum HoldKind {
     Request,
     Answer,
 }
 
-/// What one call holds; given back when it is dropped.
+/// The bytes reserved for the request or answer of one call. Dropping it releases them.
 #[derive(Debug)]
 pub(crate) struct Hold {
     budget: Arc<Budget>,
@@ -100,22 +99,22 @@ impl Budget {
         })
     }
 
-    /// Something that will be held for a call.
+    /// A hold for a call, at first without bytes.
     pub(crate) fn hold(
         self: &Arc<Self>,
-        kind: Kind,
-        owner: Arc<Owner>,
+        kind: HoldKind,
+        account: Arc<Account>,
         control: Option<Arc<Control>>,
     ) -> Arc<Hold> {
         Arc::new(Hold {
             budget: Arc::clone(self),
             number: self.next.fetch_add(1, Ordering::Relaxed),
             holder: Arc::new(Holder {
-                owner,
+                account,
                 control,
                 kind,
-                is_fixed: AtomicBool::new(false),
-                is_placed: AtomicBool::new(false),
+                is_irrevocable: AtomicBool::new(false),
+                is_open_answer: AtomicBool::new(false),
                 is_revoked: AtomicBool::new(false),
                 task: AtomicWaker::new(),
             }),
@@ -126,8 +125,8 @@ impl Budget {
         Refusal::new(
             Code::ResourceDepleted,
             format!(
-                "the server holds as much for its callers as it may, {} MiB, of which one caller \
-                 has three quarters at most: try again later",
+                "the memory for requests and answers, {} MiB, is in use (one caller may use three \
+                 quarters of it): try again later",
                 self.limit >> 20
             ),
         )
@@ -140,8 +139,8 @@ impl Budget {
 }
 
 impl State {
-    /// Finds room for so many bytes more; adds to `victims` who has to give way for it. Whether
-    /// there is room then.
+    /// Makes room for `bytes` more, and returns whether there is room. Adds the holders to revoke
+    /// for it to `victims`.
     fn make_room(
         &mut self,
         hold: &Hold,
@@ -149,14 +148,14 @@ impl State {
         limit: usize,
         victims: &mut Vec<Arc<Holder>>,
     ) -> bool {
-        // First what the owner has beyond its share, then what all have beyond the limit.
+        // The share of the account is checked first, then the limit of all.
         self.make_room_among(hold, bytes, limit, true, victims)
             && self.make_room_among(hold, bytes, limit, false, victims)
-            // What was told to leave is there until it has left.
-            && self.used + bytes <= limit + limit / OVERLAP
+            // Revoked bytes stay in use until their holder releases them.
+            && self.used + bytes <= limit + limit / OVERSHOOT
     }
 
-    /// The same among what the owner holds, or all.
+    /// Makes room within the share of the account (`is_own`), or within the limit of all.
     fn make_room_among(
         &mut self,
         hold: &Hold,
@@ -165,13 +164,13 @@ impl State {
         is_own: bool,
         victims: &mut Vec<Arc<Holder>>,
     ) -> bool {
-        let owner = &hold.holder.owner;
+        let account = &hold.holder.account;
         let most = if is_own { share(limit) } else { limit };
         let held = |state: &Self| {
             if is_own {
-                owner.held()
+                account.held()
             } else {
-                state.used - state.leaving
+                state.used - state.revoked
             }
         };
         if held(self) + bytes <= most {
@@ -184,24 +183,24 @@ impl State {
             .map_or(0.0, |entry| entry.weight(now));
         let others = self.holds.iter().filter(|(number, entry)| {
             **number != hold.number
-                && !entry.is_leaving
-                && !entry.holder.is_fixed.load(Ordering::Relaxed)
-                && (!is_own || Arc::ptr_eq(&entry.holder.owner, owner))
+                && !entry.is_revoked
+                && !entry.holder.is_irrevocable.load(Ordering::Relaxed)
+                && (!is_own || Arc::ptr_eq(&entry.holder.account, account))
         });
         let heavier = others
-            .map(|(&number, entry)| Weighed {
+            .map(|(&number, entry)| WeightedHold {
                 weight: entry.weight(now),
                 number,
             })
             .filter(|weighed| weighed.weight > own);
-        let mut heaviest: BinaryHeap<Weighed> = heavier.collect();
-        while held(self) + bytes + most / AHEAD > most
-            && let Some(Weighed { number, .. }) = heaviest.pop()
+        let mut heaviest: BinaryHeap<WeightedHold> = heavier.collect();
+        while held(self) + bytes + most / SPARE > most
+            && let Some(WeightedHold { number, .. }) = heaviest.pop()
         {
             if let Some(entry) = self.holds.get_mut(&number) {
-                entry.is_leaving = true;
-                self.leaving += entry.bytes;
-                entry.holder.owner.give(entry.bytes);
+                entry.is_revoked = true;
+                self.revoked += entry.bytes;
+                entry.holder.account.release(entry.bytes);
                 victims.push(Arc::clone(&entry.holder));
             }
         }
@@ -213,7 +212,7 @@ impl Entry {
     /// Bytes times seconds.
     #[allow(clippy::cast_precision_loss, reason = "only compared")]
     fn weight(&self, now: Instant) -> f64 {
-        let age = now.duration_since(self.since).min(LONGEST);
+        let age = now.duration_since(self.since).min(MAX_AGE);
         self.bytes as f64 * age.as_secs_f64()
     }
 }
@@ -222,37 +221,37 @@ impl Holder {
     fn revoke(&self) {
         self.is_revoked.store(true, Ordering::Relaxed);
         self.task.wake();
-        if self.kind == Kind::Answer
+        if self.kind == HoldKind::Answer
             && let Some(control) = &self.control
         {
-            // Who does not read is not told first: what it holds would be there all the while.
+            // A client that does not read cannot be notified, and its memory would stay in use.
             control.end(End::Cut);
         }
     }
 }
 
 impl Hold {
-    /// Counts bytes that are about to be kept.
+    /// Reserves bytes that are about to be allocated.
     ///
     /// # Errors
-    /// If there is no room for them, or what is held already had to give way: status 426.
-    pub(crate) fn take(&self, bytes: usize) -> Result<(), Refusal> {
+    /// If there is no room for them, or if the hold was revoked: status 426.
+    pub(crate) fn reserve(&self, bytes: usize) -> Result<(), Refusal> {
         let budget = &*self.budget;
         let mut victims = Vec::new();
         let mut state = budget.state.lock();
-        let has_left = self.holder.is_revoked.load(Ordering::Relaxed)
+        let is_revoked = self.holder.is_revoked.load(Ordering::Relaxed)
             || state
                 .holds
                 .get(&self.number)
-                .is_some_and(|entry| entry.is_leaving);
-        let has_room = !has_left && state.make_room(self, bytes, budget.limit, &mut victims);
+                .is_some_and(|entry| entry.is_revoked);
+        let has_room = !is_revoked && state.make_room(self, bytes, budget.limit, &mut victims);
         if has_room {
             state.used += bytes;
-            self.holder.owner.take(bytes);
+            self.holder.account.reserve(bytes);
             let entry = state.holds.entry(self.number).or_insert_with(|| Entry {
                 bytes: 0,
                 since: Instant::now(),
-                is_leaving: false,
+                is_revoked: false,
                 holder: Arc::clone(&self.holder),
             });
             entry.bytes += bytes;
@@ -260,7 +259,10 @@ impl Hold {
         budget.show(&state);
         drop(state);
         let count = victims.len() as u64;
-        budget.metrics.revoked.fetch_add(count, Ordering::Relaxed);
+        budget
+            .metrics
+            .memory_revocations
+            .fetch_add(count, Ordering::Relaxed);
         for victim in victims {
             victim.revoke();
         }
@@ -271,8 +273,8 @@ impl Hold {
         }
     }
 
-    /// Gives bytes back, which is progress.
-    pub(crate) fn give(&self, bytes: usize) {
+    /// Releases bytes. This counts as progress.
+    pub(crate) fn release(&self, bytes: usize) {
         let mut state = self.budget.state.lock();
         let state = &mut *state;
         if let Some(entry) = state.holds.get_mut(&self.number) {
@@ -280,33 +282,33 @@ impl Hold {
             entry.bytes -= bytes;
             entry.since = Instant::now();
             state.used -= bytes;
-            if entry.is_leaving {
-                state.leaving -= bytes;
+            if entry.is_revoked {
+                state.revoked -= bytes;
             } else {
-                entry.holder.owner.give(bytes);
+                entry.holder.account.release(bytes);
             }
-            if entry.bytes == 0 && !entry.is_leaving {
+            if entry.bytes == 0 && !entry.is_revoked {
                 state.holds.remove(&self.number);
             }
         }
         self.budget.show(state);
     }
 
-    /// Whether the engine works on what is held: then it does not give way.
-    pub(crate) fn fix(&self) {
-        self.holder.is_fixed.store(true, Ordering::Relaxed);
+    /// Prevents the hold from being revoked, because the engine works on its bytes.
+    pub(crate) fn make_irrevocable(&self) {
+        self.holder.is_irrevocable.store(true, Ordering::Relaxed);
     }
 
-    /// It is one of the open answers, of which there are only so many.
-    pub(crate) fn place(&self) {
-        self.holder.is_placed.store(true, Ordering::Relaxed);
+    /// Marks the hold as that of an open answer, whose number is limited separately.
+    pub(crate) fn mark_open_answer(&self) {
+        self.holder.is_open_answer.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_placed(&self) -> bool {
-        self.holder.is_placed.load(Ordering::Relaxed)
+    pub(crate) fn is_open_answer(&self) -> bool {
+        self.holder.is_open_answer.load(Ordering::Relaxed)
     }
 
-    /// Ready once what is held has to give way.
+    /// Ready once the hold is revoked.
     pub(crate) fn poll_revoked(&self, cx: &Context<'_>) -> Poll<Refusal> {
         self.holder.task.register(cx.waker());
         if self.holder.is_revoked.load(Ordering::Relaxed) {
@@ -316,7 +318,7 @@ impl Hold {
         }
     }
 
-    /// Waits until what is held has to give way.
+    /// Waits until the hold is revoked.
     pub(crate) async fn revoked(&self) -> Refusal {
         std::future::poll_fn(|cx| self.poll_revoked(cx)).await
     }
@@ -327,10 +329,10 @@ impl Drop for Hold {
         let mut state = self.budget.state.lock();
         if let Some(entry) = state.holds.remove(&self.number) {
             state.used -= entry.bytes;
-            if entry.is_leaving {
-                state.leaving -= entry.bytes;
+            if entry.is_revoked {
+                state.revoked -= entry.bytes;
             } else {
-                entry.holder.owner.give(entry.bytes);
+                entry.holder.account.release(entry.bytes);
             }
             self.budget.show(&state);
         }
@@ -346,25 +348,25 @@ mod tests {
 
     struct Case {
         budget: Arc<Budget>,
-        owner: Arc<Owner>,
+        account: Arc<Account>,
     }
 
     impl Case {
         fn new(limit: usize) -> Self {
             Self {
                 budget: Budget::new(limit, Arc::default()),
-                owner: Owner::new(&Limits::default()),
+                account: Account::new(&Limits::default()),
             }
         }
 
         fn request(&self) -> Arc<Hold> {
-            let owner = Arc::clone(&self.owner);
-            self.budget.hold(Kind::Request, owner, None)
+            let account = Arc::clone(&self.account);
+            self.budget.hold(HoldKind::Request, account, None)
         }
 
         fn of_another(&self) -> Arc<Hold> {
-            let owner = Owner::new(&Limits::default());
-            self.budget.hold(Kind::Request, owner, None)
+            let account = Account::new(&Limits::default());
+            self.budget.hold(HoldKind::Request, account, None)
         }
 
         fn used(&self) -> usize {
@@ -376,7 +378,7 @@ mod tests {
         hold.revoked().now_or_never().is_some()
     }
 
-    /// Weights are told apart by time: as if what is held had been for so long.
+    /// Makes a hold older, to change its weight.
     fn age(hold: &Hold, seconds: u64) {
         let mut state = hold.budget.state.lock();
         let entry = state.holds.get_mut(&hold.number).unwrap();
@@ -384,115 +386,121 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_given_back_in_whatever_way_it_ends() {
+    fn bytes_are_released_by_call_and_by_drop() {
         let case = Case::new(1_000);
         let hold = case.request();
-        hold.take(300).unwrap();
-        hold.take(100).unwrap();
+        hold.reserve(300).unwrap();
+        hold.reserve(100).unwrap();
         assert_eq!(case.used(), 400);
-        assert_eq!(case.owner.held(), 400);
-        hold.give(100);
+        assert_eq!(case.account.held(), 400);
+        hold.release(100);
         assert_eq!(case.used(), 300);
-        hold.give(1_000);
+        hold.release(1_000);
         assert_eq!(case.used(), 0);
-        hold.take(5).unwrap();
+        hold.reserve(5).unwrap();
         drop(hold);
-        assert_eq!((case.used(), case.owner.held()), (0, 0));
+        assert_eq!((case.used(), case.account.held()), (0, 0));
         assert!(case.budget.state.lock().holds.is_empty());
     }
 
     #[test]
-    fn who_holds_much_for_long_gives_way() {
+    fn the_hold_with_most_bytes_times_seconds_is_revoked() {
         let case = Case::new(1_000);
         let (old, young) = (case.of_another(), case.of_another());
-        old.take(500).unwrap();
+        old.reserve(500).unwrap();
         age(&old, 2);
-        young.take(400).unwrap();
+        young.reserve(400).unwrap();
         age(&young, 1);
         let next = case.request();
-        next.take(200).unwrap();
+        next.reserve(200).unwrap();
         assert!(is_revoked(&old));
         assert!(!is_revoked(&young) && !is_revoked(&next));
-        // What had to give way takes no more, and its bytes count until they are given back.
-        assert_eq!(old.take(1).unwrap_err().code, Code::ResourceDepleted);
+        // A revoked hold cannot reserve more, and its bytes count until they are released.
+        assert_eq!(old.reserve(1).unwrap_err().code, Code::ResourceDepleted);
         assert_eq!(case.used(), 1_100);
-        // Nor is there room for much more before that.
-        assert!(next.take(26).is_err());
-        next.take(25).unwrap();
+        // Until then, only an eighth of the limit is available beyond it.
+        assert!(next.reserve(26).is_err());
+        next.reserve(25).unwrap();
         drop(old);
         assert_eq!(case.used(), 625);
-        assert_eq!(case.budget.state.lock().leaving, 0);
-        assert_eq!(case.budget.metrics.revoked.load(Ordering::Relaxed), 1);
+        assert_eq!(case.budget.state.lock().revoked, 0);
+        assert_eq!(
+            case.budget
+                .metrics
+                .memory_revocations
+                .load(Ordering::Relaxed),
+            1
+        );
     }
 
     #[test]
     fn one_owner_has_three_quarters_and_then_only_himself_to_push_out() {
         let case = Case::new(1_000);
         let other = case.of_another();
-        other.take(250).unwrap();
+        other.reserve(250).unwrap();
         let (first, second) = (case.request(), case.request());
-        first.take(600).unwrap();
+        first.reserve(600).unwrap();
         age(&first, 1);
-        second.take(200).unwrap();
+        second.reserve(200).unwrap();
         assert!(is_revoked(&first) && !is_revoked(&other));
         drop(first);
-        // A single request beyond the share pushes out nobody for long.
+        // A single request beyond the share is refused and revokes no other hold.
         drop(second);
         let whole = case.request();
-        assert!(whole.take(751).is_err());
-        whole.take(750).unwrap();
+        assert!(whole.reserve(751).is_err());
+        whole.reserve(750).unwrap();
         assert!(!is_revoked(&other));
     }
 
     #[test]
-    fn what_the_engine_works_on_stays_and_so_does_who_would_push_out_the_lighter() {
+    fn irrevocable_and_lighter_holds_are_not_revoked() {
         let case = Case::new(1_000);
         let working = case.of_another();
-        working.take(700).unwrap();
-        working.fix();
+        working.reserve(700).unwrap();
+        working.make_irrevocable();
         age(&working, 9);
         let long = case.request();
-        long.take(200).unwrap();
+        long.reserve(200).unwrap();
         age(&long, 5);
         let short = case.of_another();
-        short.take(100).unwrap();
-        // The one that has held more for longer finds no room, and nobody leaves for it.
-        assert!(long.take(100).is_err());
+        short.reserve(100).unwrap();
+        // The heavier hold finds no room, and no lighter one is revoked for it.
+        assert!(long.reserve(100).is_err());
         assert!(!is_revoked(&working) && !is_revoked(&short));
-        short.take(50).unwrap();
+        short.reserve(50).unwrap();
         assert!(is_revoked(&long));
     }
 
     #[test]
-    fn among_many_small_ones_some_more_than_needed_give_way_at_once() {
+    fn some_more_small_holds_than_needed_are_revoked_at_once() {
         let case = Case::new(64_000);
         let all: Vec<_> = (0..640).map(|_| case.of_another()).collect();
         for hold in &all {
-            hold.take(100).unwrap();
+            hold.reserve(100).unwrap();
             age(hold, 1);
         }
         let next = case.request();
-        next.take(100).unwrap();
-        // A sixty-fourth is free beyond the hundred, and the oldest have left.
+        next.reserve(100).unwrap();
+        // A sixty-fourth of the limit is freed beyond the needed bytes. The oldest are revoked.
         let revoked = all.iter().filter(|hold| is_revoked(hold)).count();
         assert_eq!(revoked, 11);
         assert!(all[..11].iter().all(|hold| is_revoked(hold)));
         for _ in 0..10 {
-            next.take(100).unwrap();
+            next.reserve(100).unwrap();
         }
         assert_eq!(all.iter().filter(|hold| is_revoked(hold)).count(), 11);
     }
 
     #[test]
-    fn who_waits_for_days_with_little_stays_beside_who_has_much_for_seconds() {
+    fn a_small_old_hold_stays_while_a_large_young_one_is_revoked() {
         let case = Case::new(10_000_000);
         let patient = case.of_another();
-        patient.take(1_000).unwrap();
+        patient.reserve(1_000).unwrap();
         age(&patient, 1_000_000);
         let greedy = case.of_another();
-        greedy.take(6_000_000).unwrap();
+        greedy.reserve(6_000_000).unwrap();
         age(&greedy, 1);
-        case.request().take(5_000_000).unwrap();
+        case.request().reserve(5_000_000).unwrap();
         assert!(is_revoked(&greedy) && !is_revoked(&patient));
     }
 }

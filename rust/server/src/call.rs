@@ -1,18 +1,18 @@
-//! The calls there are, and who may make them.
+//! The calls of the server and the roles they need.
 
 use crate::auth::Role::{self, Admin, Read, Write};
 
-/// A call: its path and the role it needs; without one, no key either.
+/// A call: its path and the role it needs. A call without a role needs no key.
 pub(crate) type Call = (&'static str, Option<Role>);
 
 /// Calls whose requests are large.
 pub(crate) const INSERTS: [&str; 2] = ["Insert", "ArrowInsert"];
 
-/// Calls of which each request is many messages.
+/// Calls whose request is a stream of messages.
 pub(crate) const STREAMED_REQUESTS: [&str; 2] = ["Subscribe", "ServerReflectionInfo"];
 
-/// What does not stand here needs the highest role. A test walks all services by reflection and
-/// compares.
+/// All calls. A call that is missing here needs the highest role. A test compares the table with
+/// all services, which it finds by reflection.
 pub(crate) const CALLS: [Call; 45] = [
     ("/v5api.BTrDB/RawValues", Some(Read)),
     ("/v5api.BTrDB/ArrowRawValues", Some(Read)),
@@ -91,7 +91,7 @@ pub(crate) const CALLS: [Call; 45] = [
         "/pingthings.management.v1.Management/DeleteUnit",
         Some(Admin),
     ),
-    // Whoever watches over a server holds no key.
+    // Health checks have no key.
     ("/grpc.health.v1.Health/Check", None),
     ("/grpc.health.v1.Health/Watch", None),
     (
@@ -104,7 +104,7 @@ pub(crate) const CALLS: [Call; 45] = [
     ),
 ];
 
-/// Where in [`CALLS`] a path stands.
+/// The index of a path in [`CALLS`].
 pub(crate) fn position(path: &str) -> Option<usize> {
     CALLS.iter().position(|(known, _)| *known == path)
 }

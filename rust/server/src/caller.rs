@@ -1,16 +1,16 @@
-//! Who makes a call, and what is held for it.
+//! The caller of a request, and the memory that is counted for it.
 
 use std::sync::Arc;
 
 use tonic::Status;
 
+use crate::account::Account;
 use crate::budget::Hold;
-use crate::owner::Owner;
 
-/// Who makes a call, and what is held for it; each request that passed the door has it.
+/// The account of a call and the holds on its memory. The call layer attaches it to each request.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) owner: Arc<Owner>,
+    pub(crate) account: Arc<Account>,
     pub(crate) request: Arc<Hold>,
     pub(crate) answer: Arc<Hold>,
 }
@@ -19,21 +19,21 @@ impl Caller {
     /// The caller of a request.
     pub(crate) fn of(extensions: &tonic::Extensions) -> Result<Self, Status> {
         let caller = extensions.get::<Self>().cloned();
-        caller.ok_or_else(|| Status::internal("the call did not pass the door"))
+        caller.ok_or_else(|| Status::internal("the call did not pass the call layer"))
     }
 }
 
 #[cfg(test)]
 impl Caller {
-    /// A caller with a budget of its own.
-    pub(crate) fn of_nobody(limits: &crate::config::Limits) -> Self {
-        let owner = Owner::new(limits);
+    /// A caller with its own budget.
+    pub(crate) fn for_tests(limits: &crate::config::Limits) -> Self {
+        let account = Account::new(limits);
         let budget = crate::budget::Budget::new(limits.memory_bytes, Arc::default());
-        let hold = |kind| budget.hold(kind, Arc::clone(&owner), None);
+        let hold = |kind| budget.hold(kind, Arc::clone(&account), None);
         Self {
-            owner: Arc::clone(&owner),
-            request: hold(crate::budget::Kind::Request),
-            answer: hold(crate::budget::Kind::Answer),
+            account: Arc::clone(&account),
+            request: hold(crate::budget::HoldKind::Request),
+            answer: hold(crate::budget::HoldKind::Answer),
         }
     }
 }

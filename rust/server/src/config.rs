@@ -1,4 +1,4 @@
-//! What a server is started with.
+//! The configuration of a server.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,70 +10,73 @@ use pingthings_storage::{Clock, Durability, SystemClock};
 
 use crate::{Error, Fault, Role};
 
-/// What a server is started with; the default is an open server in memory on a free loopback port.
+/// The configuration of a server. The default is a server without keys, in memory, on a free port
+/// of the loopback address.
 #[derive(Clone)]
 pub struct Config {
-    /// Where to listen; port 0 takes a free one, see [`Server::addr`](crate::Server::addr).
+    /// The address to listen on. Port 0 takes a free port, see
+    /// [`Server::addr`](crate::Server::addr).
     pub listen: SocketAddr,
-    /// Where the data are.
+    /// Where the data are stored.
     pub storage: Storage,
-    /// When an insert is answered.
+    /// When an insert is acknowledged.
     pub durability: Durability,
-    /// Whether to open what is whole of a directory of which something is missing or damaged, and
-    /// which is refused otherwise; [`Server::missing`](crate::Server::missing) says what.
+    /// Whether to open a damaged directory with everything that is intact. Otherwise it is refused.
+    /// [`Server::missing`](crate::Server::missing) lists what was missing.
     pub salvage: bool,
-    /// Keys that may do everything. They are kept hashed once the server runs.
+    /// Keys with the role `admin`. The running server stores only their hashes.
     pub api_keys: Vec<String>,
-    /// A file of hashed keys with a role each, as `pingthings key` writes it. It is looked at every
-    /// second, and what changed in it counts from then on.
+    /// A file of hashed keys with their roles, as `pingthings key` writes it. It is checked for
+    /// changes every second.
     pub key_file: Option<PathBuf>,
-    /// Whether callers without a key are served too.
+    /// Whether callers without a key are served besides those with one.
     ///
-    /// With neither keys nor a key file they are served in any case and may do everything, but
-    /// then the server listens only on a loopback address unless this is set.
+    /// Without keys and a key file all callers are served with the role `admin`. The server then
+    /// listens only on a loopback address, unless this is set.
     pub anonymous: bool,
-    /// What callers without a key may do beside those with one.
+    /// The role of callers without a key if the server has keys.
     pub anonymous_role: Role,
-    /// What to prove the server's identity with; without it, connections are in clear.
+    /// The certificate of the server. Without it connections are not encrypted.
     pub tls: Option<Tls>,
-    /// Whether the server speaks Arrow. Without it, it passes for one of before version 5.30.
+    /// Whether the server has the calls with Arrow. Without them it behaves like a server before
+    /// version 5.30.
     pub arrow: bool,
-    /// How much a caller may ask for.
+    /// Limits on calls.
     pub limits: Limits,
-    /// Where to answer Prometheus, by plain HTTP and to anybody; port 0 takes a free one.
+    /// The address of the metrics for Prometheus, by plain HTTP and without a key. Port 0 takes a
+    /// free port.
     pub metrics: Option<SocketAddr>,
-    /// What to do wrong, so that others can test what they do then.
+    /// A fault to inject, so that users can test how their programs react.
     pub fault: Option<Fault>,
-    /// How long [`Server::stop`](crate::Server::stop) waits for calls to end before it cuts their
+    /// How long [`Server::stop`](crate::Server::stop) waits for calls before it closes their
     /// connections.
     pub grace: Duration,
-    /// Where the time of day comes from.
+    /// The source of the current time.
     pub clock: Arc<dyn Clock>,
 }
 
-/// Where the data of a server are.
+/// Where the data of a server are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// In memory: gone when the server stops.
+    /// In memory. They are lost when the server stops.
     Memory,
-    /// In this directory, which is created where needed and belongs to one server at a time.
+    /// In this directory, which is created if needed. Only one server at a time can use it.
     Directory(PathBuf),
 }
 
 /// A certificate and its private key, both in PEM.
 #[derive(Clone)]
 pub enum Tls {
-    /// Given here.
+    /// In memory.
     Pem {
-        /// The certificate, followed by those that lead to one that clients trust.
+        /// The certificate, followed by its intermediate certificates.
         certificate: Vec<u8>,
         /// The private key of the certificate.
         key: Vec<u8>,
     },
-    /// In files, which are looked at every second: what changed in them counts for the next
-    /// connection.
+    /// In files, which are checked for changes every second. New connections use the changed files.
     Files {
-        /// The certificate, followed by those that lead to one that clients trust.
+        /// The certificate, followed by its intermediate certificates.
         certificate: PathBuf,
         /// The private key of the certificate.
         key: PathBuf,
@@ -93,42 +96,49 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// How much a caller may ask for, and how answers are cut.
+/// Limits on calls, and the length of messages in answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest request in bytes, after decompression; beyond it gRPC answers `OUT_OF_RANGE`.
+    /// The maximum length of a request in bytes, after decompression. A longer one is answered with
+    /// gRPC status `OUT_OF_RANGE`.
     pub message_bytes: usize,
-    /// Most bytes of requests that are arriving or waiting and of answers that were made and not
-    /// taken, of all callers together; one key, or one connection without a key, has three quarters
-    /// of them at most. Beyond them status 426, for whoever holds the most for the longest.
+    /// The maximum memory in bytes for requests that arrive or wait and for answers that are not
+    /// yet read, of all callers together. One key, or one connection without a key, gets at most
+    /// three quarters. Beyond the limit, the call with the largest product of bytes and time
+    /// without progress ends, with status 426 if it is a request.
     pub memory_bytes: usize,
-    /// Most points in one insert; beyond them status 414.
+    /// The maximum number of points in one insert. Status 414 beyond it.
     pub points_per_insert: usize,
-    /// Calls that work in the engine at the same time. A call whose client is slow to read does
-    /// not count while it waits for the client.
+    /// The maximum number of calls that run in the engine at the same time. A call does not count
+    /// while it waits for a slow client.
     pub concurrent_calls: usize,
-    /// Calls that wait for their turn; beyond them status 426.
+    /// The maximum number of calls that wait for a permit. Status 426 beyond it.
     pub waiting_calls: usize,
-    /// Most points or windows in one message of an answer.
+    /// The maximum number of points or windows in one message of an answer.
     pub rows_per_message: usize,
-    /// Streamed answers, subscriptions included, that are open at the same time; beyond them status
-    /// 426. One that nobody reads holds about 2 MB.
+    /// The maximum number of open streamed answers, including subscriptions. Status 426 beyond it.
+    /// An answer that is not read takes about 2 MB.
     pub open_answers: usize,
-    /// Connections that are open at the same time; one more is closed at once.
+    /// The maximum number of open connections. If no unauthorized one can be closed instead, one
+    /// more is closed at once.
     pub connections: usize,
-    /// Most precise windows of one answer, empty ones included; beyond them status 413.
+    /// The maximum number of precise windows in one answer, including empty ones. Status 413 beyond
+    /// it.
     pub windows: u64,
-    /// Seconds that a SQL statement may run and deliver its rows; beyond them status 441.
+    /// The time limit in seconds for a SQL statement, including the delivery of its rows. Status
+    /// 441 beyond it.
     pub sql_seconds: u64,
-    /// Most rows of a SQL statement; beyond them status 441.
+    /// The maximum number of rows of a SQL statement. Status 441 beyond it.
     pub sql_rows: u64,
-    /// Most bytes that a SQL statement may make the server take; beyond them status 441.
+    /// The maximum memory in bytes of a SQL statement. Status 441 beyond it.
     pub sql_memory: usize,
-    /// SQL statements that run at the same time. They take no turns of other calls.
+    /// The maximum number of SQL statements that run at the same time. Other calls have their own
+    /// permits.
     pub sql_statements: usize,
-    /// SQL statements that wait for their turn; beyond them status 426.
+    /// The maximum number of SQL statements that wait for a permit. Status 426 beyond it.
     pub sql_waiting: usize,
-    /// Points that wait for a slow subscriber; one more ends the subscription with status 426.
+    /// The maximum number of points that wait for a slow subscriber. One more ends the subscription
+    /// with status 426.
     pub points_per_subscriber: usize,
 }
 
@@ -160,14 +170,14 @@ impl Default for Limits {
             message_bytes: 256 << 20,
             memory_bytes: 512 << 20,
             points_per_insert: 1_000_000,
-            // Many more than there are cores: inserts mostly wait for the same sync.
+            // Many more than cores, because inserts mostly wait for the same sync.
             concurrent_calls: 128,
             waiting_calls: 4_096,
-            // 2 MB of windows, which peers with the usual limit of 4 MB still take.
+            // 2 MB of windows. Peers with the default limit of 4 MiB can read them.
             rows_per_message: 32_768,
             open_answers: 1_024,
             connections: 12_000,
-            // A year of milliseconds, and more than any client can hold.
+            // A year of windows of one millisecond, which is more than any client can store.
             windows: 1 << 35,
             sql_seconds: 30,
             sql_rows: 1_000_000,
@@ -201,12 +211,12 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// Whether callers need one of some keys, be there any at the moment or not.
+    /// Whether keys are configured. A key file counts even if it is empty.
     pub(crate) fn has_keys(&self) -> bool {
         !self.api_keys.is_empty() || self.key_file.is_some()
     }
 
-    /// Refuses what would leave the server open to strangers or unable to answer.
+    /// Refuses a configuration that is open to the network without a key, or that cannot work.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if !self.has_keys() && !self.anonymous && !self.listen.ip().is_loopback() {
             return Err(Error::OpenToNetwork {
@@ -231,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_never_show() {
+    fn debug_output_contains_no_keys() {
         let config = Config {
             api_keys: vec!["sesame".to_owned()],
             tls: Some(Tls::Pem {
@@ -247,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_server_stays_on_this_machine() {
+    fn a_server_without_keys_listens_only_on_loopback() {
         let everywhere = Config {
             listen: "0.0.0.0:0".parse().unwrap(),
             ..Config::default()

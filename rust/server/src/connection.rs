@@ -1,7 +1,7 @@
-//! Connections: how they are secured, and how they end.
+//! Connections: TLS, limits on reading, and closing.
 //!
-//! The transport waits for a connection until its peer is done with it. A peer that holds an
-//! answer without reading it would never be, so each connection also ends when the server says so.
+//! The transport waits until the peer closes a connection. A peer that does not read its answer may
+//! never do that, so the server can also close each connection itself.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,59 +17,61 @@ use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
 
-use crate::entrance::Place;
-use crate::frames::Calls;
+use crate::acceptor::ConnectionSlot;
+use crate::frames::OpenCalls;
 use crate::goaway::CALM_DOWN;
 use crate::peer::{End, Peer, SLOW_TICK, UNLIMITED};
 use crate::tls::Identity;
 
-/// How long a peer has to send what every HTTP/2 connection begins with, and TLS before it.
-const GREETING: Duration = Duration::from_secs(10);
-/// What every HTTP/2 connection begins with is this long.
-const GREETING_BYTES: u64 = 24;
-/// How long a peer has to end a connection as well, after the server.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// How much of what a peer sends is taken before the calls in it are begun. The transport reads for
-/// as long as there is something, and what it reads may be calls that were given up already.
-const BYTES_AT_ONCE: usize = 64 << 10;
-/// The same of a stranger, and of who gives up most calls that he makes.
-const BYTES_OF_SUSPECT: usize = 1 << 10;
-/// Calls given up in what is taken; with more of them the others are begun first, too.
-const GIVEN_UP_AT_ONCE: usize = 32;
-/// How much is read of a peer that was told to calm down, in each [`SLOW_TICK`]: he who heard it stops,
-/// and he who did not is not to keep a processor busy.
-const BYTES_WHILE_CALMING: usize = 256 << 10;
+/// How long a peer may take for the TLS handshake, and then for the HTTP/2 connection preface.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The length of the connection preface.
+const PREFACE_BYTES: u64 = 24;
+/// How long a peer may take to close a connection after the server has closed its side.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The maximum number of bytes to read before the calls in them are started. The transport reads
+/// while bytes are available, and they may contain calls that are already cancelled.
+const MAX_BYTES: usize = 64 << 10;
+/// The same for unauthorized connections, and for peers that cancel many calls.
+const MAX_SUSPECT_BYTES: usize = 1 << 10;
+/// The maximum number of cancelled calls to read before the other calls are started.
+const MAX_CANCELLED: usize = 32;
+/// The maximum number of bytes to read in each [`SLOW_TICK`] from a peer that was sent GOAWAY. A
+/// peer that ignores the frame must not keep a processor busy.
+const MAX_DISCARDED_BYTES: usize = 256 << 10;
 
 enum Io {
     Plain(TcpStream),
     Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
 }
 
-/// A connection that fails once it is cut.
+/// A connection. Reading and writing fail once it is cut.
 pub(crate) struct Connection {
     io: Io,
     peer: Peer,
     cut: Pin<Box<dyn Future<Output = ()> + Send>>,
-    /// Until when the peer must have greeted.
-    greeting: Option<Pin<Box<Sleep>>>,
+    /// The time limit for the connection preface.
+    preface_timeout: Option<Pin<Box<Sleep>>>,
     received: u64,
-    /// Bytes that were taken since calls were begun.
+    /// The number of bytes read since calls were last started.
     taken: usize,
-    /// Calls that were given up in them.
-    given_up: usize,
-    /// While a reader that is slow on purpose does not read.
+    /// The number of calls that these bytes cancel.
+    cancelled: usize,
+    /// The pause of the fault `slow_reader`.
     pause: Option<Pin<Box<Sleep>>>,
-    /// Until when the peer must have ended it, once the server has.
-    farewell: Option<Pin<Box<Sleep>>>,
-    calls: Calls,
-    /// Once the peer is told to calm down.
-    calming: Option<Calming>,
-    _place: Place,
+    /// The time limit for the peer to close the connection, once the server has closed its side.
+    close_timeout: Option<Pin<Box<Sleep>>>,
+    calls: OpenCalls,
+    /// Set once the peer is to get GOAWAY.
+    calming: Option<CalmDown>,
+    _slot: ConnectionSlot,
 }
 
-/// How far telling a peer to calm down has come.
-struct Calming {
-    told: usize,
+/// The progress of ending a connection with GOAWAY.
+struct CalmDown {
+    /// The number of bytes of the frame that were written.
+    written: usize,
+    /// Whether the server has closed its side.
     is_ended: bool,
     until: Pin<Box<Sleep>>,
     pause: Pin<Box<Sleep>>,
@@ -81,23 +83,25 @@ impl Connection {
         addr: SocketAddr,
         tls: Option<Arc<Identity>>,
         mut cut: watch::Receiver<bool>,
-        place: Place,
+        slot: ConnectionSlot,
     ) -> Option<Self> {
-        let control = Arc::clone(&place.control);
-        // Answers are small and waited for; a socket that refuses the option still works.
+        let control = Arc::clone(&slot.control);
+        // Without Nagle's algorithm small answers are sent at once. The connection also works if
+        // the option cannot be set.
         if let Err(error) = io.set_nodelay(true) {
-            tracing::debug!(%error, "cannot switch off the delay of a connection");
+            tracing::debug!(%error, "cannot set TCP_NODELAY on a connection");
         }
         let io = match tls {
             None => Io::Plain(io),
             Some(identity) => {
                 let acceptor = TlsAcceptor::from(identity.config());
-                let shaken = timeout(GREETING, acceptor.accept(io));
+                let handshake = timeout(PREFACE_TIMEOUT, acceptor.accept(io));
                 let ended = std::future::poll_fn(|cx| match control.poll_end(cx) {
                     End::Open => Poll::Pending,
                     _ => Poll::Ready(()),
                 });
-                match tokio::select! { shaken = shaken => shaken, () = ended => return None } {
+                let done = tokio::select! { done = handshake => done, () = ended => return None };
+                match done {
                     Ok(Ok(io)) => Io::Tls(Box::new(io)),
                     Ok(Err(error)) => {
                         tracing::debug!(%addr, %error, "a TLS handshake failed");
@@ -113,71 +117,73 @@ impl Connection {
             cut: Box::pin(async move {
                 let _ = cut.wait_for(|cut| *cut).await;
             }),
-            greeting: Some(Box::pin(sleep(GREETING))),
+            preface_timeout: Some(Box::pin(sleep(PREFACE_TIMEOUT))),
             received: 0,
             taken: 0,
-            given_up: 0,
+            cancelled: 0,
             pause: None,
-            farewell: None,
-            calls: Calls::default(),
+            close_timeout: None,
+            calls: OpenCalls::default(),
             calming: None,
-            _place: place,
+            _slot: slot,
         })
     }
 
-    /// Fails once it was cut; wakes the task when it is.
+    /// Fails once the connection is cut. The task is woken then.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.cut.as_mut().poll(cx).is_ready() {
-            // A future that has ended must not be polled again, but a cut one stays cut.
+            // A finished future must not be polled again. Its replacement is ready at every poll.
             self.cut = Box::pin(std::future::ready(()));
-            return Err(broken("the server stopped"));
+            return Err(closed("the server stopped"));
         }
-        if let Some(greeting) = &mut self.greeting
-            && greeting.as_mut().poll(cx).is_ready()
+        if let Some(preface_timeout) = &mut self.preface_timeout
+            && preface_timeout.as_mut().poll(cx).is_ready()
         {
-            self.greeting = None;
-            return Err(broken("the peer did not greet in time"));
+            self.preface_timeout = None;
+            return Err(closed(
+                "the peer did not send the connection preface in time",
+            ));
         }
         match self.peer.control.poll_end(cx) {
             End::Open => Ok(()),
             End::Calm => self.calm(cx),
-            End::Cut => Err(broken("it gave way")),
+            End::Cut => Err(closed("the server closed the connection")),
         }
     }
 
-    /// Tells the peer to calm down, as soon as what is being sent lets it, and fails once it was
-    /// told and has ended the connection, or had the time for it. Nothing is read for the transport
+    /// Sends GOAWAY after the current frame and closes the server's side. Fails once the peer has
+    /// closed the connection too, or the time limit for that is over. The transport reads nothing
     /// any more.
     fn calm(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         let mut calming = self.calming.take().unwrap_or_else(|| {
-            tracing::debug!(addr = %self.peer.addr, "too many calls in vain");
-            Calming {
-                told: 0,
+            tracing::debug!(addr = %self.peer.addr, "too many wasted calls");
+            CalmDown {
+                written: 0,
                 is_ended: false,
-                until: Box::pin(sleep(FAREWELL)),
+                until: Box::pin(sleep(CLOSE_TIMEOUT)),
                 pause: Box::pin(sleep(Duration::ZERO)),
             }
         });
         if calming.until.as_mut().poll(cx).is_ready() {
-            return Err(broken("too many calls in vain"));
+            return Err(closed("too many wasted calls"));
         }
-        if calming.told == 0 && !self.calls.is_between_frames() {
+        if calming.written == 0 && !self.calls.is_between_frames() {
             self.calming = Some(calming);
             return Ok(());
         }
-        while calming.told < CALM_DOWN.len() {
-            let rest = [io::IoSlice::new(&CALM_DOWN[calming.told..])];
+        while calming.written < CALM_DOWN.len() {
+            let rest = [io::IoSlice::new(&CALM_DOWN[calming.written..])];
             match self.write(cx, &rest) {
-                Poll::Ready(count) => calming.told += count?,
+                Poll::Ready(count) => calming.written += count?,
                 Poll::Pending => break,
             }
         }
-        if calming.told == CALM_DOWN.len() {
+        if calming.written == CALM_DOWN.len() {
             calming.is_ended = calming.is_ended || self.end(cx)?.is_ready();
             while calming.is_ended && calming.pause.as_mut().poll(cx).is_ready() {
                 calming.pause = Box::pin(sleep(SLOW_TICK));
-                if self.discard(cx, BYTES_WHILE_CALMING).is_ready() {
-                    return Err(broken("too many calls in vain"));
+                if self.discard(cx, MAX_DISCARDED_BYTES).is_ready() {
+                    return Err(closed("too many wasted calls"));
                 }
             }
         }
@@ -185,23 +191,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether the peer is being told, so that nothing else is to be sent or read.
+    /// Whether GOAWAY is being sent, so that nothing else may be sent.
     fn is_calming(&self) -> bool {
         self.calming
             .as_ref()
-            .is_some_and(|calming| calming.told > 0)
+            .is_some_and(|calming| calming.written > 0)
     }
 
-    /// Reads what nobody wants, until the peer ends the connection; pending, too, once it has read
-    /// so much.
+    /// Reads and drops bytes until the peer closes the connection. Also pending after `max` bytes.
     ///
-    /// To close a socket while something that came is unread breaks the connection: the system drops
-    /// what it has not sent yet, and the last answers with it. Clients send until they see the end.
-    fn discard(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<()> {
-        let mut unwanted = [0; 4096];
+    /// If a socket is closed while it has unread bytes, the system resets the connection and drops
+    /// the last answers. Clients send until they see the end, so the server has to read until then.
+    fn discard(&mut self, cx: &mut Context<'_>, max: usize) -> Poll<()> {
+        let mut scratch = [0; 4096];
         let mut count = 0;
-        while count < most {
-            let mut buffer = ReadBuf::new(&mut unwanted);
+        while count < max {
+            let mut buffer = ReadBuf::new(&mut scratch);
             match ready!(self.read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => count += buffer.filled().len(),
                 _ => return Poll::Ready(()),
@@ -240,7 +245,7 @@ impl Connection {
     }
 }
 
-fn broken(why: &'static str) -> io::Error {
+fn closed(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::ConnectionAborted, why)
 }
 
@@ -253,27 +258,27 @@ impl AsyncRead for Connection {
         let this = &mut *self;
         this.check(cx)?;
         if this.calming.is_some() || !this.peer.control.has_room(this.calls.open()) {
-            // The task is woken once there is room.
+            // The task is woken when a call ends.
             return Poll::Pending;
         }
         if let Some(pause) = &mut this.pause {
             ready!(pause.as_mut().poll(cx));
             this.pause = None;
         }
-        let at_once = if this.peer.control.is_trusted() {
-            BYTES_AT_ONCE
+        let max_bytes = if this.peer.control.is_trusted() {
+            MAX_BYTES
         } else {
-            BYTES_OF_SUSPECT
+            MAX_SUSPECT_BYTES
         };
-        if this.taken >= at_once || this.given_up >= GIVEN_UP_AT_ONCE {
+        if this.taken >= max_bytes || this.cancelled >= MAX_CANCELLED {
             this.taken = 0;
-            this.given_up = 0;
+            this.cancelled = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let slow = this.peer.control.readable();
-        let most = usize::try_from(slow).unwrap_or(usize::MAX);
-        let room = (at_once - this.taken).min(most).min(buffer.remaining());
+        let max = usize::try_from(slow).unwrap_or(usize::MAX);
+        let room = (max_bytes - this.taken).min(max).min(buffer.remaining());
         let before = buffer.filled().len();
         if room == buffer.remaining() {
             ready!(this.read(cx, buffer))?;
@@ -287,15 +292,15 @@ impl AsyncRead for Connection {
             this.pause = Some(Box::pin(sleep(SLOW_TICK)));
         }
         let received = &buffer.filled()[before..];
-        let given_up = this.calls.received(received);
-        if given_up > 0 {
-            this.given_up += given_up;
-            this.peer.control.count_in_vain(given_up);
+        let cancelled = this.calls.received(received);
+        if cancelled > 0 {
+            this.cancelled += cancelled;
+            this.peer.control.count_wasted_calls(cancelled);
         }
         this.taken += received.len();
         this.received += received.len() as u64;
-        if this.received >= GREETING_BYTES {
-            this.greeting = None;
+        if this.received >= PREFACE_BYTES {
+            this.preface_timeout = None;
         }
         Poll::Ready(Ok(()))
     }
@@ -331,11 +336,11 @@ impl AsyncWrite for Connection {
             }
             return Poll::Ready(Ok(written));
         }
-        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        let max = usize::try_from(left).unwrap_or(usize::MAX);
         let first = slices.iter().find(|slice| !slice.is_empty());
-        let part = first.map_or(&[][..], |slice| &slice[..slice.len().min(most)]);
+        let part = first.map_or(&[][..], |slice| &slice[..slice.len().min(max)]);
         if part.is_empty() {
-            return Poll::Ready(Err(broken("cut on purpose")));
+            return Poll::Ready(Err(closed("closed by an injected fault")));
         }
         let written = ready!(this.write(cx, &[io::IoSlice::new(part)]))?;
         this.calls.sent(&part[..written]);
@@ -358,17 +363,17 @@ impl AsyncWrite for Connection {
         }
     }
 
-    /// Ends the connection once the peer has ended it too, or had the time for it.
+    /// Closes the connection once the peer has closed it too, or the time limit for that is over.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
-        if this.farewell.is_none() {
+        if this.close_timeout.is_none() {
             ready!(this.end(cx)?);
         }
-        let mut farewell = this.farewell.take();
-        let until = farewell.get_or_insert_with(|| Box::pin(sleep(FAREWELL)));
+        let mut close_timeout = this.close_timeout.take();
+        let until = close_timeout.get_or_insert_with(|| Box::pin(sleep(CLOSE_TIMEOUT)));
         if until.as_mut().poll(cx).is_pending() && this.discard(cx, usize::MAX).is_pending() {
-            this.farewell = farewell;
+            this.close_timeout = close_timeout;
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -390,27 +395,27 @@ mod tests {
     use tokio_stream::StreamExt;
 
     use super::*;
+    use crate::acceptor::{Acceptor, ConnectionSlots};
     use crate::config::Limits;
-    use crate::entrance::{Entrance, Places};
 
     /// A connection, and the socket of its peer.
     async fn connected() -> (Connection, TcpStream, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let entrance = Entrance {
+        let acceptor = Acceptor {
             tls: None,
-            places: Places::new(Limits::default(), Arc::default()),
+            slots: ConnectionSlots::new(Limits::default(), Arc::default()),
         };
         let (cut, is_cut) = watch::channel(false);
-        let (mut connections, _listening) = entrance.open(Arc::new(listener), is_cut);
+        let (mut connections, _listening) = acceptor.open(Arc::new(listener), is_cut);
         let peer = TcpStream::connect(addr).await.unwrap();
         (connections.next().await.unwrap().unwrap(), peer, cut)
     }
 
     #[tokio::test]
-    async fn what_was_sent_arrives_though_the_peer_went_on_sending() {
+    async fn an_answer_arrives_although_the_peer_is_still_sending() {
         let (mut connection, mut peer, _cut) = connected().await;
-        // More than the peer's system takes before anybody reads.
+        // More than the socket buffers hold.
         let answer = vec![7; 1 << 20];
         peer.write_all(b"more windows").await.unwrap();
         let sent = answer.clone();
@@ -427,9 +432,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_does_not_end_it_is_not_waited_for() {
+    async fn closing_does_not_wait_for_a_silent_peer_for_ever() {
         let (mut connection, _peer, _cut) = connected().await;
-        let closing = timeout(10 * FAREWELL, connection.shutdown()).await;
+        let closing = timeout(10 * CLOSE_TIMEOUT, connection.shutdown()).await;
         closing.unwrap().unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Misbehaving on purpose, so that people can test what their own programs do then.
+//! Fault injection, so that users can test how their programs react to faults of a server.
 
 use std::time::Duration;
 
@@ -8,66 +8,66 @@ use tokio::sync::mpsc;
 use crate::Error;
 use crate::call::{CALLS, name};
 
-/// What goes wrong, at which calls, and how often.
+/// A fault that the server injects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What goes wrong.
+    /// The kind of fault.
     pub kind: FaultKind,
-    /// Names of the calls at which it does, as in the contract (`Insert`); all, if there are none.
+    /// The names of the calls it affects, as in the contract (`Insert`). An empty list affects all.
     pub calls: Vec<String>,
-    /// How many calls it happens to; `None` is all of them.
+    /// How many calls it affects, or `None` for no limit.
     pub times: Option<u64>,
 }
 
 impl Fault {
     /// Refuses names of calls that do not exist.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let is_known = |asked: &String| CALLS.iter().any(|(path, _)| name(path) == asked);
-        match self.calls.iter().find(|asked| !is_known(asked)) {
+        let exists = |requested: &String| CALLS.iter().any(|(path, _)| name(path) == requested);
+        match self.calls.iter().find(|requested| !exists(requested)) {
             Some(name) => Err(Error::UnknownCall { name: name.clone() }),
             None => Ok(()),
         }
     }
 }
 
-/// A way to go wrong.
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FaultKind {
     /// The call is handled only after this time.
     Delay(Duration),
-    /// The call is never handled nor answered.
+    /// The call is neither handled nor answered.
     Hang,
     /// The call is not handled and answered with status 426.
     Busy,
-    /// The connection the call came by breaks once so many more bytes were sent on it.
+    /// The connection of the call is closed after so many more bytes are sent.
     Cut {
-        /// How many bytes are still sent.
+        /// The number of bytes.
         after: u64,
     },
-    /// All connections are told to go away (HTTP/2 GOAWAY); calls under way are answered, new
+    /// All connections get an HTTP/2 GOAWAY frame. Calls in flight are answered, and new
     /// connections are served.
     GoAway,
-    /// The connection the call came by is read no faster than this from then on.
+    /// The connection of the call is read no faster than this from then on.
     SlowReader {
-        /// Bytes in a second, at least 1.
+        /// Bytes per second, at least 1.
         bytes_per_second: u64,
     },
-    /// All connections break, and nobody listens for this time; the data stay.
+    /// All connections are closed, and the server does not listen for some time. It keeps its data.
     Restart {
-        /// How long connecting is refused.
+        /// How long it does not listen.
         down: Duration,
     },
 }
 
-/// What the part that listens is told.
+/// A command to the listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     GoAway,
     Restart(Duration),
 }
 
-/// The fault that is set, if one is.
+/// The current fault, if there is one.
 #[derive(Debug)]
 pub(crate) struct Faults {
     set: Mutex<Option<Fault>>,
@@ -87,12 +87,12 @@ impl Faults {
     }
 
     pub(crate) fn command(&self, command: Command) {
-        // Nobody listens only once the server has ended.
+        // This fails only if the server has stopped.
         let _ = self.commands.send(command);
     }
 
-    /// What happens to a call with this path.
-    pub(crate) fn strike(&self, path: &str) -> Option<FaultKind> {
+    /// The fault for a call with this path, if it affects the call. Counts the call.
+    pub(crate) fn take_for(&self, path: &str) -> Option<FaultKind> {
         let mut set = self.set.lock();
         let fault = set.as_mut()?;
         if !fault.calls.is_empty() && !fault.calls.iter().any(|call| call == name(path)) {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_at_no_call_is_refused_by_name() {
+    fn a_fault_at_an_unknown_call_is_refused_by_name() {
         let mut fault = Fault {
             kind: FaultKind::Hang,
             calls: vec!["Insert".to_owned()],
@@ -123,19 +123,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_strikes_the_calls_it_names_as_often_as_it_says() {
-        let (commands, _told) = mpsc::unbounded_channel();
+    fn a_fault_affects_its_calls_as_often_as_requested() {
+        let (commands, _receiver) = mpsc::unbounded_channel();
         let fault = Fault {
             kind: FaultKind::Hang,
             calls: vec!["Insert".to_owned()],
             times: Some(2),
         };
         let faults = Faults::new(Some(fault), commands);
-        assert_eq!(faults.strike("/v5api.BTrDB/ArrowInsert"), None);
-        for struck in [Some(FaultKind::Hang), Some(FaultKind::Hang), None] {
-            assert_eq!(faults.strike("/v5api.BTrDB/Insert"), struck);
+        assert_eq!(faults.take_for("/v5api.BTrDB/ArrowInsert"), None);
+        for expected in [Some(FaultKind::Hang), Some(FaultKind::Hang), None] {
+            assert_eq!(faults.take_for("/v5api.BTrDB/Insert"), expected);
         }
         faults.set(None);
-        assert_eq!(faults.strike("/v5api.BTrDB/Insert"), None);
+        assert_eq!(faults.take_for("/v5api.BTrDB/Insert"), None);
     }
 }

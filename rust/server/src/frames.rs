@@ -1,14 +1,14 @@
-//! The frames of HTTP/2 that pass, as far as the calls in them are concerned.
+//! Parses the HTTP/2 frames of a connection, to count open and cancelled calls.
 //!
-//! What the transport makes of a call that is given up depends on how far it has come. Its frame says
-//! so at once, and is counted before the transport sees it.
+//! The transport treats a cancelled call differently depending on its state. The frame that cancels
+//! it is unambiguous, so calls are counted here, before the transport sees their frames.
 
 use std::collections::HashSet;
 
-/// The length of what stands before each frame; the first three bytes say how long the frame is.
-const HEAD: usize = 9;
-/// What a peer sends before its first frame.
-const PREFACE: usize = 24;
+/// The length of a frame header. Its first three bytes are the length of the frame.
+const HEADER_BYTES: usize = 9;
+/// The length of the connection preface, which a peer sends before its first frame.
+const PREFACE_BYTES: usize = 24;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -16,48 +16,48 @@ const RST_STREAM: u8 = 3;
 /// The flag of the last frame of one direction of a call.
 const END_STREAM: u8 = 1;
 
-/// What stands before a frame.
+/// The parts of a frame header that are used here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct FrameHeader {
     kind: u8,
     flags: u8,
     stream: u32,
 }
 
-/// Where within a frame the next byte that passes belongs.
+/// The position of the next byte within its frame.
 #[derive(Debug, Default)]
-pub(crate) struct Position {
-    head: [u8; HEAD],
-    /// Bytes of the head that passed.
+pub(crate) struct FramePosition {
+    header: [u8; HEADER_BYTES],
+    /// How many bytes of the header have passed.
     begun: usize,
-    /// Bytes after the head that did not.
+    /// How many bytes of the body are still to pass.
     left: usize,
 }
 
-impl Position {
-    /// Where the first byte of a peer belongs.
+impl FramePosition {
+    /// The position of the first byte that a peer sends.
     fn before_preface() -> Self {
         Self {
-            left: PREFACE,
+            left: PREFACE_BYTES,
             ..Self::default()
         }
     }
 
-    /// Follows bytes that pass, and tells of each head.
-    pub(crate) fn advance(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Head)) {
+    /// Parses bytes that pass, and calls `on_header` for each header.
+    pub(crate) fn advance(&mut self, mut bytes: &[u8], mut on_header: impl FnMut(FrameHeader)) {
         while !bytes.is_empty() {
             let skipped = self.left.min(bytes.len());
             self.left -= skipped;
             bytes = &bytes[skipped..];
-            let taken = (HEAD - self.begun).min(bytes.len());
-            self.head[self.begun..self.begun + taken].copy_from_slice(&bytes[..taken]);
+            let taken = (HEADER_BYTES - self.begun).min(bytes.len());
+            self.header[self.begun..self.begun + taken].copy_from_slice(&bytes[..taken]);
             self.begun += taken;
             bytes = &bytes[taken..];
-            if self.begun == HEAD {
-                let [a, b, c, kind, flags, stream @ ..] = self.head;
+            if self.begun == HEADER_BYTES {
+                let [a, b, c, kind, flags, stream @ ..] = self.header;
                 self.left = u32::from_be_bytes([0, a, b, c]) as usize;
                 self.begun = 0;
-                tell(Head {
+                on_header(FrameHeader {
                     kind,
                     flags,
                     stream: u32::from_be_bytes(stream),
@@ -71,53 +71,53 @@ impl Position {
     }
 }
 
-/// The calls of a connection that were begun, and neither answered to their end nor given up.
+/// The calls of a connection that have begun, and are neither completely answered nor cancelled.
 #[derive(Debug)]
-pub(crate) struct Calls {
+pub(crate) struct OpenCalls {
     open: HashSet<u32>,
     latest: u32,
-    received: Position,
-    sent: Position,
+    received: FramePosition,
+    sent: FramePosition,
 }
 
-impl Default for Calls {
+impl Default for OpenCalls {
     fn default() -> Self {
         Self {
             open: HashSet::new(),
             latest: 0,
-            received: Position::before_preface(),
-            sent: Position::default(),
+            received: FramePosition::before_preface(),
+            sent: FramePosition::default(),
         }
     }
 }
 
-impl Calls {
-    /// Follows bytes of the peer; how many open calls it gives up in them.
+impl OpenCalls {
+    /// Parses bytes from the peer. Returns how many open calls they cancel.
     pub(crate) fn received(&mut self, bytes: &[u8]) -> usize {
         let (open, latest) = (&mut self.open, &mut self.latest);
-        let mut given_up = 0;
-        self.received.advance(bytes, |head| match head.kind {
-            // What follows an answered call, such as trailers, begins none.
-            HEADERS if head.stream > *latest => {
-                *latest = head.stream;
-                open.insert(head.stream);
+        let mut cancelled = 0;
+        self.received.advance(bytes, |header| match header.kind {
+            // Later headers of the same stream, such as trailers, do not begin a call.
+            HEADERS if header.stream > *latest => {
+                *latest = header.stream;
+                open.insert(header.stream);
             }
-            RST_STREAM if open.remove(&head.stream) => given_up += 1,
+            RST_STREAM if open.remove(&header.stream) => cancelled += 1,
             _ => {}
         });
-        given_up
+        cancelled
     }
 
-    /// Follows bytes that are sent to the peer.
+    /// Parses bytes that are sent to the peer.
     pub(crate) fn sent(&mut self, bytes: &[u8]) {
         let open = &mut self.open;
-        self.sent.advance(bytes, |head| {
-            let is_last = match head.kind {
-                DATA | HEADERS => head.flags & END_STREAM != 0,
+        self.sent.advance(bytes, |header| {
+            let is_last = match header.kind {
+                DATA | HEADERS => header.flags & END_STREAM != 0,
                 kind => kind == RST_STREAM,
             };
             if is_last {
-                open.remove(&head.stream);
+                open.remove(&header.stream);
             }
         });
     }
@@ -126,7 +126,7 @@ impl Calls {
         self.open.len()
     }
 
-    /// Whether a frame of ours may be sent now.
+    /// Whether another frame may be sent now.
     pub(crate) const fn is_between_frames(&self) -> bool {
         self.sent.is_between_frames()
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_followed_however_they_are_cut() {
+    fn frames_are_parsed_from_parts_of_any_size() {
         let mut sent = Vec::new();
         let mut ends = vec![0];
         for length in [0, 1, 8, 9, 70_000, 0, 3] {
@@ -153,7 +153,7 @@ mod tests {
             ends.push(sent.len());
         }
         for step in [1, 2, 5, 9, 10, 4_096, sent.len()] {
-            let mut position = Position::default();
+            let mut position = FramePosition::default();
             let (mut at, mut heads) = (0, 0);
             for part in sent.chunks(step) {
                 assert_eq!(
@@ -161,8 +161,8 @@ mod tests {
                     ends.contains(&at),
                     "{step} {at}"
                 );
-                position.advance(part, |head| {
-                    assert_eq!((head.kind, head.flags, head.stream), (0xff, 0xff, 7));
+                position.advance(part, |header| {
+                    assert_eq!((header.kind, header.flags, header.stream), (0xff, 0xff, 7));
                     heads += 1;
                 });
                 at += part.len();
@@ -173,32 +173,32 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_open_until_it_is_answered_or_given_up() {
+    fn a_call_is_open_until_it_is_answered_or_cancelled() {
         let mut received = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         for stream in [1, 3, 5, 7] {
             received.extend(frame(HEADERS, 4, stream, 20));
             received.extend(frame(DATA, END_STREAM, stream, 5));
         }
         for step in [1, 7, 300] {
-            let mut calls = Calls::default();
+            let mut calls = OpenCalls::default();
             for part in received.chunks(step) {
                 assert_eq!(calls.received(part), 0);
             }
             assert_eq!(calls.open(), 4);
             assert_eq!(calls.received(&frame(RST_STREAM, 0, 3, 4)), 1);
-            // Neither twice, nor after its answer, nor one that was never made.
+            // A call is not counted twice, nor after its answer, nor if it never began.
             calls.sent(&frame(HEADERS, 4, 5, 9));
             calls.sent(&frame(DATA, 0, 5, 9));
             assert_eq!(calls.open(), 3);
             calls.sent(&frame(HEADERS, 4 | END_STREAM, 5, 9));
             calls.sent(&frame(RST_STREAM, 0, 7, 4));
-            // A ping that is answered has the same flag.
+            // The flag of an answered ping has the same value.
             calls.sent(&frame(6, 1, 1, 8));
             for stream in [3, 5, 7, 9] {
                 assert_eq!(calls.received(&frame(RST_STREAM, 0, stream, 4)), 0);
             }
             assert_eq!(calls.open(), 1);
-            // What ends the request of a call begins no other.
+            // Trailers of a request do not begin a call.
             assert_eq!(calls.received(&frame(HEADERS, 5, 5, 3)), 0);
             assert_eq!(calls.open(), 1);
         }

@@ -1,9 +1,9 @@
-//! Doors for `tests/fuzz` to what reads bytes of clients; there in no other build.
+//! Entry points of `tests/fuzz` to the decoders of client input. Other builds do not have them.
 
 use crate::ipc::{decode_points, decode_template};
 
-/// An insert: as many points as there were bytes for, or a refusal.
-#[allow(clippy::panic, reason = "what must hold is found by failing")]
+/// Decodes an insert: no more points than bytes for them, or a refusal.
+#[allow(clippy::panic, reason = "a fuzz target reports by a panic")]
 pub fn points(bytes: &[u8]) {
     if let Ok(points) = decode_points(bytes, 1_000_000) {
         assert_eq!(points.times.len(), points.values.len());
@@ -11,7 +11,7 @@ pub fn points(bytes: &[u8]) {
     }
 }
 
-/// The schema of an answer, or a refusal.
+/// Decodes the template of an answer.
 pub fn template(bytes: &[u8]) {
     drop(decode_template(bytes));
 }

@@ -1,12 +1,12 @@
-//! Telling a peer of HTTP/2 that it has gone too far.
+//! The GOAWAY frame for a peer that makes too many wasted calls.
 //!
-//! The transport sends GOAWAY for reasons of its own only. A frame may go between two others, so
-//! what is sent is followed from frame to frame (`frames.rs`).
+//! The transport sends GOAWAY only for its own reasons. This frame is written between two frames of
+//! the transport, so `frames.rs` parses what is sent.
 
-/// GOAWAY on the whole connection, with `ENHANCE_YOUR_CALM`: nothing that was not answered yet is said
-/// to have been looked at.
+/// GOAWAY for the connection, with `ENHANCE_YOUR_CALM`. The last stream is the highest possible
+/// one, so the peer cannot assume that any of its calls was not processed.
 pub(crate) const CALM_DOWN: [u8; 17] = [
     0, 0, 8, 7, 0, 0, 0, 0, 0, // length 8, type GOAWAY, no flags, stream 0
-    0x7f, 0xff, 0xff, 0xff, // what came up to here may have been done
+    0x7f, 0xff, 0xff, 0xff, // the last stream that may have been processed
     0, 0, 0, 0x0b, // ENHANCE_YOUR_CALM
 ];

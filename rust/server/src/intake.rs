@@ -1,4 +1,5 @@
-//! The body of a request on its way in: counted, bounded and unpacked before anything is made of it.
+//! The body of a request while it arrives. It is counted, limited and decompressed before it is
+//! decoded.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,27 +13,27 @@ use pingthings_types::Code;
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::account::Account;
 use crate::budget::{CALL_BYTES, Hold};
 use crate::call::{self, INSERTS, STREAMED_REQUESTS};
 use crate::caller::Caller;
 use crate::config::Limits;
-use crate::fields::Fields;
-use crate::owner::Owner;
+use crate::decompress::{DecompressError, Decompressed, Decompressor, Encoding, MessageLimits};
+use crate::field_counter::FieldCounter;
 use crate::status::Refusal;
-use crate::unpack::{self, Failure, Packing, Unpacked, Unpacker};
 
-/// What stands before each message: whether it is packed, and its length.
-const HEAD: usize = 5;
-/// Bytes of one request that is no insert: a list of 65,536 streams has 1.5 MB.
-const MESSAGE_BYTES: usize = 8 << 20;
-/// Fields in one request that is no insert: streams, tags or annotations.
-const FIELDS: usize = 1 << 16;
-/// Fields of an insert beside its points.
-const FIELDS_BESIDE_POINTS: usize = 16;
-/// What a field takes in memory beside its bytes, about.
+/// The length of a gRPC message header: whether the message is compressed, and its length.
+const HEADER_BYTES: usize = 5;
+/// The maximum length of a request other than an insert. A list of 65,536 streams has 1.5 MB.
+const MAX_MESSAGE_BYTES: usize = 8 << 20;
+/// The maximum number of fields in a request other than an insert: streams, tags or annotations.
+const MAX_FIELDS: usize = 1 << 16;
+/// The maximum number of fields of an insert besides its points.
+const MAX_OTHER_FIELDS: usize = 16;
+/// The estimated memory of a field besides its bytes.
 const FIELD_BYTES: usize = 64;
 
-/// What headers take, about.
+/// The estimated memory of headers.
 fn header_bytes(headers: &HeaderMap) -> usize {
     let each = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().len() + value.len() + size_of::<(HeaderName, HeaderValue)>()
@@ -40,35 +41,33 @@ fn header_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(each).sum()
 }
 
-/// How large the request of a call may be.
+/// Limits on the request of a call.
 #[derive(Clone, Copy, Debug)]
-struct Most {
+struct RequestLimits {
     bytes: usize,
     fields: usize,
-    /// What is answered if there are more fields.
+    /// The status code if there are more fields.
     code: Code,
     field_bytes: usize,
-    /// Whether a message is done with when the next one begins.
+    /// Whether the request is a stream of messages, each of which is processed before the next.
     is_stream: bool,
 }
 
-impl Most {
-    fn of(path: &str, limits: &Limits) -> Self {
+impl RequestLimits {
+    fn new(path: &str, limits: &Limits) -> Self {
         if INSERTS.contains(&call::name(path)) {
             Self {
                 bytes: limits.message_bytes,
-                fields: limits
-                    .points_per_insert
-                    .saturating_add(FIELDS_BESIDE_POINTS),
+                fields: limits.points_per_insert.saturating_add(MAX_OTHER_FIELDS),
                 code: Code::InsertTooBig,
-                // A point takes less than its bytes did.
+                // A decoded point takes less memory than its bytes.
                 field_bytes: 0,
                 is_stream: false,
             }
         } else {
             Self {
-                bytes: limits.message_bytes.min(MESSAGE_BYTES),
-                fields: FIELDS,
+                bytes: limits.message_bytes.min(MAX_MESSAGE_BYTES),
+                fields: MAX_FIELDS,
                 code: Code::InvalidParameter,
                 field_bytes: FIELD_BYTES,
                 is_stream: STREAMED_REQUESTS.contains(&call::name(path)),
@@ -77,57 +76,57 @@ impl Most {
     }
 }
 
-/// Where in the messages of a request the next byte belongs.
+/// The position of the next byte in the messages of a request.
 #[derive(Debug)]
 enum State {
-    Head(BytesMut),
-    /// Within a message as it is.
+    Header(BytesMut),
+    /// Within an uncompressed message.
     Plain {
         left: usize,
-        fields: Fields,
+        fields: FieldCounter,
     },
-    /// Within a packed one.
-    Packed {
+    /// Within a compressed message.
+    Compressed {
         left: usize,
         gathered: BytesMut,
     },
 }
 
-type Unpacking = Pin<Box<dyn Future<Output = Result<Unpacked, Failure>> + Send>>;
+type Decompression = Pin<Box<dyn Future<Output = Result<Decompressed, DecompressError>> + Send>>;
 
-/// The body of a request.
+/// The body of a request, which wraps the body of the transport.
 pub(crate) struct Intake {
     inner: Body,
     hold: Arc<Hold>,
-    /// What the call takes itself, until its first message is there.
+    /// The memory of the call itself. It is counted until the first message is complete.
     call_bytes: usize,
     is_begun: bool,
-    /// Bytes that are counted of the message at hand and those before it.
+    /// The bytes that are counted for the current message and those before it.
     taken: usize,
-    most: Most,
-    packing: Option<Packing>,
-    unpacker: Unpacker,
-    owner: Arc<Owner>,
+    limits: RequestLimits,
+    encoding: Option<Encoding>,
+    decompressor: Decompressor,
+    account: Arc<Account>,
     state: State,
-    /// What came and was not looked at.
+    /// Bytes that arrived and are not processed yet.
     rest: Bytes,
-    unpacking: Option<Unpacking>,
-    /// What was unpacked and not passed on, the next last.
-    unpacked: Vec<Bytes>,
-    /// The door learns here why the request was refused.
-    refused: Option<tokio::sync::oneshot::Sender<Refusal>>,
+    decompression: Option<Decompression>,
+    /// Decompressed pieces that are not passed on yet, in reverse order.
+    decompressed: Vec<Bytes>,
+    /// Reports a refusal to the call layer.
+    refusals: Option<tokio::sync::oneshot::Sender<Refusal>>,
 }
 
 impl Intake {
-    /// What comes of a request that begins with `head`; `refused` is told if it is refused.
+    /// The body of the request with these headers. A refusal is sent to `refusals`.
     pub(crate) fn new(
         inner: Body,
         head: &Parts,
         limits: &Limits,
-        packing: Option<Packing>,
-        unpacker: Unpacker,
+        encoding: Option<Encoding>,
+        decompressor: Decompressor,
         caller: &Caller,
-        refused: tokio::sync::oneshot::Sender<Refusal>,
+        refusals: tokio::sync::oneshot::Sender<Refusal>,
     ) -> Self {
         Self {
             inner,
@@ -135,34 +134,34 @@ impl Intake {
             call_bytes: CALL_BYTES + header_bytes(&head.headers),
             is_begun: false,
             taken: 0,
-            most: Most::of(head.uri.path(), limits),
-            packing,
-            unpacker,
-            owner: Arc::clone(&caller.owner),
-            state: State::Head(BytesMut::new()),
+            limits: RequestLimits::new(head.uri.path(), limits),
+            encoding,
+            decompressor,
+            account: Arc::clone(&caller.account),
+            state: State::Header(BytesMut::new()),
             rest: Bytes::new(),
-            unpacking: None,
-            unpacked: Vec::new(),
-            refused: Some(refused),
+            decompression: None,
+            decompressed: Vec::new(),
+            refusals: Some(refusals),
         }
     }
 
     fn refuse(&mut self, refusal: Refusal) -> Status {
         let status = Status::resource_exhausted(&refusal.message);
-        if let Some(refused) = self.refused.take() {
-            // If this fails, the call has been answered.
-            let _ = refused.send(refusal);
+        if let Some(refusals) = self.refusals.take() {
+            // This fails only if the call is already answered.
+            let _ = refusals.send(refusal);
         }
         status
     }
 
-    /// Looks at what came; gives the part of it that goes on as it is.
-    fn look(&mut self) -> Result<Option<Bytes>, Status> {
+    /// Processes bytes that arrived. Returns the part that is passed on unchanged.
+    fn process(&mut self) -> Result<Option<Bytes>, Status> {
         match &mut self.state {
-            State::Head(head) => {
-                let taken = (HEAD - head.len()).min(self.rest.len());
+            State::Header(head) => {
+                let taken = (HEADER_BYTES - head.len()).min(self.rest.len());
                 head.extend_from_slice(&self.rest.split_to(taken));
-                if head.len() < HEAD {
+                if head.len() < HEADER_BYTES {
                     return Ok(None);
                 }
                 let head = std::mem::take(head).freeze();
@@ -180,49 +179,49 @@ impl Intake {
                 self.count_fields(count, more)?;
                 Ok(Some(part))
             }
-            State::Packed { left, gathered } => {
+            State::Compressed { left, gathered } => {
                 let part = self.rest.split_to((*left).min(self.rest.len()));
                 gathered.extend_from_slice(&part);
                 *left -= part.len();
                 if *left == 0 {
-                    let packed = std::mem::take(gathered).freeze();
-                    self.state = State::Head(BytesMut::new());
-                    self.unpack(packed);
+                    let compressed = std::mem::take(gathered).freeze();
+                    self.state = State::Header(BytesMut::new());
+                    self.decompress(compressed);
                 }
                 Ok(None)
             }
         }
     }
 
-    /// Begins a message.
+    /// Processes the header of a message.
     fn begin(&mut self, head: &Bytes) -> Result<Option<Bytes>, Status> {
         let length = head[1..]
             .iter()
             .fold(0, |length, &byte| length << 8 | usize::from(byte));
-        let most = self.most.bytes;
-        if self.most.is_stream {
-            self.hold.give(std::mem::take(&mut self.taken));
-            self.take(self.rest.len())?;
+        let max = self.limits.bytes;
+        if self.limits.is_stream {
+            self.hold.release(std::mem::take(&mut self.taken));
+            self.reserve(self.rest.len())?;
         }
-        if length > most {
+        if length > max {
             return Err(Status::out_of_range(format!(
-                "a request of {length} bytes: send at most {most}"
+                "a request of {length} bytes: send at most {max}"
             )));
         }
-        if head[0] == 1 && self.packing.is_some() {
+        if head[0] == 1 && self.encoding.is_some() {
             let gathered = BytesMut::new();
-            self.state = State::Packed {
+            self.state = State::Compressed {
                 left: length,
                 gathered,
             };
             if length == 0 {
-                self.state = State::Head(BytesMut::new());
-                self.unpack(Bytes::new());
+                self.state = State::Header(BytesMut::new());
+                self.decompress(Bytes::new());
             }
             return Ok(None);
         }
         if length > 0 {
-            let fields = Fields::default();
+            let fields = FieldCounter::default();
             self.state = State::Plain {
                 left: length,
                 fields,
@@ -230,30 +229,31 @@ impl Intake {
         } else {
             self.end_message();
         }
-        // Whatever else is wrong with it, its reader says.
+        // Other errors in the message are found when it is decoded.
         Ok(Some(head.clone()))
     }
 
-    /// The next byte begins another message. What the call goes on with is counted otherwise.
+    /// Ends a message. From now on the call has or awaits a permit, whose number is limited, so its
+    /// own memory is no longer counted.
     fn end_message(&mut self) {
-        self.state = State::Head(BytesMut::new());
-        self.hold.give(std::mem::take(&mut self.call_bytes));
+        self.state = State::Header(BytesMut::new());
+        self.hold.release(std::mem::take(&mut self.call_bytes));
     }
 
     fn count_fields(&mut self, count: usize, more: usize) -> Result<(), Status> {
-        let Most {
+        let RequestLimits {
             fields,
             field_bytes,
             ..
-        } = self.most;
+        } = self.limits;
         if count > fields {
             return Err(self.too_many_fields());
         }
-        self.take(more * field_bytes)
+        self.reserve(more * field_bytes)
     }
 
     fn too_many_fields(&mut self) -> Status {
-        let Most { fields, code, .. } = self.most;
+        let RequestLimits { fields, code, .. } = self.limits;
         let what = if code == Code::InsertTooBig {
             "points"
         } else {
@@ -263,59 +263,63 @@ impl Intake {
         self.refuse(Refusal::new(code, message))
     }
 
-    /// Counts bytes before they are kept.
-    fn take(&mut self, bytes: usize) -> Result<(), Status> {
-        let taken = self.hold.take(bytes);
+    /// Reserves bytes before they are stored.
+    fn reserve(&mut self, bytes: usize) -> Result<(), Status> {
+        let taken = self.hold.reserve(bytes);
         taken.map_err(|refusal| self.refuse(refusal))?;
         self.taken += bytes;
         Ok(())
     }
 
-    fn unpack(&mut self, packed: Bytes) {
-        if let Some(packing) = self.packing {
-            let most = unpack::Most {
-                bytes: self.most.bytes,
-                fields: self.most.fields,
+    fn decompress(&mut self, compressed: Bytes) {
+        if let Some(encoding) = self.encoding {
+            let limits = MessageLimits {
+                bytes: self.limits.bytes,
+                fields: self.limits.fields,
             };
-            let (owner, hold) = (Arc::clone(&self.owner), Arc::clone(&self.hold));
-            let unpacker = self.unpacker.clone();
-            let unpacking = unpacker.unpack(packing, packed, most, owner, hold);
-            self.unpacking = Some(Box::pin(unpacking));
+            let (account, hold) = (Arc::clone(&self.account), Arc::clone(&self.hold));
+            let decompressor = self.decompressor.clone();
+            let decompression =
+                decompressor.decompress(encoding, compressed, limits, account, hold);
+            self.decompression = Some(Box::pin(decompression));
         }
     }
 
-    /// Takes what was unpacked.
-    fn unpacked(&mut self, unpacked: Result<Unpacked, Failure>) -> Result<(), Status> {
-        let unpacked = unpacked.map_err(|failure| match failure {
-            Failure::Refused(refusal) => self.refuse(refusal),
-            Failure::TooManyFields => self.too_many_fields(),
-            Failure::TooLarge => Status::resource_exhausted(format!(
-                "a request of more than {} bytes once it is unpacked: send it in parts",
-                self.most.bytes
+    /// Processes the result of a decompression.
+    fn decompressed(
+        &mut self,
+        decompressed: Result<Decompressed, DecompressError>,
+    ) -> Result<(), Status> {
+        let decompressed = decompressed.map_err(|failure| match failure {
+            DecompressError::Refused(refusal) => self.refuse(refusal),
+            DecompressError::TooManyFields => self.too_many_fields(),
+            DecompressError::TooLarge => Status::resource_exhausted(format!(
+                "a request of more than {} bytes after decompression: send it in parts",
+                self.limits.bytes
             )),
-            Failure::Damaged(error) => {
-                Status::internal(format!("the request cannot be unpacked: {error}"))
+            DecompressError::Damaged(error) => {
+                Status::internal(format!("cannot decompress the request: {error}"))
             }
         })?;
-        let Unpacked { mut pieces, fields } = unpacked;
+        let Decompressed { mut pieces, fields } = decompressed;
         self.count_fields(fields.count(), fields.count())?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
         self.taken += length;
         self.end_message();
-        let mut head = BytesMut::with_capacity(HEAD);
+        let mut head = BytesMut::with_capacity(HEADER_BYTES);
         head.put_u8(0);
         head.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
         pieces.reverse();
         pieces.push(head.freeze());
-        self.unpacked = pieces;
+        self.decompressed = pieces;
         Ok(())
     }
 
-    /// What goes on next, if it is there.
+    /// The next part to pass on, if it is available.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if !self.is_begun {
             self.is_begun = true;
-            if let Err(refusal) = self.hold.take(self.call_bytes) {
+            if let Err(refusal) = self.hold.reserve(self.call_bytes) {
                 return Poll::Ready(Some(Err(self.refuse(refusal))));
             }
         }
@@ -323,19 +327,19 @@ impl Intake {
             if let Poll::Ready(refusal) = self.hold.poll_revoked(cx) {
                 return Poll::Ready(Some(Err(self.refuse(refusal))));
             }
-            if let Some(piece) = self.unpacked.pop() {
+            if let Some(piece) = self.decompressed.pop() {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
-            if let Some(unpacking) = &mut self.unpacking {
-                let pieces = ready!(unpacking.as_mut().poll(cx));
-                self.unpacking = None;
-                if let Err(status) = self.unpacked(pieces) {
+            if let Some(decompression) = &mut self.decompression {
+                let pieces = ready!(decompression.as_mut().poll(cx));
+                self.decompression = None;
+                if let Err(status) = self.decompressed(pieces) {
                     return Poll::Ready(Some(Err(status)));
                 }
                 continue;
             }
             if !self.rest.is_empty() {
-                match self.look() {
+                match self.process() {
                     Ok(None) => continue,
                     Ok(Some(part)) => return Poll::Ready(Some(Ok(Frame::data(part)))),
                     Err(status) => return Poll::Ready(Some(Err(status))),
@@ -347,7 +351,7 @@ impl Intake {
             };
             match frame.into_data() {
                 Ok(data) => {
-                    if let Err(status) = self.take(data.len()) {
+                    if let Err(status) = self.reserve(data.len()) {
                         return Poll::Ready(Some(Err(status)));
                     }
                     self.rest = data;

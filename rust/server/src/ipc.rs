@@ -1,8 +1,8 @@
-//! Arrow IPC streams that come from the network.
+//! Decoding of Arrow IPC streams from clients.
 //!
-//! Only flat columns of times and values ever arrive, so the frames are read here, where every
-//! length is checked against the bytes that are there before anything is allocated. The library's
-//! reader accepts far more than that and trusts far more than that.
+//! Clients send only flat columns of times and values. This decoder checks every length against the
+//! available bytes before it allocates anything. The library's reader accepts more types and checks
+//! less.
 
 use arrow_ipc::{Endianness, Message, MessageHeader, Precision, RecordBatch, TimeUnit};
 use arrow_schema::{DataType, Field, Schema};
@@ -10,11 +10,11 @@ use pingthings_types::{Code, Points};
 
 use crate::status::Refusal;
 
-/// Starts each message of the present format; older writers leave it out.
+/// The start of each message in the current format. Older writers omit it.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The points in an IPC stream with a column of times and one of values, at most `most` of them.
-pub(crate) fn decode_points(bytes: &[u8], most: usize) -> Result<Points, Refusal> {
+/// Decodes at most `max` points from an IPC stream with a column of times and one of values.
+pub(crate) fn decode_points(bytes: &[u8], max: usize) -> Result<Points, Refusal> {
     let mut messages = Messages::new(bytes);
     let schema = messages.schema()?;
     let [_, value] = &schema.fields()[..] else {
@@ -32,10 +32,10 @@ pub(crate) fn decode_points(bytes: &[u8], most: usize) -> Result<Points, Refusal
             .ok_or_else(|| unexpected(message.header_type()))?;
         let rows = usize::try_from(batch.length())
             .map_err(|_| malformed("a batch has a negative length"))?;
-        if rows > most.saturating_sub(points.len()) {
+        if rows > max.saturating_sub(points.len()) {
             return Err(Refusal::new(
                 Code::InsertTooBig,
-                format!("an insert of more than {most} points: send it in parts"),
+                format!("an insert of more than {max} points: send it in parts"),
             ));
         }
         let times = column(batch, body, 0, rows)?;
@@ -58,14 +58,14 @@ pub(crate) fn decode_points(bytes: &[u8], most: usize) -> Result<Points, Refusal
     Ok(points)
 }
 
-/// The schema an IPC stream begins with, if it is a time and any number of values.
+/// Decodes the schema of an IPC stream with a column of times and any number of value columns.
 pub(crate) fn decode_template(bytes: &[u8]) -> Result<Schema, Refusal> {
     let schema = Messages::new(bytes).schema()?;
     check_columns(&schema)?;
     Ok(schema)
 }
 
-/// The messages of a stream one after the other.
+/// The messages of a stream.
 struct Messages<'a> {
     rest: &'a [u8],
     ended: bool,
@@ -91,7 +91,7 @@ impl<'a> Messages<'a> {
         Ok(Schema::new(fields.collect::<Result<Vec<_>, _>>()?))
     }
 
-    /// The next message and its body; `None` at the end marker and where the bytes end.
+    /// The next message and its body, or `None` at the end marker or at the end of the bytes.
     fn next(&mut self) -> Result<Option<(Message<'a>, &'a [u8])>, Refusal> {
         if self.ended || self.rest.is_empty() {
             return Ok(None);
@@ -129,13 +129,13 @@ impl<'a> Messages<'a> {
     }
 }
 
-/// `length` bytes from `offset` on, and what follows them; `None` if they are not all there.
+/// `length` bytes from `offset`, and the bytes after them, or `None` if there are fewer bytes.
 fn part(bytes: &[u8], offset: i64, length: i64) -> Option<(&[u8], &[u8])> {
     let (_, from) = bytes.split_at_checked(usize::try_from(offset).ok()?)?;
     from.split_at_checked(usize::try_from(length).ok()?)
 }
 
-/// The values of a column of fixed width, as the bytes of each.
+/// The values of a column, each as its bytes.
 fn column<'a, const WIDTH: usize>(
     batch: RecordBatch<'a>,
     body: &'a [u8],
@@ -161,7 +161,7 @@ fn column<'a, const WIDTH: usize>(
             "an insert with nulls: leave such points out; no point of the call was stored",
         ));
     }
-    // Each column has two buffers; the first says which rows are null, and none is.
+    // Each column has two buffers. The first marks null rows, of which there are none.
     let buffer = batch
         .buffers()
         .into_iter()
@@ -200,7 +200,7 @@ fn check_columns(schema: &Schema) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A column of one of the types that times and values can have.
+/// The field of a column, which must have a type for times or values.
 fn field(field: arrow_ipc::Field<'_>) -> Result<Field, Refusal> {
     let name = field.name().unwrap_or_default();
     let time = field.type_as_timestamp();
@@ -239,7 +239,7 @@ fn malformed(problem: impl std::fmt::Display) -> Refusal {
 
 fn unexpected(header: MessageHeader) -> Refusal {
     let name = header.variant_name().unwrap_or("a message of unknown type");
-    malformed(format!("`{name}` stands where it has no place"))
+    malformed(format!("it has an unexpected `{name}`"))
 }
 
 #[cfg(test)]
@@ -262,7 +262,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(points in points()) {
+        fn encoded_points_are_decoded(points in points()) {
             let found = decode_points(&encode(&points), points.len()).unwrap();
             prop_assert_eq!(&found.times, &points.times);
             let bits = |points: &Points| -> Vec<u64> {
@@ -279,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_stream_is_refused_or_holds_as_many_points_as_its_bytes(
+        fn a_damaged_stream_has_no_more_points_than_bytes_for_them(
             points in points(),
             damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         ) {
@@ -296,7 +296,7 @@ mod tests {
         }
 
         #[test]
-        fn a_length_is_believed_only_when_the_bytes_are_there(length in any::<i32>()) {
+        fn a_length_beyond_the_available_bytes_is_refused(length in any::<i32>()) {
             let mut bytes = encode(&Points::default());
             bytes[4..8].copy_from_slice(&length.to_le_bytes());
             if i32::try_from(bytes.len()).is_ok_and(|len| !(1..len).contains(&length)) {
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_before_the_continuation_marker_are_read() {
+    fn streams_without_the_continuation_marker_are_decoded() {
         let points = Points {
             times: vec![1, 2],
             values: vec![3.0, 4.0],
@@ -314,7 +314,7 @@ mod tests {
         let bytes = encode(&points);
         let mut old = Vec::new();
         let mut rest = &bytes[..];
-        // The marker stands before each message, and nowhere else on a boundary of 8 bytes.
+        // On boundaries of 8 bytes the marker occurs only before a message.
         while let Some((word, next)) = rest.split_first_chunk::<8>() {
             let is_marker = word.starts_with(&CONTINUATION);
             old.extend_from_slice(if is_marker { &word[4..] } else { word });

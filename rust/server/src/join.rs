@@ -1,12 +1,12 @@
-//! Points of many streams as rows of one table: a full outer join on time.
+//! A full outer join on time: the points of many streams as rows of one table.
 //!
-//! Points that share a time within a stream become one row, with the value stored last. On a grid,
-//! each point first moves to the nearest instant of it.
+//! Points of one stream that share a time become one row with the value stored last. With a grid,
+//! each point first moves to the nearest instant of the grid.
 
 use pingthings_storage::Error;
 use pingthings_types::{MAX_TIME, MIN_TIME, Points, RangeError, RawPoint, TimeRange};
 
-/// Rows of the table, as columns: the times, and one column of values for each stream.
+/// Rows of the table: a column of times, and one column of values for each stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Rows {
     pub(crate) times: Vec<i64>,
@@ -14,7 +14,7 @@ pub(crate) struct Rows {
     pub(crate) columns: Vec<Vec<f64>>,
 }
 
-/// Instants at equal distances, of which the first is where the range asked for begins.
+/// Instants at equal distances. The first one is the start of the requested range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Grid {
     start: i64,
@@ -26,8 +26,8 @@ impl Grid {
     /// The instants `start`, `start + period` and so on in `range`; `period` is at least 1.
     pub(crate) fn new(range: TimeRange, period: i64) -> Result<Self, RangeError> {
         let (start, end) = (range.start(), range.end());
-        // A point moves by half a period at most: some before the range come in, and some at its
-        // end would leave it.
+        // A point moves by at most half a period. Some points before the range therefore move into
+        // it, and some at its end would move out of it.
         let last = start + (end - 1 - start) / period * period;
         let range = TimeRange::new(
             start.saturating_sub(period / 2).max(MIN_TIME),
@@ -42,15 +42,15 @@ impl Grid {
         })
     }
 
-    /// The range in which points that move to an instant of the grid lie.
+    /// The range of the points that move to an instant of the grid.
     pub(crate) const fn range(self) -> TimeRange {
         self.range
     }
 
-    /// The instant to which a point of that range moves.
+    /// The instant to which a point of [`Grid::range`] moves.
     const fn instant(self, time: i64) -> i64 {
-        // The range begins half a period before the start, so this is never negative, and at most
-        // the length of time and half a period.
+        // The range begins half a period before the start, so the difference is never negative. It
+        // is at most the length of time plus half a period.
         let from = time.abs_diff(self.start.saturating_sub(self.period / 2));
         let index = from / self.period.unsigned_abs();
         self.start
@@ -58,23 +58,24 @@ impl Grid {
     }
 }
 
-/// Reads many streams side by side.
+/// A join of many streams.
 pub(crate) struct Join<F> {
     streams: Vec<Cursor<F>>,
     grid: Option<Grid>,
-    /// The next row of each stream; by itself, so that the search for the first is quick.
+    /// The next row of each stream. It is a vector of its own to make the search for the earliest
+    /// row fast.
     next: Vec<RawPoint>,
     begun: bool,
 }
 
-/// What stands in `next` for a stream that has ended: later than any point.
+/// The entry in `next` of a stream that has ended. It is later than any point.
 const ENDED: RawPoint = RawPoint {
     time: i64::MAX,
     value: f64::NAN,
 };
 
 impl<F: FnMut() -> Result<Option<Points>, Error>> Join<F> {
-    /// Joins streams, each given as a source of batches ascending by time.
+    /// Joins streams. Each is a source of batches in ascending order of time.
     pub(crate) fn new(streams: impl IntoIterator<Item = F>, grid: Option<Grid>) -> Self {
         let streams: Vec<_> = streams.into_iter().map(Cursor::new).collect();
         Self {
@@ -85,8 +86,8 @@ impl<F: FnMut() -> Result<Option<Points>, Error>> Join<F> {
         }
     }
 
-    /// The next rows, at most `most`; `None` when there are no more.
-    pub(crate) fn next_batch(&mut self, most: usize) -> Result<Option<Rows>, Error> {
+    /// The next rows, at most `max`, or `None` at the end.
+    pub(crate) fn next_batch(&mut self, max: usize) -> Result<Option<Rows>, Error> {
         if !self.begun {
             for stream in &mut self.streams {
                 self.next.push(stream.row(self.grid)?.unwrap_or(ENDED));
@@ -97,7 +98,7 @@ impl<F: FnMut() -> Result<Option<Points>, Error>> Join<F> {
             times: Vec::new(),
             columns: vec![Vec::new(); self.streams.len()],
         };
-        while rows.times.len() < most {
+        while rows.times.len() < max {
             let first = self.next.iter().map(|next| next.time).min();
             let Some(time) = first.filter(|&time| time != ENDED.time) else {
                 break;
@@ -117,7 +118,7 @@ impl<F: FnMut() -> Result<Option<Points>, Error>> Join<F> {
     }
 }
 
-/// One stream, point by point.
+/// The position in one stream.
 struct Cursor<F> {
     source: F,
     batch: Points,
@@ -139,13 +140,14 @@ impl<F: FnMut() -> Result<Option<Points>, Error>> Cursor<F> {
             return Ok(None);
         };
         self.index += 1;
-        let place = |time| grid.map_or(time, |grid| grid.instant(time));
-        let time = place(best.time);
+        let instant = |time| grid.map_or(time, |grid| grid.instant(time));
+        let time = instant(best.time);
         while let Some(point) = self.peek()?
-            && place(point.time) == time
+            && instant(point.time) == time
         {
             self.index += 1;
-            // Of two as near the earlier one stays, of two at the same time the later one.
+            // Of two equally near points the earlier one is kept; of two points with the same time
+            // the one stored later.
             let is_nearer = point.time.abs_diff(time) < best.time.abs_diff(time);
             if is_nearer || point.time == best.time {
                 best = point;
@@ -202,7 +204,7 @@ mod tests {
         all
     }
 
-    /// The same by the definition: every point looks for its place on its own.
+    /// The expected rows: each point is assigned to its instant separately, by the definition.
     fn expected(
         streams: &[Vec<RawPoint>],
         range: TimeRange,
@@ -211,7 +213,7 @@ mod tests {
         let mut table: BTreeMap<i64, Vec<Option<RawPoint>>> = BTreeMap::new();
         for (index, stream) in streams.iter().enumerate() {
             for &point in stream {
-                let place = match period {
+                let instant = match period {
                     None => Some(point.time),
                     Some(period) => (0..120)
                         .map(|k| range.start() + k * period)
@@ -222,14 +224,15 @@ mod tests {
                     None => !range.contains(point.time),
                     Some(_) => point.time >= range.end(),
                 };
-                let Some(place) = place.filter(|_| !outside) else {
+                let Some(instant) = instant.filter(|_| !outside) else {
                     continue;
                 };
                 let cell = &mut table
-                    .entry(place)
+                    .entry(instant)
                     .or_insert_with(|| vec![None; streams.len()])[index];
                 let is_better = cell.is_none_or(|old| {
-                    old.time == point.time || (point.time - place).abs() < (old.time - place).abs()
+                    old.time == point.time
+                        || (point.time - instant).abs() < (old.time - instant).abs()
                 });
                 if is_better {
                     *cell = Some(point);
@@ -257,7 +260,7 @@ mod tests {
         prop::collection::vec(stream, 0..5)
     }
 
-    fn within(streams: &[Vec<RawPoint>], range: TimeRange) -> Vec<Vec<RawPoint>> {
+    fn points_in(streams: &[Vec<RawPoint>], range: TimeRange) -> Vec<Vec<RawPoint>> {
         let keep = |stream: &Vec<RawPoint>| {
             stream
                 .iter()
@@ -272,7 +275,7 @@ mod tests {
         #[test]
         fn a_join_has_a_row_for_each_time(streams in streams(), size in 1..7usize) {
             let range = TimeRange::new(-20, 100).unwrap();
-            let found = rows(&within(&streams, range), None, size);
+            let found = rows(&points_in(&streams, range), None, size);
             prop_assert_eq!(found, expected(&streams, range, None));
         }
 
@@ -285,7 +288,7 @@ mod tests {
         ) {
             let range = TimeRange::new(-20, -20 + length).unwrap();
             let grid = Grid::new(range, period).unwrap();
-            let found = rows(&within(&streams, grid.range()), Some(grid), size);
+            let found = rows(&points_in(&streams, grid.range()), Some(grid), size);
             prop_assert_eq!(found, expected(&streams, range, Some(period)));
         }
     }

@@ -1,56 +1,56 @@
 //! The single-node server: the `v5api` contract over the storage engine.
 //!
 //! [`Server::start`] takes a [`Config`] and serves until [`Server::stop`] or until it is dropped.
-//! It runs on the tokio runtime it is started on and owns nothing outside its data directory, so a
-//! process can hold several.
+//! It runs on the tokio runtime on which it is started and uses nothing outside its data directory,
+//! so a process can have several servers.
 //!
-//! Every call is decoded, handed to the engine on a blocking thread, and encoded: what an answer
-//! is, the engine decides. `docs/design/wire.md` says why the wire looks as it does.
+//! Every call is decoded, executed by the engine on a blocking thread, and its answer is encoded.
+//! The engine determines the content of answers. `docs/design/wire.md` describes the protocol.
 
+mod acceptor;
+mod account;
+mod active_call;
 mod arrow;
 mod auth;
 mod budget;
 mod call;
+mod call_layer;
 mod caller;
+mod compact;
 mod config;
 mod connection;
-mod door;
-mod entrance;
+mod decompress;
 mod error;
 mod fault;
-mod fields;
+mod field_counter;
 mod frames;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod gate;
 mod goaway;
 mod intake;
 mod ipc;
 mod join;
-mod listen;
+mod listener;
 mod log;
 mod message;
 mod metrics;
-mod observe;
-mod ongoing;
-mod order;
-mod owner;
-mod patience;
+mod metrics_page;
 mod peer;
+mod permits;
+mod rate_limiter;
 mod server;
 mod service;
 mod status;
-mod supervise;
+mod supervisor;
 mod tls;
-mod unpack;
-mod upkeep;
 mod weight;
+mod write_order;
 
 pub use auth::Role;
+pub use compact::compact;
 pub use config::{Config, Limits, Storage, Tls};
 pub use error::Error;
 pub use fault::{Fault, FaultKind};
 pub use log::log_to_stderr;
 pub use pingthings_storage::{Clock, Compaction, Durability};
 pub use server::Server;
-pub use upkeep::compact;

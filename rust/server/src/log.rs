@@ -1,4 +1,4 @@
-//! Where the records of a server process go.
+//! The log of a server process.
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -7,14 +7,14 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::Error;
 
-/// Writes records to standard error from now on, for the whole process: as lines of text, or of
-/// JSON. What other libraries say is written from warnings on.
+/// Writes the log of the whole process to standard error from now on, as lines of text or JSON.
+/// Records of other libraries are written from the level `warn` on.
 ///
-/// For a process that is a server. One that only holds a server has a log of its own.
+/// A process that only embeds a server has its own log and does not call this.
 ///
 /// # Errors
-/// If the level is none of `error`, `warn`, `info`, `debug` and `trace`, or the process has a
-/// subscriber already.
+/// If the level is not `error`, `warn`, `info`, `debug` or `trace`, or if the process already has a
+/// subscriber.
 pub fn log_to_stderr(level: &str, as_json: bool) -> Result<(), Error> {
     let level: LevelFilter = level.parse().map_err(|_| Error::Log {
         problem: format!("`{level}` is no level: give error, warn, info, debug or trace"),

@@ -1,4 +1,4 @@
-//! How large a message of an answer may be, and what goes into one.
+//! Limits on the messages of answers, and splitting of answers into messages.
 
 use std::iter::Peekable;
 
@@ -6,40 +6,42 @@ use pingthings_types::Code;
 
 use crate::status::{Refusal, Refuse};
 
-/// Most bytes of a message: peers with gRPC's usual limit, 4 MiB, can read every one.
-pub(crate) const MOST_BYTES: usize = 4_000_000;
+/// The maximum length of a message. Peers with gRPC's default limit of 4 MiB can read every
+/// message.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 4_000_000;
 
-/// About how many bytes of a list go into one message. Bigger ones gain nothing.
+/// The target length of a message with a part of a list. Longer messages gain no throughput.
 const LIST_BYTES: usize = 1 << 20;
 
-/// Members of a list in one message, as far as they fit.
+/// The maximum number of elements of a list in one message.
 const LIST_LENGTH: usize = 1_000;
 
-/// What a member of a list takes beside its own bytes: numbers of fields, and lengths.
+/// The encoding overhead of a list element: field numbers and lengths.
 const FRAME_BYTES: usize = 16;
 
-/// The message, unless its reader might not be able to take it.
+/// Refuses a message that is too long for some readers.
 ///
-/// What can be cut into several messages is; this is for what cannot, such as a row of SQL.
+/// Answers are split into messages before. This finds parts that cannot be split, such as a row of
+/// SQL.
 pub(crate) fn checked<M: Refuse>(message: M) -> Result<M, Refusal> {
     match message.encoded_len() {
-        ..=MOST_BYTES => Ok(message),
+        ..=MAX_MESSAGE_BYTES => Ok(message),
         bytes => Err(Refusal::new(
             Code::InvalidParameter,
             format!(
-                "an answer takes a message of {bytes} bytes, above {MOST_BYTES}: ask for less at a \
+                "an answer takes a message of {bytes} bytes, above {MAX_MESSAGE_BYTES}: ask for less at a \
                  time"
             ),
         )),
     }
 }
 
-/// How many rows of so many bytes, `most` at most, go into one message beside what it begins with.
-pub(crate) fn rows(most: usize, head_bytes: usize, row_bytes: usize) -> usize {
-    most.min(MOST_BYTES.saturating_sub(head_bytes) / row_bytes.max(1))
+/// How many rows fit into one message after its header, at most `max`.
+pub(crate) fn rows(max: usize, head_bytes: usize, row_bytes: usize) -> usize {
+    max.min(MAX_MESSAGE_BYTES.saturating_sub(head_bytes) / row_bytes.max(1))
 }
 
-/// The next members of a list that go into one message; `None` when nothing is left.
+/// The next elements of a list that fit into one message, or `None` at the end.
 pub(crate) fn fill<T>(
     list: &mut Peekable<impl Iterator<Item = T>>,
     size: impl Fn(&T) -> usize,
@@ -74,7 +76,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lists_are_cut_where_a_message_is_full(
+        fn lists_are_split_where_a_message_is_full(
             sizes in prop::collection::vec(prop_oneof![0..200_usize, 0..(2_usize << 20)], 0..30),
         ) {
             let list: Vec<String> = sizes.iter().map(|&size| "x".repeat(size)).collect();
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn short_members_are_counted() {
+    fn short_elements_are_counted() {
         let mut list = std::iter::repeat_n(String::new(), LIST_LENGTH + 1).peekable();
         let mut next = || fill(&mut list, String::len).map(|batch| batch.len());
         assert_eq!([next(), next(), next()], [Some(LIST_LENGTH), Some(1), None]);
@@ -99,20 +101,20 @@ mod tests {
 
     #[test]
     fn a_message_above_the_limit_is_refused() {
-        // Five bytes of it are the number of the field and its length.
-        let fits = message(vec!["x".repeat(MOST_BYTES - 5)]);
-        assert_eq!(fits.encoded_len(), MOST_BYTES);
+        // The field number and its length take five bytes.
+        let fits = message(vec!["x".repeat(MAX_MESSAGE_BYTES - 5)]);
+        assert_eq!(fits.encoded_len(), MAX_MESSAGE_BYTES);
         assert!(checked(fits).is_ok());
-        let refusal = checked(message(vec!["x".repeat(MOST_BYTES - 4)])).unwrap_err();
+        let refusal = checked(message(vec!["x".repeat(MAX_MESSAGE_BYTES - 4)])).unwrap_err();
         assert_eq!(refusal.code, Code::InvalidParameter);
         assert!(refusal.message.contains("4000001"), "{}", refusal.message);
     }
 
     #[test]
-    fn rows_fill_what_is_left_of_a_message() {
+    fn rows_fill_the_message_after_its_header() {
         assert_eq!(rows(100, 0, 16), 100);
-        assert_eq!(rows(usize::MAX, 0, 16), MOST_BYTES / 16);
-        assert_eq!(rows(100, MOST_BYTES - 160, 16), 10);
-        assert_eq!(rows(100, MOST_BYTES + 1, 16), 0);
+        assert_eq!(rows(usize::MAX, 0, 16), MAX_MESSAGE_BYTES / 16);
+        assert_eq!(rows(100, MAX_MESSAGE_BYTES - 160, 16), 10);
+        assert_eq!(rows(100, MAX_MESSAGE_BYTES + 1, 16), 0);
     }
 }

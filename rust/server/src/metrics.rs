@@ -1,4 +1,4 @@
-//! What the server counts, and how Prometheus reads it.
+//! The metrics of the server, in the text format of Prometheus.
 
 use std::array;
 use std::fmt::Write;
@@ -9,7 +9,7 @@ use pingthings_types::Code;
 
 use crate::call::CALLS;
 
-/// Upper bounds of the buckets of a call's duration, in seconds, and as Prometheus writes them.
+/// The upper bounds of the buckets of call durations: in seconds, and as text.
 const BUCKETS: [(f64, &str); 7] = [
     (0.001, "0.001"),
     (0.005, "0.005"),
@@ -19,12 +19,12 @@ const BUCKETS: [(f64, &str); 7] = [
     (2.5, "2.5"),
     (10.0, "10"),
 ];
-/// gRPC has statuses 0 to 16.
+/// The number of gRPC statuses, which are 0 to 16.
 const STATUSES: usize = 17;
-/// Status of a call whose client went away before the end.
+/// The status of a call whose client disconnected before its end.
 pub(crate) const CANCELLED: usize = 1;
 
-/// What is counted of one call.
+/// The counters of one kind of call.
 #[derive(Debug, Default)]
 struct PerCall {
     by_status: [AtomicU64; STATUSES],
@@ -43,8 +43,8 @@ pub(crate) struct Metrics {
     pub(crate) connections_evicted: AtomicU64,
     pub(crate) held_bytes: AtomicI64,
     pub(crate) held_bytes_limit: AtomicI64,
-    pub(crate) revoked: AtomicU64,
-    pub(crate) calmed: AtomicU64,
+    pub(crate) memory_revocations: AtomicU64,
+    pub(crate) connections_calmed: AtomicU64,
     pub(crate) points_inserted: AtomicU64,
     pub(crate) subscriptions: AtomicI64,
     pub(crate) statements: AtomicI64,
@@ -65,8 +65,8 @@ impl Default for Metrics {
             connections_evicted: AtomicU64::default(),
             held_bytes: AtomicI64::default(),
             held_bytes_limit: AtomicI64::default(),
-            revoked: AtomicU64::default(),
-            calmed: AtomicU64::default(),
+            memory_revocations: AtomicU64::default(),
+            connections_calmed: AtomicU64::default(),
             points_inserted: AtomicU64::default(),
             subscriptions: AtomicI64::default(),
             statements: AtomicI64::default(),
@@ -79,8 +79,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts a call that ended with a gRPC status after a while.
-    pub(crate) fn ended(&self, call: usize, status: usize, after: Duration) {
+    /// Counts a call that ended with a gRPC status after some time.
+    pub(crate) fn count_call(&self, call: usize, status: usize, after: Duration) {
         let Some(call) = self.calls.get(call) else {
             return;
         };
@@ -97,15 +97,15 @@ impl Metrics {
         call.microseconds.fetch_add(microseconds, Ordering::Relaxed);
     }
 
-    /// Counts an answer that refuses.
-    pub(crate) fn refused(&self, code: Code) {
+    /// Counts a refusal.
+    pub(crate) fn count_refusal(&self, code: Code) {
         let at = Code::ALL.iter().position(|known| *known == code);
         if let Some(count) = at.and_then(|at| self.refusals.get(at)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Everything in Prometheus' text format.
+    /// All metrics in the text format of Prometheus.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         self.write_calls(&mut text);
@@ -129,7 +129,7 @@ impl Metrics {
         let gauges = [
             (
                 "pingthings_calls_in_flight",
-                "Calls under way.",
+                "Calls in flight.",
                 &self.in_flight,
             ),
             (
@@ -144,37 +144,37 @@ impl Metrics {
             ),
             (
                 "pingthings_sql_statements",
-                "SQL statements that have a turn.",
+                "SQL statements that run.",
                 &self.statements,
             ),
             (
                 "pingthings_sql_statements_waiting",
-                "SQL statements that wait for a turn.",
+                "SQL statements that wait for a permit.",
                 &self.statements_waiting,
             ),
             (
                 "pingthings_sql_bytes",
-                "Bytes that SQL statements of this process take.",
+                "Memory of the SQL statements of this process.",
                 &sql_bytes,
             ),
             (
                 "pingthings_held_bytes",
-                "Bytes of requests and answers that are held for callers.",
+                "Memory of requests and answers.",
                 &self.held_bytes,
             ),
             (
                 "pingthings_held_bytes_limit",
-                "Most bytes that are held for callers.",
+                "Limit of the memory of requests and answers.",
                 &self.held_bytes_limit,
             ),
             (
                 "pingthings_background_failed",
-                "1 if the storage engine failed in the background the last time.",
+                "1 if the last background work of the storage engine failed.",
                 &self.background_failed,
             ),
             (
                 "pingthings_retention_behind_seconds",
-                "How far retention is behind the clock, which went further than time has passed.",
+                "How far retention is behind the clock after the clock has jumped ahead.",
                 &self.retention_behind,
             ),
         ];
@@ -195,23 +195,23 @@ impl Metrics {
             ),
             (
                 "pingthings_connections_evicted_total",
-                "Connections closed because others needed their place and nobody had called by them.",
+                "Connections without a permitted call that were closed for new connections.",
                 &self.connections_evicted,
             ),
             (
                 "pingthings_connections_calmed_total",
-                "Connections closed because too many calls were given up or refused on them.",
-                &self.calmed,
+                "Connections closed because too many of their calls were cancelled or refused.",
+                &self.connections_calmed,
             ),
             (
                 "pingthings_sql_memory_refusals_total",
-                "SQL statements that ended because they wanted more memory than one may have.",
+                "SQL statements that ended because they needed more memory than one may use.",
                 &self.statements_beyond_memory,
             ),
             (
                 "pingthings_memory_revocations_total",
-                "Requests refused and answers cut off because others needed their memory.",
-                &self.revoked,
+                "Requests refused and answers cut off to free memory for others.",
+                &self.memory_revocations,
             ),
         ];
         for (name, help, counter) in counters {
@@ -276,7 +276,7 @@ impl Metrics {
     }
 }
 
-/// What a call is known by: its path without the first slash.
+/// The label of a call: its path without the first slash.
 fn label(path: &str) -> &str {
     path.trim_start_matches('/')
 }
@@ -300,13 +300,13 @@ mod tests {
     use crate::call::position;
 
     #[test]
-    fn what_was_counted_is_written() {
+    fn counters_are_written_in_the_text_format() {
         let metrics = Metrics::default();
         let call = position("/v5api.BTrDB/Insert").unwrap();
-        metrics.ended(call, 0, Duration::from_micros(1_500_001));
-        metrics.ended(call, 0, Duration::from_micros(2));
-        metrics.ended(call, 16, Duration::ZERO);
-        metrics.refused(Code::NoSuchStream);
+        metrics.count_call(call, 0, Duration::from_micros(1_500_001));
+        metrics.count_call(call, 0, Duration::from_micros(2));
+        metrics.count_call(call, 16, Duration::ZERO);
+        metrics.count_refusal(Code::NoSuchStream);
         metrics.points_inserted.fetch_add(7, Ordering::Relaxed);
         let text = metrics.text();
         for line in [
@@ -326,7 +326,7 @@ mod tests {
         }
         assert!(
             !text.contains("RawValues"),
-            "what never happened takes no room"
+            "counters that are zero are not written"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! What is known of the other end of a connection, and what can be done to it.
+//! The peer of a connection, and the control of the connection.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -6,136 +6,139 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use crate::entrance::Places;
-use crate::owner::Owner;
-use crate::patience::{Patience, Verdict};
+use crate::acceptor::ConnectionSlots;
+use crate::account::Account;
+use crate::rate_limiter::{RateLimiter, Verdict};
 use futures_util::task::AtomicWaker;
 
-/// Stands for no limit.
+/// No limit.
 pub(crate) const UNLIMITED: u64 = u64::MAX;
-/// How often a reader that is slow on purpose reads.
+/// How often a connection with the fault `slow_reader` is read.
 pub(crate) const SLOW_TICK: Duration = Duration::from_millis(50);
-/// Calls under way of a stranger; what comes beyond is not read until some of them have ended.
-const CALLS_OF_STRANGER: usize = 32;
-/// Calls that were given up and have not noticed; the same.
-const CALLS_GIVEN_UP: usize = 32;
+/// The maximum number of unfinished calls on an unauthorized connection. With more of them it is
+/// not read until some have ended.
+const MAX_UNAUTHORIZED_CALLS: usize = 32;
+/// The maximum number of cancelled calls that have not ended yet. With more of them the connection
+/// is not read until some have ended.
+const MAX_CANCELLED_CALLS: usize = 32;
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum End {
-    /// Not yet.
+    /// It does not end yet.
     Open,
-    /// Its peer is told to calm down.
+    /// The peer gets a GOAWAY frame with `ENHANCE_YOUR_CALM` first.
     Calm,
-    /// At once.
+    /// It is closed at once.
     Cut,
 }
 
-/// A connection as those see it who have to do with its calls.
+/// The control of a connection, shared by the connection and its calls.
 #[derive(Debug)]
 pub(crate) struct Control {
-    /// Accounts for its calls if they have no key.
-    pub(crate) owner: Arc<Owner>,
-    /// Bytes that are still sent before it breaks.
+    /// The account of its calls without a key.
+    pub(crate) account: Arc<Account>,
+    /// How many more bytes are sent before it is cut.
     sendable: AtomicU64,
-    /// Bytes that are read from it in each [`SLOW_TICK`].
+    /// How many bytes are read in each [`SLOW_TICK`].
     readable: AtomicU64,
-    /// Calls whose work or answer has not ended, those that were given up included.
+    /// The number of unfinished calls, including cancelled ones that have not ended yet.
     calls: AtomicUsize,
-    /// Whether it is not read before some of them have ended.
+    /// Whether reading waits until some of them have ended.
     is_full: AtomicBool,
-    /// Who accounts for the first call that its peer was allowed to make.
-    known_as: OnceLock<Arc<Owner>>,
-    /// What is left of the patience with it while it is a stranger's.
-    patience: Patience,
-    /// Whether more calls came to nothing lately than one expects.
+    /// The account of the first permitted call.
+    authorized_as: OnceLock<Arc<Account>>,
+    /// Limits wasted calls while the connection is unauthorized.
+    wasted_calls: RateLimiter,
+    /// Whether there were recently more wasted calls than normal.
     is_suspect: AtomicBool,
     end: AtomicU8,
     /// The task that serves it.
     task: AtomicWaker,
-    places: Weak<Places>,
-    /// Which of all connections it is.
+    slots: Weak<ConnectionSlots>,
+    /// The number of the connection.
     number: u64,
 }
 
 impl Control {
-    pub(crate) fn new(owner: Arc<Owner>, places: Weak<Places>, number: u64) -> Self {
+    pub(crate) fn new(account: Arc<Account>, slots: Weak<ConnectionSlots>, number: u64) -> Self {
         Self {
-            owner,
+            account,
             sendable: AtomicU64::new(UNLIMITED),
             readable: AtomicU64::new(UNLIMITED),
             calls: AtomicUsize::new(0),
             is_full: AtomicBool::new(false),
-            known_as: OnceLock::new(),
-            patience: Patience::with_stranger(),
+            authorized_as: OnceLock::new(),
+            wasted_calls: RateLimiter::for_connection(),
             is_suspect: AtomicBool::new(false),
             end: AtomicU8::new(End::Open as u8),
             task: AtomicWaker::new(),
-            places,
+            slots,
             number,
         }
     }
 
-    /// Breaks the connection after so many more bytes.
+    /// Cuts the connection after so many more bytes are sent.
     pub(crate) fn cut_after(&self, bytes: u64) {
         self.sendable.store(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes that may still be sent.
+    /// How many more bytes may be sent.
     pub(crate) fn sendable(&self) -> u64 {
         self.sendable.load(Ordering::Relaxed)
     }
 
-    /// Reads no faster from now on.
+    /// Limits the speed of reading from now on.
     pub(crate) fn slow_down(&self, bytes_per_second: u64) {
         let ticks = Duration::from_secs(1).as_millis() / SLOW_TICK.as_millis();
         let bytes = bytes_per_second / u64::try_from(ticks).unwrap_or(1);
         self.readable.store(bytes.max(1), Ordering::Relaxed);
     }
 
-    /// Bytes that may be read in each [`SLOW_TICK`].
+    /// How many bytes may be read in each [`SLOW_TICK`].
     pub(crate) fn readable(&self) -> u64 {
         self.readable.load(Ordering::Relaxed)
     }
 
-    /// Its peer may call: it is no stranger any more, and keeps its place.
-    pub(crate) fn recognize(&self, owner: &Arc<Owner>) {
-        if self.is_known() || self.known_as.set(Arc::clone(owner)).is_err() {
+    /// Records that the peer made a permitted call. The connection is not evicted any more.
+    pub(crate) fn authorize(&self, account: &Arc<Account>) {
+        if self.is_authorized() || self.authorized_as.set(Arc::clone(account)).is_err() {
             return;
         }
-        // Another connection does not make anybody trusted again.
-        let verdict = owner.patience.count(0, Instant::now());
+        // A client cannot become trusted again by opening another connection.
+        let verdict = account.wasted_calls.count(0, Instant::now());
         self.is_suspect
-            .store(verdict != Verdict::Usual, Ordering::Relaxed);
-        if let Some(places) = self.places.upgrade() {
-            places.recognize(self.number);
+            .store(verdict != Verdict::Normal, Ordering::Relaxed);
+        if let Some(slots) = self.slots.upgrade() {
+            slots.authorize(self.number);
         }
         self.task.wake();
     }
 
-    pub(crate) fn is_known(&self) -> bool {
-        self.known_as.get().is_some()
+    pub(crate) fn is_authorized(&self) -> bool {
+        self.authorized_as.get().is_some()
     }
 
-    /// Whether its peer may call and is not about to do so in vain all the time.
+    /// Whether the connection is authorized and has few wasted calls.
     pub(crate) fn is_trusted(&self) -> bool {
         if self.is_suspect.load(Ordering::Relaxed) {
-            self.count_in_vain(0);
+            self.count_wasted_calls(0);
         }
-        self.is_known() && !self.is_suspect.load(Ordering::Relaxed)
+        self.is_authorized() && !self.is_suspect.load(Ordering::Relaxed)
     }
 
-    /// Counts calls that were refused for their key, or given up; with too many the connection ends.
-    pub(crate) fn count_in_vain(&self, calls: usize) {
-        let patience = self
-            .known_as
+    /// Counts calls that were cancelled, or refused for their key. The connection ends if there are
+    /// too many.
+    pub(crate) fn count_wasted_calls(&self, calls: usize) {
+        let limiter = self
+            .authorized_as
             .get()
-            .map_or(&self.patience, |owner| &owner.patience);
-        let verdict = patience.count(calls, Instant::now());
+            .map_or(&self.wasted_calls, |account| &account.wasted_calls);
+        let verdict = limiter.count(calls, Instant::now());
         self.is_suspect
-            .store(verdict != Verdict::Usual, Ordering::Relaxed);
-        if verdict == Verdict::TooMany {
+            .store(verdict != Verdict::Normal, Ordering::Relaxed);
+        if verdict == Verdict::Exceeded {
             self.end(End::Calm);
         }
     }
@@ -145,14 +148,14 @@ impl Control {
         let before = self.end.fetch_max(how as u8, Ordering::Relaxed);
         if before == End::Open as u8
             && how == End::Calm
-            && let Some(places) = self.places.upgrade()
+            && let Some(slots) = self.slots.upgrade()
         {
-            places.count_calmed();
+            slots.count_calmed();
         }
         self.task.wake();
     }
 
-    /// How the connection is to end; wakes the task once that changes, or a call ends.
+    /// How the connection should end. The task is woken when that changes or when a call ends.
     pub(crate) fn poll_end(&self, cx: &Context<'_>) -> End {
         self.task.register(cx.waker());
         match self.end.load(Ordering::Relaxed) {
@@ -173,26 +176,26 @@ impl Control {
         }
     }
 
-    /// Whether more may be read, while so many calls are open: those that were given up must have
-    /// noticed before. The task is woken when a call ends, if not.
+    /// Whether more may be read while `open` calls are open. Most of the cancelled calls must have
+    /// ended before. If not, the task is woken when a call ends.
     pub(crate) fn has_room(&self, open: usize) -> bool {
-        let most = if self.is_known() {
-            open.saturating_add(CALLS_GIVEN_UP)
+        let most = if self.is_authorized() {
+            open.saturating_add(MAX_CANCELLED_CALLS)
         } else {
-            CALLS_OF_STRANGER
+            MAX_UNAUTHORIZED_CALLS
         };
         if self.calls.load(Ordering::SeqCst) <= most {
             return true;
         }
         self.is_full.store(true, Ordering::SeqCst);
-        // The last of them may have ended meanwhile.
+        // Some calls may have ended before the flag was set.
         let has_room = self.calls.load(Ordering::SeqCst) <= most;
         self.is_full.store(!has_room, Ordering::SeqCst);
         has_room
     }
 }
 
-/// Who called, and by which connection.
+/// The address of a caller, and the control of its connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) addr: SocketAddr,

@@ -1,4 +1,4 @@
-//! A running server: start, address, stop.
+//! A running server: starting, stopping, and settings that change while it runs.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -14,19 +14,19 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 
+use crate::acceptor::{Acceptor, ConnectionSlots, calls_per_connection};
+use crate::account::Accounts;
 use crate::auth::Auth;
 use crate::budget::Budget;
-use crate::door::Door;
-use crate::entrance::{Entrance, Places, calls_per_connection};
+use crate::call_layer::CallLayer;
+use crate::decompress::Decompressor;
 use crate::fault::{Command, Faults};
-use crate::listen::Listening;
+use crate::listener::Listener;
 use crate::metrics::Metrics;
-use crate::observe::observe;
-use crate::owner::Owners;
+use crate::metrics_page::serve_metrics;
 use crate::service::{Service, Shared};
-use crate::supervise::{Supervised, supervise};
+use crate::supervisor::Supervisor;
 use crate::tls::Identity;
-use crate::unpack::Unpacker;
 use crate::{Config, Error, Fault, Storage};
 
 /// A running server. Dropping it stops it in the background; [`Server::stop`] also waits.
@@ -34,7 +34,7 @@ use crate::{Config, Error, Fault, Storage};
 pub struct Server {
     addr: SocketAddr,
     metrics_addr: Option<SocketAddr>,
-    // Sending or dropping it starts the end.
+    /// Sending to it or dropping it stops the server.
     stop: oneshot::Sender<()>,
     serving: JoinHandle<Result<(), Error>>,
     faults: Arc<Faults>,
@@ -43,13 +43,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the storage and serves it, on the tokio runtime this is called from.
-    ///
-    /// When it returns, the server answers.
+    /// Opens the storage and serves it on the current tokio runtime. The server accepts calls when
+    /// this returns.
     ///
     /// # Errors
-    /// If the configuration would serve strangers, the storage does not open, or the address is
-    /// taken.
+    /// If the configuration would be open to the network without a key, if the storage cannot be
+    /// opened, or if the address is in use.
     pub async fn start(config: Config) -> Result<Self, Error> {
         config.check()?;
         let auth = Arc::new(Auth::new(&config)?);
@@ -61,19 +60,19 @@ impl Server {
         let addr = listener
             .local_addr()
             .map_err(listen_failed(config.listen))?;
-        let observed = match config.metrics {
+        let metrics_listener = match config.metrics {
             Some(metrics) => Some(bind(metrics).await?),
             None => None,
         };
-        let metrics_addr = observed
+        let metrics_addr = metrics_listener
             .as_ref()
-            .and_then(|observed| observed.local_addr().ok());
+            .and_then(|metrics_listener| metrics_listener.local_addr().ok());
 
         let metrics = Arc::new(Metrics::default());
-        let (commands, told) = mpsc::unbounded_channel();
+        let (commands, received_commands) = mpsc::unbounded_channel();
         let faults = Arc::new(Faults::new(config.fault, commands));
         let wake = Arc::new(Notify::new());
-        let (working, idle) = mpsc::channel(1);
+        let (guard, idle) = mpsc::channel(1);
         let (stopping, is_stopping) = watch::channel(false);
         let shared = Shared::new(
             Arc::clone(&engine),
@@ -81,31 +80,31 @@ impl Server {
             config.arrow,
             Arc::clone(&metrics),
             is_stopping,
-            working,
+            guard,
         );
         let service = Service::new(shared.with_clock(Arc::clone(&config.clock)));
-        let door = Door {
+        let layer = CallLayer {
             auth: Arc::clone(&auth),
             faults: Arc::clone(&faults),
             metrics: Arc::clone(&metrics),
-            owners: Arc::new(Owners::new(config.limits.clone())),
+            accounts: Arc::new(Accounts::new(config.limits.clone())),
             budget: Budget::new(config.limits.memory_bytes, Arc::clone(&metrics)),
-            unpacker: Unpacker::new(),
+            decompressor: Decompressor::new(),
             limits: Arc::new(config.limits.clone()),
         };
         let mut health = HealthReporter::new();
-        let listening = Listening {
+        let transport_listener = Listener {
             routes: routes(service, health.clone())?,
-            door,
-            entrance: Entrance {
+            layer,
+            acceptor: Acceptor {
                 tls: identity.clone(),
-                places: Places::new(config.limits.clone(), Arc::clone(&metrics)),
+                slots: ConnectionSlots::new(config.limits.clone(), Arc::clone(&metrics)),
             },
             addr,
             grace: config.grace,
             calls_per_connection: calls_per_connection(&config.limits),
         };
-        let supervised = Supervised {
+        let supervisor = Supervisor {
             engine: Arc::clone(&engine),
             auth,
             identity,
@@ -115,28 +114,28 @@ impl Server {
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(async move {
             let stopped = async move {
-                // A dropped sender asks for the same.
+                // A dropped sender also stops the server.
                 let _ = stopped.await;
-                // Whoever balances load looks elsewhere, and what has no end by itself gets one.
+                // Load balancers use other servers from now on, and health watches end.
                 health
                     .set_service_status("", ServingStatus::NotServing)
                     .await;
                 health.clear_service_status("").await;
                 stopping.send_replace(true);
             };
-            let beside = async {
-                match observed {
-                    Some(observed) => observe(observed, metrics).await,
+            let serving_metrics = async {
+                match metrics_listener {
+                    Some(metrics_listener) => serve_metrics(metrics_listener, metrics).await,
                     None => std::future::pending().await,
                 }
             };
             let served = tokio::select! {
-                served = listening.serve(listener, told, stopped) => served,
-                () = supervise(supervised) => Ok(()),
-                () = beside => Ok(()),
+                served = transport_listener.serve(listener, received_commands, stopped) => served,
+                () = supervisor.run() => Ok(()),
+                () = serving_metrics => Ok(()),
             };
-            // With it goes the last that may still use the engine.
-            drop(listening);
+            // This drops the services, so that only running calls still use the engine.
+            drop(transport_listener);
             close(engine, idle).await?;
             served
         });
@@ -152,31 +151,32 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where Prometheus is answered, if it is.
+    /// The address of the metrics for Prometheus, if they are served.
     pub const fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics_addr
     }
 
-    /// What was missing from the directory, a sentence each, if it was opened with
-    /// [`Config::salvage`]; nothing otherwise.
+    /// What was missing from the directory if it was opened with [`Config::salvage`]: a sentence
+    /// for each part.
     pub fn missing(&self) -> &[String] {
         &self.missing
     }
 
-    /// Looks at the key file and the certificate now, and not only within a second.
+    /// Reads the key file and the certificate again at once, instead of within a second.
     pub fn reload(&self) {
         self.wake.notify_one();
     }
 
-    /// Sets what goes wrong from now on; `None` is nothing. What it did to connections stays.
+    /// Sets the fault to inject from now on, or none. The effects of earlier faults on open
+    /// connections remain.
     ///
     /// # Errors
-    /// If it is to happen at a call that does not exist.
+    /// If the fault names a call that does not exist.
     pub fn set_fault(&self, fault: Option<Fault>) -> Result<(), Error> {
         if let Some(fault) = &fault {
             fault.check()?;
@@ -185,21 +185,21 @@ impl Server {
         Ok(())
     }
 
-    /// Tells all connections to go away, and serves new ones.
+    /// Sends GOAWAY on all connections and serves new ones.
     pub fn go_away(&self) {
         self.faults.command(Command::GoAway);
     }
 
-    /// Breaks all connections and does not listen for some time; the data stay.
+    /// Closes all connections and does not listen for some time. The data stay.
     pub fn interrupt(&self, down: Duration) {
         self.faults.command(Command::Restart(down));
     }
 
-    /// Stops accepting calls, answers those it took, commits every buffer and closes the storage.
+    /// Stops accepting calls, answers those in flight, commits every buffer and closes the storage.
     ///
-    /// Calls that take longer than [`Config::grace`] lose their connection.
+    /// The connections of calls that take longer than [`Config::grace`] are closed.
     pub async fn stop(self) -> Result<(), Error> {
-        // Nobody listens only if serving has ended already, and then its result says why.
+        // This fails only if the server has already ended. Its result contains the error then.
         let _ = self.stop.send(());
         self.serving.await?
     }
@@ -250,7 +250,7 @@ async fn open(config: &Config) -> Result<Engine, Error> {
     Ok(engine.await??)
 }
 
-/// What salvage could not bring back; it is logged as well.
+/// What salvage could not recover. It is logged too.
 fn missing(engine: &Engine) -> Vec<String> {
     let missing: Vec<String> = engine.missing().iter().map(ToString::to_string).collect();
     for problem in &missing {
@@ -259,9 +259,9 @@ fn missing(engine: &Engine) -> Vec<String> {
     missing
 }
 
-/// Closes the storage once nobody works with it any more, and gives up its directory.
+/// Closes the storage once no call uses it any more.
 async fn close(engine: Arc<Engine>, mut idle: mpsc::Receiver<Infallible>) -> Result<(), Error> {
-    // Calls whose clients are gone still finish the batch at hand.
+    // Calls whose clients have disconnected still finish their current batch.
     idle.recv().await;
     spawn_blocking(move || engine.close()).await??;
     tracing::info!("stopped");

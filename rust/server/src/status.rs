@@ -1,4 +1,4 @@
-//! How a call is refused: an engine error becomes a `stat` here and nowhere else.
+//! Refusals of calls. Only this file converts an engine error to a `stat`.
 
 use std::error::Error as _;
 
@@ -6,7 +6,7 @@ use pingthings_proto::{management, v5api};
 use pingthings_types::{Code, RangeError, WidthError};
 use tokio::task::JoinError;
 
-/// Why a call was refused, as the caller will read it.
+/// Why a call was refused, as the caller reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) code: Code,
@@ -21,7 +21,7 @@ impl Refusal {
         }
     }
 
-    /// A parameter cannot be what the caller meant.
+    /// A refusal because of an invalid parameter.
     pub(crate) fn parameter(message: impl Into<String>) -> Self {
         Self::new(Code::InvalidParameter, message)
     }
@@ -30,7 +30,7 @@ impl Refusal {
 impl From<pingthings_storage::Error> for Refusal {
     fn from(error: pingthings_storage::Error) -> Self {
         let code = error.code();
-        if is_fault(code) {
+        if is_internal(code) {
             let mut chain = Vec::new();
             let mut cause = error.source();
             while let Some(next) = cause {
@@ -46,7 +46,7 @@ impl From<pingthings_storage::Error> for Refusal {
 impl From<pingthings_sql::Error> for Refusal {
     fn from(error: pingthings_sql::Error) -> Self {
         let code = error.code();
-        if is_fault(code) {
+        if is_internal(code) {
             tracing::error!(%error, code = code.number(), "the catalog could not be queried");
         }
         Self::new(code, error.to_string())
@@ -65,7 +65,7 @@ impl From<WidthError> for Refusal {
     }
 }
 
-/// A handler that panicked: the caller learns that it is our fault, the log learns what happened.
+/// A handler that panicked. The caller gets an internal error, and the log has the details.
 impl From<JoinError> for Refusal {
     fn from(error: JoinError) -> Self {
         tracing::error!(%error, "a call did not finish");
@@ -76,14 +76,14 @@ impl From<JoinError> for Refusal {
     }
 }
 
-/// Most bytes of the text of a refusal: what it says may quote the request, which may be long.
-const TEXT_BYTES: usize = 4_096;
+/// The maximum length of the text of a refusal. A text may quote a long request.
+const MAX_TEXT_BYTES: usize = 4_096;
 
 impl From<Refusal> for v5api::Status {
     fn from(refusal: Refusal) -> Self {
         let mut msg = refusal.message;
-        if msg.len() > TEXT_BYTES {
-            msg.truncate(msg.floor_char_boundary(TEXT_BYTES));
+        if msg.len() > MAX_TEXT_BYTES {
+            msg.truncate(msg.floor_char_boundary(MAX_TEXT_BYTES));
             msg.push_str(" ...");
         }
         Self {
@@ -94,8 +94,8 @@ impl From<Refusal> for v5api::Status {
     }
 }
 
-/// Whether a code says that the server is at fault and not the caller.
-const fn is_fault(code: Code) -> bool {
+/// Whether a code means an error of the server, not of the caller.
+const fn is_internal(code: Code) -> bool {
     matches!(
         code,
         Code::InsertFailure
@@ -107,16 +107,16 @@ const fn is_fault(code: Code) -> bool {
     )
 }
 
-/// An answer that can say why there is none.
+/// An answer that can contain a refusal.
 pub(crate) trait Refuse: prost::Message + 'static {
-    /// The answer that carries nothing but the reason.
+    /// The answer with only the refusal.
     fn refuse(refusal: Refusal) -> Self;
 }
 
 macro_rules! refuse {
     ($contract:ident: $($answer:ident,)*) => {
         $(impl Refuse for $contract::$answer {
-            #[allow(clippy::needless_update, reason = "some answers are nothing but a status")]
+            #[allow(clippy::needless_update, reason = "some answers have only a status")]
             fn refuse(refusal: Refusal) -> Self {
                 Self { stat: Some(refusal.into()), ..Self::default() }
             }

@@ -1,4 +1,4 @@
-//! The server's proof of identity, which can be renewed while it runs.
+//! The server's certificate, which can be replaced while the server runs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::{Error, Tls};
 
-/// A certificate and its key, ready for handshakes.
+/// A certificate and its private key, prepared for handshakes.
 #[derive(Debug)]
 pub(crate) struct Identity {
     source: Tls,
-    ready: ArcSwap<ServerConfig>,
-    /// Digest of what is ready.
-    seen: Mutex<[u8; 32]>,
+    config: ArcSwap<ServerConfig>,
+    /// The digest of the certificate and key in `config`.
+    digest: Mutex<[u8; 32]>,
 }
 
 impl Identity {
@@ -27,28 +27,28 @@ impl Identity {
         let (certificate, key) = read(&source)?;
         Ok(Self {
             source,
-            ready: ArcSwap::from(prepare(&certificate, &key)?),
-            seen: Mutex::new(digest(&certificate, &key)),
+            config: ArcSwap::from(prepare(&certificate, &key)?),
+            digest: Mutex::new(digest(&certificate, &key)),
         })
     }
 
-    /// Takes the certificate and key from their files if they have changed; they stay as they
-    /// were if those of the files do not belong together.
+    /// Loads the certificate and key if their files have changed, and returns whether they have. If
+    /// the files cannot be used, the current certificate and key stay in use.
     pub(crate) fn refresh(&self) -> Result<bool, Error> {
         let (certificate, key) = read(&self.source)?;
         let digest = digest(&certificate, &key);
-        let mut seen = self.seen.lock();
-        if *seen == digest {
+        let mut current = self.digest.lock();
+        if *current == digest {
             return Ok(false);
         }
-        self.ready.store(prepare(&certificate, &key)?);
-        *seen = digest;
+        self.config.store(prepare(&certificate, &key)?);
+        *current = digest;
         Ok(true)
     }
 
-    /// What the next handshake uses.
+    /// The configuration for the next handshake.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        self.ready.load_full()
+        self.config.load_full()
     }
 }
 

@@ -1,4 +1,5 @@
-//! Getting work done: one answer, or a stream of them at the pace of its reader.
+//! Running calls in the engine: with one answer, or with a stream of answers at the speed of its
+//! reader.
 
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -16,46 +17,49 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::Shared;
+use crate::account::share;
+use crate::active_call::MIN_COUNTED_BYTES;
 use crate::budget::Hold;
 use crate::caller::Caller;
-use crate::gate::Turn;
 use crate::message::checked;
-use crate::ongoing::COUNTED;
-use crate::owner::share;
+use crate::permits::Permit;
 use crate::status::{Refusal, Refuse};
 
-/// The answers of a streaming call.
+/// The answers of a call with a stream of answers.
 pub(crate) struct Answers<M> {
-    made: ReceiverStream<Result<M, Status>>,
-    /// What those that wait were counted by.
+    messages: ReceiverStream<Result<M, Status>>,
+    /// The hold that counts the waiting answers.
     hold: Option<Arc<Hold>>,
-    /// Given back once all of it is taken.
-    _place: Option<Place>,
+    /// Released with the last answer.
+    _slot: Option<AnswerSlot>,
 }
 
-/// One of the answers that may be open, of all and of one owner.
-pub(super) struct Place {
+/// The slot of an open answer: one of all, and one of the account.
+pub(super) struct AnswerSlot {
     _of_all: OwnedSemaphorePermit,
-    _of_owner: OwnedSemaphorePermit,
+    _of_account: OwnedSemaphorePermit,
 }
 
 impl<M> Answers<M> {
-    /// Those that come out of a channel; `place` is given back with the last.
-    pub(super) fn new(answers: mpsc::Receiver<Result<M, Status>>, place: Option<Place>) -> Self {
+    /// Answers from a channel. The slot is released with the last one.
+    pub(super) fn new(
+        answers: mpsc::Receiver<Result<M, Status>>,
+        slot: Option<AnswerSlot>,
+    ) -> Self {
         Self {
-            made: ReceiverStream::new(answers),
+            messages: ReceiverStream::new(answers),
             hold: None,
-            _place: place,
+            _slot: slot,
         }
     }
 
-    /// Nothing but the reason why.
+    /// A stream with only a refusal.
     pub(super) fn refused(refusal: Refusal) -> Self
     where
         M: Refuse,
     {
         let (answers, reader) = mpsc::channel(1);
-        // There is room for one.
+        // The channel has room for one answer.
         let _ = answers.try_send(Ok(M::refuse(refusal)));
         Self::new(reader, None)
     }
@@ -65,70 +69,75 @@ impl<M: Refuse> Stream for Answers<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let answer = Pin::new(&mut self.made).poll_next(cx);
-        // From here on the body of the answer counts it, until the transport has sent it.
+        let answer = Pin::new(&mut self.messages).poll_next(cx);
+        // The body of the answer counts the message from here on, until the transport has sent it.
         if let (Poll::Ready(Some(Ok(message))), Some(hold)) = (&answer, &self.hold)
-            && let Some(bytes) = counted(message)
+            && let Some(bytes) = counted_bytes(message)
         {
-            hold.give(bytes);
+            hold.release(bytes);
         }
         answer
     }
 }
 
-/// How much of what may be held a message is that waits.
-fn counted<M: Refuse>(message: &M) -> Option<usize> {
-    Some(message.encoded_len()).filter(|bytes| *bytes >= COUNTED)
+/// The bytes that are counted for a waiting message.
+fn counted_bytes<M: Refuse>(message: &M) -> Option<usize> {
+    Some(message.encoded_len()).filter(|bytes| *bytes >= MIN_COUNTED_BYTES)
 }
 
-/// Takes one of the places for open answers: an unread one holds what was made ahead.
+/// Takes a slot for an open answer, because an unread answer keeps messages in memory.
 ///
-/// If there is none, gives the answer that says so.
-pub(super) fn place<M: Refuse>(shared: &Shared, caller: &Caller) -> Result<Place, Answers<M>> {
-    let refused = |most: usize, whose: &str| {
+/// # Errors
+/// If there is no slot: the answer with the refusal.
+pub(super) fn take_slot<M: Refuse>(
+    shared: &Shared,
+    caller: &Caller,
+) -> Result<AnswerSlot, Answers<M>> {
+    let refused = |max: usize, whose: &str| {
         let refusal = Refusal::new(
             Code::ResourceDepleted,
-            format!("{most} answers {whose} are open already: read those, or try again later"),
+            format!("{max} answers {whose} are open already: read those, or try again later"),
         );
-        shared.metrics.refused(refusal.code);
+        shared.metrics.count_refusal(refusal.code);
         Answers::refused(refusal)
     };
-    let most = shared.limits.open_answers;
-    let of_owner = Arc::clone(&caller.owner.answers).try_acquire_owned();
-    let of_owner = of_owner.map_err(|_| refused(share(most), "of yours"))?;
-    let of_all = Arc::clone(&shared.places).try_acquire_owned();
-    let of_all = of_all.map_err(|_| refused(most, "of all callers"))?;
-    caller.answer.place();
-    Ok(Place {
+    let max = shared.limits.open_answers;
+    let of_account = Arc::clone(&caller.account.answers).try_acquire_owned();
+    let of_account = of_account.map_err(|_| refused(share(max), "of yours"))?;
+    let of_all = Arc::clone(&shared.answer_slots).try_acquire_owned();
+    let of_all = of_all.map_err(|_| refused(max, "of all callers"))?;
+    caller.answer.mark_open_answer();
+    Ok(AnswerSlot {
         _of_all: of_all,
-        _of_owner: of_owner,
+        _of_account: of_account,
     })
 }
 
-/// What a streaming call will answer, made one by one while somebody reads; ends after an error.
+/// The messages of a stream of answers, which are made while the client reads. They end after an
+/// error.
 pub(super) type Messages<M> = Box<dyn Iterator<Item = Result<M, Refusal>> + Send>;
 
-/// Answers made ahead of a reader.
+/// The maximum number of messages prepared ahead of the reader.
 const AHEAD: usize = 2;
 
-/// Works on a blocking thread, in its turn, and answers.
+/// Does the work on a blocking thread with a permit, and returns its answer.
 pub(super) async fn unary<M: Refuse>(
     shared: &Arc<Shared>,
     caller: &Caller,
     work: impl FnOnce(&Shared) -> Result<M, Refusal> + Send + 'static,
 ) -> M {
     let answer = async {
-        let turn = tokio::select! {
-            turn = shared.gate.enter(&caller.owner.calls) => turn?,
+        let permit = tokio::select! {
+            permit = shared.permits.acquire(&caller.account.calls) => permit?,
             refusal = caller.request.revoked() => return Err(refusal),
         };
         let request = Arc::clone(&caller.request);
-        request.fix();
+        request.make_irrevocable();
         let shared = Arc::clone(shared);
-        // The turn ends with the work, not with the call: a client that goes away frees nothing.
+        // The permit is released after the work. If the client disconnects, the work continues.
         spawn_blocking(move || {
             let answer = work(&shared).and_then(checked);
-            drop((turn, request));
+            drop((permit, request));
             answer
         })
         .await?
@@ -138,58 +147,58 @@ pub(super) async fn unary<M: Refuse>(
         .unwrap_or_else(|refusal| shared.refuse(refusal))
 }
 
-/// Works on blocking threads whenever the reader has room, and answers as a stream.
+/// Makes messages on blocking threads while the reader has room for them.
 ///
-/// A reader that is slow holds no thread and no turn, only the answers it has not taken. One that
-/// goes away ends the work after the batch at hand.
+/// A slow reader occupies neither a thread nor a permit, only the messages that it has not read. If
+/// the client disconnects, the work ends after the current batch.
 pub(super) fn stream<M: Refuse>(
     shared: Arc<Shared>,
     caller: Caller,
     open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
 ) -> Answers<M> {
-    let place = match place(&shared, &caller) {
-        Ok(place) => place,
+    let slot = match take_slot(&shared, &caller) {
+        Ok(slot) => slot,
         Err(refused) => return refused,
     };
     let (answers, reader) = mpsc::channel(AHEAD);
     let hold = Some(Arc::clone(&caller.answer));
     tokio::spawn(async move {
-        if let Err(refusal) = pump(&shared, caller, open, &answers).await {
-            // If this fails, nobody is left to tell.
+        if let Err(refusal) = make_messages(&shared, caller, open, &answers).await {
+            // This fails only if the client has disconnected.
             let _ = answers.send(Ok(shared.refuse(refusal))).await;
         }
     });
     Answers {
         hold,
-        ..Answers::new(reader, Some(place))
+        ..Answers::new(reader, Some(slot))
     }
 }
 
-async fn pump<M: Refuse>(
+async fn make_messages<M: Refuse>(
     shared: &Arc<Shared>,
     caller: Caller,
     open: impl FnOnce(&Shared) -> Result<Messages<M>, Refusal> + Send + 'static,
     answers: &mpsc::Sender<Result<M, Status>>,
 ) -> Result<(), Refusal> {
     let Caller {
-        owner,
+        account,
         request,
         answer,
     } = caller;
-    // A call that was given up leaves the queue at once.
-    let turn = tokio::select! {
-        turn = shared.gate.enter(&owner.calls) => turn?,
+    // A cancelled call leaves the queue at once.
+    let permit = tokio::select! {
+        permit = shared.permits.acquire(&account.calls) => permit?,
         () = answers.closed() => return Ok(()),
         refusal = request.revoked() => return Err(refusal),
     };
-    request.fix();
+    request.make_irrevocable();
     let opening = {
         let (shared, answers) = (Arc::clone(shared), answers.clone());
         let answer = Arc::clone(&answer);
         move || {
             let messages = open(&shared)?;
             drop(request);
-            fill(turn, messages, &answers, &answer)
+            prepare(permit, messages, &answers, &answer)
         }
     };
     let mut state = spawn_blocking(opening).await??;
@@ -198,29 +207,29 @@ async fn pump<M: Refuse>(
             return Ok(());
         };
         room.send(Ok(message));
-        let turn = tokio::select! {
-            turn = shared.gate.reenter(&owner.calls) => turn?,
+        let permit = tokio::select! {
+            permit = shared.permits.reacquire(&account.calls) => permit?,
             () = answers.closed() => return Ok(()),
         };
         let (answers, answer) = (answers.clone(), Arc::clone(&answer));
-        state = spawn_blocking(move || fill(turn, messages, &answers, &answer)).await??;
+        state = spawn_blocking(move || prepare(permit, messages, &answers, &answer)).await??;
     }
     Ok(())
 }
 
-/// Makes answers while the reader has room. Continues with the one that found none, ends when
-/// there are no more or nobody reads.
-fn fill<M: Refuse>(
-    turn: Turn,
+/// Makes messages while the reader has room for them. Continues with the message that found no
+/// room; breaks at the end or if the client has disconnected.
+fn prepare<M: Refuse>(
+    permit: Permit,
     mut messages: Messages<M>,
     answers: &mpsc::Sender<Result<M, Status>>,
     hold: &Hold,
 ) -> Result<ControlFlow<(), (M, Messages<M>)>, Refusal> {
-    let _turn = turn;
+    let _permit = permit;
     while let Some(message) = messages.next() {
         let message = checked(message?)?;
-        if let Some(bytes) = counted(&message) {
-            hold.take(bytes)?;
+        if let Some(bytes) = counted_bytes(&message) {
+            hold.reserve(bytes)?;
         }
         match answers.try_send(Ok(message)) {
             Ok(()) => {}
@@ -233,8 +242,8 @@ fn fill<M: Refuse>(
     Ok(ControlFlow::Break(()))
 }
 
-/// One message per batch of a reader, and one of an empty batch if there is none: the version
-/// comes with a message, so even an empty answer has one.
+/// One message for each batch. If there is no batch, one message with an empty batch, because the
+/// version is a part of a message.
 pub(super) fn batches<B, M>(
     mut next: impl FnMut() -> Result<Option<B>, Error> + Send + 'static,
     encode: impl Fn(B) -> Result<M, Refusal> + Send + 'static,
@@ -265,13 +274,14 @@ mod tests {
     use super::*;
     use crate::Config;
 
-    /// The codes of all answers, 0 for those with data, when `last` comes after `count` of them.
+    /// The status codes of all answers, where 0 means data. `last` follows `count` answers with
+    /// data.
     async fn codes(
         count: usize,
         last: impl Fn() -> Result<RawValuesResponse, Refusal> + Send + 'static,
     ) -> Vec<u32> {
         let engine = Engine::in_memory(Arc::new(SystemClock), Options::default()).unwrap();
-        let (working, _idle) = mpsc::channel(1);
+        let (guard, _idle) = mpsc::channel(1);
         let (_stop, stopping) = tokio::sync::watch::channel(false);
         let shared = Shared::new(
             Arc::new(engine),
@@ -279,7 +289,7 @@ mod tests {
             true,
             Arc::default(),
             stopping,
-            working,
+            guard,
         );
         let data = std::iter::repeat_with(|| Ok(RawValuesResponse::default()));
         let more = data.take(count);
@@ -288,7 +298,7 @@ mod tests {
             .chain(std::iter::once_with(last))
             .chain(more);
         let open = |_: &Shared| Ok(Box::new(messages) as Messages<_>);
-        let caller = Caller::of_nobody(&shared.limits);
+        let caller = Caller::for_tests(&shared.limits);
         let answers: Vec<Result<RawValuesResponse, _>> =
             stream(Arc::new(shared), caller, open).collect().await;
         answers

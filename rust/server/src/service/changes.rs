@@ -1,4 +1,4 @@
-//! What differs between two versions.
+//! Ranges that changed between two versions.
 
 use pingthings_proto::v5api as v5;
 use pingthings_types::{Code, PointWidth};
@@ -9,7 +9,7 @@ use super::request::uuid;
 use crate::message;
 use crate::status::Refusal;
 
-/// More than a message takes beside its ranges, and more than one of them.
+/// Upper bounds of the length of a message without its ranges, and of one range.
 const HEAD_BYTES: usize = 64;
 const ROW_BYTES: usize = 24;
 

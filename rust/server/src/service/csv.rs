@@ -1,4 +1,4 @@
-//! Points or windows of many streams as rows of text.
+//! Points or windows of many streams as rows of CSV.
 
 use std::collections::VecDeque;
 
@@ -13,10 +13,10 @@ use super::read::snapshot;
 use super::windows::{open_aligned, open_precise};
 use crate::status::Refusal;
 
-/// Points or windows of all streams together that are read ahead.
+/// The number of points or windows of all streams together that are read ahead.
 const AHEAD: usize = 1 << 16;
-/// Most streams in one table: each holds what is read ahead of it.
-const STREAMS: usize = 4_096;
+/// The maximum number of streams in one table. Rows are read ahead for each.
+const MAX_STREAMS: usize = 4_096;
 const STATISTICS: [&str; 4] = ["Min", "Mean", "Max", "Count"];
 
 /// The cells of one stream at one time.
@@ -42,8 +42,8 @@ impl Column {
     }
 }
 
-/// One message for each row, a header first; streams are merged by time, and a stream without
-/// anything at a time has empty cells there.
+/// Answers with the header and then one message for each row. Streams are merged by time. If a
+/// stream has no row at a time, its cells are empty.
 pub(super) fn generate_csv(
     shared: &Shared,
     params: &GenerateCsvParams,
@@ -54,13 +54,14 @@ pub(super) fn generate_csv(
             params.query_type
         ))
     })?;
-    if params.streams.len() > STREAMS {
+    if params.streams.len() > MAX_STREAMS {
         return Err(Refusal::parameter(format!(
-            "a table of {} streams: ask for {STREAMS} at a time",
+            "a table of {} streams: ask for {MAX_STREAMS} at a time",
             params.streams.len()
         )));
     }
-    let most = (AHEAD / params.streams.len().max(1)).clamp(16, shared.limits.rows_per_message);
+    let batch_size =
+        (AHEAD / params.streams.len().max(1)).clamp(16, shared.limits.rows_per_message);
     let mut header = vec![
         "Timestamp (ns)".to_owned(),
         "Human-Readable Time (UTC)".to_owned(),
@@ -68,7 +69,7 @@ pub(super) fn generate_csv(
     let mut columns = Vec::with_capacity(params.streams.len());
     let width = if query == QueryType::RawQuery { 1 } else { 4 };
     for stream in &params.streams {
-        let (version, more) = open(shared, params, query, stream, most)?;
+        let (version, more) = open(shared, params, query, stream, batch_size)?;
         let mut label = stream.label.clone();
         if params.include_versions {
             label = format!("{label} (Version {})", version.major);
@@ -102,7 +103,7 @@ fn next_row(columns: &mut [Column], width: usize) -> Result<Option<GenerateCsvRe
         };
     }
     let Some(time) = first else { return Ok(None) };
-    let mut row = vec![time.to_string(), human(time)];
+    let mut row = vec![time.to_string(), rfc3339(time)];
     for column in columns {
         match column.ready.pop_front_if(|(own, _)| *own == time) {
             Some((_, cells)) => row.extend(cells),
@@ -121,7 +122,7 @@ fn open(
     params: &GenerateCsvParams,
     query: QueryType,
     stream: &v5::StreamCsvConfig,
-    most: usize,
+    batch_size: usize,
 ) -> Result<(Version, More), Refusal> {
     let (uuid, version_major) = (stream.uuid.clone(), stream.version);
     let (start, end) = (params.start_time, params.end_time);
@@ -131,7 +132,7 @@ fn open(
             let snapshot = snapshot(shared, &uuid, version_major)?;
             let mut reader = snapshot.raw(range);
             let more = move || {
-                let points = reader.next_batch(most)?;
+                let points = reader.next_batch(batch_size)?;
                 let cells = |points: pingthings_types::Points| {
                     let points = points.iter();
                     points
@@ -151,7 +152,7 @@ fn open(
                 point_width: params.depth,
             };
             let (version, reader) = open_aligned(shared, &params)?;
-            Ok((version, windows(reader, most)))
+            Ok((version, windows(reader, batch_size)))
         }
         QueryType::WindowsQuery => {
             let params = v5::WindowsParams {
@@ -163,14 +164,14 @@ fn open(
                 depth: params.depth,
             };
             let (version, reader) = open_precise(shared, &params)?;
-            Ok((version, windows(reader, most)))
+            Ok((version, windows(reader, batch_size)))
         }
     }
 }
 
-fn windows(mut reader: WindowReader, most: usize) -> More {
+fn windows(mut reader: WindowReader, batch_size: usize) -> More {
     Box::new(move || {
-        let Some(windows) = reader.next_batch(most)? else {
+        let Some(windows) = reader.next_batch(batch_size)? else {
             return Ok(None);
         };
         let rows = windows.times.iter().enumerate().map(|(at, &time)| {
@@ -191,13 +192,13 @@ fn windows(mut reader: WindowReader, most: usize) -> More {
     })
 }
 
-/// A time as RFC 3339 writes it, with all nine digits.
-fn human(time: i64) -> String {
+/// A time in the format of RFC 3339, with nanoseconds.
+fn rfc3339(time: i64) -> String {
     const SECOND: i64 = 1_000_000_000;
     let (seconds, nanoseconds) = (time.div_euclid(SECOND), time.rem_euclid(SECOND));
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Days are counted from a March the 1st, so that the odd day is the last of its year; there
-    // are 146 097 days in 400 years.
+    // Years begin on March 1st here, so that a leap day is the last day of its year. 400 years have
+    // 146 097 days.
     let days = days + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -216,7 +217,7 @@ mod tests {
     use pingthings_types::{MAX_TIME, MIN_TIME};
 
     #[test]
-    fn times_are_written_for_people() {
+    fn times_are_formatted_as_rfc_3339() {
         for (time, text) in [
             (0, "1970-01-01T00:00:00.000000000Z"),
             (-1, "1969-12-31T23:59:59.999999999Z"),
@@ -226,7 +227,7 @@ mod tests {
             (MIN_TIME, "1933-06-20T00:01:35.393153024Z"),
             (MAX_TIME, "2079-08-08T23:55:13.820540928Z"),
         ] {
-            assert_eq!(human(time), text);
+            assert_eq!(rfc3339(time), text);
         }
     }
 }

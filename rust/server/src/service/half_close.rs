@@ -1,50 +1,49 @@
-//! Whether a subscription ends when its subscriber will send no more updates.
+//! Whether a subscription ends when its subscriber closes its side of the call.
 //!
-//! Published consumers end a subscription so. But a tool that sends one update and closes its side
-//! at once, as it does in every call, wants to hear of the stream it named: to both the call looks
-//! the same, and only when they close tells them apart.
+//! Published consumers end a subscription in this way. Other tools always send one update and close
+//! their side at once, but expect points. Only the time of closing distinguishes them.
 
 use std::time::{Duration, Instant};
 
-/// How long after its only update a subscriber may close its side and still be taken for one that
-/// closes at once.
-const AT_ONCE: Duration = Duration::from_millis(250);
+/// If a subscriber closes its side within this time after its only update, it is assumed to close
+/// its side always.
+const IMMEDIATE: Duration = Duration::from_millis(250);
 
-/// What a subscriber asked for.
+/// What a subscriber requested for the case that it closes its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
-    /// The subscription goes on.
-    Stay,
+pub(super) enum OnHalfClose {
+    /// The subscription continues.
+    Continue,
     /// The subscription ends.
     End,
 }
 
-/// What is known of a subscriber when it closes its side.
+/// The history of a subscription, which decides whether closing its side ends it.
 #[derive(Debug, Default)]
 pub(super) struct HalfClose {
-    asked: Option<Asked>,
+    requested: Option<OnHalfClose>,
     updates: u64,
-    /// When the last update was carried out.
+    /// The time when the last update was applied.
     updated: Option<Instant>,
     has_pushed: bool,
 }
 
 impl HalfClose {
-    /// That of a subscriber who asked for something, or did not.
-    pub(super) fn new(asked: Option<Asked>) -> Self {
+    /// The history of a new subscription.
+    pub(super) fn new(requested: Option<OnHalfClose>) -> Self {
         Self {
-            asked,
+            requested,
             ..Self::default()
         }
     }
 
-    /// An update was carried out.
+    /// Records that an update was applied.
     pub(super) const fn updated(&mut self, now: Instant) {
         self.updates += 1;
         self.updated = Some(now);
     }
 
-    /// Points were pushed.
+    /// Records that points were pushed.
     pub(super) const fn pushed(&mut self) {
         self.has_pushed = true;
     }
@@ -54,11 +53,11 @@ impl HalfClose {
         let Some(updated) = self.updated else {
             return true;
         };
-        if let Some(asked) = self.asked {
-            return asked == Asked::End;
+        if let Some(requested) = self.requested {
+            return requested == OnHalfClose::End;
         }
-        let is_at_once = now.saturating_duration_since(updated) <= AT_ONCE;
-        !(is_at_once && self.updates == 1 && !self.has_pushed)
+        let is_immediate = now.saturating_duration_since(updated) <= IMMEDIATE;
+        !(is_immediate && self.updates == 1 && !self.has_pushed)
     }
 }
 
@@ -66,23 +65,23 @@ impl HalfClose {
 mod tests {
     use super::*;
 
-    const LATE: Duration = AT_ONCE.saturating_add(Duration::from_nanos(1));
+    const LATE: Duration = IMMEDIATE.saturating_add(Duration::from_nanos(1));
 
     #[test]
-    fn only_who_sends_one_update_and_closes_at_once_stays() {
+    fn only_one_update_and_an_immediate_close_continue() {
         let now = Instant::now();
         let mut close = HalfClose::new(None);
         assert!(close.ends(now));
         close.updated(now);
         assert!(!close.ends(now));
-        assert!(!close.ends(now + AT_ONCE));
+        assert!(!close.ends(now + IMMEDIATE));
         assert!(close.ends(now + LATE));
         close.updated(now + LATE);
         assert!(close.ends(now + LATE));
     }
 
     #[test]
-    fn who_has_heard_of_points_ends_the_subscription() {
+    fn a_close_after_points_ends_the_subscription() {
         let now = Instant::now();
         let mut close = HalfClose::new(None);
         close.updated(now);
@@ -91,10 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_counts() {
+    fn a_requested_behaviour_is_respected() {
         let now = Instant::now();
-        for (asked, ends) in [(Asked::Stay, false), (Asked::End, true)] {
-            let mut close = HalfClose::new(Some(asked));
+        for (requested, ends) in [(OnHalfClose::Continue, false), (OnHalfClose::End, true)] {
+            let mut close = HalfClose::new(Some(requested));
             close.updated(now);
             assert_eq!(close.ends(now), ends);
             close.pushed();

@@ -1,4 +1,4 @@
-//! What the server is.
+//! The version of the server.
 
 use pingthings_proto::v5api::{FaultInjectResponse, InfoResponse, ProxyInfo};
 use pingthings_types::Code;
@@ -11,7 +11,7 @@ const MINOR: u32 = 34;
 const MINOR_BEFORE_ARROW: u32 = 29;
 const BUILD: &str = concat!("pingthings-server ", env!("CARGO_PKG_VERSION"));
 
-/// What the server is and speaks.
+/// The version and build of the server.
 pub(super) fn info(arrow: bool) -> InfoResponse {
     InfoResponse {
         stat: None,
@@ -19,12 +19,12 @@ pub(super) fn info(arrow: bool) -> InfoResponse {
         major_version: MAJOR,
         minor_version: if arrow { MINOR } else { MINOR_BEFORE_ARROW },
         build: BUILD.to_owned(),
-        // Present but empty: clients need no map of a cluster.
+        // Clients require the field. It is empty, because a single server has no cluster map.
         proxy: Some(ProxyInfo::default()),
     }
 }
 
-/// Faults are injected by tests, below the engine, and by nobody else.
+/// Refuses fault injection. Only tests inject faults, below the engine.
 pub(super) fn fault_inject() -> FaultInjectResponse {
     FaultInjectResponse::refuse(Refusal::new(
         Code::FaultInjectionDisabled,

@@ -22,49 +22,49 @@ impl Management for Service {
         &self,
         request: Request<pb::GetStreamRetentionParams>,
     ) -> Reply<pb::GetStreamRetentionResponse> {
-        self.one(request, get_stream_retention).await
+        self.unary(request, get_stream_retention).await
     }
 
     async fn set_stream_retention(
         &self,
         request: Request<pb::SetStreamRetentionParams>,
     ) -> Reply<pb::SetStreamRetentionResponse> {
-        self.one(request, set_stream_retention).await
+        self.unary(request, set_stream_retention).await
     }
 
     async fn get_collection(
         &self,
         request: Request<pb::GetCollectionParams>,
     ) -> Reply<pb::GetCollectionResponse> {
-        self.one(request, get_collection).await
+        self.unary(request, get_collection).await
     }
 
     async fn set_collection_retention(
         &self,
         request: Request<pb::SetCollectionRetentionParams>,
     ) -> Reply<pb::SetCollectionRetentionResponse> {
-        self.one(request, set_collection_retention).await
+        self.unary(request, set_collection_retention).await
     }
 
     async fn get_version_at_time(
         &self,
         request: Request<pb::GetVersionAtTimeParams>,
     ) -> Reply<pb::GetVersionAtTimeResponse> {
-        self.one(request, get_version_at_time).await
+        self.unary(request, get_version_at_time).await
     }
 
     async fn list_devices(
         &self,
         request: Request<pb::ListRecordsParams>,
     ) -> Reply<Self::ListDevicesStream> {
-        self.many(request, |shared, _| list(shared, RecordKind::Device))
+        self.server_stream(request, |shared, _| list(shared, RecordKind::Device))
     }
 
     async fn get_device(&self, request: Request<pb::GetRecordParams>) -> Reply<pb::RecordResponse> {
         let get = |shared: &Shared, params: &pb::GetRecordParams| {
             get(shared, RecordKind::Device, params.id)
         };
-        self.one(request, get).await
+        self.unary(request, get).await
     }
 
     async fn create_device(
@@ -72,7 +72,7 @@ impl Management for Service {
         request: Request<pb::CreateRecordParams>,
     ) -> Reply<pb::RecordResponse> {
         let create = |shared: &Shared, params: &_| create(shared, RecordKind::Device, params);
-        self.one(request, create).await
+        self.unary(request, create).await
     }
 
     async fn update_device(
@@ -80,7 +80,7 @@ impl Management for Service {
         request: Request<pb::UpdateRecordParams>,
     ) -> Reply<pb::RecordResponse> {
         let update = |shared: &Shared, params: &_| update(shared, RecordKind::Device, params);
-        self.one(request, update).await
+        self.unary(request, update).await
     }
 
     async fn delete_device(
@@ -90,21 +90,21 @@ impl Management for Service {
         let delete = |shared: &Shared, params: &pb::DeleteRecordParams| {
             delete(shared, RecordKind::Device, params.id)
         };
-        self.one(request, delete).await
+        self.unary(request, delete).await
     }
 
     async fn list_units(
         &self,
         request: Request<pb::ListRecordsParams>,
     ) -> Reply<Self::ListUnitsStream> {
-        self.many(request, |shared, _| list(shared, RecordKind::Unit))
+        self.server_stream(request, |shared, _| list(shared, RecordKind::Unit))
     }
 
     async fn get_unit(&self, request: Request<pb::GetRecordParams>) -> Reply<pb::RecordResponse> {
         let get = |shared: &Shared, params: &pb::GetRecordParams| {
             get(shared, RecordKind::Unit, params.id)
         };
-        self.one(request, get).await
+        self.unary(request, get).await
     }
 
     async fn create_unit(
@@ -112,7 +112,7 @@ impl Management for Service {
         request: Request<pb::CreateRecordParams>,
     ) -> Reply<pb::RecordResponse> {
         let create = |shared: &Shared, params: &_| create(shared, RecordKind::Unit, params);
-        self.one(request, create).await
+        self.unary(request, create).await
     }
 
     async fn update_unit(
@@ -120,7 +120,7 @@ impl Management for Service {
         request: Request<pb::UpdateRecordParams>,
     ) -> Reply<pb::RecordResponse> {
         let update = |shared: &Shared, params: &_| update(shared, RecordKind::Unit, params);
-        self.one(request, update).await
+        self.unary(request, update).await
     }
 
     async fn delete_unit(
@@ -130,13 +130,13 @@ impl Management for Service {
         let delete = |shared: &Shared, params: &pb::DeleteRecordParams| {
             delete(shared, RecordKind::Unit, params.id)
         };
-        self.one(request, delete).await
+        self.unary(request, delete).await
     }
 }
 
 #[allow(
     clippy::unnecessary_wraps,
-    reason = "absent is for ever, but a server says so explicitly"
+    reason = "the field is always present; a retention without an age means unlimited"
 )]
 const fn retention(remove_older_than_ns: Option<i64>) -> Option<pb::Retention> {
     Some(pb::Retention {
@@ -233,11 +233,8 @@ fn record(record: Record) -> pb::Record {
     }
 }
 
-#[allow(
-    clippy::unnecessary_wraps,
-    reason = "what the calls return, one by one"
-)]
-fn whole(found: Record) -> Result<pb::RecordResponse, Refusal> {
+#[allow(clippy::unnecessary_wraps, reason = "the return type of the calls")]
+fn response(found: Record) -> Result<pb::RecordResponse, Refusal> {
     Ok(pb::RecordResponse {
         stat: None,
         record: Some(record(found)),
@@ -257,7 +254,7 @@ fn list(shared: &Shared, kind: RecordKind) -> Result<Messages<pb::ListRecordsRes
 }
 
 fn get(shared: &Shared, kind: RecordKind, id: i64) -> Result<pb::RecordResponse, Refusal> {
-    whole(shared.engine.record(kind, id)?)
+    response(shared.engine.record(kind, id)?)
 }
 
 fn create(
@@ -266,7 +263,7 @@ fn create(
     params: &pb::CreateRecordParams,
 ) -> Result<pb::RecordResponse, Refusal> {
     let engine = &shared.engine;
-    whole(engine.create_record(kind, &params.name, &params.fields)?)
+    response(engine.create_record(kind, &params.name, &params.fields)?)
 }
 
 fn update(
@@ -275,7 +272,7 @@ fn update(
     params: &pb::UpdateRecordParams,
 ) -> Result<pb::RecordResponse, Refusal> {
     let engine = &shared.engine;
-    whole(engine.update_record(kind, params.id, params.name.as_deref(), &params.fields)?)
+    response(engine.update_record(kind, params.id, params.name.as_deref(), &params.fields)?)
 }
 
 fn delete(shared: &Shared, kind: RecordKind, id: i64) -> Result<pb::DeleteRecordResponse, Refusal> {

@@ -13,8 +13,9 @@ use super::request::{pairs, uuid};
 use crate::message::fill;
 use crate::status::Refusal;
 
-/// Tags and annotations that one lookup may ask for: each makes the question to the catalog longer.
-const PAIRS: usize = 256;
+/// The maximum number of tags and annotations in one lookup. Each makes the query of the catalog
+/// longer.
+const MAX_PAIRS: usize = 256;
 
 pub(super) fn stream_info(
     shared: &Shared,
@@ -76,7 +77,7 @@ pub(super) fn set_stream_tags(
     shared: &Shared,
     params: &v5::SetStreamTagsParams,
 ) -> Result<v5::SetStreamTagsResponse, Refusal> {
-    // A tag is never gone, only empty; one that is also set has the value it is set to.
+    // A removed tag becomes empty. A tag that is both removed and set is set.
     let mut tags: BTreeMap<_, _> = params
         .remove
         .iter()
@@ -85,7 +86,7 @@ pub(super) fn set_stream_tags(
     tags.extend(pairs::<Vec<_>>(&params.tags));
     let change = PropertyChange {
         expected: params.expected_property_version,
-        // No stream is in a collection without a name, so none is a wish to stay.
+        // An empty name means that the collection does not change.
         collection: Some(params.collection.clone()).filter(|name| !name.is_empty()),
         tags,
         ..PropertyChange::default()
@@ -118,10 +119,10 @@ pub(super) fn lookup_streams(
     shared: &Shared,
     params: &v5::LookupStreamsParams,
 ) -> Result<Messages<v5::LookupStreamsResponse>, Refusal> {
-    let pairs_asked = params.tags.len() + params.annotations.len();
-    if pairs_asked > PAIRS {
+    let requested = params.tags.len() + params.annotations.len();
+    if requested > MAX_PAIRS {
         return Err(Refusal::parameter(format!(
-            "a lookup by {pairs_asked} tags and annotations: give {PAIRS} at most"
+            "a lookup by {requested} tags and annotations: give {MAX_PAIRS} at most"
         )));
     }
     let query = StreamQuery {

@@ -1,4 +1,4 @@
-//! The calls of the contract: decode, let the engine work, encode.
+//! The calls of both contracts: they decode requests, call the engine and encode answers.
 
 mod answers;
 mod changes;
@@ -31,30 +31,30 @@ use tonic::{Request, Response, Status, Streaming};
 use self::answers::{Answers, Messages, unary};
 use crate::caller::Caller;
 use crate::config::Limits;
-use crate::gate::Gate;
-use crate::message::MOST_BYTES;
+use crate::message::MAX_MESSAGE_BYTES;
 use crate::metrics::Metrics;
-use crate::order::Orders;
+use crate::permits::PermitPool;
 use crate::status::{Refusal, Refuse};
+use crate::write_order::WriteOrders;
 
-/// What every call needs.
+/// The state that all calls share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     pub(crate) sql: Arc<Database>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) gate: Gate,
-    /// The turns of SQL statements.
-    pub(crate) statements: Gate,
-    pub(crate) orders: Orders,
-    /// One for each streamed answer that may be open.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) permits: PermitPool,
+    /// The permits of SQL statements.
+    pub(crate) statement_permits: PermitPool,
+    pub(crate) orders: WriteOrders,
+    /// Slots for open streamed answers.
+    pub(crate) answer_slots: Arc<Semaphore>,
     pub(crate) limits: Limits,
     pub(crate) arrow: bool,
     pub(crate) metrics: Arc<Metrics>,
-    /// Turns true when the server begins to stop.
+    /// Becomes true when the server begins to stop.
     pub(crate) stopping: watch::Receiver<bool>,
-    _working: Working,
+    _guard: EngineGuard,
 }
 
 impl Shared {
@@ -64,43 +64,42 @@ impl Shared {
         arrow: bool,
         metrics: Arc<Metrics>,
         stopping: watch::Receiver<bool>,
-        working: Working,
+        guard: EngineGuard,
     ) -> Self {
         Self {
             sql: Arc::new(Database::new(engine.catalog_uri().to_owned())),
             engine,
             clock: Arc::new(SystemClock),
-            orders: Orders::default(),
-            gate: Gate::new(limits.concurrent_calls, limits.waiting_calls),
-            statements: Gate::new(limits.sql_statements, limits.sql_waiting),
-            places: Arc::new(Semaphore::new(
+            orders: WriteOrders::default(),
+            permits: PermitPool::new(limits.concurrent_calls, limits.waiting_calls),
+            statement_permits: PermitPool::new(limits.sql_statements, limits.sql_waiting),
+            answer_slots: Arc::new(Semaphore::new(
                 limits.open_answers.min(Semaphore::MAX_PERMITS),
             )),
             limits,
             arrow,
             metrics,
             stopping,
-            _working: working,
+            _guard: guard,
         }
     }
 
-    /// Takes the time of day from `clock`.
+    /// Uses this clock for the current time.
     pub(crate) fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
     }
 
-    /// The answer that refuses, counted.
+    /// Counts a refusal and returns the answer with it.
     pub(crate) fn refuse<M: Refuse>(&self, refusal: Refusal) -> M {
-        self.metrics.refused(refusal.code);
+        self.metrics.count_refusal(refusal.code);
         M::refuse(refusal)
     }
 }
 
-/// Held by everything that may still use the engine: when the last one is dropped, the receiver
-/// learns that there is none.
-pub(crate) type Working = mpsc::Sender<Infallible>;
+/// A guard of the engine. The receiver ends when all users of the engine have dropped theirs.
+pub(crate) type EngineGuard = mpsc::Sender<Infallible>;
 
-/// The service of the contract.
+/// The implementation of both contracts.
 #[derive(Clone, Debug)]
 pub(crate) struct Service(Arc<Shared>);
 
@@ -111,28 +110,28 @@ impl Service {
         Self(Arc::new(shared))
     }
 
-    /// The service of the platform's contract as the transport takes it.
+    /// The service of the platform's contract, for the transport.
     pub(crate) fn into_grpc(self) -> BTrDbServer<Self> {
         let message_bytes = self.0.limits.message_bytes;
         BTrDbServer::new(self)
             .max_decoding_message_size(message_bytes)
-            .max_encoding_message_size(MOST_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
     }
 
-    /// The service of our own contract as the transport takes it.
+    /// The service of the management contract, for the transport.
     pub(crate) fn into_management(self) -> ManagementServer<Self> {
         let message_bytes = self.0.limits.message_bytes;
         ManagementServer::new(self)
             .max_decoding_message_size(message_bytes)
-            .max_encoding_message_size(MOST_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
     }
 
-    /// One answer to one request.
-    async fn one<P, M>(
+    /// Answers a request with one message.
+    async fn unary<P, M>(
         &self,
         request: Request<P>,
         work: fn(&Shared, &P) -> Result<M, Refusal>,
@@ -147,8 +146,8 @@ impl Service {
         Ok(Response::new(unary(&self.0, &caller, work).await))
     }
 
-    /// The same for a change of a stream's points, which may have been given up meanwhile.
-    async fn written<P, M>(
+    /// Answers a request that changes points, with the order of writes that its header may contain.
+    async fn write<P, M>(
         &self,
         request: Request<P>,
         work: fn(&Shared, &P, Option<WriteOrder>) -> Result<M, Refusal>,
@@ -172,8 +171,8 @@ impl Service {
         Ok(Response::new(unary(&self.0, &caller, work).await))
     }
 
-    /// A stream of answers to one request.
-    fn many<P, M>(
+    /// Answers a request with a stream of messages.
+    fn server_stream<P, M>(
         &self,
         request: Request<P>,
         open: fn(&Shared, &P) -> Result<Messages<M>, Refusal>,
@@ -189,8 +188,8 @@ impl Service {
         Ok(Response::new(answers))
     }
 
-    /// A stream of Arrow answers, unless the server passes for one that has none.
-    fn many_arrow<P, M>(
+    /// Answers a request with a stream of Arrow messages, if Arrow is enabled.
+    fn arrow_stream<P, M>(
         &self,
         request: Request<P>,
         open: fn(&Shared, &P) -> Result<Messages<M>, Refusal>,
@@ -200,7 +199,7 @@ impl Service {
         M: Refuse,
     {
         self.check_arrow()?;
-        self.many(request, open)
+        self.server_stream(request, open)
     }
 
     fn check_arrow(&self) -> Result<(), Status> {
@@ -232,97 +231,97 @@ impl BTrDb for Service {
         &self,
         request: Request<v5::RawValuesParams>,
     ) -> Reply<Self::RawValuesStream> {
-        self.many(request, read::raw_values)
+        self.server_stream(request, read::raw_values)
     }
 
     async fn arrow_raw_values(
         &self,
         request: Request<v5::ArrowRawValuesParams>,
     ) -> Reply<Self::ArrowRawValuesStream> {
-        self.many_arrow(request, read::arrow_raw_values)
+        self.arrow_stream(request, read::arrow_raw_values)
     }
 
     async fn arrow_multi_values(
         &self,
         request: Request<v5::ArrowMultiValuesParams>,
     ) -> Reply<Self::ArrowMultiValuesStream> {
-        self.many_arrow(request, multi::arrow_multi_values)
+        self.arrow_stream(request, multi::arrow_multi_values)
     }
 
     async fn aligned_windows(
         &self,
         request: Request<v5::AlignedWindowsParams>,
     ) -> Reply<Self::AlignedWindowsStream> {
-        self.many(request, windows::aligned_windows)
+        self.server_stream(request, windows::aligned_windows)
     }
 
     async fn arrow_aligned_windows(
         &self,
         request: Request<v5::AlignedWindowsParams>,
     ) -> Reply<Self::ArrowAlignedWindowsStream> {
-        self.many_arrow(request, windows::arrow_aligned_windows)
+        self.arrow_stream(request, windows::arrow_aligned_windows)
     }
 
     async fn windows(&self, request: Request<v5::WindowsParams>) -> Reply<Self::WindowsStream> {
-        self.many(request, windows::windows)
+        self.server_stream(request, windows::windows)
     }
 
     async fn arrow_windows(
         &self,
         request: Request<v5::WindowsParams>,
     ) -> Reply<Self::ArrowWindowsStream> {
-        self.many_arrow(request, windows::arrow_windows)
+        self.arrow_stream(request, windows::arrow_windows)
     }
 
     async fn stream_info(
         &self,
         request: Request<v5::StreamInfoParams>,
     ) -> Reply<v5::StreamInfoResponse> {
-        self.one(request, metadata::stream_info).await
+        self.unary(request, metadata::stream_info).await
     }
 
     async fn set_stream_annotations(
         &self,
         request: Request<v5::SetStreamAnnotationsParams>,
     ) -> Reply<v5::SetStreamAnnotationsResponse> {
-        self.one(request, metadata::set_stream_annotations).await
+        self.unary(request, metadata::set_stream_annotations).await
     }
 
     async fn set_stream_tags(
         &self,
         request: Request<v5::SetStreamTagsParams>,
     ) -> Reply<v5::SetStreamTagsResponse> {
-        self.one(request, metadata::set_stream_tags).await
+        self.unary(request, metadata::set_stream_tags).await
     }
 
     async fn create(&self, request: Request<v5::CreateParams>) -> Reply<v5::CreateResponse> {
-        self.one(request, metadata::create).await
+        self.unary(request, metadata::create).await
     }
 
     async fn list_collections(
         &self,
         request: Request<v5::ListCollectionsParams>,
     ) -> Reply<Self::ListCollectionsStream> {
-        self.many(request, metadata::list_collections)
+        self.server_stream(request, metadata::list_collections)
     }
 
     async fn lookup_streams(
         &self,
         request: Request<v5::LookupStreamsParams>,
     ) -> Reply<Self::LookupStreamsStream> {
-        self.many(request, metadata::lookup_streams)
+        self.server_stream(request, metadata::lookup_streams)
     }
 
     async fn nearest(&self, request: Request<v5::NearestParams>) -> Reply<v5::NearestResponse> {
-        self.one(request, read::nearest).await
+        self.unary(request, read::nearest).await
     }
 
     async fn changes(&self, request: Request<v5::ChangesParams>) -> Reply<Self::ChangesStream> {
-        self.many(request, changes::changes)
+        self.server_stream(request, changes::changes)
     }
 
     async fn insert(&self, request: Request<v5::InsertParams>) -> Reply<v5::InsertResponse> {
-        self.written(request, write::insert).await
+        self.write(request, write::insert).await
     }
 
     async fn arrow_insert(
@@ -330,11 +329,11 @@ impl BTrDb for Service {
         request: Request<v5::ArrowInsertParams>,
     ) -> Reply<v5::InsertResponse> {
         self.check_arrow()?;
-        self.written(request, write::arrow_insert).await
+        self.write(request, write::arrow_insert).await
     }
 
     async fn delete(&self, request: Request<v5::DeleteParams>) -> Reply<v5::DeleteResponse> {
-        self.written(request, write::delete).await
+        self.write(request, write::delete).await
     }
 
     async fn info(&self, _request: Request<v5::InfoParams>) -> Reply<v5::InfoResponse> {
@@ -349,28 +348,28 @@ impl BTrDb for Service {
     }
 
     async fn flush(&self, request: Request<v5::FlushParams>) -> Reply<v5::FlushResponse> {
-        self.one(request, write::flush).await
+        self.unary(request, write::flush).await
     }
 
     async fn obliterate(
         &self,
         request: Request<v5::ObliterateParams>,
     ) -> Reply<v5::ObliterateResponse> {
-        self.one(request, metadata::obliterate).await
+        self.unary(request, metadata::obliterate).await
     }
 
     async fn get_metadata_usage(
         &self,
         request: Request<v5::MetadataUsageParams>,
     ) -> Reply<v5::MetadataUsageResponse> {
-        self.one(request, metadata::get_metadata_usage).await
+        self.unary(request, metadata::get_metadata_usage).await
     }
 
     async fn generate_csv(
         &self,
         request: Request<v5::GenerateCsvParams>,
     ) -> Reply<Self::GenerateCSVStream> {
-        self.many(request, csv::generate_csv)
+        self.server_stream(request, csv::generate_csv)
     }
 
     async fn sql_query(&self, request: Request<v5::SqlQueryParams>) -> Reply<Self::SQLQueryStream> {
@@ -384,10 +383,10 @@ impl BTrDb for Service {
         request: Request<Streaming<SubscriptionUpdate>>,
     ) -> Reply<Self::SubscribeStream> {
         self.check_arrow()?;
-        let wishes = subscribe::Wishes::of(request.metadata());
+        let options = subscribe::SubscriptionOptions::of(request.metadata());
         let caller = Caller::of(request.extensions())?;
         let updates = request.into_inner();
-        let answers = subscribe::subscribe(Arc::clone(&self.0), caller, wishes, updates);
+        let answers = subscribe::subscribe(Arc::clone(&self.0), caller, options, updates);
         Ok(Response::new(answers))
     }
 }

@@ -1,4 +1,4 @@
-//! Points of many streams in one table.
+//! Points of many streams in one table, joined on time.
 
 use std::collections::HashSet;
 
@@ -13,9 +13,9 @@ use crate::arrow::Layout;
 use crate::join::{Grid, Join, Rows};
 use crate::status::Refusal;
 
-/// About how many bytes of values go into one message, whatever the number of columns.
+/// The target size of the values in one message.
 const MESSAGE_BYTES: usize = 2 << 20;
-/// About how many points of all streams together are read ahead.
+/// The target number of points of all streams together that are read ahead.
 const POINTS_AHEAD: usize = 1 << 20;
 
 pub(super) fn arrow_multi_values(
@@ -65,7 +65,7 @@ pub(super) fn arrow_multi_values(
     ))
 }
 
-/// The streams asked for, each once: a column is known by its stream.
+/// The requested streams. A repeated stream is refused, because columns are named by their stream.
 fn uuids(params: &v5::ArrowMultiValuesParams) -> Result<Vec<Uuid>, Refusal> {
     let (streams, versions) = (params.uuid.len(), params.version_major.len());
     if versions != 0 && versions != streams {

@@ -1,4 +1,4 @@
-//! Points.
+//! Reading points.
 
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
@@ -12,7 +12,7 @@ use crate::arrow::{Layout, encode_points};
 use crate::message;
 use crate::status::Refusal;
 
-/// More than a message takes beside its points, and more than one of them.
+/// Upper bounds of the length of a message without its points, and of one point.
 const HEAD_BYTES: usize = 64;
 const ROW_BYTES: usize = 24;
 
@@ -90,7 +90,7 @@ pub(super) fn nearest(
     })
 }
 
-/// The view a query reads: one version of one stream.
+/// The snapshot that a query reads: one version of a stream.
 pub(super) fn snapshot(shared: &Shared, stream: &Bytes, version: u64) -> Result<Snapshot, Refusal> {
     Ok(shared.engine.snapshot(uuid(stream)?, version)?)
 }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::status::Refusal;
 
-/// The uuid in a request.
+/// Decodes a uuid.
 pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, Refusal> {
     Uuid::from_slice(bytes).map_err(|_| {
         Refusal::parameter(format!(
@@ -15,7 +15,7 @@ pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, Refusal> {
     })
 }
 
-/// Keys with values that may be null.
+/// Decodes keys with optional values.
 pub(super) fn pairs<C: FromIterator<(String, Option<String>)>>(pairs: &[KeyOptValue]) -> C {
     pairs
         .iter()
@@ -23,7 +23,6 @@ pub(super) fn pairs<C: FromIterator<(String, Option<String>)>>(pairs: &[KeyOptVa
         .collect()
 }
 
-/// The value of a pair, if it has one.
 fn value(pair: &KeyOptValue) -> Option<String> {
     pair.val.as_ref().map(|val| val.value.clone())
 }

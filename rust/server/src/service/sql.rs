@@ -1,8 +1,8 @@
-//! Statements over the catalog.
+//! SQL statements over the catalog.
 //!
-//! They have turns of their own, so that they never take those of reads and writes, and hold one
-//! from their first step until their last row is taken: what they may make the server hold is
-//! bounded by the number of turns. One owner has three quarters of them, and so of that memory.
+//! Statements have their own permits, so that they never take those of reads and writes. A
+//! statement has its permit until its last row is read, so the number of permits limits the memory
+//! of all statements. One account gets three quarters of them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,116 +20,116 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 
 use super::Shared;
-use super::answers::{Answers, place};
+use super::answers::{Answers, take_slot};
+use crate::account::Account;
 use crate::caller::Caller;
-use crate::owner::Owner;
 use crate::status::Refusal;
 
-/// Messages made ahead of a reader: the statement holds its state of the catalog until its last row
-/// is taken from it, and in memory that keeps writers waiting.
+/// The maximum number of messages prepared ahead of the reader. The statement keeps its snapshot of
+/// the catalog until its last row is prepared; with an engine in memory, writers wait for that.
 const AHEAD: usize = 8;
-/// About how many bytes of rows go into one message; a longer row has one of its own.
+/// The target length of a message. A longer row gets its own message.
 const MESSAGE_BYTES: usize = 1 << 20;
 
 type Reply = Result<v5::SqlQueryResponse, Status>;
 
-/// Runs a statement and answers its rows as they come.
+/// Runs a statement and streams its rows.
 ///
-/// The statement sees one state of the catalog from its first row to its last, and holds it on a
-/// thread of its own: a reader who takes no rows until the time is up gets no more of them, and one
-/// who goes away ends it.
+/// The statement reads one snapshot of the catalog on its own thread. It ends if its rows are not
+/// read within the time limit, or if the client disconnects.
 pub(super) fn sql_query(
     shared: Arc<Shared>,
     caller: &Caller,
     params: v5::SqlQueryParams,
 ) -> Answers<v5::SqlQueryResponse> {
-    let place = match place(&shared, caller) {
-        Ok(place) => place,
+    let slot = match take_slot(&shared, caller) {
+        Ok(slot) => slot,
         Err(refused) => return refused,
     };
     let (answers, reader) = mpsc::channel(1);
-    let owner = Arc::clone(&caller.owner);
+    let account = Arc::clone(&caller.account);
     tokio::spawn(async move {
-        if let Err(refusal) = answer(&shared, &owner, params, &answers).await {
-            // If this fails, nobody is left to tell.
+        if let Err(refusal) = answer(&shared, &account, params, &answers).await {
+            // This fails only if the client has disconnected.
             let _ = answers.send(Ok(shared.refuse(refusal))).await;
         }
     });
-    Answers::new(reader, Some(place))
+    Answers::new(reader, Some(slot))
 }
 
 async fn answer(
     shared: &Arc<Shared>,
-    owner: &Owner,
+    account: &Account,
     params: v5::SqlQueryParams,
     answers: &Sender<Reply>,
 ) -> Result<(), Refusal> {
     check_size(&params.query, &params.params)?;
-    let waits = Counted::new(&shared.metrics.statements_waiting);
-    let turn = tokio::select! {
-        turn = shared.statements.enter(&owner.statements) => turn?,
+    let waiting = GaugeGuard::new(&shared.metrics.statements_waiting);
+    let permit = tokio::select! {
+        permit = shared.statement_permits.acquire(&account.statements) => permit?,
         () = answers.closed() => return Ok(()),
     };
-    drop(waits);
-    let _runs = Counted::new(&shared.metrics.statements);
+    drop(waiting);
+    let _running = GaugeGuard::new(&shared.metrics.statements);
     let time = Duration::from_secs(shared.limits.sql_seconds);
     let deadline = Instant::now() + time;
-    let (steps, taken) = mpsc::channel(AHEAD);
+    let (sender, rows) = mpsc::channel(AHEAD);
     let cancel = Cancel::default();
     let statement = spawn_blocking({
         let (shared, cancel) = (Arc::clone(shared), cancel.clone());
-        move || run(&shared, &params, &cancel, deadline, &steps)
+        move || run(&shared, &params, &cancel, deadline, &sender)
     });
-    let passed = pass(taken, answers, deadline).await;
-    // Whether it has ended by itself or is of no use any more.
+    let forwarded = forward(rows, answers, deadline).await;
+    // If the statement still runs, its rows are not needed any more.
     cancel.cancel();
     let end = statement.await?;
-    drop(turn);
-    match passed {
-        Passed::All => end,
-        Passed::Late => Err(late(time)),
-        Passed::Unread => Ok(()),
+    drop(permit);
+    match forwarded {
+        ForwardEnd::Complete => end,
+        ForwardEnd::TimedOut => Err(timeout_refusal(time)),
+        ForwardEnd::Disconnected => Ok(()),
     }
 }
 
-/// One of those that a gauge shows, until it is dropped.
-struct Counted<'a>(&'a AtomicI64);
+/// Increments a gauge until it is dropped.
+struct GaugeGuard<'a>(&'a AtomicI64);
 
-impl<'a> Counted<'a> {
+impl<'a> GaugeGuard<'a> {
     fn new(gauge: &'a AtomicI64) -> Self {
         gauge.fetch_add(1, Ordering::Relaxed);
         Self(gauge)
     }
 }
 
-impl Drop for Counted<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// How passing on rows ended.
-enum Passed {
-    All,
-    /// The reader did not take them in time.
-    Late,
-    /// There is no reader any more.
-    Unread,
+/// How forwarding of rows ended.
+enum ForwardEnd {
+    /// All rows were sent.
+    Complete,
+    /// The client did not read them in time.
+    TimedOut,
+    /// The client has disconnected.
+    Disconnected,
 }
 
-/// Passes rows on, and drops what was made ahead when it returns.
-async fn pass(
-    mut taken: Receiver<Vec<Bytes>>,
+/// Forwards rows to the client. Drops the rows prepared ahead when it returns.
+async fn forward(
+    mut rows: Receiver<Vec<Bytes>>,
     answers: &Sender<Reply>,
     deadline: Instant,
-) -> Passed {
+) -> ForwardEnd {
     loop {
         let rows = tokio::select! {
-            rows = taken.recv() => rows,
-            () = answers.closed() => return Passed::Unread,
+            rows = rows.recv() => rows,
+            () = answers.closed() => return ForwardEnd::Disconnected,
         };
         let Some(sql_query_row) = rows else {
-            return Passed::All;
+            return ForwardEnd::Complete;
         };
         let message = v5::SqlQueryResponse {
             stat: None,
@@ -137,13 +137,13 @@ async fn pass(
         };
         match timeout_at(deadline, answers.send(Ok(message))).await {
             Ok(Ok(())) => {}
-            Ok(Err(_)) => return Passed::Unread,
-            Err(_) => return Passed::Late,
+            Ok(Err(_)) => return ForwardEnd::Disconnected,
+            Err(_) => return ForwardEnd::TimedOut,
         }
     }
 }
 
-fn late(time: Duration) -> Refusal {
+fn timeout_refusal(time: Duration) -> Refusal {
     Refusal::new(
         Code::BadSqlValue,
         format!(
@@ -153,18 +153,18 @@ fn late(time: Duration) -> Refusal {
     )
 }
 
-/// Sends rows in messages of some size.
+/// Collects rows into messages and sends them.
 struct Batches<'a> {
     rows: Vec<Bytes>,
     bytes: usize,
-    steps: &'a Sender<Vec<Bytes>>,
+    sender: &'a Sender<Vec<Bytes>>,
     deadline: Instant,
-    is_late: bool,
+    has_timed_out: bool,
 }
 
 impl Batches<'_> {
     fn push(&mut self, row: String) -> ControlFlow<()> {
-        // A long row comes in a message of its own.
+        // A long row gets its own message.
         if self.bytes + row.len() > MESSAGE_BYTES {
             self.send()?;
         }
@@ -173,20 +173,20 @@ impl Batches<'_> {
         ControlFlow::Continue(())
     }
 
-    /// Waits for the reader, though not for ever.
+    /// Sends the collected rows. Waits for the reader until the deadline.
     fn send(&mut self) -> ControlFlow<()> {
         self.bytes = 0;
         let rows = std::mem::take(&mut self.rows);
         if rows.is_empty() {
             return ControlFlow::Continue(());
         }
-        let sending = timeout_at(self.deadline, self.steps.send(rows));
+        let sending = timeout_at(self.deadline, self.sender.send(rows));
         match Handle::current().block_on(sending) {
             Ok(Ok(())) => ControlFlow::Continue(()),
-            // Nobody reads any more.
+            // The client has disconnected.
             Ok(Err(_)) => ControlFlow::Break(()),
             Err(_) => {
-                self.is_late = true;
+                self.has_timed_out = true;
                 ControlFlow::Break(())
             }
         }
@@ -198,7 +198,7 @@ fn run(
     params: &v5::SqlQueryParams,
     cancel: &Cancel,
     deadline: Instant,
-    steps: &Sender<Vec<Bytes>>,
+    sender: &Sender<Vec<Bytes>>,
 ) -> Result<(), Refusal> {
     let time = Duration::from_secs(shared.limits.sql_seconds);
     let limits = Limits {
@@ -210,9 +210,9 @@ fn run(
     let mut batches = Batches {
         rows: Vec::new(),
         bytes: 0,
-        steps,
+        sender,
         deadline,
-        is_late: false,
+        has_timed_out: false,
     };
     let end = shared
         .sql
@@ -223,12 +223,12 @@ fn run(
         let refused = &shared.metrics.statements_beyond_memory;
         refused.fetch_add(1, Ordering::Relaxed);
     }
-    // What was given before a failure stays given.
-    if !batches.is_late {
-        let _read_or_not = batches.send();
+    // Rows before a failure are still sent.
+    if !batches.has_timed_out {
+        let _ = batches.send();
     }
-    if batches.is_late {
-        return Err(late(time));
+    if batches.has_timed_out {
+        return Err(timeout_refusal(time));
     }
     Ok(end?)
 }

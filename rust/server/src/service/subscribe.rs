@@ -15,42 +15,42 @@ use tonic::{Status, Streaming};
 use uuid::Uuid;
 
 use super::Shared;
-use super::answers::{Answers, place};
-use super::half_close::{Asked, HalfClose};
+use super::answers::{Answers, take_slot};
+use super::half_close::{HalfClose, OnHalfClose};
 use super::request::uuid;
+use crate::account::Account;
 use crate::arrow::{Layout, encode_points};
 use crate::budget::Hold;
 use crate::caller::Caller;
-use crate::owner::Owner;
 use crate::status::Refusal;
 
 type Answer = Result<v5::SubscriptionResp, Status>;
 
-/// Answers made ahead of a reader.
+/// The maximum number of messages prepared ahead of the reader.
 const AHEAD: usize = 2;
-/// An insert counts as so many points more than it has: small ones take room as well.
-const PER_INSERT: usize = 16;
+/// Each insert counts as this many points more, because small inserts use memory too.
+const POINTS_PER_INSERT: usize = 16;
 
-/// What a subscriber wants that others do not, by the words of a header.
+/// The options of a subscription, which are words of a header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Wishes {
-    /// To be answered with an empty table once a stream is heard of.
+pub(super) struct SubscriptionOptions {
+    /// Whether to send an empty table when a stream was added.
     announce: bool,
-    half_close: Option<Asked>,
+    half_close: Option<OnHalfClose>,
 }
 
-impl Wishes {
-    /// Words with commas between.
+impl SubscriptionOptions {
+    /// The header, with words separated by commas.
     const HEADER: &str = "pingthings-subscription";
 
     pub(super) fn of(headers: &MetadataMap) -> Result<Self, Refusal> {
-        let mut wishes = Self::default();
+        let mut options = Self::default();
         for header in headers.get_all(Self::HEADER) {
             for word in header.to_str().unwrap_or("?").split(',') {
                 match word.trim() {
-                    "announce" => wishes.announce = true,
-                    "stay" => wishes.half_close = Some(Asked::Stay),
-                    "end" => wishes.half_close = Some(Asked::End),
+                    "announce" => options.announce = true,
+                    "stay" => options.half_close = Some(OnHalfClose::Continue),
+                    "end" => options.half_close = Some(OnHalfClose::End),
                     _ => {
                         return Err(Refusal::parameter(format!(
                             "the header `{}` has a word that is unknown: give `announce`, `stay` \
@@ -61,59 +61,62 @@ impl Wishes {
                 }
             }
         }
-        Ok(wishes)
+        Ok(options)
     }
 }
 
-/// What waits for a subscriber.
+/// The inserts that wait for a subscriber.
 struct Queue {
     inserts: mpsc::UnboundedSender<(Uuid, Arc<Points>)>,
     hold: Arc<Hold>,
-    /// Points that wait, inserts included.
+    /// The number of waiting points, including [`POINTS_PER_INSERT`] for each insert.
     waiting: AtomicUsize,
-    most: usize,
-    has_lagged: AtomicBool,
+    max_points: usize,
+    has_overflowed: AtomicBool,
 }
 
 fn weight(points: &Points) -> usize {
-    points.len() + PER_INSERT
+    points.len() + POINTS_PER_INSERT
 }
 
-/// What so many points take in memory.
+/// The memory of this many points.
 fn bytes(weight: usize) -> usize {
     weight * size_of::<RawPoint>()
 }
 
 impl Watcher for Queue {
     fn inserted(&self, uuid: Uuid, points: &Arc<Points>) {
-        if self.has_lagged.load(Ordering::Relaxed) {
+        if self.has_overflowed.load(Ordering::Relaxed) {
             return;
         }
         let weight = weight(points);
         let before = self.waiting.fetch_add(weight, Ordering::Relaxed);
-        // A single insert is never too much: nothing waits before it.
-        if before > 0 && before + weight > self.most || self.hold.take(bytes(weight)).is_err() {
-            self.has_lagged.store(true, Ordering::Relaxed);
+        // A single insert is always accepted if no other one waits.
+        if before > 0 && before + weight > self.max_points
+            || self.hold.reserve(bytes(weight)).is_err()
+        {
+            self.has_overflowed.store(true, Ordering::Relaxed);
         }
-        // What is sent last wakes a reader that has caught up meanwhile and finds it lagged.
+        // After an overflow this insert wakes the reader, which then finds the overflow.
         let _ = self.inserts.send((uuid, Arc::clone(points)));
     }
 }
 
-/// The streams a subscriber hears of; it hears of none once this is dropped.
-struct Heard {
+/// A subscription with its streams. Dropping it ends the subscription.
+struct Subscription {
     shared: Arc<Shared>,
-    owner: Arc<Owner>,
+    account: Arc<Account>,
     queue: Arc<Queue>,
     streams: HashMap<Uuid, u64>,
 }
 
-impl Heard {
-    /// Adds or removes streams, on a thread that may wait for the catalog; gives those added.
+impl Subscription {
+    /// Adds or removes streams, and returns the added ones. It reads the catalog on a blocking
+    /// thread.
     async fn update(mut self, update: SubscriptionUpdate) -> Result<(Self, Vec<Uuid>), Refusal> {
-        let turn = self.shared.gate.enter(&self.owner.calls).await?;
+        let permit = self.shared.permits.acquire(&self.account.calls).await?;
         spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             let op = Op::try_from(update.op).map_err(|_| {
                 Refusal::parameter(format!("operation {} is unknown: give 0 or 1", update.op))
             })?;
@@ -141,7 +144,7 @@ impl Heard {
     }
 }
 
-impl Drop for Heard {
+impl Drop for Subscription {
     fn drop(&mut self) {
         for (uuid, number) in self.streams.drain() {
             self.shared.engine.unwatch(uuid, number);
@@ -151,16 +154,18 @@ impl Drop for Heard {
     }
 }
 
-/// Pushes points until the subscriber goes away, lags, closes its side, or has none of its streams
-/// left and will add no more.
+/// Pushes points until the subscription ends.
+///
+/// It ends if the subscriber disconnects, closes its side or is too slow, or if it has no streams
+/// left and can add no more.
 pub(super) fn subscribe(
     shared: Arc<Shared>,
     caller: Caller,
-    wishes: Result<Wishes, Refusal>,
+    options: Result<SubscriptionOptions, Refusal>,
     updates: Streaming<SubscriptionUpdate>,
 ) -> Answers<v5::SubscriptionResp> {
-    let place = match place(&shared, &caller) {
-        Ok(place) => place,
+    let slot = match take_slot(&shared, &caller) {
+        Ok(slot) => slot,
         Err(refused) => return refused,
     };
     let (answers, reader) = mpsc::channel(AHEAD);
@@ -171,53 +176,53 @@ pub(super) fn subscribe(
             inserts,
             hold: caller.answer,
             waiting: AtomicUsize::new(0),
-            most: shared.limits.points_per_subscriber,
-            has_lagged: AtomicBool::new(false),
+            max_points: shared.limits.points_per_subscriber,
+            has_overflowed: AtomicBool::new(false),
         });
-        let heard = Heard {
+        let subscription = Subscription {
             shared: Arc::clone(&shared),
-            owner: caller.owner,
+            account: caller.account,
             queue,
             streams: HashMap::new(),
         };
-        let last = match push(heard, wishes, updates, waiting, &answers).await {
+        let last = match push(subscription, options, updates, waiting, &answers).await {
             Ok(None) => return,
             Ok(Some(status)) => Err(status),
             Err(refusal) => Ok(shared.refuse(refusal)),
         };
-        // If this fails, nobody is left to tell.
+        // This fails only if the client has disconnected.
         let _ = answers.send(last).await;
     });
-    Answers::new(reader, Some(place))
+    Answers::new(reader, Some(slot))
 }
 
-/// Ends with what the subscriber is told last, if anything.
+/// Pushes points until the subscription ends. Returns the last status to send, if any.
 async fn push(
-    mut heard: Heard,
-    wishes: Result<Wishes, Refusal>,
+    mut subscription: Subscription,
+    options: Result<SubscriptionOptions, Refusal>,
     mut updates: Streaming<SubscriptionUpdate>,
     mut waiting: mpsc::UnboundedReceiver<(Uuid, Arc<Points>)>,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<Option<Status>, Refusal> {
-    let wishes = wishes?;
-    let mut stopping = heard.shared.stopping.clone();
+    let options = options?;
+    let mut stopping = subscription.shared.stopping.clone();
     let layout = Layout::points(&[])?;
-    let mut half_close = HalfClose::new(wishes.half_close);
-    let mut wants_more = true;
-    while wants_more || !heard.streams.is_empty() {
+    let mut half_close = HalfClose::new(options.half_close);
+    let mut is_open = true;
+    while is_open || !subscription.streams.is_empty() {
         tokio::select! {
-            // What the subscriber said before points came is heard before they are pushed.
+            // Updates that arrived before points are applied before the points are pushed.
             biased;
             () = answers.closed() => return Ok(None),
             () = async { let _ = stopping.wait_for(|stops| *stops).await; } => {
                 return Ok(Some(Status::unavailable("the server is stopping")));
             }
-            update = updates.message(), if wants_more => match update {
+            update = updates.message(), if is_open => match update {
                 Ok(Some(update)) => {
                     let added;
-                    (heard, added) = heard.update(update).await?;
+                    (subscription, added) = subscription.update(update).await?;
                     half_close.updated(Instant::now());
-                    for uuid in added.into_iter().filter(|_| wishes.announce) {
+                    for uuid in added.into_iter().filter(|_| options.announce) {
                         let none = Points::default();
                         if answers.send(answer(&layout, uuid, none)?).await.is_err() {
                             return Ok(None);
@@ -225,21 +230,21 @@ async fn push(
                     }
                 }
                 Ok(None) if half_close.ends(Instant::now()) => {
-                    // What was inserted until now is pushed still.
+                    // Points that were inserted before are still pushed.
                     for _ in 0..waiting.len() {
                         let Ok(insert) = waiting.try_recv() else { break };
-                        if pass_on(&heard, answers, &layout, insert).await?.is_none() {
+                        if forward(&subscription, answers, &layout, insert).await?.is_none() {
                             break;
                         }
                     }
                     return Ok(None);
                 }
-                Ok(None) => wants_more = false,
-                // It went away, or sent what is no update.
+                Ok(None) => is_open = false,
+                // The client has disconnected or sent an invalid update.
                 Err(status) => return Ok(Some(status)),
             },
             Some(insert) = waiting.recv() => {
-                if pass_on(&heard, answers, &layout, insert).await?.is_none() {
+                if forward(&subscription, answers, &layout, insert).await?.is_none() {
                     return Ok(None);
                 }
                 half_close.pushed();
@@ -249,37 +254,43 @@ async fn push(
     Ok(None)
 }
 
-/// Pushes an insert that waited; `None` if nobody reads.
-async fn pass_on(
-    heard: &Heard,
+/// Pushes a waiting insert. Returns `None` if the client has disconnected.
+async fn forward(
+    subscription: &Subscription,
     answers: &mpsc::Sender<Answer>,
     layout: &Layout,
     (uuid, points): (Uuid, Arc<Points>),
 ) -> Result<Option<()>, Refusal> {
-    if heard.queue.has_lagged.load(Ordering::Relaxed) {
-        return Err(lagged(heard.queue.most));
+    if subscription.queue.has_overflowed.load(Ordering::Relaxed) {
+        return Err(overflow(subscription.queue.max_points));
     }
-    // One that was removed meanwhile may still have waited.
-    if heard.streams.contains_key(&uuid)
-        && send(heard, answers, layout, uuid, &points).await?.is_none()
+    // The stream may have been removed while the insert waited.
+    if subscription.streams.contains_key(&uuid)
+        && send(subscription, answers, layout, uuid, &points)
+            .await?
+            .is_none()
     {
         return Ok(None);
     }
     let weight = weight(&points);
-    heard.queue.waiting.fetch_sub(weight, Ordering::Relaxed);
-    heard.queue.hold.give(bytes(weight));
+    subscription
+        .queue
+        .waiting
+        .fetch_sub(weight, Ordering::Relaxed);
+    subscription.queue.hold.release(bytes(weight));
     Ok(Some(()))
 }
 
-/// Sends the points of an insert in messages of the usual length; `None` if nobody reads.
+/// Sends the points of an insert in messages of the usual length. Returns `None` if the client has
+/// disconnected.
 async fn send(
-    heard: &Heard,
+    subscription: &Subscription,
     answers: &mpsc::Sender<Answer>,
     layout: &Layout,
     uuid: Uuid,
     points: &Points,
 ) -> Result<Option<()>, Refusal> {
-    let rows = layout.rows(heard.shared.limits.rows_per_message)?;
+    let rows = layout.rows(subscription.shared.limits.rows_per_message)?;
     for (times, values) in points.times.chunks(rows).zip(points.values.chunks(rows)) {
         let part = Points {
             times: times.to_vec(),
@@ -288,8 +299,8 @@ async fn send(
         if answers.send(answer(layout, uuid, part)?).await.is_err() {
             return Ok(None);
         }
-        if heard.queue.has_lagged.load(Ordering::Relaxed) {
-            return Err(lagged(heard.queue.most));
+        if subscription.queue.has_overflowed.load(Ordering::Relaxed) {
+            return Err(overflow(subscription.queue.max_points));
         }
     }
     Ok(Some(()))
@@ -303,11 +314,11 @@ fn answer(layout: &Layout, uuid: Uuid, points: Points) -> Result<Answer, Refusal
     }))
 }
 
-fn lagged(most: usize) -> Refusal {
+fn overflow(max: usize) -> Refusal {
     Refusal::new(
         Code::ResourceDepleted,
         format!(
-            "the subscriber reads slower than points come in, more than {most} wait: subscribe \
+            "the subscriber reads slower than points come in, more than {max} wait: subscribe \
              again, and read what is missing"
         ),
     )
@@ -320,8 +331,8 @@ mod tests {
     use super::*;
     use crate::Config;
 
-    /// A subscriber of a server with so many streams.
-    fn heard(streams: &[Uuid]) -> Heard {
+    /// A subscription on a server with these streams.
+    fn subscription(streams: &[Uuid]) -> Subscription {
         let engine = Engine::in_memory(Arc::new(SystemClock), Options::default()).unwrap();
         for uuid in streams {
             let tags = [("name".to_owned(), Some(uuid.to_string()))];
@@ -333,28 +344,28 @@ mod tests {
             };
             engine.create(stream).unwrap();
         }
-        let (working, _idle) = mpsc::channel(1);
+        let (guard, _idle) = mpsc::channel(1);
         let (_stop, stopping) = tokio::sync::watch::channel(false);
         let limits = Config::default().limits;
-        let caller = Caller::of_nobody(&limits);
+        let caller = Caller::for_tests(&limits);
         let shared = Shared::new(
             Arc::new(engine),
             limits,
             true,
             Arc::default(),
             stopping,
-            working,
+            guard,
         );
         let queue = Queue {
             inserts: mpsc::unbounded_channel().0,
             hold: caller.answer,
             waiting: AtomicUsize::new(0),
-            most: 100,
-            has_lagged: AtomicBool::new(false),
+            max_points: 100,
+            has_overflowed: AtomicBool::new(false),
         };
-        Heard {
+        Subscription {
             shared: Arc::new(shared),
-            owner: caller.owner,
+            account: caller.account,
             queue: Arc::new(queue),
             streams: HashMap::new(),
         }
@@ -370,57 +381,69 @@ mod tests {
         }
     }
 
-    /// The engine holds the queue once for each stream that is watched for it.
-    fn watched(queue: &Arc<Queue>) -> usize {
+    /// How many streams the engine watches for the queue.
+    fn watch_count(queue: &Arc<Queue>) -> usize {
         Arc::strong_count(queue) - 2
     }
 
     #[tokio::test]
-    async fn the_engine_tells_nobody_of_a_stream_that_was_removed() {
+    async fn a_removed_stream_is_not_watched() {
         let streams: Vec<Uuid> = (0..3).map(|_| Uuid::new_v4()).collect();
-        let heard = heard(&streams);
-        let queue = Arc::clone(&heard.queue);
-        let (heard, added) = heard.update(update(Op::AddUuids, &streams)).await.unwrap();
+        let subscription = subscription(&streams);
+        let queue = Arc::clone(&subscription.queue);
+        let (subscription, added) = subscription
+            .update(update(Op::AddUuids, &streams))
+            .await
+            .unwrap();
         assert_eq!(added, streams);
-        // Twice is once.
-        let (heard, added) = heard.update(update(Op::AddUuids, &streams)).await.unwrap();
-        assert_eq!((added.len(), watched(&queue)), (0, 3));
+        // Adding a stream again has no effect.
+        let (subscription, added) = subscription
+            .update(update(Op::AddUuids, &streams))
+            .await
+            .unwrap();
+        assert_eq!((added.len(), watch_count(&queue)), (0, 3));
         let removal = update(Op::RemoveUuids, &streams[..2]);
-        let (heard, _) = heard.update(removal.clone()).await.unwrap();
-        assert_eq!(watched(&queue), 1);
-        let (heard, _) = heard.update(removal).await.unwrap();
-        assert_eq!((heard.streams.len(), watched(&queue)), (1, 1));
+        let (subscription, _) = subscription.update(removal.clone()).await.unwrap();
+        assert_eq!(watch_count(&queue), 1);
+        let (subscription, _) = subscription.update(removal).await.unwrap();
+        assert_eq!((subscription.streams.len(), watch_count(&queue)), (1, 1));
     }
 
     #[tokio::test]
-    async fn the_engine_tells_nobody_once_a_subscription_has_ended() {
+    async fn no_stream_is_watched_after_the_end() {
         let streams: Vec<Uuid> = (0..3).map(|_| Uuid::new_v4()).collect();
-        let heard = heard(&streams);
-        let (queue, shared) = (Arc::clone(&heard.queue), Arc::clone(&heard.shared));
+        let subscription = subscription(&streams);
+        let (queue, shared) = (
+            Arc::clone(&subscription.queue),
+            Arc::clone(&subscription.shared),
+        );
         let open = || shared.metrics.subscriptions.load(Ordering::Relaxed);
         let before = open();
-        let (heard, _) = heard.update(update(Op::AddUuids, &streams)).await.unwrap();
-        assert_eq!(watched(&queue), 3);
-        drop(heard);
-        // Nobody but this test.
+        let (subscription, _) = subscription
+            .update(update(Op::AddUuids, &streams))
+            .await
+            .unwrap();
+        assert_eq!(watch_count(&queue), 3);
+        drop(subscription);
+        // Only this test still has the queue.
         assert_eq!((Arc::strong_count(&queue), open()), (1, before - 1));
     }
 
     #[tokio::test]
-    async fn the_engine_tells_nobody_after_an_update_that_failed_half_way() {
+    async fn no_stream_is_watched_after_a_failed_update() {
         let mut streams = vec![Uuid::new_v4()];
-        let heard = heard(&streams);
-        let queue = Arc::clone(&heard.queue);
+        let subscription = subscription(&streams);
+        let queue = Arc::clone(&subscription.queue);
         streams.push(Uuid::nil());
-        let failed = heard.update(update(Op::AddUuids, &streams)).await;
+        let failed = subscription.update(update(Op::AddUuids, &streams)).await;
         assert_eq!(failed.err().unwrap().code, Code::NoSuchStream);
         assert_eq!(Arc::strong_count(&queue), 1);
     }
 
     #[test]
-    fn what_waits_is_counted_and_one_insert_is_never_too_much() {
-        let heard = heard(&[]);
-        let queue = &heard.queue;
+    fn waiting_points_are_counted_and_one_insert_is_always_accepted() {
+        let subscription = subscription(&[]);
+        let queue = &subscription.queue;
         let insert = |count: usize| {
             let points = Points {
                 times: (0_i64..).take(count).collect(),
@@ -429,10 +452,16 @@ mod tests {
             queue.inserted(Uuid::nil(), &Arc::new(points));
         };
         insert(1_000);
-        assert!(!queue.has_lagged.load(Ordering::Relaxed));
-        assert_eq!(queue.waiting.load(Ordering::Relaxed), 1_000 + PER_INSERT);
-        assert_eq!(heard.owner.held(), bytes(1_000 + PER_INSERT));
+        assert!(!queue.has_overflowed.load(Ordering::Relaxed));
+        assert_eq!(
+            queue.waiting.load(Ordering::Relaxed),
+            1_000 + POINTS_PER_INSERT
+        );
+        assert_eq!(
+            subscription.account.held(),
+            bytes(1_000 + POINTS_PER_INSERT)
+        );
         insert(1);
-        assert!(queue.has_lagged.load(Ordering::Relaxed));
+        assert!(queue.has_overflowed.load(Ordering::Relaxed));
     }
 }

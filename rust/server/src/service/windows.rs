@@ -14,11 +14,12 @@ use crate::arrow::encode_windows;
 use crate::message;
 use crate::status::Refusal;
 
-/// The greatest depth older servers knew. It allowed them to answer inexactly; we never do.
+/// The maximum depth in the contract. It allows inexact statistics, but this server's are exact.
 const MAX_DEPTH: u32 = 63;
-/// What the platform reads of a depth: clients send ten to the ninth, and are answered.
+/// The bits of a depth that the platform reads. Some clients send 10^9, and the platform accepts
+/// it.
 const DEPTH_BITS: u32 = 0xff;
-/// More than a message takes beside its windows, and more than one of them.
+/// Upper bounds of the length of a message without its windows, and of one window.
 const HEAD_BYTES: usize = 4_096;
 const ROW_BYTES: usize = 64;
 
@@ -108,7 +109,7 @@ pub(super) fn open_precise(
             format!("a depth of {}: give 0", params.depth),
         ));
     }
-    // No range makes up for a width of nothing, so that is said first.
+    // An invalid width is reported before an invalid range.
     PreciseWindows::new(TimeRange::ALL, params.width)?;
     let range = whole_windows(params.start, params.end, params.width)?;
     let windows = PreciseWindows::new(range, params.width)?
@@ -128,8 +129,10 @@ pub(super) fn open_precise(
     Ok((snapshot.version(), snapshot.windows(answered)))
 }
 
-/// All windows; but if the newest data are asked for, whatever they are, and none lie in the last
-/// window or later, that one is left out: it may be yet to come.
+/// The windows to answer with.
+///
+/// A read of the latest data omits the last window if it and all later time have no points, because
+/// its points may still arrive.
 fn answered(
     snapshot: &Snapshot,
     windows: PreciseWindows,
@@ -147,8 +150,8 @@ fn answered(
     Ok(PreciseWindows { count, ..windows })
 }
 
-/// The range without what is left of it after the last whole window: an end beyond the end of
-/// time is no error if no window reaches it.
+/// The range up to the end of the last complete window. An `end` beyond the end of all time is
+/// valid if no window reaches it.
 fn whole_windows(start: i64, end: i64, width: u64) -> Result<TimeRange, Refusal> {
     if start >= end {
         return Err(RangeError::Empty { start, end }.into());

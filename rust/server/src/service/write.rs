@@ -1,4 +1,4 @@
-//! Inserting, deleting and committing.
+//! Inserting, deleting and committing points.
 
 use bytes::Bytes;
 use pingthings_proto::v5api as v5;
@@ -68,7 +68,7 @@ fn store(
     })
 }
 
-/// What a bit boundary means was never published, and values are not changed on a guess.
+/// Refuses rounding: its bits are not documented, and a guess could change values.
 fn check_rounding(rounding: Option<&v5::RoundSpec>) -> Result<(), Refusal> {
     if rounding.is_some_and(|rounding| rounding.spec.is_some()) {
         Err(Refusal::new(

@@ -1,5 +1,4 @@
-//! Writes that their client has given up, and that the network delivers late, are not done any more
-//! once a newer one has come.
+//! Refuses late writes: writes that their client has abandoned, and that arrive after a newer one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,31 +9,32 @@ use uuid::Uuid;
 
 use crate::status::Refusal;
 
-/// Streams of which the last writes are known. Twice as many at most: when there are this many, the
-/// ones not written to since the last time are forgotten.
+/// How many streams a generation of the history has. When it is full, it becomes the previous
+/// generation, and the streams of the one before it are forgotten.
 const STREAMS: usize = 1 << 16;
 
-/// Writers known of one stream; the one that was heard of longest ago is forgotten first.
+/// How many writers are known for each stream. The one that wrote least recently is forgotten
+/// first.
 const WRITERS: usize = 16;
 
-/// The newest write of each writer of a stream.
+/// The newest write of each writer of a stream, least recent first.
 type Newest = Vec<WriteOrder>;
 
-/// Knows which writes were given up.
+/// The history of writes, which shows the abandoned ones.
 #[derive(Debug, Default)]
-pub(crate) struct Orders(Mutex<Known>);
+pub(crate) struct WriteOrders(Mutex<History>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct History {
     recent: HashMap<Uuid, Arc<Mutex<Newest>>>,
     before: HashMap<Uuid, Arc<Mutex<Newest>>>,
 }
 
-impl Orders {
-    /// Does the work, unless its client has given it up and gone on to something newer.
+impl WriteOrders {
+    /// Does the work of a write, unless its client has abandoned it and sent a newer one.
     ///
-    /// Writes to one stream take turns here, as they do in the engine, so that none is overtaken
-    /// between being looked at and being done.
+    /// The writes of one stream are serialized here, as in the engine, so that no other write comes
+    /// between the check and the work.
     pub(crate) fn in_order<R>(
         &self,
         stream: Uuid,
@@ -42,13 +42,13 @@ impl Orders {
         work: impl FnOnce() -> Result<R, Refusal>,
     ) -> Result<R, Refusal> {
         let Some(order) = order else { return work() };
-        let newest = self.of(stream);
+        let newest = self.stream(stream);
         let mut newest = newest.lock();
-        note(&mut newest, order)?;
+        record(&mut newest, order)?;
         work()
     }
 
-    fn of(&self, stream: Uuid) -> Arc<Mutex<Newest>> {
+    fn stream(&self, stream: Uuid) -> Arc<Mutex<Newest>> {
         let mut known = self.0.lock();
         if let Some(newest) = known.recent.get(&stream) {
             return Arc::clone(newest);
@@ -62,7 +62,8 @@ impl Orders {
     }
 }
 
-fn note(newest: &mut Newest, order: WriteOrder) -> Result<(), Refusal> {
+/// Records a write, or refuses it if its client has abandoned it.
+fn record(newest: &mut Newest, order: WriteOrder) -> Result<(), Refusal> {
     let own = newest.iter().position(|last| last.writer == order.writer);
     if let Some(at) = own {
         let last = &newest[at];
@@ -95,33 +96,33 @@ mod tests {
         }
     }
 
-    fn is_done(orders: &Orders, stream: u128, order: WriteOrder) -> bool {
+    fn is_done(orders: &WriteOrders, stream: u128, order: WriteOrder) -> bool {
         let stream = Uuid::from_u128(stream);
         orders.in_order(stream, Some(order), || Ok(())).is_ok()
     }
 
     #[test]
-    fn a_late_write_is_done_only_if_somebody_waits_for_it() {
-        let orders = Orders::default();
+    fn a_late_write_is_done_only_if_its_client_waits_for_it() {
+        let orders = WriteOrders::default();
         assert!(is_done(&orders, 1, order(1, 7, &[5])));
         assert!(is_done(&orders, 1, order(1, 5, &[])));
         assert!(!is_done(&orders, 1, order(1, 6, &[5])));
         assert!(is_done(&orders, 1, order(1, 7, &[5])));
-        // Another writer, another stream, and whoever says nothing.
+        // Another writer, another stream, and a write without an order are accepted.
         assert!(is_done(&orders, 1, order(2, 6, &[])));
         assert!(is_done(&orders, 2, order(1, 6, &[])));
         assert!(orders.in_order(Uuid::from_u128(1), None, || Ok(())).is_ok());
-        // What came late has not become the newest.
+        // A refused write does not become the newest.
         assert!(!is_done(&orders, 1, order(1, 6, &[])));
     }
 
     #[test]
-    fn the_writer_heard_of_longest_ago_is_forgotten_first() {
-        let orders = Orders::default();
+    fn the_least_recent_writer_is_forgotten_first() {
+        let orders = WriteOrders::default();
         for writer in 0..WRITERS as u128 {
             assert!(is_done(&orders, 1, order(writer, 5, &[])));
         }
-        // One that comes again is heard of again.
+        // A writer that writes again becomes the most recent one.
         assert!(is_done(&orders, 1, order(0, 5, &[])));
         assert!(is_done(&orders, 1, order(100, 5, &[])));
         for known in [100, 0, 2, WRITERS as u128 - 1] {
@@ -131,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn streams_are_remembered_until_as_many_others_came() {
-        let orders = Orders::default();
+    fn a_stream_is_forgotten_after_as_many_others() {
+        let orders = WriteOrders::default();
         for stream in 0..=STREAMS as u128 {
             assert!(is_done(&orders, stream, order(1, 5, &[])));
         }
@@ -141,12 +142,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
-        let orders = Orders::default();
+    fn the_history_is_bounded() {
+        let orders = WriteOrders::default();
         for writer in 0..1_000 {
             assert!(is_done(&orders, 1, order(writer, 1, &[])));
         }
-        assert_eq!(orders.of(Uuid::from_u128(1)).lock().len(), WRITERS);
+        assert_eq!(orders.stream(Uuid::from_u128(1)).lock().len(), WRITERS);
         for stream in 0..3 * STREAMS as u128 {
             assert!(is_done(&orders, stream, order(1, 1, &[])));
         }

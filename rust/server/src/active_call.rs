@@ -1,4 +1,4 @@
-//! A call under way, until the last of its answer is taken: counted, followed, and held to account.
+//! A call in flight, from its request until its answer is read: counters, log and memory.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use tonic::body::Body;
 
 use crate::budget::{CALL_BYTES, Hold};
 use crate::call;
-use crate::door::refused;
+use crate::call_layer::refused;
 use crate::metrics::{CANCELLED, Metrics};
 use crate::peer::{End, Peer};
 use crate::status::Refusal;
 
-/// Parts of answers that are smaller are not counted: most answers are, and are taken at once.
-pub(crate) const COUNTED: usize = 4 << 10;
+/// Parts of answers below this size are not counted. Most answers are smaller and read at once.
+pub(crate) const MIN_COUNTED_BYTES: usize = 4 << 10;
 
-/// A call under way; counted when it ends.
-pub(crate) struct Ongoing {
+/// A call in flight. It is counted and logged when it is dropped.
+pub(crate) struct ActiveCall {
     metrics: Arc<Metrics>,
     call: Option<usize>,
     pub(crate) path: String,
     pub(crate) peer: Option<Peer>,
-    /// Of which trace of the caller it is a part, where that is logged.
+    /// The caller's trace, if the log includes it.
     trace: Option<HeaderValue>,
     since: Instant,
     status: usize,
-    /// What is held of the answer.
+    /// Counts the bytes of the answer.
     pub(crate) answer: Option<Arc<Hold>>,
 }
 
-impl Ongoing {
+impl ActiveCall {
     pub(crate) fn begin(metrics: &Arc<Metrics>, request: &Request<Body>) -> Self {
         metrics.in_flight.fetch_add(1, Ordering::Relaxed);
         let path = request.uri().path();
@@ -56,8 +56,8 @@ impl Ongoing {
         }
     }
 
-    /// Takes the status from headers or trailers, if it is there.
-    fn note(&mut self, headers: &HeaderMap) {
+    /// Reads the status from headers or trailers, if they have it.
+    fn read_status(&mut self, headers: &HeaderMap) {
         let status = headers
             .get("grpc-status")
             .and_then(|value| value.to_str().ok());
@@ -66,38 +66,34 @@ impl Ongoing {
         }
     }
 
-    /// Counts what the call takes until its answer is taken, unless there are only so many of them.
-    fn count(&self) {
-        let Some(hold) = self.answer.as_ref().filter(|hold| !hold.is_placed()) else {
+    /// Counts the memory of the call until its answer is read. Open answers are not counted: their
+    /// number is limited instead.
+    fn count_memory(&self) {
+        let Some(hold) = self.answer.as_ref().filter(|hold| !hold.is_open_answer()) else {
             return;
         };
-        if hold.take(CALL_BYTES).is_err()
+        if hold.reserve(CALL_BYTES).is_err()
             && let Some(peer) = &self.peer
         {
-            // To refuse it would take as much.
+            // A refusal would take as much memory.
             peer.control.end(End::Cut);
         }
     }
 
-    /// The answer, followed until its end.
-    pub(crate) fn follow(mut self, answer: Response<Body>) -> Response<Body> {
-        self.note(answer.headers());
-        self.count();
-        answer.map(|inner| {
-            Body::new(Followed {
-                inner,
-                ongoing: self,
-            })
-        })
+    /// Tracks the answer until its end.
+    pub(crate) fn track(mut self, answer: Response<Body>) -> Response<Body> {
+        self.read_status(answer.headers());
+        self.count_memory();
+        answer.map(|inner| Body::new(AnswerBody { inner, call: self }))
     }
 }
 
-impl Drop for Ongoing {
+impl Drop for ActiveCall {
     fn drop(&mut self) {
         self.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
         let after = self.since.elapsed();
         if let Some(call) = self.call {
-            self.metrics.ended(call, self.status, after);
+            self.metrics.count_call(call, self.status, after);
         }
         if let Some(peer) = &self.peer {
             peer.control.end_call();
@@ -109,63 +105,63 @@ impl Drop for Ongoing {
     }
 }
 
-/// What a caller that is traced says of its trace, if somebody may read it.
+/// The `traceparent` header of a traced caller, if the log level includes it.
 fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
-    /// Later versions of it may say more.
-    const LONGEST: usize = 128;
+    /// Later versions of the header may be longer than the current 55 bytes.
+    const MAX_BYTES: usize = 128;
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return None;
     }
     let trace = headers.get("traceparent")?;
-    (trace.len() <= LONGEST).then(|| trace.clone())
+    (trace.len() <= MAX_BYTES).then(|| trace.clone())
 }
 
-/// The body of an answer, followed until its end.
-struct Followed {
+/// The body of an answer, tracked until its end.
+struct AnswerBody {
     inner: Body,
-    ongoing: Ongoing,
+    call: ActiveCall,
 }
 
-impl Followed {
-    /// Counts a part of the answer until the last of it was sent.
+impl AnswerBody {
+    /// Counts a part of the answer until it is sent.
     fn count(&self, part: Frame<Bytes>) -> Result<Frame<Bytes>, Refusal> {
         let bytes = match part.into_data() {
             Ok(bytes) => bytes,
             Err(trailers) => return Ok(trailers),
         };
         let Some(hold) = self
-            .ongoing
+            .call
             .answer
             .as_ref()
-            .filter(|_| bytes.len() >= COUNTED)
+            .filter(|_| bytes.len() >= MIN_COUNTED_BYTES)
         else {
             return Ok(Frame::data(bytes));
         };
-        hold.take(bytes.len())?;
+        hold.reserve(bytes.len())?;
         let hold = Arc::clone(hold);
-        Ok(Frame::data(Bytes::from_owner(Part { bytes, hold })))
+        Ok(Frame::data(Bytes::from_owner(CountedPart { bytes, hold })))
     }
 }
 
-/// A part of an answer, which gives its bytes back once it was sent.
-struct Part {
+/// A part of an answer. Its bytes are released when it is dropped after sending.
+struct CountedPart {
     bytes: Bytes,
     hold: Arc<Hold>,
 }
 
-impl AsRef<[u8]> for Part {
+impl AsRef<[u8]> for CountedPart {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Part {
+impl Drop for CountedPart {
     fn drop(&mut self) {
-        self.hold.give(self.bytes.len());
+        self.hold.release(self.bytes.len());
     }
 }
 
-impl http_body::Body for Followed {
+impl http_body::Body for AnswerBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -178,8 +174,8 @@ impl http_body::Body for Followed {
             match self.count(part) {
                 Ok(part) => frame = Poll::Ready(Some(Ok(part))),
                 Err(refusal) => {
-                    // Parts are whole messages, so what says why is the next one.
-                    self.ongoing.metrics.refused(refusal.code);
+                    // Parts are whole messages, so the refusal can be the next one.
+                    self.call.metrics.count_refusal(refusal.code);
                     self.inner = refused(refusal).into_body();
                     frame = Pin::new(&mut self.inner).poll_frame(cx);
                 }
@@ -188,7 +184,7 @@ impl http_body::Body for Followed {
         if let Poll::Ready(Some(Ok(frame))) = &frame
             && let Some(trailers) = frame.trailers_ref()
         {
-            self.ongoing.note(trailers);
+            self.call.read_status(trailers);
         }
         frame
     }

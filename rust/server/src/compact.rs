@@ -1,4 +1,4 @@
-//! Work on a directory that no server has open.
+//! Compaction of a data directory that no server has open.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use pingthings_storage::{Clock, Compaction, Engine, Options, SystemClock};
 
 use crate::Error;
 
-/// Writes the segments of a data directory anew without what nothing leads to any more.
+/// Rewrites the segments of a data directory without their holes.
 ///
-/// With a time, the versions that were replaced longer ago than that are forgotten before; the
-/// latest of each stream never is. `progress` is told after each segment. Gives how many versions
-/// were forgotten, and what the rest came to.
+/// With an age, versions that were superseded longer ago are forgotten first, but never the latest
+/// version of a stream. `progress` is called after each segment. Returns the number of forgotten
+/// versions and the result of the compaction.
 ///
 /// # Errors
 /// If there are no data in the directory, or a server has it open.
@@ -21,7 +21,7 @@ pub fn compact(
     forget_older_than: Option<Duration>,
     progress: &mut dyn FnMut(&Compaction),
 ) -> Result<(usize, Compaction), Error> {
-    // Opening would make an empty store where there is none.
+    // Opening would create an empty store in a directory without one.
     if !directory.join("catalog.sqlite").is_file() {
         return Err(Error::NoStorage {
             path: directory.to_owned(),
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_without_data_stays_without() {
+    fn compaction_creates_no_store() {
         let folder = tempfile::tempdir().unwrap();
         let error = compact(folder.path(), None, &mut |_| {}).unwrap_err();
         assert!(matches!(error, Error::NoStorage { .. }), "{error}");

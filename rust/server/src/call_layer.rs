@@ -1,4 +1,4 @@
-//! What every call passes on its way in and out: the key, what it may hold, the fault that is set.
+//! The layer in front of all services: it checks the key, counts memory and injects faults.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,52 +17,52 @@ use tonic::body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::account::{Account, Accounts};
+use crate::active_call::ActiveCall;
 use crate::auth::{Auth, Role};
-use crate::budget::{Budget, Kind};
+use crate::budget::{Budget, HoldKind};
 use crate::call::{self, CALLS};
 use crate::caller::Caller;
 use crate::config::Limits;
+use crate::decompress::{Decompressor, Encoding};
 use crate::fault::{Command, FaultKind, Faults};
 use crate::intake::Intake;
 use crate::metrics::Metrics;
-use crate::ongoing::Ongoing;
-use crate::owner::{Owner, Owners};
 use crate::status::{Refusal, Refuse};
-use crate::unpack::{Packing, Unpacker};
 
-/// What stands at the door.
+/// The layer and what it needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Door {
+pub(crate) struct CallLayer {
     pub(crate) auth: Arc<Auth>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) owners: Arc<Owners>,
+    pub(crate) accounts: Arc<Accounts>,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) unpacker: Unpacker,
+    pub(crate) decompressor: Decompressor,
     pub(crate) limits: Arc<Limits>,
 }
 
-impl<S> Layer<S> for Door {
-    type Service = Guarded<S>;
+impl<S> Layer<S> for CallLayer {
+    type Service = CallService<S>;
 
-    fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded {
+    fn layer(&self, inner: S) -> CallService<S> {
+        CallService {
             inner,
-            door: self.clone(),
+            layer: self.clone(),
         }
     }
 }
 
-/// A service behind a door.
+/// A service behind the layer.
 #[derive(Clone, Debug)]
-pub(crate) struct Guarded<S> {
+pub(crate) struct CallService<S> {
     inner: S,
-    door: Door,
+    layer: CallLayer,
 }
 
-type Answered = Result<Response<Body>, Infallible>;
+type Answer = Result<Response<Body>, Infallible>;
 
-impl<S> Service<Request<Body>> for Guarded<S>
+impl<S> Service<Request<Body>> for CallService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
     S: Send + 'static,
@@ -70,61 +70,62 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Answered> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The service that said it was ready is the one to call.
+        // The instance that was polled ready must be the one that is called.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
-        let door = self.door.clone();
-        let mut ongoing = Ongoing::begin(&door.metrics, &request);
-        // Whoever may not call costs nothing more than this.
-        let (request, mut refused) = match door.admit(request, &mut ongoing) {
+        let layer = self.layer.clone();
+        let mut active_call = ActiveCall::begin(&layer.metrics, &request);
+        // A call without permission costs no more than this.
+        let (request, mut refused) = match layer.admit(request, &mut active_call) {
             Ok(admitted) => admitted,
             Err(status) => {
-                return Box::pin(std::future::ready(Ok(ongoing.follow(status.into_http()))));
+                let answer = active_call.track(status.into_http());
+                return Box::pin(std::future::ready(Ok(answer)));
             }
         };
         Box::pin(async move {
-            let mut answer = match door.fault(&ongoing).await {
+            let mut answer = match layer.inject_fault(&active_call).await {
                 Some(answer) => answer,
                 None => inner.call(request).await?,
             };
             if let Ok(refusal) = refused.try_recv() {
-                door.metrics.refused(refusal.code);
+                layer.metrics.count_refusal(refusal.code);
                 answer = self::refused(refusal);
             }
-            Ok(ongoing.follow(answer))
+            Ok(active_call.track(answer))
         })
     }
 }
 
-/// Why a call is let in.
-enum Admitted {
-    /// Anybody may make it.
-    Anybody,
-    /// Its caller needs no key.
+/// Why a call is permitted.
+enum Admission {
+    /// The call is public.
+    Public,
+    /// The server permits it without a key.
     WithoutKey,
-    /// Its caller has this key.
-    WithKey(Arc<Owner>),
+    /// The key of this account permits it.
+    WithKey(Arc<Account>),
 }
 
-impl Door {
-    /// Does to a call what the fault that is set does; gives the answer, if that is one.
-    async fn fault(&self, call: &Ongoing) -> Option<Response<Body>> {
-        let fault = self.faults.strike(&call.path)?;
-        tracing::debug!(path = call.path, ?fault, "a fault strikes");
+impl CallLayer {
+    /// Applies the current fault to a call. Returns the answer if the fault makes one.
+    async fn inject_fault(&self, call: &ActiveCall) -> Option<Response<Body>> {
+        let fault = self.faults.take_for(&call.path)?;
+        tracing::debug!(path = call.path, ?fault, "injecting a fault");
         let control = call.peer.as_ref().map(|peer| &peer.control);
         match fault {
             FaultKind::Delay(time) => tokio::time::sleep(time).await,
             FaultKind::Hang => std::future::pending().await,
             FaultKind::Busy => {
                 let refusal = Refusal::new(Code::ResourceDepleted, "overloaded on purpose");
-                self.metrics.refused(refusal.code);
+                self.metrics.count_refusal(refusal.code);
                 return Some(refused(refusal));
             }
             FaultKind::Cut { after } => {
@@ -140,73 +141,78 @@ impl Door {
             FaultKind::GoAway => self.faults.command(Command::GoAway),
             FaultKind::Restart { down } => {
                 self.faults.command(Command::Restart(down));
-                // The connection breaks; nothing is to be handled before it does.
+                // The call must not be handled before its connection closes.
                 std::future::pending::<()>().await;
             }
         }
         None
     }
 
-    /// Lets a call in whose caller may make it; from then on its bytes are counted. What it gives
-    /// besides learns of it if the request is refused on its way in.
+    /// Admits a permitted call and counts its bytes from then on.
+    ///
+    /// The receiver gets the refusal if the request is refused while it arrives.
     fn admit(
         &self,
         request: Request<Body>,
-        ongoing: &mut Ongoing,
+        active_call: &mut ActiveCall,
     ) -> Result<(Request<Body>, oneshot::Receiver<Refusal>), Status> {
-        let control = ongoing.peer.as_ref().map(|peer| Arc::clone(&peer.control));
+        let peer = active_call.peer.as_ref();
+        let control = peer.map(|peer| Arc::clone(&peer.control));
         let checked = self.check(request.uri().path(), request.headers());
         let admitted = checked.inspect_err(|_| {
             if let Some(control) = &control {
-                control.count_in_vain(1);
+                control.count_wasted_calls(1);
             }
         })?;
-        let may_call = !matches!(admitted, Admitted::Anybody);
+        let is_authorized = !matches!(admitted, Admission::Public);
         let of_connection = || match &control {
-            Some(control) => Arc::clone(&control.owner),
-            None => Owner::new(&self.limits),
+            Some(control) => Arc::clone(&control.account),
+            None => Account::new(&self.limits),
         };
-        let owner = match admitted {
-            Admitted::WithKey(owner) => owner,
-            Admitted::Anybody | Admitted::WithoutKey => of_connection(),
+        let account = match admitted {
+            Admission::WithKey(account) => account,
+            Admission::Public | Admission::WithoutKey => of_connection(),
         };
-        if let Some(control) = control.as_ref().filter(|_| may_call) {
-            control.recognize(&owner);
+        if let Some(control) = control.as_ref().filter(|_| is_authorized) {
+            control.authorize(&account);
         }
-        let hold = |kind| self.budget.hold(kind, Arc::clone(&owner), control.clone());
-        let caller = Caller {
-            owner: Arc::clone(&owner),
-            request: hold(Kind::Request),
-            answer: hold(Kind::Answer),
+        let hold = |kind| {
+            self.budget
+                .hold(kind, Arc::clone(&account), control.clone())
         };
-        ongoing.answer = Some(Arc::clone(&caller.answer));
+        let caller = Caller {
+            account: Arc::clone(&account),
+            request: hold(HoldKind::Request),
+            answer: hold(HoldKind::Answer),
+        };
+        active_call.answer = Some(Arc::clone(&caller.answer));
 
-        let (tell, refused) = oneshot::channel();
+        let (refusals, refused) = oneshot::channel();
         let (mut head, body) = request.into_parts();
-        let packing = Packing::of(&head.headers);
-        if packing.is_some() {
-            // Nobody behind the door is to unpack it again.
+        let encoding = Encoding::of(&head.headers);
+        if encoding.is_some() {
+            // The intake decompresses the request, so tonic must not do it again.
             head.headers.remove("grpc-encoding");
         }
         let intake = Intake::new(
             body,
             &head,
             &self.limits,
-            packing,
-            self.unpacker.clone(),
+            encoding,
+            self.decompressor.clone(),
             &caller,
-            tell,
+            refusals,
         );
         head.extensions.insert(caller);
         Ok((Request::from_parts(head, Body::new(intake)), refused))
     }
 
     /// Checks that the caller may make the call.
-    fn check(&self, path: &str, headers: &HeaderMap) -> Result<Admitted, Status> {
+    fn check(&self, path: &str, headers: &HeaderMap) -> Result<Admission, Status> {
         let needed = match call::position(path).and_then(|at| CALLS.get(at)) {
-            Some((_, None)) => return Ok(Admitted::Anybody),
+            Some((_, None)) => return Ok(Admission::Public),
             Some((_, Some(role))) => *role,
-            // A call that does not exist is said not to, to whoever has a key.
+            // Every key may learn that a call does not exist.
             None if path_is_unknown(path) => Role::Read,
             None => Role::Admin,
         };
@@ -219,22 +225,22 @@ impl Door {
                 needed.name()
             )));
         }
-        Ok(key.map_or(Admitted::WithoutKey, |key| {
-            Admitted::WithKey(self.owners.with_key(key))
+        Ok(key.map_or(Admission::WithoutKey, |key| {
+            Admission::WithKey(self.accounts.with_key(key))
         }))
     }
 }
 
-/// Whether no service of this server can be at the path.
+/// Whether this server has no service with this path.
 fn path_is_unknown(path: &str) -> bool {
     let service = |path: &str| path.rsplit_once('/').map(|(service, _)| service.to_owned());
-    let asked = service(path);
-    !CALLS.iter().any(|(known, _)| service(known) == asked)
+    let requested = service(path);
+    !CALLS.iter().any(|(known, _)| service(known) == requested)
 }
 
-/// An answer that says nothing but why there is none.
+/// An answer that contains only a refusal.
 pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
-    // In every answer `stat` is at the same place.
+    // `stat` has the same field number in every answer.
     let message = CreateResponse::refuse(refusal);
     let mut bytes = BytesMut::new();
     bytes.put_u8(0);

@@ -1,14 +1,14 @@
-//! Counting the fields of a protobuf message while it arrives.
+//! Counts the fields of a protobuf message while it arrives.
 //!
-//! Two bytes can make an entry of a list that takes fifty in memory. So entries are counted before
-//! anything is made of them.
+//! Two bytes of a message can become a list entry of fifty bytes. Entries are therefore counted
+//! before the message is decoded.
 
-/// Where in a message the next byte belongs.
+/// The position of the next byte in a message.
 #[derive(Clone, Copy, Debug, Default)]
 enum State {
     #[default]
     Tag,
-    /// Within a tag of more than one byte, whose first is kept.
+    /// Within a tag of several bytes, of which the first is kept.
     LongTag(u8),
     Varint,
     Length {
@@ -16,23 +16,23 @@ enum State {
         shift: u32,
     },
     Skip(u64),
-    /// The message is none, which its decoder will say.
+    /// The message is invalid. Its decoder will report that.
     Broken,
 }
 
-/// Counts the fields of a message; those within fields do not count.
+/// Counts the fields of a message, without those of nested messages.
 #[derive(Debug, Default)]
-pub(crate) struct Fields {
+pub(crate) struct FieldCounter {
     state: State,
     count: usize,
 }
 
-impl Fields {
+impl FieldCounter {
     pub(crate) const fn count(&self) -> usize {
         self.count
     }
 
-    /// Follows bytes of the message.
+    /// Processes the next bytes of the message.
     pub(crate) fn advance(&mut self, mut bytes: &[u8]) {
         while let Some((&byte, rest)) = bytes.split_first() {
             if let State::Skip(left) = self.state {
@@ -78,7 +78,7 @@ impl Fields {
             0 => State::Varint,
             1 => State::Skip(8),
             2 => State::Length { value: 0, shift: 0 },
-            // Groups have their fields between two tags.
+            // The fields of a group follow its tag, and another tag ends it.
             3 | 4 => State::Tag,
             5 => State::Skip(4),
             _ => State::Broken,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn count(bytes: &[u8], step: usize) -> usize {
-        let mut fields = Fields::default();
+        let mut fields = FieldCounter::default();
         for part in bytes.chunks(step) {
             fields.advance(part);
         }
@@ -104,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn entries_are_counted_however_they_are_cut(
+        fn entries_are_counted_in_parts_of_any_size(
             keys in prop::collection::vec(".{0,200}", 0..20),
             prefix in any::<bool>(),
             step in 1..300usize,
@@ -131,7 +131,7 @@ mod tests {
         }
 
         #[test]
-        fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..300), step in 1..300usize) {
+        fn arbitrary_bytes_are_counted_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), step in 1..300usize) {
             prop_assert!(count(&bytes, step) <= bytes.len());
             prop_assert_eq!(count(&bytes, step), count(&bytes, 300));
         }

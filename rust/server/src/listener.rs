@@ -1,4 +1,4 @@
-//! Listening: the transport, and how it ends in order.
+//! Listening: starts and stops the transport.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,48 +11,52 @@ use tonic::service::Routes;
 use tonic::transport::server::Server as Transport;
 
 use crate::Error;
-use crate::door::Door;
-use crate::entrance::Entrance;
+use crate::acceptor::Acceptor;
+use crate::call_layer::CallLayer;
 use crate::fault::Command;
 
-/// Bytes a client may send ahead in one call: an insert should never wait for a window update.
+/// The HTTP/2 window of a call, in bytes. An insert should never wait for a window update.
 const STREAM_WINDOW: u32 = 4 << 20;
-/// Bytes a client may send ahead in all its calls together.
+/// The HTTP/2 window of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// How much a client may send in one piece: four times what is usual, for fewer calls of the system.
+/// The maximum length of a frame: four times the default, for fewer system calls.
 const FRAME: u32 = 64 << 10;
-/// Calls that a client may have cancelled before the server came to look at them; one more costs
-/// the connection. The transport allows 20, but here one cancelled query is many calls.
+/// The maximum number of calls that a client may cancel before the server has started them. One
+/// more closes the connection. The default of the transport is 20, but one cancelled query has many
+/// calls.
 const RESETS_PER_CONNECTION: usize = 4_096;
-/// How often a silent peer is asked whether it still lives; a dead one may hold unread answers.
+/// How often a silent peer is pinged. Unread answers of a dead peer would stay in memory.
 const KEEPALIVE: Duration = Duration::from_mins(1);
 
-/// How long binding an address again is tried: the last connection may still be closing.
-const REBIND: Duration = Duration::from_millis(20);
+/// How long to wait between attempts to bind the address again. Old connections may still be
+/// closing.
+const REBIND_DELAY: Duration = Duration::from_millis(20);
 
-/// What serves connections.
-pub(crate) struct Listening {
+/// Serves connections on an address.
+pub(crate) struct Listener {
     pub(crate) routes: Routes,
-    pub(crate) door: Door,
-    pub(crate) entrance: Entrance,
+    pub(crate) layer: CallLayer,
+    pub(crate) acceptor: Acceptor,
     pub(crate) addr: SocketAddr,
     pub(crate) grace: Duration,
     pub(crate) calls_per_connection: usize,
 }
 
-/// A transport with its connections. There is more than one only while old connections go away.
+/// A transport with its connections. There are several only while old connections end after GOAWAY.
 struct Generation {
-    // Sending or dropping it starts the end.
+    /// Sending to it or dropping it stops the transport.
     stop: oneshot::Sender<()>,
+    /// Sending true closes the connections.
     cut: watch::Sender<bool>,
-    /// Ends when nobody listens for this generation any more.
-    listens: JoinHandle<()>,
+    /// The task that accepts connections.
+    accepting: JoinHandle<()>,
 }
 
+/// The tasks of the transports.
 type Serving = JoinSet<Result<(), Error>>;
 
-impl Listening {
-    /// Serves until `stopped`, then ends in order: no new connections, then no calls in flight.
+impl Listener {
+    /// Serves until `stopped`. Then it closes the port and waits for the calls in flight.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
@@ -63,7 +67,7 @@ impl Listening {
         let mut serving = Serving::new();
         let mut listener = Arc::new(listener);
         let mut present = self.begin(&listener, &mut serving);
-        // Those that go away; each is cut at the end at the latest.
+        // The older generations. Their connections are closed at the end at the latest.
         let mut leaving: Vec<watch::Sender<bool>> = Vec::new();
         loop {
             let command = tokio::select! {
@@ -88,7 +92,7 @@ impl Listening {
                     }
                     present.cut.send_replace(true);
                     let _ = present.stop.send(());
-                    let _ = present.listens.await;
+                    let _ = present.accepting.await;
                     tracing::info!(?down, "not listening");
                     tokio::select! {
                         () = &mut stopped => return self.end(leaving, serving).await,
@@ -108,22 +112,26 @@ impl Listening {
     fn begin(&self, listener: &Arc<TcpListener>, serving: &mut Serving) -> Generation {
         let (cut, is_cut) = watch::channel(false);
         let (stop, stopped) = oneshot::channel();
-        let (connections, listens) = self.entrance.clone().open(Arc::clone(listener), is_cut);
+        let (connections, accepting) = self.acceptor.clone().open(Arc::clone(listener), is_cut);
         let transport = transport(self.calls_per_connection)
-            .layer(self.door.clone())
+            .layer(self.layer.clone())
             .add_routes(self.routes.clone());
         serving.spawn(async move {
             let stopped = async {
-                // A dropped sender asks for the same.
+                // A dropped sender also stops the transport.
                 let _ = stopped.await;
             };
             let served = transport.serve_with_incoming_shutdown(connections, stopped);
             Ok(served.await?)
         });
-        Generation { stop, cut, listens }
+        Generation {
+            stop,
+            cut,
+            accepting,
+        }
     }
 
-    /// Waits for the calls in flight, and cuts the connections of those that take too long.
+    /// Waits for the calls in flight for the grace period, then closes the remaining connections.
     async fn end(&self, cuts: Vec<watch::Sender<bool>>, mut serving: Serving) -> Result<(), Error> {
         let all = async |serving: &mut Serving| {
             while let Some(ended) = serving.join_next().await {
@@ -140,7 +148,7 @@ impl Listening {
         all(&mut serving).await
     }
 
-    /// Listens again where it listened before.
+    /// Listens on the same address again.
     async fn rebind(&self) -> Result<TcpListener, Error> {
         let mut tries = 0;
         loop {
@@ -152,7 +160,7 @@ impl Listening {
                     return Err(Error::Listen { listen, source });
                 }
             }
-            tokio::time::sleep(REBIND).await;
+            tokio::time::sleep(REBIND_DELAY).await;
         }
     }
 }

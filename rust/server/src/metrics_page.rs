@@ -1,4 +1,4 @@
-//! The page that Prometheus reads.
+//! The HTTP page with the metrics for Prometheus.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use tokio::sync::Semaphore;
 
 use crate::metrics::Metrics;
 
-/// Readers at the same time; Prometheus is one.
-const READERS: usize = 16;
-/// How long a reader may take to ask, and a connection lasts.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The maximum number of connections at the same time.
+const MAX_READERS: usize = 16;
+/// The time limit for the header of a request, and for a connection.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers `/metrics` at `listener` for as long as it is polled.
-pub(crate) async fn observe(listener: TcpListener, metrics: Arc<Metrics>) {
-    let places = Arc::new(Semaphore::new(READERS));
+pub(crate) async fn serve_metrics(listener: TcpListener, metrics: Arc<Metrics>) {
+    let slots = Arc::new(Semaphore::new(MAX_READERS));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
         let Ok((io, _)) = listener.accept().await else {
@@ -39,12 +39,12 @@ pub(crate) async fn observe(listener: TcpListener, metrics: Arc<Metrics>) {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(TIMEOUT)
             .serve_connection(TokioIo::new(io), service);
         tokio::spawn(async move {
-            // A reader that goes away has read enough.
-            let _ = tokio::time::timeout(PATIENCE, connection).await;
-            drop(place);
+            // An error or timeout of one reader has no consequences.
+            let _ = tokio::time::timeout(TIMEOUT, connection).await;
+            drop(slot);
         });
     }
 }

@@ -1,8 +1,8 @@
-//! Where connections come from, and how many there may be.
+//! Accepts connections and limits their number.
 //!
-//! When all places are taken, the connection that has been a stranger's for longest gives way: one
-//! by which nobody made a call that he was allowed to make. So whoever opens thousands of them only
-//! shuts out himself.
+//! A connection is unauthorized until a client makes a permitted call on it. If all slots are
+//! taken, the oldest unauthorized connection is closed for a new one. A client that opens thousands
+//! of connections without a key therefore closes only its own.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,62 +18,62 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
+use crate::account::{Account, share};
 use crate::config::Limits;
 use crate::connection::Connection;
 use crate::metrics::Metrics;
-use crate::owner::{Owner, share};
 use crate::peer::{Control, End};
 use crate::tls::Identity;
 
-/// Connections that are ready and not taken by the transport yet.
+/// The maximum number of connections that are open and not yet taken by the transport.
 const READY: usize = 16;
-/// How long a connection that gives way may take to do so.
-const GIVING_WAY: Duration = Duration::from_secs(1);
-/// Calls that may be open on a connection beside the answers that may be: there is always room for
-/// one more, if only to refuse it.
+/// How long to wait until an evicted connection has closed.
+const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many calls a connection may have besides open answers. A client whose answers are all open
+/// can still make a call and be refused.
 const CALLS_BESIDE_ANSWERS: usize = 256;
 
-/// Where connections come from.
+/// Accepts connections on a listener.
 #[derive(Clone)]
-pub(crate) struct Entrance {
+pub(crate) struct Acceptor {
     pub(crate) tls: Option<Arc<Identity>>,
-    pub(crate) places: Arc<Places>,
+    pub(crate) slots: Arc<ConnectionSlots>,
 }
 
-/// The connections there may be.
+/// The slots for connections.
 #[derive(Debug)]
-pub(crate) struct Places {
+pub(crate) struct ConnectionSlots {
     free: Arc<Semaphore>,
     limits: Limits,
     metrics: Arc<Metrics>,
     next: AtomicU64,
-    /// Connections by which nobody called yet, the oldest first.
-    strangers: Mutex<BTreeMap<u64, Arc<Control>>>,
+    /// Connections without a permitted call, the oldest first.
+    unauthorized: Mutex<BTreeMap<u64, Arc<Control>>>,
 }
 
-/// One of the connections there may be.
+/// The slot of one connection. Dropping it releases it.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     number: u64,
     pub(crate) control: Arc<Control>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.places.recognize(self.number);
-        let metrics = &self.places.metrics;
+        self.slots.authorize(self.number);
+        let metrics = &self.slots.metrics;
         metrics.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Calls that a client may have open on one connection.
+/// The maximum number of calls in flight on one connection.
 pub(crate) fn calls_per_connection(limits: &Limits) -> usize {
     share(limits.open_answers).saturating_add(CALLS_BESIDE_ANSWERS)
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(crate) fn new(limits: Limits, metrics: Arc<Metrics>) -> Arc<Self> {
         Arc::new(Self {
             free: Arc::new(Semaphore::new(
@@ -82,52 +82,56 @@ impl Places {
             limits,
             metrics,
             next: AtomicU64::new(0),
-            strangers: Mutex::default(),
+            unauthorized: Mutex::default(),
         })
     }
 
-    /// A connection is a stranger's no more.
-    pub(crate) fn recognize(&self, number: u64) {
-        // What is dropped in here may be the last that knows of it.
-        let known = self.strangers.lock().remove(&number);
-        drop(known);
+    /// Protects a connection from eviction.
+    pub(crate) fn authorize(&self, number: u64) {
+        // This may be the last reference. It must be dropped after the lock is released.
+        let control = self.unauthorized.lock().remove(&number);
+        drop(control);
     }
 
     pub(crate) fn count_calmed(&self) {
-        self.metrics.calmed.fetch_add(1, Ordering::Relaxed);
+        self.metrics
+            .connections_calmed
+            .fetch_add(1, Ordering::Relaxed);
     }
 
-    async fn take(self: &Arc<Self>) -> Option<Place> {
+    async fn take(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let permit = match Arc::clone(&self.free).try_acquire_owned() {
             Ok(permit) => permit,
-            Err(_) => self.make_room().await?,
+            Err(_) => self.evict().await?,
         };
         self.metrics.connections.fetch_add(1, Ordering::Relaxed);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let control = Arc::new(Control::new(
-            Owner::new(&self.limits),
+            Account::new(&self.limits),
             Arc::downgrade(self),
             number,
         ));
-        self.strangers.lock().insert(number, Arc::clone(&control));
-        Some(Place {
-            places: Arc::clone(self),
+        self.unauthorized
+            .lock()
+            .insert(number, Arc::clone(&control));
+        Some(ConnectionSlot {
+            slots: Arc::clone(self),
             number,
             control,
             _permit: permit,
         })
     }
 
-    /// Has the oldest stranger give way, if there is one.
-    async fn make_room(&self) -> Option<OwnedSemaphorePermit> {
-        let oldest = self.strangers.lock().pop_first();
+    /// Closes the oldest unauthorized connection, if there is one, and takes its slot.
+    async fn evict(&self) -> Option<OwnedSemaphorePermit> {
+        let oldest = self.unauthorized.lock().pop_first();
         if let Some((_, oldest)) = oldest {
             self.metrics
                 .connections_evicted
                 .fetch_add(1, Ordering::Relaxed);
             oldest.end(End::Cut);
-            let room = Arc::clone(&self.free).acquire_owned();
-            if let Ok(Ok(permit)) = timeout(GIVING_WAY, room).await {
+            let permit = Arc::clone(&self.free).acquire_owned();
+            if let Ok(Ok(permit)) = timeout(EVICTION_TIMEOUT, permit).await {
                 return Some(permit);
             }
         }
@@ -138,9 +142,9 @@ impl Places {
     }
 }
 
-impl Entrance {
+impl Acceptor {
     /// The connections that arrive at `listener`; all are cut when `cut` turns true or its sender
-    /// goes. Listening ends, and the task with it, when the stream is dropped.
+    /// goes. Listener ends, and the task with it, when the stream is dropped.
     pub(crate) fn open(
         self,
         listener: Arc<TcpListener>,
@@ -162,14 +166,14 @@ impl Entrance {
                 () = ready.closed() => return,
                 accepted = accept(&listener) => accepted,
             };
-            let Some(place) = self.places.take().await else {
+            let Some(slot) = self.slots.take().await else {
                 tracing::debug!(%addr, "too many connections");
                 continue;
             };
             let (tls, cut) = (self.tls.clone(), cut.clone());
-            let opened = async move { Connection::open(io, addr, tls, cut, place).await };
+            let opened = async move { Connection::open(io, addr, tls, cut, slot).await };
             if self.tls.is_none() {
-                // Nothing to wait for but room.
+                // Opening a connection without TLS does not wait for the peer.
                 if let Some(connection) = opened.await
                     && ready.send(Ok(connection)).await.is_err()
                 {
@@ -177,13 +181,13 @@ impl Entrance {
                 }
                 continue;
             }
-            // A handshake takes as long as its peer likes.
+            // A handshake waits for the peer, so it must not delay other connections.
             let ready = ready.clone();
             tokio::spawn(async move {
                 tokio::select! {
                     () = ready.closed() => {}
                     opened = opened => if let Some(connection) = opened {
-                        // If this fails, the server stops.
+                        // This fails only if the server stops.
                         let _ = ready.send(Ok(connection)).await;
                     }
                 }
@@ -198,7 +202,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                // Most likely no file descriptor is free; trying at once would only burn time.
+                // Most likely no file descriptor is free, and trying again at once would fail.
                 sleep(Duration::from_millis(100)).await;
             }
         }
@@ -213,26 +217,26 @@ mod tests {
 
     use super::*;
 
-    fn places(connections: usize) -> Arc<Places> {
+    fn slots(connections: usize) -> Arc<ConnectionSlots> {
         let limits = Limits {
             connections,
             ..Limits::default()
         };
-        Places::new(limits, Arc::default())
+        ConnectionSlots::new(limits, Arc::default())
     }
 
-    fn end_of(place: &Place) -> End {
-        place.control.poll_end(&Context::from_waker(&noop_waker()))
+    fn end_of(slot: &ConnectionSlot) -> End {
+        slot.control.poll_end(&Context::from_waker(&noop_waker()))
     }
 
     #[tokio::test]
-    async fn the_oldest_stranger_gives_way_and_who_called_does_not() {
-        let places = places(3);
-        let caller = places.take().await.unwrap();
-        caller.control.recognize(&Owner::new(&Limits::default()));
-        let oldest = places.take().await.unwrap();
-        let younger = places.take().await.unwrap();
-        let (next, ()) = futures_util::future::join(places.take(), async {
+    async fn the_oldest_unauthorized_connection_is_evicted() {
+        let slots = slots(3);
+        let caller = slots.take().await.unwrap();
+        caller.control.authorize(&Account::new(&Limits::default()));
+        let oldest = slots.take().await.unwrap();
+        let younger = slots.take().await.unwrap();
+        let (next, ()) = futures_util::future::join(slots.take(), async {
             while end_of(&oldest) == End::Open {
                 tokio::task::yield_now().await;
             }
@@ -242,22 +246,16 @@ mod tests {
         let next = next.unwrap();
         assert_eq!(end_of(&caller), End::Open);
         assert_eq!(end_of(&younger), End::Open);
-        assert_eq!(
-            places.metrics.connections_evicted.load(Ordering::Relaxed),
-            1
-        );
+        assert_eq!(slots.metrics.connections_evicted.load(Ordering::Relaxed), 1);
 
-        // With nobody but callers the newcomer is refused.
-        younger.control.recognize(&Owner::new(&Limits::default()));
-        next.control.recognize(&Owner::new(&Limits::default()));
-        assert!(places.take().await.is_none());
-        assert_eq!(
-            places.metrics.connections_refused.load(Ordering::Relaxed),
-            1
-        );
-        assert_eq!(places.metrics.connections.load(Ordering::Relaxed), 3);
+        // If all connections are authorized, a new one is refused.
+        younger.control.authorize(&Account::new(&Limits::default()));
+        next.control.authorize(&Account::new(&Limits::default()));
+        assert!(slots.take().await.is_none());
+        assert_eq!(slots.metrics.connections_refused.load(Ordering::Relaxed), 1);
+        assert_eq!(slots.metrics.connections.load(Ordering::Relaxed), 3);
         drop((caller, younger, next));
-        assert_eq!(places.metrics.connections.load(Ordering::Relaxed), 0);
-        assert!(places.strangers.lock().is_empty());
+        assert_eq!(slots.metrics.connections.load(Ordering::Relaxed), 0);
+        assert!(slots.unauthorized.lock().is_empty());
     }
 }
