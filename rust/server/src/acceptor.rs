@@ -143,8 +143,10 @@ impl ConnectionSlots {
 }
 
 impl Acceptor {
-    /// The connections that arrive at `listener`; all are cut when `cut` turns true or its sender
-    /// goes. Listener ends, and the task with it, when the stream is dropped.
+    /// The connections that arrive at `listener`.
+    ///
+    /// All of them are closed when `cut` becomes true or its sender is dropped. The listening task
+    /// ends when the stream is dropped.
     pub(crate) fn open(
         self,
         listener: Arc<TcpListener>,

@@ -55,7 +55,7 @@ struct Key {
 /// Checks the key of every call.
 pub(crate) struct Auth {
     /// The keys of the configuration.
-    configured: Vec<Key>,
+    config_keys: Vec<Key>,
     /// The keys of the key file, which may change.
     file: ArcSwap<Vec<Key>>,
     path: Option<PathBuf>,
@@ -71,12 +71,12 @@ impl Auth {
     /// # Errors
     /// If the key file cannot be read or is invalid.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        let configured = config.api_keys.iter().map(|key| Key {
+        let config_keys = config.api_keys.iter().map(|key| Key {
             hash: hash(key.as_bytes()),
             role: Role::Admin,
         });
         let auth = Self {
-            configured: configured.collect(),
+            config_keys: config_keys.collect(),
             file: ArcSwap::default(),
             text: Mutex::default(),
             path: config.key_file.clone(),
@@ -114,7 +114,7 @@ impl Auth {
     /// The role of a caller with these headers, and the hash of its key.
     pub(crate) fn check(&self, headers: &HeaderMap) -> Result<(Role, Option<KeyHash>), Status> {
         // If no key is configured, a sent key is ignored: many clients always send one.
-        let is_open = self.configured.is_empty() && self.path.is_none();
+        let is_open = self.config_keys.is_empty() && self.path.is_none();
         let Some(header) = headers.get(AUTHORIZATION).filter(|_| !is_open) else {
             let role = self.anonymous_role.ok_or_else(|| {
                 Status::unauthenticated("missing api key: send it as `authorization: Bearer <key>`")
@@ -124,7 +124,7 @@ impl Auth {
         let sent = hash(bearer(header.as_bytes()).unwrap_or_default());
         let file = self.file.load();
         // All keys are compared in constant time, so that the time does not reveal a similar key.
-        let (known, role) = self.configured.iter().chain(file.iter()).fold(
+        let (known, role) = self.config_keys.iter().chain(file.iter()).fold(
             (Choice::from(0), 0),
             |(known, role), key| {
                 let same = key.hash.ct_eq(&sent);
@@ -144,7 +144,7 @@ impl Auth {
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
-            .field("keys", &(self.configured.len() + self.file.load().len()))
+            .field("keys", &(self.config_keys.len() + self.file.load().len()))
             .field("anonymous_role", &self.anonymous_role)
             .finish_non_exhaustive()
     }

@@ -18,7 +18,7 @@ use crate::account::{Account, share};
 use crate::metrics::Metrics;
 use crate::peer::{Control, End};
 use crate::status::Refusal;
-use crate::weight::WeightedHold;
+use crate::weighted_hold::WeightedHold;
 
 /// One part in this many of the limit may be used beyond it, until the memory of revoked holds is
 /// free.

@@ -43,7 +43,7 @@ mod service;
 mod status;
 mod supervisor;
 mod tls;
-mod weight;
+mod weighted_hold;
 mod write_order;
 
 pub use auth::Role;

@@ -66,7 +66,7 @@ impl Supervisor {
                 tracing::warn!(
                     seconds,
                     "the clock has jumped ahead; retention follows slowly: if the clock is wrong, \
-                 correct it"
+                     correct it"
                 );
             }
             was_behind = behind > MAX_RETENTION_DELAY;

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-/// If a subscriber closes its side within this time after its only update, it is assumed to close
-/// its side always.
+/// A subscriber that closes its side within this time after its only update is assumed to do so in
+/// every call.
 const IMMEDIATE: Duration = Duration::from_millis(250);
 
 /// What a subscriber requested for the case that it closes its side.

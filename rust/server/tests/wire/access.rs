@@ -1,4 +1,4 @@
-//! Who is served, what the server says of itself, and calls it does not answer.
+//! Access to the server, its description of itself, and calls that it does not have.
 
 use pingthings_proto::v5api as v5;
 use pingthings_server::{Config, Error, Limits, Server, Tls};
@@ -38,8 +38,8 @@ const CALLS: [&str; 26] = [
     "Subscribe",
 ];
 
-/// Calls with an empty request. Every answer has its `stat` at the same place, and a single answer
-/// reads like a stream of one.
+/// Makes a call with an empty request. `stat` has the same field number in every answer, and a
+/// single answer can be read as a stream of one.
 async fn call(
     channel: &Channel,
     name: &str,
@@ -71,7 +71,7 @@ async fn channel(server: &Server) -> Channel {
 }
 
 #[tokio::test]
-async fn every_call_wants_a_valid_key() {
+async fn every_call_needs_a_valid_key() {
     let server = Server::start(Config {
         api_keys: vec!["first".to_owned(), "second".to_owned()],
         ..Config::default()
@@ -88,7 +88,7 @@ async fn every_call_wants_a_valid_key() {
         let status = call(&channel, name, None).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated, "{name}");
         for valid in ["Bearer first", "bearer second"] {
-            // The empty request is one for no stream, and a subscription to none ends at once.
+            // The empty request names no stream, and a subscription to no stream ends at once.
             let answers = usize::from(name != "Subscribe");
             let found = call(&channel, name, Some(valid)).await;
             assert_eq!(found.unwrap().len(), answers, "{name}");
@@ -98,7 +98,7 @@ async fn every_call_wants_a_valid_key() {
 }
 
 #[tokio::test]
-async fn strangers_are_served_on_request() {
+async fn anonymous_callers_are_served_if_configured() {
     let server = Server::start(Config {
         api_keys: vec!["first".to_owned()],
         anonymous: true,
@@ -115,7 +115,7 @@ async fn strangers_are_served_on_request() {
 }
 
 #[tokio::test]
-async fn an_open_server_refuses_to_listen_for_strangers() {
+async fn a_server_without_keys_refuses_to_listen_on_the_network() {
     let error = Server::start(Config {
         listen: "0.0.0.0:0".parse().unwrap(),
         ..Config::default()
@@ -169,7 +169,7 @@ async fn a_certificate_keeps_keys_and_data_secret() {
 }
 
 #[tokio::test]
-async fn info_tells_the_version_and_that_no_map_is_needed() {
+async fn info_has_the_version_and_an_empty_cluster_map() {
     let mut fixture = Fixture::open().await;
     let info = fixture
         .client
@@ -189,7 +189,7 @@ async fn info_tells_the_version_and_that_no_map_is_needed() {
 }
 
 #[tokio::test]
-async fn without_arrow_the_server_passes_for_an_older_one() {
+async fn without_arrow_the_server_reports_an_older_version() {
     let mut fixture = Fixture::with(Config {
         arrow: false,
         ..Config::default()
@@ -244,7 +244,7 @@ async fn an_overloaded_server_refuses_at_once() {
     })
     .await;
     let channel = channel(&fixture.server).await;
-    // Those that need no work are always answered.
+    // Calls that do not need the engine are always answered.
     let idle = ["Info", "FaultInject", "Subscribe"];
     for name in CALLS.into_iter().filter(|name| !idle.contains(name)) {
         let answers = call(&channel, name, None).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_uuid_is_sixteen_bytes() {
         "Flush",
         "Obliterate",
     ] {
-        // The empty request has a uuid of no bytes.
+        // The uuid of the empty request has no bytes.
         let answers = call(&channel, name, None).await.unwrap();
         assert_eq!(answers[0].stat.as_ref().unwrap().code, 438, "{name}");
     }

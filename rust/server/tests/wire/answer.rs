@@ -1,12 +1,12 @@
-//! Answers that may carry a `stat`.
+//! Answers that may contain a `stat`.
 
 use pingthings_proto::v5api as v5;
 use tonic::{Response, Status, Streaming};
 
-/// The code of a `stat`.
-pub(crate) type Refused<T> = Result<T, u32>;
+/// An answer, or the status code of its refusal.
+pub(crate) type Outcome<T> = Result<T, u32>;
 
-/// Answers that may carry a `stat`.
+/// An answer that may contain a `stat`.
 pub(crate) trait Answer {
     fn stat(&self) -> Option<&v5::Status>;
 }
@@ -47,7 +47,7 @@ answers!(
     WindowsResponse
 );
 
-macro_rules! managed {
+macro_rules! management_answers {
     ($($name:ident),*) => {
         $(impl Answer for pingthings_proto::management::$name {
             fn stat(&self) -> Option<&v5::Status> {
@@ -57,7 +57,7 @@ macro_rules! managed {
     };
 }
 
-managed!(
+management_answers!(
     DeleteRecordResponse,
     GetCollectionResponse,
     GetStreamRetentionResponse,
@@ -68,8 +68,8 @@ managed!(
     SetStreamRetentionResponse
 );
 
-/// The one answer of a call, or the code it was refused with.
-pub(crate) fn answer<M: Answer>(response: Result<Response<M>, Status>) -> Refused<M> {
+/// The answer of a call, or the status code of its refusal.
+pub(crate) fn answer<M: Answer>(response: Result<Response<M>, Status>) -> Outcome<M> {
     let answer = response.unwrap().into_inner();
     match answer.stat() {
         None => Ok(answer),
@@ -80,10 +80,10 @@ pub(crate) fn answer<M: Answer>(response: Result<Response<M>, Status>) -> Refuse
     }
 }
 
-/// All answers of a call; there is always one, and one that refuses is the last.
+/// All answers of a call. There is at least one, and a refusal is the last.
 pub(crate) async fn answers<M: Answer>(
     response: Result<Response<Streaming<M>>, Status>,
-) -> Refused<Vec<M>> {
+) -> Outcome<Vec<M>> {
     let mut stream = response.unwrap().into_inner();
     let mut answers = Vec::new();
     while let Some(message) = stream.message().await.unwrap() {

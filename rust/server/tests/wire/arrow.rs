@@ -11,7 +11,7 @@ use pingthings_server::{Config, Limits};
 use uuid::Uuid;
 
 use crate::fixture::{
-    Fixture, Refused, Stream, answers, numbers, points_schema, ramp, table, time_field,
+    Fixture, Outcome, Stream, answers, numbers, points_schema, ramp, table, time_field,
 };
 
 fn template(fields: Vec<Field>) -> (Schema, Bytes) {
@@ -21,14 +21,14 @@ fn template(fields: Vec<Field>) -> (Schema, Bytes) {
     (schema, bytes)
 }
 
-/// A template of so many streams, whose names are so long.
+/// A template with this number of streams and this length of names.
 pub(crate) fn named(streams: usize, length: usize) -> Bytes {
     let value = |at| Field::new(format!("{at:0>length$}"), DataType::Float64, false);
     let values = (0..streams).map(value);
     template(std::iter::once(time_field()).chain(values).collect()).1
 }
 
-async fn raw(stream: &Stream, template_bytes: Bytes) -> Refused<RecordBatch> {
+async fn raw(stream: &Stream, template_bytes: Bytes) -> Outcome<RecordBatch> {
     let params = v5::ArrowRawValuesParams {
         uuid: stream.id(),
         start: 0,
@@ -69,7 +69,7 @@ async fn a_template_names_and_casts_the_columns() {
     assert_eq!(*found.schema(), schema);
     let times = found.column(0).as_primitive::<TimestampNanosecondType>();
     assert_eq!(times.values()[..], [1, 2, 3]);
-    // Some clients leave the end marker out.
+    // Some clients omit the end marker.
     let found = raw(&stream, bytes.slice(..bytes.len() - 8)).await.unwrap();
     assert_eq!(*found.schema(), schema);
 
@@ -129,7 +129,7 @@ impl Set {
         }
     }
 
-    async fn read(&self, params: v5::ArrowMultiValuesParams) -> Refused<RecordBatch> {
+    async fn read(&self, params: v5::ArrowMultiValuesParams) -> Outcome<RecordBatch> {
         let mut client = self.fixture.client.clone();
         let answers = answers(client.arrow_multi_values(params).await).await?;
         Ok(table(answers.iter().map(|answer| &answer.arrow_bytes)))
@@ -206,7 +206,7 @@ async fn a_join_without_rows_or_streams_has_its_columns() {
 }
 
 #[tokio::test]
-async fn a_join_reads_the_versions_asked_for() {
+async fn a_join_reads_the_requested_versions() {
     let set = Set::new(&[&[(1, 1.0)], &[(1, 2.0)]]).await;
     for stream in &set.streams {
         stream.flush().await.unwrap();
@@ -227,7 +227,7 @@ async fn a_join_reads_the_versions_asked_for() {
 }
 
 #[tokio::test]
-async fn a_join_refuses_what_makes_no_sense() {
+async fn a_join_refuses_invalid_requests() {
     let set = Set::new(&[&[(1, 1.0)]]).await;
     let id = set.streams[0].id();
     assert_eq!(set.read(set.params(9, 9)).await.unwrap_err(), 413);
@@ -306,7 +306,7 @@ async fn snapping_reaches_half_a_period_before_the_start() {
 }
 
 #[tokio::test]
-async fn wide_tables_come_in_small_messages() {
+async fn wide_tables_are_split_into_small_messages() {
     let points = ramp(0, 1, 20_000);
     let contents = vec![&points[..]; 30];
     let set = Set::new(&contents).await;
@@ -319,7 +319,8 @@ async fn wide_tables_come_in_small_messages() {
     assert_eq!(rows(&found)[19_999], (19_999, vec![Some(19_999.0); 30]));
 }
 
-/// The rows of a join by its definition; streams are in the order of time, ties in that of arrival.
+/// The rows of a join by its definition. Streams are in the order of time; points of the same time
+/// are in the order of arrival.
 fn joined(
     streams: &[Vec<(i64, f64)>],
     (start, end): (i64, i64),
@@ -384,7 +385,7 @@ async fn a_join_over_versions_and_buffers_equals_brute_force() {
                 stream.flush().await.unwrap();
             }
             content.extend(new);
-            // Every other one is read as it was after the first round.
+            // Every second stream is read at the version after the first round.
             if round == 0 && streams.len() % 2 == 1 {
                 break;
             }

@@ -1,4 +1,4 @@
-//! How much callers can make the server hold, and what those beyond it are answered.
+//! The budget of memory for callers, and refusals beyond it.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tonic::{Request, Streaming};
 
 use crate::fixture::{Client, Fixture, Stream, answers, connect, pair, ramp};
 
-/// Nothing here takes this long, unless it takes for ever.
+/// A time limit that only a call that never ends reaches.
 const FOR_EVER: Duration = Duration::from_mins(1);
 
 async fn limited(limits: Limits) -> Fixture {
@@ -34,7 +34,7 @@ fn everything(stream: &Stream) -> v5::RawValuesParams {
     }
 }
 
-/// A client whose unread readings leave room on the connection for others.
+/// A client whose unread answers do not fill the window of its connection.
 async fn narrow(fixture: &Fixture) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", fixture.server.addr())).unwrap();
     let endpoint = endpoint
@@ -43,11 +43,10 @@ async fn narrow(fixture: &Fixture) -> Client {
     Client::new(endpoint.connect().await.unwrap())
 }
 
-type Reading = Streaming<v5::RawValuesResponse>;
+type OpenRead = Streaming<v5::RawValuesResponse>;
 
-/// Opens readings of all points on one connection; gives those that were opened, and how many were
-/// refused.
-async fn open(client: &Client, stream: &Stream, count: usize) -> (Vec<Reading>, usize) {
+/// Opens reads of all points on one connection. Returns the open ones, and how many were refused.
+async fn open(client: &Client, stream: &Stream, count: usize) -> (Vec<OpenRead>, usize) {
     let (mut opened, mut refused) = (Vec::new(), 0);
     for _ in 0..count {
         let answers = client.clone().raw_values(everything(stream)).await.unwrap();
@@ -65,7 +64,7 @@ async fn open(client: &Client, stream: &Stream, count: usize) -> (Vec<Reading>, 
 }
 
 #[tokio::test]
-async fn three_hundred_readings_are_opened_before_one_is_read_to_its_end() {
+async fn three_hundred_reads_are_opened_before_one_ends() {
     let fixture = limited(Limits {
         rows_per_message: 10,
         ..Limits::default()
@@ -87,7 +86,7 @@ async fn three_hundred_readings_are_opened_before_one_is_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn readings_beyond_all_that_may_be_open_are_refused_and_not_left_waiting() {
+async fn reads_beyond_the_limit_of_open_answers_are_refused_at_once() {
     let fixture = limited(Limits {
         rows_per_message: 10,
         ..Limits::default()
@@ -99,14 +98,14 @@ async fn readings_beyond_all_that_may_be_open_are_refused_and_not_left_waiting()
     let opening = open(&client, &stream, 2_000);
     let (mut opened, refused) = timeout(FOR_EVER, opening).await.unwrap();
     assert_eq!((opened.len(), refused), (768, 1_232));
-    // Calls of one answer have room beside them, and so have other connections.
+    // Calls with one answer and other connections are not affected.
     let beside = Stream {
         client,
         ..stream.clone()
     };
     assert_eq!(beside.nearest(0, false).await, Ok((0, 0.0)));
     assert_eq!(stream.all().await.len(), 2_000);
-    // What was opened can be read, and leaves its place to the next one.
+    // Open answers can be read, and release their slots.
     let mut rows = 10;
     let mut last = opened.pop().unwrap();
     while let Some(answer) = last.message().await.unwrap() {
@@ -161,7 +160,7 @@ async fn one_key_cannot_open_all_answers() {
         client: fixture.client.clone(),
         uuid,
     };
-    // Over several connections: it is the key that accounts for them.
+    // The limit applies to the key, over several connections.
     let mut held = Vec::new();
     let mut refused = 0;
     for _ in 0..8 {
@@ -180,7 +179,7 @@ async fn one_key_cannot_open_all_answers() {
 }
 
 #[tokio::test]
-async fn lists_of_a_million_entries_are_refused_before_they_are_made() {
+async fn lists_of_a_million_entries_are_refused_before_they_are_decoded() {
     let fixture = Fixture::open().await;
     let mut client = fixture.client.clone();
     let lookup = |count| v5::LookupStreamsParams {
@@ -196,7 +195,7 @@ async fn lists_of_a_million_entries_are_refused_before_they_are_made() {
     };
     let found = answers(client.generate_csv(csv(1_000_000)).await).await;
     assert_eq!(found.unwrap_err(), 438);
-    // Two million keys with names are more bytes than a question may have.
+    // Two million keys with names exceed the maximum length of a request.
     let names = (0..2_000_000).map(|n| pair(&n.to_string(), None)).collect();
     let params = v5::LookupStreamsParams {
         annotations: names,
@@ -204,7 +203,7 @@ async fn lists_of_a_million_entries_are_refused_before_they_are_made() {
     };
     let status = client.lookup_streams(params).await.unwrap_err();
     assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
-    // So do those that are few enough to be read, but not to be answered.
+    // Fewer keys can be decoded, but are too many for a lookup.
     for count in [1_001, 60_000] {
         let found = answers(client.lookup_streams(lookup(count)).await).await;
         assert_eq!(found.unwrap_err(), 438, "{count}");
@@ -221,7 +220,7 @@ async fn lists_of_a_million_entries_are_refused_before_they_are_made() {
 }
 
 #[tokio::test]
-async fn more_points_than_an_insert_may_have_are_refused_as_they_arrive() {
+async fn too_many_points_are_refused_while_they_arrive() {
     let fixture = limited(Limits {
         points_per_insert: 1_000,
         ..Limits::default()
@@ -236,7 +235,7 @@ async fn more_points_than_an_insert_may_have_are_refused_as_they_arrive() {
 }
 
 #[tokio::test]
-async fn a_request_beyond_what_a_caller_may_make_the_server_hold_is_refused() {
+async fn a_request_beyond_the_share_of_a_caller_is_refused() {
     let fixture = limited(Limits {
         memory_bytes: 1 << 20,
         ..Limits::default()
@@ -245,7 +244,7 @@ async fn a_request_beyond_what_a_caller_may_make_the_server_hold_is_refused() {
     let stream = fixture.stream().await;
     assert!(stream.insert(&ramp(0, 1, 30_000)).await.is_ok());
     assert_eq!(stream.insert(&ramp(0, 1, 50_000)).await, Err(426));
-    // The same, small only while it is packed.
+    // The same request, compressed.
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         let packed = Stream {
             client: fixture.client.clone().send_compressed(encoding),
@@ -262,7 +261,7 @@ async fn a_request_beyond_what_a_caller_may_make_the_server_hold_is_refused() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_gives_way_to_one_that_is_read() {
+async fn an_unread_answer_is_revoked_for_one_that_is_read() {
     let fixture = limited(Limits {
         memory_bytes: 4 << 20,
         ..Limits::default()
@@ -275,7 +274,7 @@ async fn an_answer_that_nobody_reads_gives_way_to_one_that_is_read() {
         let inserted = stream.arrow_insert(v5::MergePolicy::Never, arrow).await;
         inserted.unwrap();
     }
-    // Each of them would have the server hold 2 MB.
+    // Each of them would use 2 MB of the server's memory.
     let mut lazy = Vec::new();
     for _ in 0..6 {
         let mut client = narrow(&fixture).await;
@@ -283,13 +282,13 @@ async fn an_answer_that_nobody_reads_gives_way_to_one_that_is_read() {
         lazy.push((client, answers.into_inner()));
     }
     for _ in 0..2 {
-        // It may itself have been the one with the most for a moment, and tries again as clients do.
+        // This read may have had the largest weight for a moment. It is repeated, as by a client.
         let read = async { while read_all(&fixture, &stream).await != Some(200_000) {} };
         timeout(FOR_EVER, read).await.unwrap();
     }
 }
 
-/// How many points a reader of everything gets; `None` if it is refused or cut off.
+/// The number of points that a read of everything returns, or `None` if it is refused or cut off.
 async fn read_all(fixture: &Fixture, stream: &Stream) -> Option<usize> {
     let mut client = connect(&fixture.server).await;
     let answers = client.raw_values(everything(stream)).await.ok()?;

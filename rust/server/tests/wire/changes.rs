@@ -1,14 +1,15 @@
-//! What differs between two versions.
+//! Ranges that changed between two versions.
 
 use pingthings_proto::v5api as v5;
 use pingthings_server::{Config, Limits};
 use pingthings_types::{MAX_TIME, MIN_TIME, PointWidth};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, Refused, Stream, answers};
+use crate::fixture::{Fixture, Outcome, Stream, answers};
 
-/// Ranges that differ; checked to ascend, to be apart and to lie on multiples of the resolution.
-async fn changes(stream: &Stream, from: u64, to: u64, resolution: u32) -> Refused<Vec<(i64, i64)>> {
+/// The changed ranges. Checks that they ascend, are disjoint and begin and end at multiples of the
+/// resolution.
+async fn changes(stream: &Stream, from: u64, to: u64, resolution: u32) -> Outcome<Vec<(i64, i64)>> {
     let params = v5::ChangesParams {
         uuid: stream.id(),
         from_major: from,
@@ -49,7 +50,7 @@ fn covers(ranges: &[(i64, i64)], time: i64) -> bool {
 }
 
 #[tokio::test]
-async fn changes_cover_what_was_inserted_between_two_versions() {
+async fn changes_cover_inserts_between_two_versions() {
     let (_fixture, stream) = Fixture::with_stream().await;
     let (early, late, buffered) = (0, 1 << 58, -(1 << 58));
     stream.insert(&[(early, 1.0)]).await.unwrap();
@@ -81,7 +82,7 @@ async fn changes_cover_what_was_inserted_between_two_versions() {
 }
 
 #[tokio::test]
-async fn changes_cover_what_was_deleted() {
+async fn changes_cover_deletes() {
     let (_fixture, stream) = Fixture::with_stream().await;
     stream.insert(&[(1000, 1.0), (2000, 2.0)]).await.unwrap();
     let before = stream.flush().await.unwrap().major;
@@ -91,7 +92,7 @@ async fn changes_cover_what_was_deleted() {
 }
 
 #[tokio::test]
-async fn changes_come_in_as_many_messages_as_it_takes_with_the_version_compared() {
+async fn changes_are_split_into_messages_with_the_compared_version() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             rows_per_message: 100,
@@ -129,7 +130,7 @@ async fn changes_come_in_as_many_messages_as_it_takes_with_the_version_compared(
 }
 
 #[tokio::test]
-async fn changes_refuse_what_makes_no_sense() {
+async fn changes_refuse_invalid_requests() {
     let (_fixture, stream) = Fixture::with_stream().await;
     stream.insert(&[(1, 1.0)]).await.unwrap();
     stream.flush().await.unwrap();

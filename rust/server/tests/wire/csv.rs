@@ -1,14 +1,14 @@
-//! Rows of text.
+//! Points and windows as rows of CSV.
 
 use pingthings_proto::v5api as v5;
 use pingthings_proto::v5api::generate_csv_params::QueryType;
 
-use crate::fixture::{Fixture, Refused, Stream, answers};
+use crate::fixture::{Fixture, Outcome, Stream, answers};
 
 async fn rows(
     streams: &[(&Stream, u64, &str)],
     params: v5::GenerateCsvParams,
-) -> Refused<Vec<String>> {
+) -> Outcome<Vec<String>> {
     let mut client = streams[0].0.client.clone();
     let streams = streams
         .iter()
@@ -96,7 +96,7 @@ async fn windows_have_a_column_for_each_statistic() {
 }
 
 #[tokio::test]
-async fn what_queries_refuse_is_refused() {
+async fn invalid_queries_are_refused() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let streams = [(&stream, 0, "x")];

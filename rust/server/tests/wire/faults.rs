@@ -1,4 +1,4 @@
-//! Each thing a server can do wrong on purpose, as a client sees it.
+//! Each injected fault, from the view of a client.
 
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ async fn filled() -> (Fixture, Stream) {
 }
 
 #[tokio::test]
-async fn a_fault_can_be_there_from_the_start_and_names_real_calls() {
+async fn a_fault_can_be_configured_and_names_existing_calls() {
     let kind = FaultKind::Busy;
     let fixture = Fixture::with(Config {
         fault: Some(fault(kind, &["Flush"], Some(1))),
@@ -57,7 +57,7 @@ async fn a_fault_can_be_there_from_the_start_and_names_real_calls() {
 }
 
 #[tokio::test]
-async fn busy_is_426_and_nothing_is_done() {
+async fn busy_answers_426_and_does_nothing() {
     let (fixture, stream) = Fixture::with_stream().await;
     let busy = fault(FaultKind::Busy, &["Insert", "RawValues"], None);
     fixture.server.set_fault(Some(busy)).unwrap();
@@ -83,7 +83,7 @@ async fn a_delayed_call_is_answered_later() {
 }
 
 #[tokio::test]
-async fn a_call_that_hangs_holds_up_no_other() {
+async fn a_call_that_hangs_delays_no_other() {
     let (fixture, stream) = Fixture::with_stream().await;
     let hang = fault(FaultKind::Hang, &["Flush"], None);
     fixture.server.set_fault(Some(hang)).unwrap();
@@ -100,7 +100,7 @@ async fn a_call_that_hangs_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn a_cut_connection_ends_its_answers_and_no_others() {
+async fn a_cut_connection_ends_only_its_answers() {
     let (fixture, stream) = filled().await;
     let mut other = connect(&fixture.server).await;
     let mut unharmed = other
@@ -133,7 +133,7 @@ async fn a_cut_connection_ends_its_answers_and_no_others() {
         count += answer.values.len();
     }
     assert_eq!(count, 500_000);
-    // The client connects again by itself.
+    // The client reconnects automatically.
     assert_eq!(stream.raw(5, 6).await.unwrap().len(), 1);
 }
 
@@ -150,7 +150,7 @@ async fn after_goaway_answers_are_completed_and_new_connections_served() {
     let away = fault(FaultKind::GoAway, &["Flush"], Some(1));
     fixture.server.set_fault(Some(away)).unwrap();
     stream.flush().await.unwrap();
-    // The channel that was told connects anew sooner or later; calls meanwhile may fail.
+    // The channel reconnects after GOAWAY. Calls may fail until then.
     let mut next = fixture.client.clone();
     fixture
         .until(async || next.info(v5::InfoParams {}).await.is_ok())
@@ -165,7 +165,7 @@ async fn after_goaway_answers_are_completed_and_new_connections_served() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_takes_its_time() {
+async fn a_slow_reader_limits_the_speed() {
     let (fixture, stream) = Fixture::with_stream().await;
     let bytes_per_second = 1_000_000;
     let slow = fault(
@@ -178,14 +178,14 @@ async fn a_slow_reader_takes_its_time() {
     client.info(v5::InfoParams {}).await.unwrap();
     let since = Instant::now();
     stream.insert(&ramp(0, 1, 10_000)).await.unwrap();
-    // 10 000 points are at least 180 kB; what is under way when it begins is not slowed down.
+    // 10 000 points have at least 180 kB. Bytes in flight when the fault begins are not delayed.
     assert!(since.elapsed() >= Duration::from_millis(90));
     let mut other = connect(&fixture.server).await;
     other.info(v5::InfoParams {}).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_restart_breaks_connections_and_keeps_the_data() {
+async fn a_restart_closes_connections_and_keeps_the_data() {
     let (fixture, stream) = filled().await;
     let mut client = fixture.client.clone();
     let mut answers = client
@@ -219,7 +219,7 @@ async fn a_restart_breaks_connections_and_keeps_the_data() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_down_on_purpose_still_stops() {
+async fn a_server_that_does_not_listen_can_be_stopped() {
     let fixture = Fixture::open().await;
     fixture.server.interrupt(Duration::from_hours(1));
     let address = format!("http://{}", fixture.server.addr());

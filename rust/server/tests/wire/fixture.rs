@@ -1,4 +1,4 @@
-//! A server, a client, and streams of which every read is made twice: as messages and as Arrow.
+//! A server, a client, and streams whose reads are made twice: as messages and as Arrow.
 
 use std::io::Cursor;
 
@@ -20,9 +20,9 @@ use uuid::Uuid;
 
 pub(crate) type Client = BTrDbClient<Channel>;
 
-pub(crate) use crate::answer::{Refused, answer, answers};
+pub(crate) use crate::answer::{Outcome, answer, answers};
 
-/// A window as it was answered, statistics bit by bit.
+/// A window of an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Window {
     pub(crate) time: i64,
@@ -49,7 +49,7 @@ impl Fixture {
         Self { server, client }
     }
 
-    /// A connection of its own.
+    /// A new connection.
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.server.addr())).unwrap();
         endpoint.connect().await.unwrap()
@@ -67,7 +67,7 @@ impl Fixture {
             .unwrap();
     }
 
-    /// A number that Prometheus is told.
+    /// The value of a metric.
     pub(crate) async fn metric(&self, name: &str) -> i64 {
         let addr = self.server.metrics_addr().unwrap();
         let mut socket = TcpStream::connect(addr).await.unwrap();
@@ -81,14 +81,14 @@ impl Fixture {
             .expect(name)
     }
 
-    /// A server of its own for one new stream.
+    /// A new server with one stream.
     pub(crate) async fn with_stream() -> (Self, Stream) {
         let fixture = Self::open().await;
         let stream = fixture.stream().await;
         (fixture, stream)
     }
 
-    /// A new stream in a collection of its own.
+    /// A new stream in a new collection.
     pub(crate) async fn stream(&self) -> Stream {
         let uuid = Uuid::new_v4();
         let stream = Stream {
@@ -107,7 +107,7 @@ impl Fixture {
         uuid: Uuid,
         collection: &str,
         tags: &[(&str, &str)],
-    ) -> Refused<()> {
+    ) -> Outcome<()> {
         let params = v5::CreateParams {
             uuid: bytes(uuid),
             collection: collection.to_owned(),
@@ -120,7 +120,7 @@ impl Fixture {
 
 pub(crate) async fn connect(server: &Server) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.addr())).unwrap();
-    // No message is longer, whatever the test is about.
+    // Every test also checks that no message is longer.
     BTrDbClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(4_000_000)
 }
 
@@ -144,7 +144,7 @@ pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<KeyOptValue> {
         .collect()
 }
 
-/// A stream and the calls about it.
+/// A stream and its calls.
 #[derive(Clone)]
 pub(crate) struct Stream {
     pub(crate) client: Client,
@@ -156,7 +156,7 @@ impl Stream {
         bytes(self.uuid)
     }
 
-    pub(crate) async fn insert(&self, points: &[(i64, f64)]) -> Refused<Version> {
+    pub(crate) async fn insert(&self, points: &[(i64, f64)]) -> Outcome<Version> {
         self.insert_as(v5::MergePolicy::Never, points).await
     }
 
@@ -164,7 +164,7 @@ impl Stream {
         &self,
         policy: v5::MergePolicy,
         points: &[(i64, f64)],
-    ) -> Refused<Version> {
+    ) -> Outcome<Version> {
         let values = points
             .iter()
             .map(|&(time, value)| v5::RawPoint { time, value });
@@ -185,7 +185,7 @@ impl Stream {
         &self,
         policy: v5::MergePolicy,
         arrow_bytes: Bytes,
-    ) -> Refused<Version> {
+    ) -> Outcome<Version> {
         let params = v5::ArrowInsertParams {
             uuid: self.id(),
             sync: false,
@@ -199,7 +199,7 @@ impl Stream {
         })
     }
 
-    pub(crate) async fn flush(&self) -> Refused<Version> {
+    pub(crate) async fn flush(&self) -> Outcome<Version> {
         let params = v5::FlushParams { uuid: self.id() };
         answer(self.client.clone().flush(params).await).map(|answer| Version {
             major: answer.version_major,
@@ -207,22 +207,22 @@ impl Stream {
         })
     }
 
-    /// All points, of the latest version.
+    /// All points of the latest version.
     pub(crate) async fn all(&self) -> Vec<(i64, f64)> {
         self.raw(MIN_TIME, MAX_TIME - 1).await.unwrap()
     }
 
-    pub(crate) async fn raw(&self, start: i64, end: i64) -> Refused<Vec<(i64, f64)>> {
+    pub(crate) async fn raw(&self, start: i64, end: i64) -> Outcome<Vec<(i64, f64)>> {
         self.raw_at(0, start, end).await.map(|(_, points)| points)
     }
 
-    /// Version and points, both ways.
+    /// The version and points, read in both ways.
     pub(crate) async fn raw_at(
         &self,
         version_major: u64,
         start: i64,
         end: i64,
-    ) -> Refused<(Version, Vec<(i64, f64)>)> {
+    ) -> Outcome<(Version, Vec<(i64, f64)>)> {
         let params = v5::RawValuesParams {
             uuid: self.id(),
             start,
@@ -245,8 +245,8 @@ impl Stream {
             .flat_map(|answer| &answer.values)
             .map(|point| (point.time, point.value))
             .collect();
-        let version = the_version(plain.iter().map(|a| (a.version_major, a.version_minor)));
-        let arrow_version = the_version(arrow.iter().map(|a| (a.version_major, a.version_minor)));
+        let version = one_version(plain.iter().map(|a| (a.version_major, a.version_minor)));
+        let arrow_version = one_version(arrow.iter().map(|a| (a.version_major, a.version_minor)));
         assert_eq!(version, arrow_version);
         let table = table(arrow.iter().map(|answer| &answer.arrow_bytes));
         assert_eq!(*table.schema(), points_schema());
@@ -263,7 +263,7 @@ impl Stream {
         start: i64,
         end: i64,
         point_width: u32,
-    ) -> Refused<Vec<Window>> {
+    ) -> Outcome<Vec<Window>> {
         self.aligned_at(0, start, end, point_width).await
     }
 
@@ -273,7 +273,7 @@ impl Stream {
         start: i64,
         end: i64,
         point_width: u32,
-    ) -> Refused<Vec<Window>> {
+    ) -> Outcome<Vec<Window>> {
         let params = v5::AlignedWindowsParams {
             uuid: self.id(),
             start,
@@ -285,8 +285,8 @@ impl Stream {
         let plain = answers(client.aligned_windows(params.clone()).await).await;
         let arrow = answers(client.arrow_aligned_windows(params).await).await;
         let (plain, arrow) = both(plain, arrow)?;
-        let version = the_version(plain.iter().map(|a| (a.version_major, a.version_minor)));
-        let arrow_version = the_version(arrow.iter().map(|a| (a.version_major, a.version_minor)));
+        let version = one_version(plain.iter().map(|a| (a.version_major, a.version_minor)));
+        let arrow_version = one_version(arrow.iter().map(|a| (a.version_major, a.version_minor)));
         assert_eq!(version, arrow_version);
         Ok(same_windows(
             plain.iter().flat_map(|answer| &answer.values),
@@ -294,7 +294,7 @@ impl Stream {
         ))
     }
 
-    pub(crate) async fn windows(&self, start: i64, end: i64, width: u64) -> Refused<Vec<Window>> {
+    pub(crate) async fn windows(&self, start: i64, end: i64, width: u64) -> Outcome<Vec<Window>> {
         self.windows_at(0, start, end, width, 0).await
     }
 
@@ -305,7 +305,7 @@ impl Stream {
         end: i64,
         width: u64,
         depth: u32,
-    ) -> Refused<Vec<Window>> {
+    ) -> Outcome<Vec<Window>> {
         let params = v5::WindowsParams {
             uuid: self.id(),
             start,
@@ -318,8 +318,8 @@ impl Stream {
         let plain = answers(client.windows(params.clone()).await).await;
         let arrow = answers(client.arrow_windows(params).await).await;
         let (plain, arrow) = both(plain, arrow)?;
-        let version = the_version(plain.iter().map(|a| (a.version_major, a.version_minor)));
-        let arrow_version = the_version(arrow.iter().map(|a| (a.version_major, a.version_minor)));
+        let version = one_version(plain.iter().map(|a| (a.version_major, a.version_minor)));
+        let arrow_version = one_version(arrow.iter().map(|a| (a.version_major, a.version_minor)));
         assert_eq!(version, arrow_version);
         Ok(same_windows(
             plain.iter().flat_map(|answer| &answer.values),
@@ -327,18 +327,18 @@ impl Stream {
         ))
     }
 
-    pub(crate) async fn nearest(&self, time: i64, backward: bool) -> Refused<(i64, f64)> {
+    pub(crate) async fn nearest(&self, time: i64, backward: bool) -> Outcome<(i64, f64)> {
         let found = self.nearest_at(0, time, backward).await;
         found.map(|(_, point)| point)
     }
 
-    /// Version and point.
+    /// The version and the point.
     pub(crate) async fn nearest_at(
         &self,
         version_major: u64,
         time: i64,
         backward: bool,
-    ) -> Refused<(Version, (i64, f64))> {
+    ) -> Outcome<(Version, (i64, f64))> {
         let params = v5::NearestParams {
             uuid: self.id(),
             time,
@@ -355,7 +355,7 @@ impl Stream {
         })
     }
 
-    pub(crate) async fn delete(&self, start: i64, end: i64) -> Refused<Version> {
+    pub(crate) async fn delete(&self, start: i64, end: i64) -> Outcome<Version> {
         let params = v5::DeleteParams {
             uuid: self.id(),
             start,
@@ -367,7 +367,7 @@ impl Stream {
         })
     }
 
-    pub(crate) async fn obliterate(&self) -> Refused<()> {
+    pub(crate) async fn obliterate(&self) -> Outcome<()> {
         let params = v5::ObliterateParams { uuid: self.id() };
         answer(self.client.clone().obliterate(params).await).map(|_| ())
     }
@@ -376,7 +376,7 @@ impl Stream {
         self.info().await.unwrap().descriptor.unwrap()
     }
 
-    pub(crate) async fn info(&self) -> Refused<v5::StreamInfoResponse> {
+    pub(crate) async fn info(&self) -> Outcome<v5::StreamInfoResponse> {
         let params = v5::StreamInfoParams {
             uuid: self.id(),
             ..v5::StreamInfoParams::default()
@@ -385,8 +385,8 @@ impl Stream {
     }
 }
 
-/// Both answers, or the code with which both were refused.
-fn both<A, B>(plain: Refused<A>, arrow: Refused<B>) -> Refused<(A, B)> {
+/// Both answers, or the code of both refusals.
+fn both<A, B>(plain: Outcome<A>, arrow: Outcome<B>) -> Outcome<(A, B)> {
     match (plain, arrow) {
         (Ok(plain), Ok(arrow)) => Ok((plain, arrow)),
         (Err(plain), Err(arrow)) => {
@@ -397,8 +397,8 @@ fn both<A, B>(plain: Refused<A>, arrow: Refused<B>) -> Refused<(A, B)> {
     }
 }
 
-/// The version that all messages of an answer carry.
-fn the_version(versions: impl Iterator<Item = (u64, u64)>) -> Version {
+/// The version in all messages of an answer.
+fn one_version(versions: impl Iterator<Item = (u64, u64)>) -> Version {
     let mut versions: Vec<_> = versions.collect();
     versions.dedup();
     let [(major, minor)] = versions[..] else {
@@ -517,7 +517,7 @@ pub(crate) fn ramp(start: i64, step: i64, count: u32) -> Vec<(i64, f64)> {
         .collect()
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 pub(crate) fn numbers(seed: u64) -> impl FnMut() -> u32 {
     let mut state = seed;
     move || {

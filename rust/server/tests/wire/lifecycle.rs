@@ -1,4 +1,4 @@
-//! Starting, stopping, and clients that come and go.
+//! Starting, stopping, and clients that connect and disconnect.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ fn everything(stream: &Stream) -> v5::RawValuesParams {
     }
 }
 
-/// Windows of a quarter of a second, all empty: they would be answered for hours.
+/// Empty windows of a quarter of a second. The whole answer would take hours.
 fn endless(stream: &Stream) -> v5::WindowsParams {
     v5::WindowsParams {
         uuid: stream.id(),
@@ -73,14 +73,14 @@ async fn data_survive_a_restart() {
         uuid,
     };
     assert_eq!(stream.all().await, [(1, 1.0), (2, 2.0)]);
-    // Stopping committed what was buffered.
+    // Stopping has committed the buffer.
     let info = stream.info().await.unwrap();
     assert_eq!((info.version_major, info.version_minor), (11, 0));
     assert_eq!(info.descriptor.unwrap().uuid, bytes(uuid));
 }
 
 #[tokio::test]
-async fn a_directory_belongs_to_one_server() {
+async fn only_one_server_can_use_a_directory() {
     let directory = tempfile::tempdir().unwrap();
     let config = Config {
         storage: Storage::Directory(directory.path().to_owned()),
@@ -96,7 +96,7 @@ async fn a_directory_belongs_to_one_server() {
 }
 
 #[tokio::test]
-async fn a_port_belongs_to_one_server() {
+async fn only_one_server_can_use_a_port() {
     let first = Server::start(Config::default()).await.unwrap();
     let taken = Config {
         listen: first.addr(),
@@ -121,7 +121,7 @@ async fn a_dropped_server_stops() {
         listen: addr,
         ..Config::default()
     };
-    // It stops in the background: its port comes back.
+    // It stops in the background and releases its port.
     let restarted = async {
         loop {
             if let Ok(server) = Server::start(taken.clone()).await {
@@ -137,7 +137,7 @@ async fn a_dropped_server_stops() {
 }
 
 #[tokio::test]
-async fn stopping_answers_what_was_asked_before() {
+async fn stopping_answers_calls_in_flight() {
     let fixture = Fixture::with(Config {
         grace: Duration::MAX,
         ..small_messages()
@@ -164,7 +164,7 @@ async fn stopping_answers_what_was_asked_before() {
 }
 
 #[tokio::test]
-async fn an_answer_under_way_outlives_what_happens_to_its_stream() {
+async fn an_answer_continues_after_changes_of_its_stream() {
     let fixture = Fixture::with(small_messages()).await;
     let stream = fixture.stream().await;
     fill(&stream, 10_000).await;
@@ -213,7 +213,7 @@ async fn stopping_does_not_wait_for_a_client_that_never_reads() {
         .into_inner();
     unread.message().await.unwrap().unwrap();
     fixture.server.stop().await.unwrap();
-    // It learns that the answer is not complete.
+    // The client gets an error, because the answer is not complete.
     let error = loop {
         match unread.message().await {
             Ok(Some(_)) => {}
@@ -225,7 +225,7 @@ async fn stopping_does_not_wait_for_a_client_that_never_reads() {
 }
 
 #[tokio::test]
-async fn an_unread_answer_blocks_nobody() {
+async fn an_unread_answer_delays_no_other_call() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             rows_per_message: 1000,
@@ -238,7 +238,7 @@ async fn an_unread_answer_blocks_nobody() {
     .await;
     let stream = fixture.stream().await;
     fill(&stream, 1_000_000).await;
-    // Each holds as much as its windows take, far less than the answer of 20 MB.
+    // Each uses as much memory as its HTTP/2 windows, far less than the answer of 20 MB.
     let mut unread = Vec::new();
     for _ in 0..4 {
         let mut client = connect(&fixture.server).await;
@@ -262,7 +262,7 @@ async fn an_unread_answer_blocks_nobody() {
 }
 
 #[tokio::test]
-async fn clients_that_go_away_leave_the_server_as_it_was() {
+async fn disconnected_clients_leave_nothing_behind() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             rows_per_message: 100,
@@ -283,7 +283,7 @@ async fn clients_that_go_away_leave_the_server_as_it_was() {
             .unwrap()
             .into_inner();
         answers.message().await.unwrap().unwrap();
-        // Dropping it resets the call in the middle of its answer.
+        // Dropping the answer resets its call.
     }
     for _ in 0..4 {
         let mut answers = client.windows(endless(&stream)).await.unwrap().into_inner();
@@ -295,7 +295,7 @@ async fn clients_that_go_away_leave_the_server_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_of_cancelled_calls_does_not_cost_the_connection() {
+async fn a_burst_of_cancelled_calls_keeps_the_connection() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let mut open = fixture.client.clone();
@@ -307,15 +307,15 @@ async fn a_burst_of_cancelled_calls_does_not_cost_the_connection() {
             calls.spawn(async move { client.info(v5::InfoParams {}).await.map(|_| ()) });
         }
         calls.join_next().await.unwrap().unwrap().unwrap();
-        // Dropping the set resets the others, some before the server has seen them.
+        // Dropping the set resets the other calls, some before the server has read them.
     }
-    // This one shares their connection.
+    // This call uses the same connection.
     assert!(answers.message().await.unwrap().is_some());
     assert_eq!(stream.all().await, []);
 }
 
 #[tokio::test]
-async fn compressed_requests_are_taken_and_answers_are_not_compressed() {
+async fn compressed_requests_get_uncompressed_answers() {
     let fixture = Fixture::open().await;
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         let stream = fixture.stream().await;
@@ -354,7 +354,7 @@ async fn requests_beyond_the_limit_are_refused_by_the_transport() {
     };
     let status = fixture.client.clone().insert(params).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::OutOfRange, "{status}");
-    // So are those that only compression makes small.
+    // The limit also applies to the decompressed length.
     for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
         let mut client = fixture.client.clone().send_compressed(encoding);
         let params = v5::ArrowInsertParams {

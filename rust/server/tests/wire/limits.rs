@@ -1,4 +1,4 @@
-//! How much a caller may have, and what the server says of its own health.
+//! Limits on callers, and health checks.
 
 use pingthings_proto::v5api as v5;
 use pingthings_server::{Config, Limits};
@@ -21,7 +21,7 @@ async fn limited(limits: Limits) -> Fixture {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_is_closed_at_once_if_all_others_are_of_callers() {
+async fn a_connection_beyond_the_limit_is_closed_if_all_others_are_authorized() {
     let fixture = limited(Limits {
         connections: 2,
         ..Limits::default()
@@ -33,7 +33,7 @@ async fn a_connection_too_many_is_closed_at_once_if_all_others_are_of_callers() 
     }
     let mut third = TcpStream::connect(fixture.server.addr()).await.unwrap();
     assert_eq!(third.read(&mut [0]).await.unwrap(), 0);
-    // A place that is given back is taken again.
+    // A released slot is used again.
     drop(second);
     fixture
         .until(async || {
@@ -44,7 +44,7 @@ async fn a_connection_too_many_is_closed_at_once_if_all_others_are_of_callers() 
 }
 
 #[tokio::test]
-async fn connections_without_a_good_key_give_way_to_newcomers() {
+async fn connections_without_a_valid_key_are_evicted() {
     for is_keyed in [false, true] {
         let fixture = Fixture::with(Config {
             api_keys: is_keyed.then(|| "key".to_owned()).into_iter().collect(),
@@ -67,7 +67,7 @@ async fn connections_without_a_good_key_give_way_to_newcomers() {
         for count in 0..100 {
             idle.push(TcpStream::connect(fixture.server.addr()).await.unwrap());
             if count % 25 == 0 {
-                // One that greets and is refused stays a stranger.
+                // A connection with only refused calls stays unauthorized.
                 let mut stranger = connect(&fixture.server).await;
                 let refused = stranger.info(v5::InfoParams {}).await;
                 assert_eq!(refused.is_err(), is_keyed);
@@ -80,14 +80,14 @@ async fn connections_without_a_good_key_give_way_to_newcomers() {
 }
 
 #[tokio::test]
-async fn open_answers_are_counted_until_they_are_taken() {
+async fn open_answers_are_counted_until_they_are_read() {
     let fixture = limited(Limits {
         open_answers: 2,
         ..Limits::default()
     })
     .await;
     let stream = fixture.stream().await;
-    // More than the windows of a connection hold: what is not read stays open.
+    // More bytes than the windows of a connection hold, so that unread answers stay open.
     stream.insert(&ramp(0, 1, 500_000)).await.unwrap();
     let everything = v5::RawValuesParams {
         uuid: stream.id(),
@@ -102,10 +102,10 @@ async fn open_answers_are_counted_until_they_are_taken() {
         held.push(answers.into_inner());
     }
     assert_eq!(stream.raw(0, 10).await, Err(426));
-    // Calls of one answer are not among them.
+    // Calls with one answer do not count.
     assert_eq!(stream.nearest(0, false).await, Ok((0, 0.0)));
     held.clear();
-    // Places come back one by one, and two readings at once must not be asked for before.
+    // Slots are released one by one. Two reads at once need two of them.
     let read = async || answers(client.clone().raw_values(everything.clone()).await).await;
     fixture.until(async || read().await.is_ok()).await;
 }
@@ -127,7 +127,7 @@ async fn points_and_refusals_are_counted() {
     stream.insert(&ramp(0, 1, 7)).await.unwrap();
     stream.insert(&ramp(0, 1, 5)).await.unwrap();
     assert_eq!(inserted().await, 12);
-    // What is refused is not counted among them, but by its code.
+    // Outcome points are not counted. The refusal is counted by its code.
     assert_eq!(stream.insert(&[(0, f64::NAN)]).await, Err(425));
     assert_eq!(inserted().await, 12);
     let refused = async |code: u32| {
@@ -135,7 +135,7 @@ async fn points_and_refusals_are_counted() {
         fixture.metric(&name).await
     };
     assert_eq!(refused(425).await, 1);
-    // Asked twice, as messages and as Arrow.
+    // The fixture makes each read twice: as messages and as Arrow.
     assert_eq!(stream.raw(0, 9).await, Err(426));
     assert_eq!(refused(426).await, 2);
 }
@@ -160,7 +160,7 @@ async fn precise_windows_have_a_limit() {
 }
 
 #[tokio::test]
-async fn health_is_told_without_a_key() {
+async fn health_checks_need_no_key() {
     let fixture = Fixture::with(Config {
         api_keys: vec!["key".to_owned()],
         ..Config::default()

@@ -8,7 +8,7 @@ use pingthings_server::{Clock, Config};
 use pingthings_storage::ManualClock;
 use tonic::transport::Channel;
 
-use crate::fixture::{Fixture, Refused, answer, answers};
+use crate::fixture::{Fixture, Outcome, answer, answers};
 
 async fn manage(fixture: &Fixture) -> ManagementClient<Channel> {
     ManagementClient::new(fixture.channel().await)
@@ -74,7 +74,7 @@ async fn retention_of_a_stream_and_its_collection() {
 }
 
 #[tokio::test]
-async fn versions_at_a_time_of_the_clock() {
+async fn versions_at_a_time() {
     let clock = Arc::new(ManualClock::new(100));
     let fixture = Fixture::with(Config {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -100,7 +100,7 @@ async fn versions_at_a_time_of_the_clock() {
     assert_eq!(at(200).await, Ok(11));
 }
 
-fn whole(found: Refused<pb::RecordResponse>) -> Refused<(i64, String, String)> {
+fn record_fields(found: Outcome<pb::RecordResponse>) -> Outcome<(i64, String, String)> {
     found.map(|found| {
         let record = found.record.unwrap();
         (record.id, record.name, record.fields)
@@ -117,16 +117,19 @@ async fn devices_and_units_are_kept_apart() {
         fields: fields.to_owned(),
     };
     let pmu = (1, "pmu".to_owned(), fields.to_owned());
-    let made = whole(answer(client.create_device(params.clone()).await));
+    let made = record_fields(answer(client.create_device(params.clone()).await));
     assert_eq!(made, Ok(pmu.clone()));
-    let taken = whole(answer(client.create_device(params.clone()).await));
+    let taken = record_fields(answer(client.create_device(params.clone()).await));
     assert_eq!(taken, Err(442));
     assert_eq!(
-        whole(answer(client.create_unit(params).await)),
+        record_fields(answer(client.create_unit(params).await)),
         Ok(pmu.clone())
     );
     let nameless = pb::CreateRecordParams::default();
-    assert_eq!(whole(answer(client.create_unit(nameless).await)), Err(443));
+    assert_eq!(
+        record_fields(answer(client.create_unit(nameless).await)),
+        Err(443)
+    );
 
     let params = pb::UpdateRecordParams {
         id: 1,
@@ -135,18 +138,27 @@ async fn devices_and_units_are_kept_apart() {
     };
     let fields = r#"{"serial":9007199254740993,"vendor":"x","port":4712}"#;
     let changed = (1, "pmu".to_owned(), fields.to_owned());
-    let found = whole(answer(client.update_device(params.clone()).await));
+    let found = record_fields(answer(client.update_device(params.clone()).await));
     assert_eq!(found, Ok(changed.clone()));
     let get = pb::GetRecordParams { id: 1 };
-    assert_eq!(whole(answer(client.get_device(get).await)), Ok(changed));
-    assert_eq!(whole(answer(client.get_unit(get).await)), Ok(pmu));
+    assert_eq!(
+        record_fields(answer(client.get_device(get).await)),
+        Ok(changed)
+    );
+    assert_eq!(record_fields(answer(client.get_unit(get).await)), Ok(pmu));
 
     let delete = pb::DeleteRecordParams { id: 1 };
     answer(client.delete_device(delete).await).unwrap();
     let again = answer(client.delete_device(delete).await);
     assert_eq!(again.map(|_| ()), Err(445));
-    assert_eq!(whole(answer(client.get_device(get).await)), Err(445));
-    assert_eq!(whole(answer(client.update_device(params).await)), Err(445));
+    assert_eq!(
+        record_fields(answer(client.get_device(get).await)),
+        Err(445)
+    );
+    assert_eq!(
+        record_fields(answer(client.update_device(params).await)),
+        Err(445)
+    );
     let list = pb::ListRecordsParams {};
     let devices = answers(client.list_devices(list).await).await.unwrap();
     assert!(devices.iter().all(|answer| answer.records.is_empty()));
@@ -156,7 +168,7 @@ async fn devices_and_units_are_kept_apart() {
 }
 
 #[tokio::test]
-async fn many_devices_come_in_several_messages() {
+async fn many_devices_are_split_into_messages() {
     let fixture = Fixture::open().await;
     let mut client = manage(&fixture).await;
     let fields = format!(r#"{{"note":"{}"}}"#, "x".repeat(300_000));

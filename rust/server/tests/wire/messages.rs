@@ -1,4 +1,4 @@
-//! No message is longer than clients with gRPC's usual limit can take.
+//! No message is longer than gRPC's default limit for clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,15 +18,15 @@ use uuid::Uuid;
 use crate::fixture::{Fixture, Stream, answers, bytes, pair, ramp};
 use crate::reflection::paths;
 
-/// gRPC's usual limit is 4 MiB; what is said of ours is this.
+/// The documented limit of this server. gRPC's default limit is 4 MiB.
 const MOST: usize = 4_000_000;
 
-/// More than a message may have, so that it shows if it comes back.
+/// A text longer than a message, so that an answer that quotes it fails the test.
 fn long() -> String {
     "x".repeat(MOST + 1_000_000)
 }
 
-/// Messages as they are on the wire.
+/// A codec that leaves messages encoded.
 #[derive(Clone, Copy, Default)]
 struct Plain;
 
@@ -64,7 +64,7 @@ impl Decoder for Plain {
     }
 }
 
-/// What every answer has.
+/// The field that every answer has.
 #[derive(Clone, PartialEq, Message)]
 struct Stat {
     #[prost(message, optional, tag = "1")]
@@ -78,14 +78,14 @@ struct Calls {
 }
 
 impl Calls {
-    /// Makes a call; gives the code of the last message, 0 for none.
+    /// Makes a call. Returns the status code of the last message, or 0.
     async fn make(&mut self, path: &str, request: &impl Message) -> u32 {
         let mut grpc =
             tonic::client::Grpc::new(self.channel.clone()).max_decoding_message_size(usize::MAX);
         grpc.ready().await.unwrap();
         let requests = tokio_stream::once(request.encode_to_vec());
         let mut request = Request::new(requests);
-        // Subscriptions would go on.
+        // Subscriptions would not end.
         let headers = request.metadata_mut();
         headers.insert("pingthings-subscription", "end".parse().unwrap());
         let answers = grpc.streaming(request, path.parse().unwrap(), Plain).await;
@@ -116,8 +116,8 @@ impl Calls {
     }
 }
 
-/// A server that may put as many rows into a message as it likes.
-async fn generous() -> Fixture {
+/// A server without a limit on the rows of a message.
+async fn unlimited_rows() -> Fixture {
     Fixture::with(Config {
         limits: Limits {
             rows_per_message: 1 << 20,
@@ -128,7 +128,7 @@ async fn generous() -> Fixture {
     .await
 }
 
-/// As many annotations as a stream may have, their keys as long as they may be.
+/// The maximum number of annotations of a stream, with keys of the maximum length.
 fn annotations(stream: usize) -> Vec<KeyOptValue> {
     (0..14_000)
         .map(|at| pair(&format!("{stream:0>10}{at:0>246}"), None))
@@ -153,7 +153,7 @@ async fn read(calls: &mut Calls, uuid: Bytes) {
         end,
         ..v5::ArrowRawValuesParams::default()
     };
-    // Fields of the plain calls have the same numbers.
+    // The fields of the calls without Arrow have the same numbers.
     for name in ["RawValues", "ArrowRawValues"] {
         assert_eq!(calls.btrdb(name, &raw).await, 0);
         assert!(calls.largest(name) > 3_000_000, "{name}");
@@ -212,7 +212,7 @@ async fn describe(calls: &mut Calls) {
     assert_eq!(create(calls, 4, too_many).await, 422);
     assert_eq!(create(calls, 4, vec![pair(&long(), None)]).await, 422);
     assert_eq!(create(calls, 4, annotations(4)).await, 0);
-    // They are added to those that are there; one that is there is replaced.
+    // New annotations are added, and existing ones are replaced.
     let mut more = v5::SetStreamAnnotationsParams {
         uuid: bytes(Uuid::from_u128(4)),
         changes: annotations(5),
@@ -322,8 +322,8 @@ async fn quote(calls: &mut Calls, uuid: Bytes) {
 }
 
 #[tokio::test]
-async fn no_message_of_any_call_is_longer_than_clients_take() {
-    let fixture = generous().await;
+async fn no_message_is_longer_than_the_limit() {
+    let fixture = unlimited_rows().await;
     let channel = fixture.channel().await;
     let stream = fixture.stream().await;
     stream.insert(&ramp(0, 1, 300_000)).await.unwrap();
@@ -336,7 +336,7 @@ async fn no_message_of_any_call_is_longer_than_clients_take() {
     quote(&mut calls, stream.id()).await;
     let made: BTreeSet<String> = calls.lengths.keys().cloned().collect();
     for path in paths(&channel, None).await.unwrap() {
-        // Health is watched for ever, and what reflection says is the contract.
+        // A health watch does not end, and reflection returns the contract.
         if !made.contains(&path) && !path.starts_with("/grpc.") {
             calls.make(&path, &v5::InfoParams {}).await;
         }
@@ -352,8 +352,8 @@ async fn no_message_of_any_call_is_longer_than_clients_take() {
 }
 
 #[tokio::test]
-async fn a_large_insert_reaches_a_subscriber_in_pieces() {
-    let fixture = generous().await;
+async fn a_large_insert_is_pushed_in_several_messages() {
+    let fixture = unlimited_rows().await;
     let stream = fixture.stream().await;
     let update = v5::SubscriptionUpdate {
         op: v5::SubscriptionUpdateOp::AddUuids.into(),
@@ -380,7 +380,7 @@ async fn a_large_insert_reaches_a_subscriber_in_pieces() {
 /// A join repeats its schema in every message.
 #[tokio::test]
 async fn joins_leave_room_for_their_schema() {
-    let fixture = generous().await;
+    let fixture = unlimited_rows().await;
     let mut streams = Vec::new();
     for _ in 0..1_000 {
         streams.push(fixture.stream().await);

@@ -4,7 +4,7 @@ use pingthings_proto::v5api as v5;
 use pingthings_types::{MAX_TIME, MIN_TIME};
 use uuid::Uuid;
 
-use crate::fixture::{Fixture, Refused, Stream, answer, answers, bytes, pair, pairs};
+use crate::fixture::{Fixture, Outcome, Stream, answer, answers, bytes, pair, pairs};
 
 const NOBODY: [Uuid; 0] = [];
 
@@ -85,7 +85,7 @@ async fn a_stream_has_four_tags_and_its_annotations() {
 }
 
 #[tokio::test]
-async fn info_leaves_out_what_is_not_wanted() {
+async fn info_omits_parts_on_request() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     stream.insert(&[(1, 1.0), (2, 2.0)]).await.unwrap();
@@ -108,7 +108,7 @@ async fn info_leaves_out_what_is_not_wanted() {
 }
 
 #[tokio::test]
-async fn create_refuses_what_is_taken_or_not_valid() {
+async fn create_refuses_existing_and_invalid_streams() {
     let fixture = Fixture::open().await;
     let uuid = Uuid::new_v4();
     let named: &[_] = &[("name", "a")];
@@ -118,7 +118,7 @@ async fn create_refuses_what_is_taken_or_not_valid() {
         fixture.create(uuid, "two", &[("name", "b")]).await,
         Err(417)
     );
-    // Published programs compare with this text.
+    // Published programs compare this text.
     let again = v5::CreateParams {
         uuid: bytes(uuid),
         collection: "two".to_owned(),
@@ -162,7 +162,7 @@ async fn create_refuses_what_is_taken_or_not_valid() {
 }
 
 #[tokio::test]
-async fn names_may_be_as_long_as_the_platform_allows_and_tags_left_out() {
+async fn names_may_have_the_platforms_length_and_tags_may_be_omitted() {
     let mut fixture = Fixture::open().await;
     let collection = "x".repeat(256);
     assert_eq!(
@@ -173,7 +173,7 @@ async fn names_may_be_as_long_as_the_platform_allows_and_tags_left_out() {
         client: fixture.client.clone(),
         uuid: Uuid::new_v4(),
     };
-    // Counted in characters, not in bytes.
+    // The length is in characters, not bytes.
     let unit = "µ".repeat(255);
     let mut params = v5::CreateParams {
         uuid: stream.id(),
@@ -237,7 +237,7 @@ async fn lookup_finds_by_collection_tags_and_annotations() {
         lookup(&fixture, in_collection("nowhere", true)).await,
         NOBODY
     );
-    // These are ordinary characters.
+    // These characters have no special meaning.
     assert_eq!(
         lookup(&fixture, in_collection("foo/bar_[", true)).await,
         [odd]
@@ -286,7 +286,7 @@ async fn lookup_finds_by_collection_tags_and_annotations() {
 }
 
 #[tokio::test]
-async fn many_streams_come_in_several_messages() {
+async fn many_streams_are_split_into_messages() {
     let fixture = Fixture::open().await;
     for i in 0..1500 {
         let name = format!("{i:04}");
@@ -315,7 +315,7 @@ async fn many_streams_come_in_several_messages() {
 }
 
 #[tokio::test]
-async fn an_obliterated_stream_leaves_its_name_but_not_its_uuid() {
+async fn an_obliterated_stream_releases_its_name_but_not_its_uuid() {
     let fixture = Fixture::open().await;
     let named: &[_] = &[("name", "a")];
     let stream = Stream {
@@ -342,7 +342,7 @@ async fn an_obliterated_stream_leaves_its_name_but_not_its_uuid() {
 }
 
 #[tokio::test]
-async fn streams_come_and_go_side_by_side() {
+async fn streams_are_created_and_obliterated_concurrently() {
     let fixture = std::sync::Arc::new(Fixture::open().await);
     for _ in 0..2 {
         let mut tasks = tokio::task::JoinSet::new();
@@ -374,7 +374,7 @@ async fn annotate(
     expected_property_version: u64,
     changes: Vec<v5::KeyOptValue>,
     removals: &[&str],
-) -> Refused<()> {
+) -> Outcome<()> {
     let params = v5::SetStreamAnnotationsParams {
         uuid: stream.id(),
         expected_property_version,
@@ -393,14 +393,14 @@ async fn annotations_are_set_and_removed() {
     assert_eq!(descriptor.property_version, 2);
     assert_eq!(descriptor.annotations, changes);
 
-    // Seen too early: nothing is changed.
+    // The expected property version is too old: nothing changes.
     assert_eq!(
         annotate(&stream, 1, vec![pair("a", Some("9"))], &["b"]).await,
         Err(423)
     );
     assert_eq!(stream.descriptor().await, descriptor);
 
-    // 0 overwrites whatever is there.
+    // 0 overwrites any version.
     annotate(
         &stream,
         0,
@@ -439,7 +439,7 @@ fn tagging(stream: &Stream, collection: &str, tags: &[(&str, &str)]) -> v5::SetS
     }
 }
 
-async fn tag(stream: &Stream, params: v5::SetStreamTagsParams) -> Refused<()> {
+async fn tag(stream: &Stream, params: v5::SetStreamTagsParams) -> Outcome<()> {
     answer(stream.client.clone().set_stream_tags(params).await).map(|_| ())
 }
 
@@ -472,7 +472,7 @@ async fn tags_change_one_by_one_and_streams_move() {
     ]);
     assert_eq!(descriptor.tags, tags);
 
-    // No tags leaves them as they are.
+    // A request without tags does not change them.
     tag(&stream, tagging(&stream, "new", &[])).await.unwrap();
     let descriptor = stream.descriptor().await;
     assert_eq!(
@@ -482,7 +482,7 @@ async fn tags_change_one_by_one_and_streams_move() {
     assert_eq!(descriptor.tags, tags);
     assert_eq!(collections(&fixture, "").await, ["new"]);
 
-    // No collection leaves the stream where it is; what is removed reads as empty.
+    // Without a collection the stream is not moved. Removed tags read as empty.
     let removing = v5::SetStreamTagsParams {
         remove: vec!["unit".to_owned()],
         ..tagging(&stream, "", &[])
@@ -515,7 +515,7 @@ async fn tags_change_one_by_one_and_streams_move() {
     assert_eq!(tag(&stream, tagging(&stream, "\0", &[])).await, Err(407));
     assert_eq!(stream.descriptor().await, descriptor);
 
-    // What is both removed and set is set, and nobody has a fifth tag to remove.
+    // A tag that is both removed and set is set. Removing an unknown tag is refused.
     let both = v5::SetStreamTagsParams {
         remove: vec!["unit".to_owned()],
         ..tagging(&stream, "", &[("unit", "A")])

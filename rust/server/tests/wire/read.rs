@@ -44,7 +44,7 @@ async fn ranges_are_half_open() {
 }
 
 #[tokio::test]
-async fn answers_come_in_as_many_messages_as_it_takes() {
+async fn long_answers_are_split_into_messages() {
     let rows = 64;
     let fixture = Fixture::with(Config {
         limits: Limits {
@@ -57,7 +57,7 @@ async fn answers_come_in_as_many_messages_as_it_takes() {
     let mut stream = fixture.stream().await;
     stream.insert(&grid()).await.unwrap();
     assert_eq!(stream.all().await, grid());
-    // The answer of 64, 65 and 128 points: a full message is not followed by an empty one.
+    // Answers of 64, 65 and 128 points: no empty message follows a full one.
     for (end, least) in [(10640, 1), (10641, 2), (11280, 2)] {
         let params = v5::RawValuesParams {
             uuid: stream.id(),
@@ -95,7 +95,7 @@ async fn equal_times_keep_the_order_of_their_arrival() {
 }
 
 #[tokio::test]
-async fn ranges_that_are_empty_or_leave_time_are_refused() {
+async fn empty_and_out_of_bounds_ranges_are_refused() {
     let (_fixture, stream) = Fixture::with_stream().await;
     for (start, end) in [
         (5, 5),
@@ -135,7 +135,7 @@ async fn unknown_streams_and_versions_are_refused() {
 }
 
 #[tokio::test]
-async fn a_version_shows_what_was_committed_and_no_more() {
+async fn a_version_has_only_committed_points() {
     let (_fixture, stream) = Fixture::with_stream().await;
     let at = |major, minor| Version { major, minor };
 
@@ -179,7 +179,7 @@ async fn the_versions_before_the_first_insert_are_empty() {
 }
 
 #[tokio::test]
-async fn nearest_tells_the_version_it_saw() {
+async fn nearest_returns_the_version_it_read() {
     let (_fixture, stream) = Fixture::with_stream().await;
     let at = |major, minor| Version { major, minor };
     stream.insert(&[(10, 1.0)]).await.unwrap();
@@ -191,7 +191,7 @@ async fn nearest_tells_the_version_it_saw() {
         stream.nearest_at(0, 99, true).await,
         Ok((newest, (20, 3.0)))
     );
-    // A version named by its number shows nothing that is buffered.
+    // A numbered version does not include the buffer.
     for backward in [false, true] {
         let time = if backward { 99 } else { 0 };
         assert_eq!(

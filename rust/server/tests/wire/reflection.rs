@@ -1,4 +1,4 @@
-//! What the server says it can do.
+//! Reflection of all services.
 
 use std::collections::BTreeSet;
 

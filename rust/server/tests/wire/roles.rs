@@ -1,4 +1,4 @@
-//! Who may make which call, through every service there is.
+//! The roles of all calls of all services.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::reflection::paths;
 
 const ROLES: [Role; 3] = [Role::Read, Role::Write, Role::Admin];
 
-/// What the platform calls writing; everything else in its contract reads.
+/// The calls that write in the platform's contract. All others read.
 const WRITING: [&str; 7] = [
     "SetStreamAnnotations",
     "SetStreamTags",
@@ -24,7 +24,7 @@ const WRITING: [&str; 7] = [
     "Delete",
     "Flush",
 ];
-/// What cannot be undone, or changes things for everybody.
+/// The calls that cannot be undone, or that affect all users.
 const GOVERNING: [&str; 10] = [
     "FaultInject",
     "Obliterate",
@@ -38,7 +38,7 @@ const GOVERNING: [&str; 10] = [
     "DeleteUnit",
 ];
 
-/// The role a call should need; `None` if it needs no key.
+/// The role that a call should need, or `None` if it needs no key.
 fn needed(path: &str) -> Option<Role> {
     let name = path.rsplit('/').next().unwrap();
     if path.starts_with("/grpc.health.v1.") {
@@ -65,7 +65,7 @@ fn write_keys(path: &Path, keys: &[(Role, &str)]) {
     std::fs::write(path, lines.collect::<String>()).unwrap();
 }
 
-/// Makes a call with an empty request; how it ends does not matter if it was let in.
+/// Makes a call with an empty request. Only a refusal for its role or key is an error.
 async fn call(channel: &Channel, path: &str, key: Option<&str>) -> Result<(), Status> {
     let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.unwrap();
@@ -82,7 +82,7 @@ async fn call(channel: &Channel, path: &str, key: Option<&str>) -> Result<(), St
 }
 
 #[tokio::test]
-async fn every_call_of_every_service_wants_its_role() {
+async fn every_call_of_every_service_needs_its_role() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     let named: Vec<_> = ROLES.iter().map(|role| (*role, role.name())).collect();
@@ -122,7 +122,7 @@ async fn every_call_of_every_service_wants_its_role() {
 }
 
 #[tokio::test]
-async fn calls_that_do_not_exist_are_unimplemented_to_whoever_has_a_key() {
+async fn unknown_calls_are_unimplemented_for_every_key() {
     let fixture = Fixture::with(Config {
         api_keys: vec!["key".to_owned()],
         ..Config::default()
@@ -138,7 +138,7 @@ async fn calls_that_do_not_exist_are_unimplemented_to_whoever_has_a_key() {
 }
 
 #[tokio::test]
-async fn keys_come_and_go_without_a_restart() {
+async fn keys_change_without_a_restart() {
     const INFO: &str = "/v5api.BTrDB/Info";
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
@@ -158,13 +158,13 @@ async fn keys_come_and_go_without_a_restart() {
         .await;
     let revoked = call(&channel, INFO, Some("first")).await.unwrap_err();
     assert_eq!(revoked.message(), "invalid api key");
-    // A file that is broken or gone changes nothing.
+    // An invalid or missing file changes nothing.
     let broken = folder.path().join("broken");
     std::fs::write(&broken, "nonsense").unwrap();
     std::fs::rename(&broken, &keys).unwrap();
     fixture.server.reload();
     call(&channel, INFO, Some("second")).await.unwrap();
-    // It is looked at by itself, too.
+    // The file is also checked periodically.
     write_keys(&keys, &[(Role::Read, "third")]);
     fixture
         .until(async || call(&channel, INFO, Some("third")).await.is_ok())

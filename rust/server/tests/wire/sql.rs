@@ -1,10 +1,10 @@
-//! What a statement may take, and that others notice nothing of it.
+//! Limits on SQL statements, which do not affect other calls.
 
 use pingthings_proto::v5api as v5;
 use pingthings_server::{Config, Limits};
 use tonic::{Request, Streaming};
 
-use crate::fixture::{Fixture, Refused, answers};
+use crate::fixture::{Fixture, Outcome, answers};
 
 async fn limited(limits: Limits) -> Fixture {
     Fixture::with(Config {
@@ -14,7 +14,7 @@ async fn limited(limits: Limits) -> Fixture {
     .await
 }
 
-/// A statement whose rows nobody takes yet.
+/// A statement whose rows are not read yet.
 async fn begin(fixture: &Fixture, query: &str) -> Streaming<v5::SqlQueryResponse> {
     let params = v5::SqlQueryParams {
         query: query.to_owned(),
@@ -25,7 +25,7 @@ async fn begin(fixture: &Fixture, query: &str) -> Streaming<v5::SqlQueryResponse
     client.sql_query(params).await.unwrap().into_inner()
 }
 
-async fn rows(fixture: &Fixture, query: &str) -> Refused<Vec<String>> {
+async fn rows(fixture: &Fixture, query: &str) -> Outcome<Vec<String>> {
     let params = v5::SqlQueryParams {
         query: query.to_owned(),
         params: Vec::new(),
@@ -39,7 +39,7 @@ async fn rows(fixture: &Fixture, query: &str) -> Refused<Vec<String>> {
         .collect())
 }
 
-/// A cross join that no machine ends.
+/// A cross join that practically never ends.
 fn endless() -> String {
     let items = "unnest(string_to_array(repeat('a,', 10000), ','))";
     let lists: Vec<String> = (0..4).map(|own| format!("{items} t{own}")).collect();
@@ -47,7 +47,7 @@ fn endless() -> String {
 }
 
 #[tokio::test]
-async fn statements_take_no_turns_of_others_and_end_with_their_client() {
+async fn statements_take_no_permits_of_other_calls_and_end_with_their_client() {
     let fixture = limited(Limits {
         concurrent_calls: 1,
         sql_statements: 1,
@@ -59,13 +59,13 @@ async fn statements_take_no_turns_of_others_and_end_with_their_client() {
     let stream = fixture.stream().await;
     let running = begin(&fixture, &endless()).await;
     let waiting = begin(&fixture, &endless()).await;
-    // Both have come in once there is no room for a third.
+    // Both statements have arrived once a third one is refused.
     fixture
         .until(async || rows(&fixture, "select 1").await == Err(426))
         .await;
     stream.insert(&[(1, 2.0)]).await.unwrap();
     assert_eq!(stream.nearest(0, false).await, Ok((1, 2.0)));
-    // One that waits leaves its place, one that runs its turn.
+    // A waiting statement leaves the queue, and a running one releases its permit.
     drop(waiting);
     drop(running);
     fixture
@@ -75,7 +75,7 @@ async fn statements_take_no_turns_of_others_and_end_with_their_client() {
 }
 
 #[tokio::test]
-async fn a_statement_that_wants_too_much_memory_is_refused() {
+async fn a_statement_that_needs_too_much_memory_is_refused() {
     let fixture = limited(Limits {
         sql_statements: 1,
         sql_memory: 16 << 20,
@@ -94,21 +94,21 @@ async fn a_statement_that_wants_too_much_memory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_statement_whose_rows_nobody_takes_gives_up_its_turn() {
+async fn a_statement_with_unread_rows_releases_its_permit() {
     let fixture = limited(Limits {
         sql_statements: 1,
         sql_seconds: 1,
         ..Limits::default()
     })
     .await;
-    // More than the windows of a stream and what is made ahead.
+    // More than the HTTP/2 window of a call and the rows prepared ahead.
     let many =
         "select repeat('a', 1000) as a from unnest(string_to_array(repeat('a,', 60000), ','))";
     let unread = begin(&fixture, many).await;
     fixture
         .until(async || rows(&fixture, "select 1 as one").await.is_ok())
         .await;
-    // What it gets is the beginning, and why there is no more.
+    // The answer has the first rows and then the reason for its end.
     assert_eq!(
         answers(Ok(tonic::Response::new(unread))).await.map(|_| ()),
         Err(441)
@@ -126,7 +126,7 @@ fn with_key(key: &str, query: &str) -> Request<v5::SqlQueryParams> {
 }
 
 #[tokio::test]
-async fn statements_of_one_key_leave_a_turn_to_another_and_are_counted() {
+async fn statements_of_one_key_leave_a_permit_to_another_and_are_counted() {
     let fixture = Fixture::with(Config {
         api_keys: vec!["greedy".to_owned(), "modest".to_owned()],
         metrics: Some("127.0.0.1:0".parse().unwrap()),

@@ -19,15 +19,15 @@ struct Subscription {
     answers: Streaming<v5::SubscriptionResp>,
 }
 
-type Pushed = (Uuid, Vec<(i64, f64)>);
+type PushedTable = (Uuid, Vec<(i64, f64)>);
 
 impl Subscription {
-    /// One that is told once a stream is heard of.
+    /// A subscription that announces added streams.
     async fn open(fixture: &Fixture) -> Self {
         Self::with(fixture, "announce").await
     }
 
-    /// One with these words in its header, if any.
+    /// A subscription with these words in its header, if any.
     async fn with(fixture: &Fixture, words: &str) -> Self {
         let (updates, sent) = mpsc::channel(8);
         let mut request = Request::new(ReceiverStream::new(sent));
@@ -48,19 +48,19 @@ impl Subscription {
         self.updates.send(update).await.unwrap();
     }
 
-    /// Adds a stream and waits until it is heard.
+    /// Adds a stream and waits until it is announced.
     async fn add(&mut self, stream: &Stream) {
         self.update(Op::AddUuids, vec![stream.id()]).await;
         assert_eq!(self.next().await, Ok((stream.uuid, vec![])));
     }
 
-    /// Adds a new stream: what was pushed before was passed on when it is heard.
+    /// Adds a new stream. When it is announced, earlier points have been pushed.
     async fn add_another(&mut self, fixture: &Fixture) {
         let another = fixture.stream().await;
         self.add(&another).await;
     }
 
-    async fn next(&mut self) -> Result<Pushed, u32> {
+    async fn next(&mut self) -> Result<PushedTable, u32> {
         let answer = self.answers.message().await.unwrap().unwrap();
         if let Some(stat) = answer.stat {
             assert!(self.answers.message().await.unwrap().is_none());
@@ -92,7 +92,7 @@ async fn points_are_pushed_as_they_are_inserted() {
     subscription.add(&b).await;
     b.insert(&[(5, 5.0)]).await.unwrap();
     assert_eq!(subscription.next().await, Ok((b.uuid, vec![(5, 5.0)])));
-    // Once it is removed nothing more is heard of it; adding it anew is answered anew.
+    // A removed stream is not pushed. Adding it again announces it again.
     subscription.update(Op::RemoveUuids, vec![a.id()]).await;
     subscription.add(&a).await;
     a.insert(&[(6, 6.0)]).await.unwrap();
@@ -100,7 +100,7 @@ async fn points_are_pushed_as_they_are_inserted() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_subscribed_to_ends_the_subscription() {
+async fn an_unknown_stream_ends_the_subscription() {
     let fixture = Fixture::open().await;
     for (uuid, code) in [(bytes(Uuid::nil()), 404), (Bytes::from_static(b"x"), 438)] {
         let mut subscription = Subscription::open(&fixture).await;
@@ -109,8 +109,8 @@ async fn what_cannot_be_subscribed_to_ends_the_subscription() {
     }
 }
 
-/// Inserts points one by one until the subscription has heard of one.
-async fn hear(subscription: &mut Subscription, stream: &Stream) -> Pushed {
+/// Inserts points one by one until one is pushed.
+async fn insert_until_pushed(subscription: &mut Subscription, stream: &Stream) -> PushedTable {
     let insert = async {
         for time in 0.. {
             stream.insert(&[(time, 0.0)]).await.unwrap();
@@ -124,13 +124,13 @@ async fn hear(subscription: &mut Subscription, stream: &Stream) -> Pushed {
 
 /// Published consumers take the first value of every table.
 #[tokio::test]
-async fn no_table_is_without_a_point_unless_it_was_asked_for() {
+async fn tables_are_empty_only_on_request() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let mut subscription = Subscription::with(&fixture, "").await;
     let update = subscription.update(Op::AddUuids, vec![stream.id()]);
     update.await;
-    let (uuid, points) = hear(&mut subscription, &stream).await;
+    let (uuid, points) = insert_until_pushed(&mut subscription, &stream).await;
     assert_eq!((uuid, points.len()), (stream.uuid, 1));
     stream.insert(&[]).await.unwrap();
     stream.insert(&[(-1, 7.0)]).await.unwrap();
@@ -144,7 +144,7 @@ async fn no_table_is_without_a_point_unless_it_was_asked_for() {
 }
 
 #[tokio::test]
-async fn who_closes_its_side_after_it_heard_of_points_ends_the_subscription() {
+async fn closing_after_points_ends_the_subscription() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let mut subscription = Subscription::open(&fixture).await;
@@ -152,7 +152,7 @@ async fn who_closes_its_side_after_it_heard_of_points_ends_the_subscription() {
     stream.insert(&[(1, 1.0)]).await.unwrap();
     let pushed = (stream.uuid, vec![(1, 1.0)]);
     assert_eq!(subscription.next().await, Ok(pushed));
-    // What is acknowledged before is pushed still: far more than the windows of HTTP/2 hold.
+    // Points acknowledged before are still pushed: far more than the HTTP/2 windows hold.
     for _ in 0..20 {
         stream.insert(&ramp(0, 1, 30_000)).await.unwrap();
     }
@@ -169,9 +169,9 @@ async fn who_closes_its_side_after_it_heard_of_points_ends_the_subscription() {
     assert_eq!(count, 20);
 }
 
-/// As `grpcurl` does, and a call that takes one request.
+/// `grpcurl` behaves like this, and so do calls with one request.
 #[tokio::test]
-async fn who_sends_one_update_and_closes_its_side_at_once_hears_of_points() {
+async fn one_update_and_an_immediate_close_continue() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let update = v5::SubscriptionUpdate {
@@ -185,13 +185,13 @@ async fn who_sends_one_update_and_closes_its_side_at_once_hears_of_points() {
         answers: answers.unwrap().into_inner(),
     };
     for _ in 0..3 {
-        let (uuid, points) = hear(&mut subscription, &stream).await;
+        let (uuid, points) = insert_until_pushed(&mut subscription, &stream).await;
         assert_eq!((uuid, points.len()), (stream.uuid, 1));
     }
 }
 
 #[tokio::test]
-async fn a_subscriber_says_whether_it_goes_on() {
+async fn a_subscriber_can_choose_whether_closing_ends_it() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let mut subscription = Subscription::with(&fixture, "announce, stay").await;
@@ -222,7 +222,7 @@ async fn a_subscriber_says_whether_it_goes_on() {
 }
 
 #[tokio::test]
-async fn a_subscription_ends_with_its_last_stream_once_no_more_can_come() {
+async fn a_closed_subscription_ends_with_its_last_stream() {
     let fixture = Fixture::open().await;
     let stream = fixture.stream().await;
     let mut subscription = Subscription::with(&fixture, "announce,stay").await;
@@ -230,7 +230,7 @@ async fn a_subscription_ends_with_its_last_stream_once_no_more_can_come() {
     subscription
         .update(Op::RemoveUuids, vec![stream.id()])
         .await;
-    // While its side is open, more may come.
+    // While its side is open, streams can be added.
     subscription.add(&stream).await;
     subscription
         .update(Op::RemoveUuids, vec![stream.id()])
@@ -259,16 +259,16 @@ async fn open_subscriptions_are_counted() {
     drop(second.updates);
     while second.answers.message().await.unwrap().is_some() {}
     fixture.until(async || open().await == 0).await;
-    // One that was refused is none.
+    // A refused subscription is not counted.
     let mut refused = Subscription::open(&fixture).await;
     refused.update(Op::AddUuids, vec![Bytes::new()]).await;
     assert_eq!(refused.next().await, Err(438));
     fixture.until(async || open().await == 0).await;
 }
 
-/// Nothing waits before it, so it is not too much, however large it is.
+/// An insert of any size is accepted if no other one waits.
 #[tokio::test]
-async fn one_insert_may_be_larger_than_what_may_wait() {
+async fn one_insert_may_be_larger_than_the_queue() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             points_per_subscriber: 100,
@@ -284,13 +284,13 @@ async fn one_insert_may_be_larger_than_what_may_wait() {
         stream.insert(&ramp(start, 1, 1_000)).await.unwrap();
         let (_, points) = subscription.next().await.unwrap();
         assert_eq!(points, ramp(start, 1, 1_000));
-        // It counts until it was passed on, which is a moment after it arrives here.
+        // The insert counts until it is passed on, which ends shortly after it arrives here.
         subscription.add_another(&fixture).await;
     }
 }
 
 #[tokio::test]
-async fn a_subscriber_that_lags_is_dropped_and_nobody_waits_for_it() {
+async fn a_slow_subscriber_is_ended_and_delays_no_insert() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             points_per_subscriber: 50_000,
@@ -306,7 +306,7 @@ async fn a_subscriber_that_lags_is_dropped_and_nobody_waits_for_it() {
     let mut quick = Subscription::open(&fixture).await;
     quick.add(&stream).await;
     let points = ramp(0, 1, 10_000);
-    // Far more than the windows of HTTP/2 and the queue take together.
+    // Far more than the HTTP/2 windows and the queue hold.
     let mut heard = 0;
     for _ in 0..100 {
         stream.insert(&points).await.unwrap();
@@ -323,9 +323,9 @@ async fn a_subscriber_that_lags_is_dropped_and_nobody_waits_for_it() {
     assert_eq!(code, 426);
 }
 
-/// An insert may take many messages, and nobody has to take all of them to learn of that.
+/// An insert may take many messages. The end must not wait until all of them are read.
 #[tokio::test]
-async fn a_subscriber_learns_within_an_insert_that_it_lags() {
+async fn an_overflow_ends_the_subscription_within_an_insert() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             points_per_subscriber: 1_000,
@@ -351,7 +351,7 @@ async fn a_subscriber_learns_within_an_insert_that_it_lags() {
     assert!(heard < 1_000_000, "{heard}");
 }
 
-/// How many subscriptions are open, as the server tells Prometheus.
+/// The number of open subscriptions in the metrics.
 async fn open_subscriptions(fixture: &Fixture) -> Option<u32> {
     let mut page = TcpStream::connect(fixture.server.metrics_addr().unwrap())
         .await
@@ -367,7 +367,7 @@ async fn open_subscriptions(fixture: &Fixture) -> Option<u32> {
 }
 
 #[tokio::test]
-async fn subscriptions_are_counted_until_they_end_in_whatever_way() {
+async fn every_end_of_a_subscription_is_counted() {
     let fixture = Fixture::with(Config {
         metrics: Some("127.0.0.1:0".parse().unwrap()),
         limits: Limits {
@@ -378,7 +378,7 @@ async fn subscriptions_are_counted_until_they_end_in_whatever_way() {
     })
     .await;
     let stream = fixture.stream().await;
-    // More than may be open at once: a place that is not given back would be missed.
+    // More than may be open at once, so that a slot that is not released makes the test fail.
     for _ in 0..3 {
         let mut dropped = Subscription::open(&fixture).await;
         dropped.add(&stream).await;
@@ -401,7 +401,7 @@ async fn subscriptions_are_counted_until_they_end_in_whatever_way() {
 }
 
 #[tokio::test]
-async fn one_insert_larger_than_all_that_may_wait_reaches_who_has_nothing_waiting() {
+async fn a_large_insert_reaches_a_subscriber_without_waiting_inserts() {
     let fixture = Fixture::with(Config {
         limits: Limits {
             points_per_subscriber: 1_000,
@@ -413,7 +413,7 @@ async fn one_insert_larger_than_all_that_may_wait_reaches_who_has_nothing_waitin
     let stream = fixture.stream().await;
     let mut subscription = Subscription::open(&fixture).await;
     subscription.add(&stream).await;
-    // What is read does not wait any more, however often.
+    // Points that are read no longer count.
     for part in 0..5 {
         let points = ramp(part * 2_000, 1, 2_000);
         stream.insert(&points).await.unwrap();

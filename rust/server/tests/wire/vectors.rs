@@ -1,16 +1,16 @@
-//! What tests of the platform's own server asked, and what it answered: every vector that is one
-//! question, as a table. Reads are made as messages and as Arrow, of buffered and committed points.
+//! Test vectors of the platform's server that consist of one question and its answer, as a table.
+//! Reads are made as messages and as Arrow, of buffered and committed points.
 //!
-//! Vectors that are a story (versions, deletes, holes, policies, names) have tests of their own in
-//! the modules beside this one.
+//! Vectors of several steps (versions, deletes, holes, policies, names) are tests in the other
+//! modules.
 
 use pingthings_types::{MAX_TIME, MIN_TIME};
 
 use crate::fixture::{Fixture, Stream, numbers, ramp};
 
-/// What is stored before the question is asked.
+/// The points that are stored before the question.
 #[derive(Clone, Copy, Debug)]
-enum Stored {
+enum Setup {
     Nothing,
     /// A point every 10 ns on [from, from + 10000).
     Grid(i64),
@@ -18,7 +18,7 @@ enum Stored {
     Thousands,
     /// Points at 1, 2 and 3.
     Three,
-    /// The first and the last instant there is.
+    /// The first and the last valid time.
     Ends,
 }
 
@@ -38,74 +38,74 @@ enum Question {
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
-    Refused(u32),
+    Outcome(u32),
     Done,
-    /// The point next to a time.
+    /// The point nearest to a time.
     Point(i64),
-    /// So many rows, from the first time to the last.
+    /// The number of rows, and the first and last time.
     Rows(usize, i64, i64),
     NoRows,
 }
 
-use Answer::{Done, NoRows, Point, Refused, Rows};
+use Answer::{Done, NoRows, Outcome, Point, Rows};
 use Question::{
     Aligned, AlignedAt, Backward, Depth, Forward, Insert, Raw, RawAt, Windows, WindowsAt,
 };
-use Stored::{Ends, Grid, Nothing, Thousands, Three};
+use Setup::{Ends, Grid, Nothing, Thousands, Three};
 
 const LAST: i64 = MAX_TIME - 2;
 
-const VECTORS: &[(Stored, Question, Answer)] = &[
+const VECTORS: &[(Setup, Question, Answer)] = &[
     // Nearest.
-    (Nothing, Forward(0), Refused(401)),
-    (Nothing, Backward(0), Refused(401)),
+    (Nothing, Forward(0), Outcome(401)),
+    (Nothing, Backward(0), Outcome(401)),
     (Grid(10_000), Forward(19_990), Point(19_990)),
-    (Grid(10_000), Forward(19_991), Refused(401)),
+    (Grid(10_000), Forward(19_991), Outcome(401)),
     (Grid(10_000), Forward(9_000), Point(10_000)),
-    (Grid(10_000), Backward(10_000), Refused(401)),
+    (Grid(10_000), Backward(10_000), Outcome(401)),
     (Grid(10_000), Backward(10_001), Point(10_000)),
     (Grid(10_000), Backward(19_990), Point(19_980)),
-    (Nothing, Forward(MIN_TIME - 1), Refused(413)),
-    (Nothing, Backward(MAX_TIME), Refused(413)),
+    (Nothing, Forward(MIN_TIME - 1), Outcome(413)),
+    (Nothing, Backward(MAX_TIME), Outcome(413)),
     // Both ends of time.
     (Nothing, Insert(MIN_TIME, 1.0), Done),
-    (Nothing, Insert(MIN_TIME - 1, 1.0), Refused(413)),
+    (Nothing, Insert(MIN_TIME - 1, 1.0), Outcome(413)),
     (Nothing, Insert(LAST, 1.0), Done),
-    (Nothing, Insert(MAX_TIME - 1, 1.0), Refused(413)),
+    (Nothing, Insert(MAX_TIME - 1, 1.0), Outcome(413)),
     (Ends, Raw(MIN_TIME, MAX_TIME - 1), Rows(2, MIN_TIME, LAST)),
-    (Ends, Raw(MIN_TIME, MAX_TIME), Refused(413)),
-    (Ends, Raw(MIN_TIME - 1, MAX_TIME - 1), Refused(413)),
+    (Ends, Raw(MIN_TIME, MAX_TIME), Outcome(413)),
+    (Ends, Raw(MIN_TIME - 1, MAX_TIME - 1), Outcome(413)),
     (
         Ends,
         Windows(MIN_TIME - 1, MAX_TIME - 1, 1 << 60),
-        Refused(413),
+        Outcome(413),
     ),
-    // Values that are none.
-    (Nothing, Insert(0, f64::NAN), Refused(425)),
+    // Special values.
+    (Nothing, Insert(0, f64::NAN), Outcome(425)),
     (
         Nothing,
         Insert(0, f64::from_bits(0x7ff0_0000_0000_0001)),
-        Refused(425),
+        Outcome(425),
     ),
     (
         Nothing,
         Insert(0, f64::from_bits(0xfff8_0000_0000_0000)),
-        Refused(425),
+        Outcome(425),
     ),
     (
         Nothing,
         Insert(0, f64::from_bits(0xffff_ffff_ffff_ffff)),
-        Refused(425),
+        Outcome(425),
     ),
-    (Nothing, Insert(0, f64::INFINITY), Refused(425)),
-    (Nothing, Insert(0, f64::NEG_INFINITY), Refused(425)),
+    (Nothing, Insert(0, f64::INFINITY), Outcome(425)),
+    (Nothing, Insert(0, f64::NEG_INFINITY), Outcome(425)),
     // Raw values on a grid of 10 ns.
     (Grid(10_000), Raw(10_000, 19_990), Rows(999, 10_000, 19_980)),
     (Grid(10_000), Raw(12_000, 12_010), Rows(1, 12_000, 12_000)),
     (Grid(10_000), Raw(12_001, 12_010), NoRows),
-    (Grid(10_000), Raw(12_001, 12_001), Refused(413)),
-    (Grid(10_000), Raw(12_002, 12_001), Refused(413)),
-    // Aligned windows: both ends are lowered.
+    (Grid(10_000), Raw(12_001, 12_001), Outcome(413)),
+    (Grid(10_000), Raw(12_002, 12_001), Outcome(413)),
+    // Aligned windows: both ends are rounded down.
     (
         Grid(10_000),
         Aligned(11_136, 11_647, 6),
@@ -121,12 +121,12 @@ const VECTORS: &[(Stored, Question, Answer)] = &[
         Aligned(11_199, 11_200, 6),
         Rows(1, 11_136, 11_136),
     ),
-    (Grid(10_000), Aligned(11_137, 11_140, 6), Refused(413)),
-    (Grid(10_000), Aligned(12_002, 12_001, 6), Refused(413)),
-    (Grid(10_000), Aligned(0, 1 << 20, 63), Refused(413)),
-    (Grid(10_000), Aligned(0, 20_000, 64), Refused(415)),
+    (Grid(10_000), Aligned(11_137, 11_140, 6), Outcome(413)),
+    (Grid(10_000), Aligned(12_002, 12_001, 6), Outcome(413)),
+    (Grid(10_000), Aligned(0, 1 << 20, 63), Outcome(413)),
+    (Grid(10_000), Aligned(0, 20_000, 64), Outcome(415)),
     (Nothing, Aligned(0, 20_000, 6), NoRows),
-    // Windows: only the end is lowered, to a whole number of widths.
+    // Precise windows: only the end is rounded down, to a whole number of widths.
     (
         Grid(10_000),
         Windows(11_136, 11_647, 64),
@@ -147,22 +147,22 @@ const VECTORS: &[(Stored, Question, Answer)] = &[
         Windows(-18_864, -18_353, 64),
         Rows(7, -18_864, -18_480),
     ),
-    (Grid(10_000), Windows(11_137, 11_200, 64), Refused(413)),
-    (Grid(10_000), Windows(12_002, 12_001, 64), Refused(413)),
-    (Grid(10_000), Windows(0, 20_000, 0), Refused(415)),
+    (Grid(10_000), Windows(11_137, 11_200, 64), Outcome(413)),
+    (Grid(10_000), Windows(12_002, 12_001, 64), Outcome(413)),
+    (Grid(10_000), Windows(0, 20_000, 0), Outcome(415)),
     (
         Grid(10_000),
         Windows(0, 20_000, (1 << 63) + 1),
-        Refused(415),
+        Outcome(415),
     ),
     (Grid(10_000), Depth(61), Rows(7, 11_136, 11_520)),
-    (Grid(10_000), Depth(64), Refused(415)),
+    (Grid(10_000), Depth(64), Outcome(415)),
     (Grid(10_000), Depth(1_000_000_000), Rows(7, 11_136, 11_520)),
-    // An empty last window is left out, empty ones before it are not.
+    // An empty last window is omitted, but not empty windows before it.
     (Thousands, Windows(0, 10_000, 2_000), Rows(4, 0, 6_000)),
     (Three, Windows(0, 10, 1), Rows(9, 0, 8)),
     (Nothing, Windows(0, 10, 1), Rows(9, 0, 8)),
-    // Not if there are points later, nor of a version that is named.
+    // It is not omitted if there are later points, nor for a numbered version.
     (Thousands, Windows(1, 999, 499), Rows(2, 1, 500)),
     (Nothing, WindowsAt(10), Rows(312, 0, 19_904)),
     // Counting a stream, as Go and btrdb 5.5 do.
@@ -183,12 +183,12 @@ const VECTORS: &[(Stored, Question, Answer)] = &[
         Rows(2, MIN_TIME, 47 << 56),
     ),
     // A version after the latest; early servers said 404.
-    (Grid(10_000), RawAt(12), Refused(450)),
-    (Grid(10_000), AlignedAt(12), Refused(450)),
-    (Grid(10_000), WindowsAt(12), Refused(450)),
+    (Grid(10_000), RawAt(12), Outcome(450)),
+    (Grid(10_000), AlignedAt(12), Outcome(450)),
+    (Grid(10_000), WindowsAt(12), Outcome(450)),
 ];
 
-fn points(stored: Stored) -> Vec<(i64, f64)> {
+fn points(stored: Setup) -> Vec<(i64, f64)> {
     match stored {
         Nothing => Vec::new(),
         Grid(from) => ramp(from, 10, 1_000),
@@ -201,7 +201,7 @@ fn points(stored: Stored) -> Vec<(i64, f64)> {
 fn rows(found: Result<Vec<i64>, u32>) -> Answer {
     let times = match found {
         Ok(times) => times,
-        Err(code) => return Refused(code),
+        Err(code) => return Outcome(code),
     };
     match times[..] {
         [] => NoRows,
@@ -213,7 +213,7 @@ fn rows(found: Result<Vec<i64>, u32>) -> Answer {
 async fn ask(stream: &Stream, question: Question) -> Answer {
     let nearest = async |time, backward| match stream.nearest(time, backward).await {
         Ok((time, _)) => Point(time),
-        Err(code) => Refused(code),
+        Err(code) => Outcome(code),
     };
     let times = |points: Vec<(i64, f64)>| points.into_iter().map(|(time, _)| time).collect();
     let starts = |windows: Vec<crate::fixture::Window>| {
@@ -222,7 +222,7 @@ async fn ask(stream: &Stream, question: Question) -> Answer {
     match question {
         Insert(time, value) => match stream.insert(&[(time, value)]).await {
             Ok(_) => Done,
-            Err(code) => Refused(code),
+            Err(code) => Outcome(code),
         },
         Forward(time) => nearest(time, false).await,
         Backward(time) => nearest(time, true).await,
@@ -248,7 +248,7 @@ async fn ask(stream: &Stream, question: Question) -> Answer {
 }
 
 #[tokio::test]
-async fn every_question_has_the_answer_that_was_recorded() {
+async fn every_question_has_the_recorded_answer() {
     let fixture = Fixture::open().await;
     let mut wrong = Vec::new();
     for &(stored, question, answer) in VECTORS {
@@ -267,7 +267,7 @@ async fn every_question_has_the_answer_that_was_recorded() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The windows of random points, of every width that was asked for.
+/// Windows of random points, for every recorded width.
 #[tokio::test]
 async fn dense_windows_are_full_and_equal_brute_force() {
     let fixture = Fixture::open().await;

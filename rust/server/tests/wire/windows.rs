@@ -47,7 +47,7 @@ fn check(points: &[(i64, f64)], windows: &[Window], width: u64) {
     }
 }
 
-/// The ten points for which the answers of a platform were recorded.
+/// The ten points for which answers of the platform were recorded.
 fn recorded() -> Vec<(i64, f64)> {
     let ramp = ramp(1_500_000_000_000_000_000, 100_000_000, 10);
     ramp.into_iter()
@@ -56,7 +56,7 @@ fn recorded() -> Vec<(i64, f64)> {
 }
 
 #[tokio::test]
-async fn aligned_windows_are_those_recorded() {
+async fn aligned_windows_equal_recorded_ones() {
     for flush in [false, true] {
         let (_fixture, stream) = filled(&recorded(), flush).await;
         let start = 1_500_000_000_000_000_000;
@@ -80,7 +80,7 @@ async fn aligned_windows_are_those_recorded() {
 }
 
 #[tokio::test]
-async fn windows_are_those_recorded() {
+async fn windows_equal_recorded_ones() {
     for flush in [false, true] {
         let (_fixture, stream) = filled(&recorded(), flush).await;
         let start = 1_500_000_000_000_000_000;
@@ -101,7 +101,7 @@ async fn windows_are_those_recorded() {
 }
 
 #[tokio::test]
-async fn aligned_windows_lower_both_ends() {
+async fn aligned_windows_round_both_ends_down() {
     let seven: Vec<i64> = (0..7).map(|k| 11136 + 64 * k).collect();
     for flush in [false, true] {
         let points = grid(10000);
@@ -119,7 +119,7 @@ async fn aligned_windows_lower_both_ends() {
 }
 
 #[tokio::test]
-async fn windows_begin_at_the_start_and_leave_out_the_rest() {
+async fn windows_begin_at_the_start_and_omit_the_rest() {
     for flush in [false, true] {
         let points = grid(10000);
         let (_fixture, stream) = filled(&points, flush).await;
@@ -172,23 +172,23 @@ async fn empty_windows_are_zeros() {
     }
 }
 
-/// A stage that computes windows of windows asks for them at a version, and waits for each of them.
+/// A program that computes windows of windows reads a numbered version and expects every window.
 #[tokio::test]
-async fn an_empty_last_window_is_left_out_of_the_newest_data_only_and_if_nothing_is_later() {
+async fn an_empty_last_window_is_omitted_only_from_the_latest_data_without_later_points() {
     for flush in [false, true] {
         let (_fixture, stream) = filled(&[(5, 1.0), (29, 2.0)], flush).await;
         let counts = async |version, start, end| -> Vec<u64> {
             let windows = stream.windows_at(version, start, end, 10, 0).await.unwrap();
             windows.iter().map(|window| window.count).collect()
         };
-        // Nothing in it, but a point later, be it right at its end or beyond the end asked for.
+        // The window is empty, but there is a later point: at its end, or beyond the requested end.
         assert_eq!(counts(0, 0, 20).await, [1, 0]);
         assert_eq!(counts(0, 9, 29).await, [0, 0]);
         assert_eq!(counts(0, 9, 35).await, [0, 0]);
         assert_eq!(counts(0, 10, 20).await, [0]);
-        // A point in it.
+        // The window has a point.
         assert_eq!(counts(0, 0, 30).await, [1, 0, 1]);
-        // Nothing in it, nothing later.
+        // The window is empty, and there is no later point.
         assert_eq!(counts(0, 0, 40).await, [1, 0, 1]);
         assert_eq!(counts(0, 0, 49).await, [1, 0, 1]);
         assert_eq!(counts(0, 10, 40).await, [0, 1]);
@@ -201,7 +201,7 @@ async fn an_empty_last_window_is_left_out_of_the_newest_data_only_and_if_nothing
         assert_eq!(counts(version, 30, 50).await, [0, 0]);
         // The version before any point.
         assert_eq!(counts(10, 0, 40).await, [0, 0, 0, 0]);
-        // What a delete took away is not later data.
+        // Deleted points are not later points.
         stream.delete(20, 30).await.unwrap();
         assert_eq!(counts(0, 0, 20).await, [1]);
         assert_eq!(counts(version, 0, 20).await, [1, 0]);
@@ -252,7 +252,7 @@ async fn windows_equal_brute_force_at_any_width() {
 }
 
 #[tokio::test]
-async fn windows_come_in_as_many_messages_as_it_takes() {
+async fn many_windows_are_split_into_messages() {
     let rows = 64;
     let fixture = Fixture::with(Config {
         limits: Limits {
@@ -272,7 +272,7 @@ async fn windows_come_in_as_many_messages_as_it_takes() {
     assert_eq!(windows.len(), 1000);
     check(&points, &windows, 8);
 
-    // What is left out takes no message either.
+    // An omitted window needs no message.
     for (end, expected) in [(10640, vec![64]), (10650, vec![64, 1])] {
         let params = v5::WindowsParams {
             uuid: stream.id(),
@@ -322,8 +322,8 @@ async fn aligned_windows_reach_both_ends_of_time() {
     }
 }
 
-/// The windows with points by the words of the protocol, with room for every sum: `None` if the
-/// range is refused.
+/// The windows with points by the definition of the protocol, in 128 bits: `None` if the range is
+/// refused.
 fn counted(points: &[(i64, f64)], start: i64, end: i64, width: u32) -> Option<Vec<(i64, u64)>> {
     let (first, last) = (i128::from(MIN_TIME), i128::from(MAX_TIME));
     let floor = |time: i128| time.div_euclid(1 << width) << width;
@@ -347,7 +347,7 @@ fn counted(points: &[(i64, f64)], start: i64, end: i64, width: u32) -> Option<Ve
 }
 
 #[tokio::test]
-async fn aligned_windows_of_every_width_hold_what_lies_in_them_up_to_the_ends_of_time() {
+async fn aligned_windows_of_every_width_count_their_points_up_to_both_ends_of_time() {
     let marks = [MIN_TIME, -1, 0, 1 << 40, 1 << 60, 1 << 61, MAX_TIME];
     let mut random = numbers(11);
     let points: Vec<_> = (0..200)
@@ -380,7 +380,7 @@ async fn aligned_windows_of_every_width_hold_what_lies_in_them_up_to_the_ends_of
                 let expected = counted(&points, start, end, width);
                 assert_eq!(found, expected, "[{start}, {end}) at {width}");
             }
-            // What Go and btrdb 5.5 add up to count a stream.
+            // Go and btrdb 5.5 count a stream with these windows.
             for end in [MAX_TIME, MAX_TIME - 1] {
                 let all = stream.aligned(MIN_TIME, end, width).await.unwrap();
                 assert_eq!(all.iter().map(|window| window.count).sum::<u64>(), 200);
@@ -390,14 +390,15 @@ async fn aligned_windows_of_every_width_hold_what_lies_in_them_up_to_the_ends_of
 }
 
 #[tokio::test]
-async fn widths_and_ranges_that_make_no_sense_are_refused() {
+async fn invalid_widths_and_ranges_are_refused() {
     let (_fixture, stream) = filled(&[(1, 1.0)], false).await;
     assert_eq!(stream.aligned(0, 9, 64).await, Err(415));
     assert_eq!(stream.aligned(0, 9, u32::MAX).await, Err(415));
     assert_eq!(stream.windows(0, 9, 0).await, Err(415));
     assert_eq!(stream.windows(0, 9, u64::MAX).await, Err(415));
     assert_eq!(stream.windows_at(0, 0, 9, 1, 64).await, Err(415));
-    // The platform reads eight bits of it, and a published program sends the width there.
+    // The platform reads eight bits of the depth. A published program sends the width in this
+    // field.
     for (depth, answer) in [(63, true), (1_000_000_000, true), (256, true), (320, false)] {
         let found = stream.windows_at(0, 0, 9, 1, depth).await;
         assert_eq!(found.is_ok(), answer, "{depth}");
@@ -418,10 +419,10 @@ async fn widths_and_ranges_that_make_no_sense_are_refused() {
     assert_eq!(stream.aligned(0, MAX_TIME + 1, 40).await, Err(413));
     assert_eq!(stream.windows(0, MAX_TIME, 1 << 40).await, Err(413));
     assert_eq!(stream.windows(i64::MIN, i64::MAX, 1).await, Err(413));
-    // Nothing is left of these after rounding.
+    // These ranges are empty after rounding.
     assert_eq!(stream.aligned(1, 60, 6).await, Err(413));
     assert_eq!(stream.windows(1, 60, 64).await, Err(413));
-    // An end beyond the end of time is no error if no window reaches it; the last one is empty.
+    // An end beyond the end of time is valid if no window reaches it. The last window is empty.
     let windows = stream.windows(0, MAX_TIME + 5, (1 << 60) - 1).await;
     assert_eq!(windows.unwrap().len(), 2);
 }

@@ -1,4 +1,4 @@
-//! Inserting: policies, limits, what is refused, and that all of a call or none of it is stored.
+//! Inserting: policies, limits and refusals. All points of a call are stored, or none.
 
 use std::sync::Arc;
 
@@ -70,7 +70,7 @@ async fn a_policy_holds_against_stored_and_buffered_points() {
 }
 
 #[tokio::test]
-async fn an_insert_of_nothing_answers_the_version() {
+async fn an_empty_insert_returns_the_version() {
     let (_fixture, stream) = Fixture::with_stream().await;
     let at = |major, minor| Version { major, minor };
     assert_eq!(stream.insert(&[]).await, Ok(at(10, 0)));
@@ -84,7 +84,7 @@ async fn an_insert_of_nothing_answers_the_version() {
 }
 
 #[tokio::test]
-async fn times_end_where_queries_do() {
+async fn times_have_the_same_limits_as_queries() {
     let (_fixture, stream) = Fixture::with_stream().await;
     for time in [MIN_TIME - 1, MAX_TIME - 1, MAX_TIME, i64::MIN, i64::MAX] {
         let refused = stream.insert(&[(5, 5.0), (time, 1.0)]).await;
@@ -183,9 +183,9 @@ async fn an_insert_has_a_limit() {
 }
 
 #[tokio::test]
-async fn large_inserts_pass_and_commit_by_themselves() {
+async fn large_inserts_are_accepted_and_committed() {
     let (_fixture, stream) = Fixture::with_stream().await;
-    // More than 4 MB, at which gRPC servers usually stop.
+    // More than 4 MB, the default limit of gRPC servers.
     let points = ramp(0, 1, 300_000);
     let version = stream.insert(&points).await.unwrap();
     assert!(version.major > 10, "{version:?}");
@@ -222,7 +222,7 @@ async fn rounding_and_unknown_policies_are_refused() {
         ),
         (None, 4, Err(438)),
         (None, -1, Err(438)),
-        // Present, but without a wish.
+        // The field is present but empty.
         (Some(v5::RoundSpec { spec: None }), 0, Ok(())),
     ] {
         let params = v5::InsertParams {
@@ -260,7 +260,7 @@ fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
 }
 
 #[tokio::test]
-async fn arrow_columns_are_taken_by_position_and_cast() {
+async fn arrow_columns_are_read_by_position_and_cast() {
     let fixture = Fixture::open().await;
     let times: [ArrayRef; 4] = [
         Arc::new(Int64Array::from(vec![1, 2])),
@@ -323,7 +323,7 @@ async fn arrow_columns_of_other_shapes_are_refused() {
 }
 
 #[tokio::test]
-async fn arrow_streams_that_are_cut_off_or_no_streams_are_refused() {
+async fn incomplete_and_invalid_arrow_streams_are_refused() {
     let (_fixture, stream) = Fixture::with_stream().await;
     let whole = arrow_points(&[(1, 1.0), (2, 2.0)]);
     for length in 0..whole.len() {
@@ -336,7 +336,7 @@ async fn arrow_streams_that_are_cut_off_or_no_streams_are_refused() {
         let refused = stream
             .arrow_insert(MergePolicy::Never, Bytes::from_static(junk))
             .await;
-        // Zeros are an end marker: a stream without a schema.
+        // Zeros are an end marker, so this is a stream without a schema.
         assert_eq!(refused, Err(438), "{junk:?}");
     }
     let schema_only = RecordBatch::new_empty(Arc::new(Schema::new(vec![
@@ -361,7 +361,7 @@ async fn a_thousand_points_may_share_a_time() {
 }
 
 #[tokio::test]
-async fn a_delete_is_a_version_of_its_own() {
+async fn a_delete_makes_a_version() {
     let (_fixture, stream) = Fixture::with_stream().await;
     stream.insert(&ramp(0, 1, 10)).await.unwrap();
     let full = stream.flush().await.unwrap();
@@ -377,7 +377,7 @@ async fn a_delete_is_a_version_of_its_own() {
     assert_eq!(kept, [0, 1, 2, 7, 8, 9]);
     let (_, before) = stream.raw_at(full.major, 0, 100).await.unwrap();
     assert_eq!(before, ramp(0, 1, 10));
-    // One that finds nothing counts as well.
+    // A delete without points makes a version too.
     assert_eq!(stream.delete(3, 7).await, Ok(at(full.major + 2)));
     let windows = stream.windows(0, 10, 10).await.unwrap();
     assert_eq!(windows[0].count, 6);
