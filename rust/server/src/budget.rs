@@ -165,7 +165,7 @@ impl State {
         victims: &mut Vec<Arc<Holder>>,
     ) -> bool {
         let account = &hold.holder.account;
-        let most = if is_own { share(limit) } else { limit };
+        let max = if is_own { share(limit) } else { limit };
         let held = |state: &Self| {
             if is_own {
                 account.held()
@@ -173,7 +173,7 @@ impl State {
                 state.used - state.revoked
             }
         };
-        if held(self) + bytes <= most {
+        if held(self) + bytes <= max {
             return true;
         }
         let now = Instant::now();
@@ -194,7 +194,7 @@ impl State {
             })
             .filter(|weighed| weighed.weight > own);
         let mut heaviest: BinaryHeap<WeightedHold> = heavier.collect();
-        while held(self) + bytes + most / SPARE > most
+        while held(self) + bytes + max / SPARE > max
             && let Some(WeightedHold { number, .. }) = heaviest.pop()
         {
             if let Some(entry) = self.holds.get_mut(&number) {
@@ -204,7 +204,7 @@ impl State {
                 victims.push(Arc::clone(&entry.holder));
             }
         }
-        held(self) + bytes <= most
+        held(self) + bytes <= max
     }
 }
 

@@ -124,7 +124,8 @@ impl CallLayer {
             FaultKind::Delay(time) => tokio::time::sleep(time).await,
             FaultKind::Hang => std::future::pending().await,
             FaultKind::Busy => {
-                let refusal = Refusal::new(Code::ResourceDepleted, "overloaded on purpose");
+                let refusal =
+                    Refusal::new(Code::ResourceDepleted, "overloaded by an injected fault");
                 self.metrics.count_refusal(refusal.code);
                 return Some(refused(refusal));
             }

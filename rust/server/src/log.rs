@@ -17,7 +17,7 @@ use crate::Error;
 /// subscriber.
 pub fn log_to_stderr(level: &str, as_json: bool) -> Result<(), Error> {
     let level: LevelFilter = level.parse().map_err(|_| Error::Log {
-        problem: format!("`{level}` is no level: give error, warn, info, debug or trace"),
+        problem: format!("unknown log level `{level}`: use error, warn, info, debug or trace"),
     })?;
     let filter = Targets::new()
         .with_default(LevelFilter::WARN.min(level))

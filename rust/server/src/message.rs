@@ -29,8 +29,8 @@ pub(crate) fn checked<M: Refuse>(message: M) -> Result<M, Refusal> {
         bytes => Err(Refusal::new(
             Code::InvalidParameter,
             format!(
-                "an answer takes a message of {bytes} bytes, above {MAX_MESSAGE_BYTES}: ask for less at a \
-                 time"
+                "an answer takes a message of {bytes} bytes, above {MAX_MESSAGE_BYTES}: ask for \
+                 less at a time"
             ),
         )),
     }

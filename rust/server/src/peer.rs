@@ -179,17 +179,17 @@ impl Control {
     /// Whether more may be read while `open` calls are open. Most of the cancelled calls must have
     /// ended before. If not, the task is woken when a call ends.
     pub(crate) fn has_room(&self, open: usize) -> bool {
-        let most = if self.is_authorized() {
+        let max = if self.is_authorized() {
             open.saturating_add(MAX_CANCELLED_CALLS)
         } else {
             MAX_UNAUTHORIZED_CALLS
         };
-        if self.calls.load(Ordering::SeqCst) <= most {
+        if self.calls.load(Ordering::SeqCst) <= max {
             return true;
         }
         self.is_full.store(true, Ordering::SeqCst);
         // Some calls may have ended before the flag was set.
-        let has_room = self.calls.load(Ordering::SeqCst) <= most;
+        let has_room = self.calls.load(Ordering::SeqCst) <= max;
         self.is_full.store(!has_room, Ordering::SeqCst);
         has_room
     }

@@ -19,7 +19,7 @@ pub(super) fn info(arrow: bool) -> InfoResponse {
         major_version: MAJOR,
         minor_version: if arrow { MINOR } else { MINOR_BEFORE_ARROW },
         build: BUILD.to_owned(),
-        // Clients require the field. It is empty, because a single server has no cluster map.
+        // The field is present but empty: a single server has no cluster map.
         proxy: Some(ProxyInfo::default()),
     }
 }

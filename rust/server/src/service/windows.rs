@@ -14,7 +14,8 @@ use crate::arrow::encode_windows;
 use crate::message;
 use crate::status::Refusal;
 
-/// The maximum depth in the contract. It allows inexact statistics, but this server's are exact.
+/// The maximum depth of older servers. It allowed them to answer inexactly. This server is always
+/// exact and only checks the value.
 const MAX_DEPTH: u32 = 63;
 /// The bits of a depth that the platform reads. Some clients send 10^9, and the platform accepts
 /// it.

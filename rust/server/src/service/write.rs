@@ -14,12 +14,12 @@ pub(super) fn insert(
     params: &v5::InsertParams,
     order: Option<WriteOrder>,
 ) -> Result<v5::InsertResponse, Refusal> {
-    let most = shared.limits.points_per_insert;
-    if params.values.len() > most {
+    let max = shared.limits.points_per_insert;
+    if params.values.len() > max {
         return Err(Refusal::new(
             Code::InsertTooBig,
             format!(
-                "an insert of {} points: send at most {most} at a time",
+                "an insert of {} points: send at most {max} at a time",
                 params.values.len()
             ),
         ));
