@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often a blocking call checks for Ctrl-C.
-const SIGNAL_CHECK: Duration = Duration::from_millis(50);
+const SIGNAL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How the calls of a client return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ fn block<T: Send>(
         bridge.handle().block_on(async {
             let mut future = pin!(future);
             loop {
-                if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK, &mut future).await {
+                if let Ok(output) = tokio::time::timeout(SIGNAL_CHECK_INTERVAL, &mut future).await {
                     return Ok(output);
                 }
                 exit::with_gil(check_signals)?;

@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// The maximum number of results per batch. Between batches other Python threads get the GIL.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 
 /// How long the exit of the interpreter waits for the completer's current batch, and again for
 /// threads that are inside this module.
@@ -215,7 +215,7 @@ fn complete(queue: &mpsc::Receiver<Job>) {
         // This fails once the interpreter is finalizing. Nobody needs the rest of the queue then.
         let more = Python::try_attach(|py| {
             let mut next = Some(first);
-            for _ in 0..BATCH {
+            for _ in 0..MAX_BATCH {
                 if is_exiting() {
                     return false;
                 }

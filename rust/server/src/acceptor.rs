@@ -26,12 +26,12 @@ use crate::peer::{Control, End};
 use crate::tls::Identity;
 
 /// The maximum number of connections that are open and not yet taken by the transport.
-const READY: usize = 16;
+const MAX_READY: usize = 16;
 /// How long to wait until an evicted connection has closed.
 const EVICTION_TIMEOUT: Duration = Duration::from_secs(1);
 /// How many calls a connection may have besides open answers. A client whose answers are all open
 /// can still make a call and be refused.
-const CALLS_BESIDE_ANSWERS: usize = 256;
+const CALLS_BESIDES_ANSWERS: usize = 256;
 
 /// Accepts connections on a listener.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ impl Drop for ConnectionSlot {
 
 /// The maximum number of calls in flight on one connection.
 pub(crate) fn calls_per_connection(limits: &Limits) -> usize {
-    share(limits.open_answers).saturating_add(CALLS_BESIDE_ANSWERS)
+    share(limits.open_answers).saturating_add(CALLS_BESIDES_ANSWERS)
 }
 
 impl ConnectionSlots {
@@ -152,7 +152,7 @@ impl Acceptor {
         listener: Arc<TcpListener>,
         cut: watch::Receiver<bool>,
     ) -> (ReceiverStream<io::Result<Connection>>, JoinHandle<()>) {
-        let (ready, connections) = mpsc::channel(READY);
+        let (ready, connections) = mpsc::channel(MAX_READY);
         let task = tokio::spawn(self.listen(listener, cut, ready));
         (ReceiverStream::new(connections), task)
     }

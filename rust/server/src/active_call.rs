@@ -14,7 +14,7 @@ use tonic::body::Body;
 
 use crate::budget::{CALL_BYTES, Hold};
 use crate::call;
-use crate::call_layer::refused;
+use crate::call_layer::refusal_answer;
 use crate::metrics::{CANCELLED, Metrics};
 use crate::peer::{End, Peer};
 use crate::status::Refusal;
@@ -176,7 +176,7 @@ impl http_body::Body for AnswerBody {
                 Err(refusal) => {
                     // Parts are whole messages, so the refusal can be the next one.
                     self.call.metrics.count_refusal(refusal.code);
-                    self.inner = refused(refusal).into_body();
+                    self.inner = refusal_answer(refusal).into_body();
                     frame = Pin::new(&mut self.inner).poll_frame(cx);
                 }
             }

@@ -161,7 +161,7 @@ fn parse(text: &str) -> Result<Vec<Key>, String> {
         let mut words = line.split_whitespace();
         let (_name, role, digest) = (words.next(), words.next(), words.next());
         let role = role.and_then(Role::from_name);
-        let hash = digest.and_then(unhex);
+        let hash = digest.and_then(decode_hex);
         match (role, hash, words.next()) {
             (Some(role), Some(hash), None) => keys.push(Key { hash, role }),
             _ => {
@@ -175,7 +175,7 @@ fn parse(text: &str) -> Result<Vec<Key>, String> {
     Ok(keys)
 }
 
-fn unhex(digits: &str) -> Option<KeyHash> {
+fn decode_hex(digits: &str) -> Option<KeyHash> {
     let mut bytes = [0; 32];
     if digits.len() != 64 || !digits.is_ascii() {
         return None;

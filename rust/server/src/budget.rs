@@ -22,10 +22,10 @@ use crate::weighted_hold::WeightedHold;
 
 /// One part in this many of the limit may be used beyond it, until the memory of revoked holds is
 /// free.
-const OVERSHOOT: usize = 8;
+const OVERSHOOT_DIVISOR: usize = 8;
 /// One part in this many of the limit is freed beyond what is needed, so that not every call has to
 /// search all holds.
-const SPARE: usize = 64;
+const SPARE_DIVISOR: usize = 64;
 /// A longer time without progress does not increase the weight of a hold.
 const MAX_AGE: Duration = Duration::from_mins(1);
 /// The estimated size of a call that waits for the rest of its request, or for a short answer to be
@@ -100,7 +100,7 @@ impl Budget {
     }
 
     /// A hold for a call, at first without bytes.
-    pub(crate) fn hold(
+    pub(crate) fn new_hold(
         self: &Arc<Self>,
         kind: HoldKind,
         account: Arc<Account>,
@@ -132,7 +132,7 @@ impl Budget {
         )
     }
 
-    fn show(&self, state: &State) {
+    fn update_metric(&self, state: &State) {
         let used = i64::try_from(state.used).unwrap_or(i64::MAX);
         self.metrics.held_bytes.store(used, Ordering::Relaxed);
     }
@@ -152,7 +152,7 @@ impl State {
         self.make_room_among(hold, bytes, limit, true, victims)
             && self.make_room_among(hold, bytes, limit, false, victims)
             // Revoked bytes stay in use until their holder releases them.
-            && self.used + bytes <= limit + limit / OVERSHOOT
+            && self.used + bytes <= limit + limit / OVERSHOOT_DIVISOR
     }
 
     /// Makes room within the share of the account (`is_own`), or within the limit of all.
@@ -194,7 +194,7 @@ impl State {
             })
             .filter(|weighed| weighed.weight > own);
         let mut heaviest: BinaryHeap<WeightedHold> = heavier.collect();
-        while held(self) + bytes + max / SPARE > max
+        while held(self) + bytes + max / SPARE_DIVISOR > max
             && let Some(WeightedHold { number, .. }) = heaviest.pop()
         {
             if let Some(entry) = self.holds.get_mut(&number) {
@@ -256,7 +256,7 @@ impl Hold {
             });
             entry.bytes += bytes;
         }
-        budget.show(&state);
+        budget.update_metric(&state);
         drop(state);
         let count = victims.len() as u64;
         budget
@@ -291,7 +291,7 @@ impl Hold {
                 state.holds.remove(&self.number);
             }
         }
-        self.budget.show(state);
+        self.budget.update_metric(state);
     }
 
     /// Prevents the hold from being revoked, because the engine works on its bytes.
@@ -334,7 +334,7 @@ impl Drop for Hold {
             } else {
                 entry.holder.account.release(entry.bytes);
             }
-            self.budget.show(&state);
+            self.budget.update_metric(&state);
         }
     }
 }
@@ -361,12 +361,12 @@ mod tests {
 
         fn request(&self) -> Arc<Hold> {
             let account = Arc::clone(&self.account);
-            self.budget.hold(HoldKind::Request, account, None)
+            self.budget.new_hold(HoldKind::Request, account, None)
         }
 
-        fn of_another(&self) -> Arc<Hold> {
+        fn other_account(&self) -> Arc<Hold> {
             let account = Account::new(&Limits::default());
-            self.budget.hold(HoldKind::Request, account, None)
+            self.budget.new_hold(HoldKind::Request, account, None)
         }
 
         fn used(&self) -> usize {
@@ -406,7 +406,7 @@ mod tests {
     #[test]
     fn the_hold_with_most_bytes_times_seconds_is_revoked() {
         let case = Case::new(1_000);
-        let (old, young) = (case.of_another(), case.of_another());
+        let (old, young) = (case.other_account(), case.other_account());
         old.reserve(500).unwrap();
         age(&old, 2);
         young.reserve(400).unwrap();
@@ -434,9 +434,9 @@ mod tests {
     }
 
     #[test]
-    fn one_owner_has_three_quarters_and_then_only_himself_to_push_out() {
+    fn one_account_gets_three_quarters_and_then_revokes_only_its_own() {
         let case = Case::new(1_000);
-        let other = case.of_another();
+        let other = case.other_account();
         other.reserve(250).unwrap();
         let (first, second) = (case.request(), case.request());
         first.reserve(600).unwrap();
@@ -455,14 +455,14 @@ mod tests {
     #[test]
     fn irrevocable_and_lighter_holds_are_not_revoked() {
         let case = Case::new(1_000);
-        let working = case.of_another();
+        let working = case.other_account();
         working.reserve(700).unwrap();
         working.make_irrevocable();
         age(&working, 9);
         let long = case.request();
         long.reserve(200).unwrap();
         age(&long, 5);
-        let short = case.of_another();
+        let short = case.other_account();
         short.reserve(100).unwrap();
         // The heavier hold finds no room, and no lighter one is revoked for it.
         assert!(long.reserve(100).is_err());
@@ -474,7 +474,7 @@ mod tests {
     #[test]
     fn some_more_small_holds_than_needed_are_revoked_at_once() {
         let case = Case::new(64_000);
-        let all: Vec<_> = (0..640).map(|_| case.of_another()).collect();
+        let all: Vec<_> = (0..640).map(|_| case.other_account()).collect();
         for hold in &all {
             hold.reserve(100).unwrap();
             age(hold, 1);
@@ -494,10 +494,10 @@ mod tests {
     #[test]
     fn a_small_old_hold_stays_while_a_large_young_one_is_revoked() {
         let case = Case::new(10_000_000);
-        let patient = case.of_another();
+        let patient = case.other_account();
         patient.reserve(1_000).unwrap();
         age(&patient, 1_000_000);
-        let greedy = case.of_another();
+        let greedy = case.other_account();
         greedy.reserve(6_000_000).unwrap();
         age(&greedy, 1);
         case.request().reserve(5_000_000).unwrap();

@@ -97,7 +97,7 @@ where
             };
             if let Ok(refusal) = refused.try_recv() {
                 layer.metrics.count_refusal(refusal.code);
-                answer = self::refused(refusal);
+                answer = refusal_answer(refusal);
             }
             Ok(active_call.track(answer))
         })
@@ -127,7 +127,7 @@ impl CallLayer {
                 let refusal =
                     Refusal::new(Code::ResourceDepleted, "overloaded by an injected fault");
                 self.metrics.count_refusal(refusal.code);
-                return Some(refused(refusal));
+                return Some(refusal_answer(refusal));
             }
             FaultKind::Cut { after } => {
                 if let Some(control) = control {
@@ -179,7 +179,7 @@ impl CallLayer {
         }
         let hold = |kind| {
             self.budget
-                .hold(kind, Arc::clone(&account), control.clone())
+                .new_hold(kind, Arc::clone(&account), control.clone())
         };
         let caller = Caller {
             account: Arc::clone(&account),
@@ -190,7 +190,7 @@ impl CallLayer {
 
         let (refusals, refused) = oneshot::channel();
         let (mut head, body) = request.into_parts();
-        let encoding = Encoding::of(&head.headers);
+        let encoding = Encoding::from_headers(&head.headers);
         if encoding.is_some() {
             // The intake decompresses the request, so tonic must not do it again.
             head.headers.remove("grpc-encoding");
@@ -240,7 +240,7 @@ fn path_is_unknown(path: &str) -> bool {
 }
 
 /// An answer that contains only a refusal.
-pub(crate) fn refused(refusal: Refusal) -> Response<Body> {
+pub(crate) fn refusal_answer(refusal: Refusal) -> Response<Body> {
     // `stat` has the same field number in every answer.
     let message = CreateResponse::refuse(refusal);
     let mut bytes = BytesMut::new();

@@ -17,7 +17,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// The caller of a request.
-    pub(crate) fn of(extensions: &tonic::Extensions) -> Result<Self, Status> {
+    pub(crate) fn from_extensions(extensions: &tonic::Extensions) -> Result<Self, Status> {
         let caller = extensions.get::<Self>().cloned();
         caller.ok_or_else(|| Status::internal("the call did not pass the call layer"))
     }
@@ -29,7 +29,7 @@ impl Caller {
     pub(crate) fn for_tests(limits: &crate::config::Limits) -> Self {
         let account = Account::new(limits);
         let budget = crate::budget::Budget::new(limits.memory_bytes, Arc::default());
-        let hold = |kind| budget.hold(kind, Arc::clone(&account), None);
+        let hold = |kind| budget.new_hold(kind, Arc::clone(&account), None);
         Self {
             account: Arc::clone(&account),
             request: hold(crate::budget::HoldKind::Request),

@@ -19,7 +19,7 @@ use tonic::transport::server::Connected;
 
 use crate::acceptor::ConnectionSlot;
 use crate::frames::OpenCalls;
-use crate::goaway::CALM_DOWN;
+use crate::goaway::ENHANCE_YOUR_CALM;
 use crate::peer::{End, Peer, SLOW_TICK, UNLIMITED};
 use crate::tls::Identity;
 
@@ -31,7 +31,7 @@ const PREFACE_BYTES: u64 = 24;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The maximum number of bytes to read before the calls in them are started. The transport reads
 /// while bytes are available, and they may contain calls that are already cancelled.
-const MAX_BYTES: usize = 64 << 10;
+const MAX_READ_BYTES: usize = 64 << 10;
 /// The same for unauthorized connections, and for peers that cancel many calls.
 const MAX_SUSPECT_BYTES: usize = 1 << 10;
 /// The maximum number of cancelled calls to read before the other calls are started.
@@ -63,12 +63,12 @@ pub(crate) struct Connection {
     close_timeout: Option<Pin<Box<Sleep>>>,
     calls: OpenCalls,
     /// Set once the peer is to get GOAWAY.
-    calming: Option<CalmDown>,
+    goaway: Option<GoAwayProgress>,
     _slot: ConnectionSlot,
 }
 
 /// The progress of ending a connection with GOAWAY.
-struct CalmDown {
+struct GoAwayProgress {
     /// The number of bytes of the frame that were written.
     written: usize,
     /// Whether the server has closed its side.
@@ -124,7 +124,7 @@ impl Connection {
             pause: None,
             close_timeout: None,
             calls: OpenCalls::default(),
-            calming: None,
+            goaway: None,
             _slot: slot,
         })
     }
@@ -146,7 +146,7 @@ impl Connection {
         }
         match self.peer.control.poll_end(cx) {
             End::Open => Ok(()),
-            End::Calm => self.calm(cx),
+            End::GoAway => self.send_goaway(cx),
             End::Cut => Err(closed("the server closed the connection")),
         }
     }
@@ -154,48 +154,48 @@ impl Connection {
     /// Sends GOAWAY after the current frame and closes the server's side. Fails once the peer has
     /// closed the connection too, or the time limit for that is over. The transport reads nothing
     /// any more.
-    fn calm(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut calming = self.calming.take().unwrap_or_else(|| {
+    fn send_goaway(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut goaway = self.goaway.take().unwrap_or_else(|| {
             tracing::debug!(addr = %self.peer.addr, "too many wasted calls");
-            CalmDown {
+            GoAwayProgress {
                 written: 0,
                 is_ended: false,
                 until: Box::pin(sleep(CLOSE_TIMEOUT)),
                 pause: Box::pin(sleep(Duration::ZERO)),
             }
         });
-        if calming.until.as_mut().poll(cx).is_ready() {
+        if goaway.until.as_mut().poll(cx).is_ready() {
             return Err(closed("too many wasted calls"));
         }
-        if calming.written == 0 && !self.calls.is_between_frames() {
-            self.calming = Some(calming);
+        if goaway.written == 0 && !self.calls.is_between_frames() {
+            self.goaway = Some(goaway);
             return Ok(());
         }
-        while calming.written < CALM_DOWN.len() {
-            let rest = [io::IoSlice::new(&CALM_DOWN[calming.written..])];
+        while goaway.written < ENHANCE_YOUR_CALM.len() {
+            let rest = [io::IoSlice::new(&ENHANCE_YOUR_CALM[goaway.written..])];
             match self.write(cx, &rest) {
-                Poll::Ready(count) => calming.written += count?,
+                Poll::Ready(count) => goaway.written += count?,
                 Poll::Pending => break,
             }
         }
-        if calming.written == CALM_DOWN.len() {
-            calming.is_ended = calming.is_ended || self.end(cx)?.is_ready();
-            while calming.is_ended && calming.pause.as_mut().poll(cx).is_ready() {
-                calming.pause = Box::pin(sleep(SLOW_TICK));
+        if goaway.written == ENHANCE_YOUR_CALM.len() {
+            goaway.is_ended = goaway.is_ended || self.end(cx)?.is_ready();
+            while goaway.is_ended && goaway.pause.as_mut().poll(cx).is_ready() {
+                goaway.pause = Box::pin(sleep(SLOW_TICK));
                 if self.discard(cx, MAX_DISCARDED_BYTES).is_ready() {
                     return Err(closed("too many wasted calls"));
                 }
             }
         }
-        self.calming = Some(calming);
+        self.goaway = Some(goaway);
         Ok(())
     }
 
     /// Whether GOAWAY is being sent, so that nothing else may be sent.
-    fn is_calming(&self) -> bool {
-        self.calming
+    fn is_sending_goaway(&self) -> bool {
+        self.goaway
             .as_ref()
-            .is_some_and(|calming| calming.written > 0)
+            .is_some_and(|goaway| goaway.written > 0)
     }
 
     /// Reads and drops bytes until the peer closes the connection. Also pending after `max` bytes.
@@ -257,7 +257,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
-        if this.calming.is_some() || !this.peer.control.has_room(this.calls.open()) {
+        if this.goaway.is_some() || !this.peer.control.has_room(this.calls.open()) {
             // The task is woken when a call ends.
             return Poll::Pending;
         }
@@ -266,7 +266,7 @@ impl AsyncRead for Connection {
             this.pause = None;
         }
         let max_bytes = if this.peer.control.is_trusted() {
-            MAX_BYTES
+            MAX_READ_BYTES
         } else {
             MAX_SUSPECT_BYTES
         };
@@ -322,7 +322,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         this.check(cx)?;
-        if this.is_calming() {
+        if this.is_sending_goaway() {
             return Poll::Pending;
         }
         let left = this.peer.control.sendable();

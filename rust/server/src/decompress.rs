@@ -37,7 +37,7 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     /// The encoding in the headers of a request.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Option<Self> {
         match headers.get("grpc-encoding")?.as_bytes() {
             b"gzip" => Some(Self::Gzip),
             b"zstd" => Some(Self::Zstd),
@@ -148,7 +148,7 @@ pub(crate) struct MessageLimits {
 
 /// A decompressed message.
 #[derive(Debug, Default)]
-pub(crate) struct Decompressed {
+pub(crate) struct DecompressedMessage {
     pub(crate) pieces: Vec<Bytes>,
     pub(crate) fields: FieldCounter,
 }
@@ -180,7 +180,7 @@ impl Decompressor {
         limits: MessageLimits,
         account: Arc<Account>,
         hold: Arc<Hold>,
-    ) -> Result<Decompressed, DecompressError> {
+    ) -> Result<DecompressedMessage, DecompressError> {
         // One account cannot fill the turns with many requests. The semaphores are never closed, so
         // `acquire` does not fail.
         let _account_permit = account.decompressions.acquire().await.ok();
@@ -190,7 +190,7 @@ impl Decompressor {
         let mut kept = READER_BYTES;
         hold.reserve(kept).map_err(DecompressError::Refused)?;
         let mut reader = Reader::new(encoding, compressed).map_err(DecompressError::Damaged)?;
-        let (mut decompressed, mut length) = (Decompressed::default(), 0);
+        let (mut decompressed, mut length) = (DecompressedMessage::default(), 0);
         loop {
             let permit = self.0.acquire().await.ok();
             let mut fields = decompressed.fields;
@@ -248,7 +248,7 @@ mod tests {
     ) -> Result<Vec<Bytes>, DecompressError> {
         let account = Account::new(&Limits::default());
         let budget = Budget::new(limit, Arc::default());
-        let hold = budget.hold(HoldKind::Request, Arc::clone(&account), None);
+        let hold = budget.new_hold(HoldKind::Request, Arc::clone(&account), None);
         let limits = MessageLimits {
             bytes,
             fields: usize::MAX,
@@ -374,7 +374,7 @@ mod tests {
         let compressed = compressed(Encoding::Gzip, &vec![8; 64 * PIECE_BYTES]);
         let account = Account::new(&Limits::default());
         let budget = Budget::new(2 * PIECE_BYTES, Arc::default());
-        let hold = budget.hold(HoldKind::Request, Arc::clone(&account), None);
+        let hold = budget.new_hold(HoldKind::Request, Arc::clone(&account), None);
         let limits = MessageLimits {
             bytes: 1 << 30,
             fields: PIECE_BYTES / 4,

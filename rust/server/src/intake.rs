@@ -18,7 +18,9 @@ use crate::budget::{CALL_BYTES, Hold};
 use crate::call::{self, INSERTS, STREAMED_REQUESTS};
 use crate::caller::Caller;
 use crate::config::Limits;
-use crate::decompress::{DecompressError, Decompressed, Decompressor, Encoding, MessageLimits};
+use crate::decompress::{
+    DecompressError, DecompressedMessage, Decompressor, Encoding, MessageLimits,
+};
 use crate::field_counter::FieldCounter;
 use crate::status::Refusal;
 
@@ -92,7 +94,8 @@ enum State {
     },
 }
 
-type Decompression = Pin<Box<dyn Future<Output = Result<Decompressed, DecompressError>> + Send>>;
+type Decompression =
+    Pin<Box<dyn Future<Output = Result<DecompressedMessage, DecompressError>> + Send>>;
 
 /// The body of a request, which wraps the body of the transport.
 pub(crate) struct Intake {
@@ -111,7 +114,7 @@ pub(crate) struct Intake {
     /// Bytes that arrived and are not processed yet.
     rest: Bytes,
     decompression: Option<Decompression>,
-    /// Decompressed pieces that are not passed on yet, in reverse order.
+    /// DecompressedMessage pieces that are not passed on yet, in reverse order.
     decompressed: Vec<Bytes>,
     /// Reports a refusal to the call layer.
     refusals: Option<tokio::sync::oneshot::Sender<Refusal>>,
@@ -288,7 +291,7 @@ impl Intake {
     /// Processes the result of a decompression.
     fn decompressed(
         &mut self,
-        decompressed: Result<Decompressed, DecompressError>,
+        decompressed: Result<DecompressedMessage, DecompressError>,
     ) -> Result<(), Status> {
         let decompressed = decompressed.map_err(|failure| match failure {
             DecompressError::Refused(refusal) => self.refuse(refusal),
@@ -301,7 +304,7 @@ impl Intake {
                 Status::internal(format!("cannot decompress the request: {error}"))
             }
         })?;
-        let Decompressed { mut pieces, fields } = decompressed;
+        let DecompressedMessage { mut pieces, fields } = decompressed;
         self.count_fields(fields.count(), fields.count())?;
         let length: usize = pieces.iter().map(Bytes::len).sum();
         self.taken += length;

@@ -20,7 +20,7 @@ const STREAM_WINDOW: u32 = 4 << 20;
 /// The HTTP/2 window of a connection, in bytes.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// The maximum length of a frame: four times the default, for fewer system calls.
-const FRAME: u32 = 64 << 10;
+const MAX_FRAME_BYTES: u32 = 64 << 10;
 /// The maximum number of calls that a client may cancel before the server has started them. One
 /// more closes the connection. The default of the transport is 20, but one cancelled query has many
 /// calls.
@@ -173,7 +173,7 @@ fn transport(calls: usize) -> Transport {
     Transport::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
+        .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(u32::try_from(calls).unwrap_or(u32::MAX))
         .http2_max_pending_accept_reset_streams(Some(RESETS_PER_CONNECTION))
         .http2_keepalive_interval(Some(KEEPALIVE))

@@ -11,19 +11,19 @@ use crate::status::{Refusal, Refuse};
 pub(crate) const MAX_MESSAGE_BYTES: usize = 4_000_000;
 
 /// The target length of a message with a part of a list. Longer messages gain no throughput.
-const LIST_BYTES: usize = 1 << 20;
+const TARGET_LIST_BYTES: usize = 1 << 20;
 
 /// The maximum number of elements of a list in one message.
-const LIST_LENGTH: usize = 1_000;
+const MAX_LIST_LENGTH: usize = 1_000;
 
 /// The encoding overhead of a list element: field numbers and lengths.
-const FRAME_BYTES: usize = 16;
+const ELEMENT_OVERHEAD: usize = 16;
 
 /// Refuses a message that is too long for some readers.
 ///
 /// Answers are split into messages before. This finds parts that cannot be split, such as a row of
 /// SQL.
-pub(crate) fn checked<M: Refuse>(message: M) -> Result<M, Refusal> {
+pub(crate) fn check_length<M: Refuse>(message: M) -> Result<M, Refusal> {
     match message.encoded_len() {
         ..=MAX_MESSAGE_BYTES => Ok(message),
         bytes => Err(Refusal::new(
@@ -48,10 +48,10 @@ pub(crate) fn fill<T>(
 ) -> Option<Vec<T>> {
     let mut batch = Vec::new();
     let mut bytes = 0;
-    while batch.len() < LIST_LENGTH
+    while batch.len() < MAX_LIST_LENGTH
         && let Some(next) = list.next_if(|next| {
-            bytes += size(next) + FRAME_BYTES;
-            batch.is_empty() || bytes <= LIST_BYTES
+            bytes += size(next) + ELEMENT_OVERHEAD;
+            batch.is_empty() || bytes <= TARGET_LIST_BYTES
         })
     {
         batch.push(next);
@@ -85,7 +85,7 @@ mod tests {
             while let Some(batch) = fill(&mut rest, String::len) {
                 let length = batch.len();
                 let bytes = message(batch.clone()).encoded_len();
-                prop_assert!(length == 1 || bytes <= LIST_BYTES);
+                prop_assert!(length == 1 || bytes <= TARGET_LIST_BYTES);
                 found.extend(batch);
             }
             prop_assert_eq!(found, list);
@@ -94,9 +94,12 @@ mod tests {
 
     #[test]
     fn short_elements_are_counted() {
-        let mut list = std::iter::repeat_n(String::new(), LIST_LENGTH + 1).peekable();
+        let mut list = std::iter::repeat_n(String::new(), MAX_LIST_LENGTH + 1).peekable();
         let mut next = || fill(&mut list, String::len).map(|batch| batch.len());
-        assert_eq!([next(), next(), next()], [Some(LIST_LENGTH), Some(1), None]);
+        assert_eq!(
+            [next(), next(), next()],
+            [Some(MAX_LIST_LENGTH), Some(1), None]
+        );
     }
 
     #[test]
@@ -104,8 +107,8 @@ mod tests {
         // The field number and its length take five bytes.
         let fits = message(vec!["x".repeat(MAX_MESSAGE_BYTES - 5)]);
         assert_eq!(fits.encoded_len(), MAX_MESSAGE_BYTES);
-        assert!(checked(fits).is_ok());
-        let refusal = checked(message(vec!["x".repeat(MAX_MESSAGE_BYTES - 4)])).unwrap_err();
+        assert!(check_length(fits).is_ok());
+        let refusal = check_length(message(vec!["x".repeat(MAX_MESSAGE_BYTES - 4)])).unwrap_err();
         assert_eq!(refusal.code, Code::InvalidParameter);
         assert!(refusal.message.contains("4000001"), "{}", refusal.message);
     }

@@ -29,7 +29,7 @@ pub(crate) enum End {
     /// It does not end yet.
     Open,
     /// The peer gets a GOAWAY frame with `ENHANCE_YOUR_CALM` first.
-    Calm,
+    GoAway,
     /// It is closed at once.
     Cut,
 }
@@ -139,7 +139,7 @@ impl Control {
         self.is_suspect
             .store(verdict != Verdict::Normal, Ordering::Relaxed);
         if verdict == Verdict::Exceeded {
-            self.end(End::Calm);
+            self.end(End::GoAway);
         }
     }
 
@@ -147,7 +147,7 @@ impl Control {
     pub(crate) fn end(&self, how: End) {
         let before = self.end.fetch_max(how as u8, Ordering::Relaxed);
         if before == End::Open as u8
-            && how == End::Calm
+            && how == End::GoAway
             && let Some(slots) = self.slots.upgrade()
         {
             slots.count_calmed();
@@ -160,7 +160,7 @@ impl Control {
         self.task.register(cx.waker());
         match self.end.load(Ordering::Relaxed) {
             0 => End::Open,
-            1 => End::Calm,
+            1 => End::GoAway,
             _ => End::Cut,
         }
     }

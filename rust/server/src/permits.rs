@@ -43,9 +43,9 @@ impl PermitPool {
                 _of_account: of_account,
             });
         }
-        let _slot = queue(&self.waiting, self.max_waiting, "calls")?;
+        let _slot = enter_queue(&self.waiting, self.max_waiting, "calls")?;
         let max = share(self.max_waiting);
-        let _account_slot = queue(&account.waiting, max, "calls of yours")?;
+        let _account_slot = enter_queue(&account.waiting, max, "calls of yours")?;
         self.reacquire(account).await
     }
 
@@ -64,7 +64,11 @@ impl PermitPool {
     }
 }
 
-fn queue<'a>(waiting: &'a AtomicUsize, max: usize, who: &str) -> Result<QueueSlot<'a>, Refusal> {
+fn enter_queue<'a>(
+    waiting: &'a AtomicUsize,
+    max: usize,
+    who: &str,
+) -> Result<QueueSlot<'a>, Refusal> {
     let slot = QueueSlot(waiting);
     if waiting.fetch_add(1, Ordering::Relaxed) < max {
         Ok(slot)
@@ -130,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_owner_takes_neither_all_turns_nor_all_places_to_wait() {
+    async fn one_account_gets_neither_all_permits_nor_the_whole_queue() {
         let (pool, greedy, other) = (PermitPool::new(4, 4), account(4), account(4));
         let mut permits = Vec::new();
         let mut waiting = Vec::new();

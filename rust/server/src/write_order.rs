@@ -11,14 +11,14 @@ use crate::status::Refusal;
 
 /// How many streams a generation of the history has. When it is full, it becomes the previous
 /// generation, and the streams of the one before it are forgotten.
-const STREAMS: usize = 1 << 16;
+const MAX_STREAMS: usize = 1 << 16;
 
 /// How many writers are known for each stream. The one that wrote least recently is forgotten
 /// first.
-const WRITERS: usize = 16;
+const MAX_WRITERS: usize = 16;
 
 /// The newest write of each writer of a stream, least recent first.
-type Newest = Vec<WriteOrder>;
+type LatestWrites = Vec<WriteOrder>;
 
 /// The history of writes, which shows the abandoned ones.
 #[derive(Debug, Default)]
@@ -26,8 +26,8 @@ pub(crate) struct WriteOrders(Mutex<History>);
 
 #[derive(Debug, Default)]
 struct History {
-    recent: HashMap<Uuid, Arc<Mutex<Newest>>>,
-    before: HashMap<Uuid, Arc<Mutex<Newest>>>,
+    recent: HashMap<Uuid, Arc<Mutex<LatestWrites>>>,
+    previous: HashMap<Uuid, Arc<Mutex<LatestWrites>>>,
 }
 
 impl WriteOrders {
@@ -48,22 +48,22 @@ impl WriteOrders {
         work()
     }
 
-    fn stream(&self, stream: Uuid) -> Arc<Mutex<Newest>> {
-        let mut known = self.0.lock();
-        if let Some(newest) = known.recent.get(&stream) {
+    fn stream(&self, stream: Uuid) -> Arc<Mutex<LatestWrites>> {
+        let mut history = self.0.lock();
+        if let Some(newest) = history.recent.get(&stream) {
             return Arc::clone(newest);
         }
-        let newest = known.before.remove(&stream).unwrap_or_default();
-        if known.recent.len() >= STREAMS {
-            known.before = std::mem::take(&mut known.recent);
+        let newest = history.previous.remove(&stream).unwrap_or_default();
+        if history.recent.len() >= MAX_STREAMS {
+            history.previous = std::mem::take(&mut history.recent);
         }
-        known.recent.insert(stream, Arc::clone(&newest));
+        history.recent.insert(stream, Arc::clone(&newest));
         newest
     }
 }
 
 /// Records a write, or refuses it if its client has abandoned it.
-fn record(newest: &mut Newest, order: WriteOrder) -> Result<(), Refusal> {
+fn record(newest: &mut LatestWrites, order: WriteOrder) -> Result<(), Refusal> {
     let own = newest.iter().position(|last| last.writer == order.writer);
     if let Some(at) = own {
         let last = &newest[at];
@@ -77,7 +77,7 @@ fn record(newest: &mut Newest, order: WriteOrder) -> Result<(), Refusal> {
             return Ok(());
         }
         newest.remove(at);
-    } else if newest.len() >= WRITERS {
+    } else if newest.len() >= MAX_WRITERS {
         newest.remove(0);
     }
     newest.push(order);
@@ -119,13 +119,13 @@ mod tests {
     #[test]
     fn the_least_recent_writer_is_forgotten_first() {
         let orders = WriteOrders::default();
-        for writer in 0..WRITERS as u128 {
+        for writer in 0..MAX_WRITERS as u128 {
             assert!(is_done(&orders, 1, order(writer, 5, &[])));
         }
         // A writer that writes again becomes the most recent one.
         assert!(is_done(&orders, 1, order(0, 5, &[])));
         assert!(is_done(&orders, 1, order(100, 5, &[])));
-        for known in [100, 0, 2, WRITERS as u128 - 1] {
+        for known in [100, 0, 2, MAX_WRITERS as u128 - 1] {
             assert!(!is_done(&orders, 1, order(known, 4, &[])), "{known}");
         }
         assert!(is_done(&orders, 1, order(1, 4, &[])));
@@ -134,11 +134,11 @@ mod tests {
     #[test]
     fn a_stream_is_forgotten_after_as_many_others() {
         let orders = WriteOrders::default();
-        for stream in 0..=STREAMS as u128 {
+        for stream in 0..=MAX_STREAMS as u128 {
             assert!(is_done(&orders, stream, order(1, 5, &[])));
         }
         assert!(!is_done(&orders, 0, order(1, 4, &[])));
-        assert!(!is_done(&orders, STREAMS as u128 - 1, order(1, 4, &[])));
+        assert!(!is_done(&orders, MAX_STREAMS as u128 - 1, order(1, 4, &[])));
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
         for writer in 0..1_000 {
             assert!(is_done(&orders, 1, order(writer, 1, &[])));
         }
-        assert_eq!(orders.stream(Uuid::from_u128(1)).lock().len(), WRITERS);
-        for stream in 0..3 * STREAMS as u128 {
+        assert_eq!(orders.stream(Uuid::from_u128(1)).lock().len(), MAX_WRITERS);
+        for stream in 0..3 * MAX_STREAMS as u128 {
             assert!(is_done(&orders, stream, order(1, 1, &[])));
         }
-        let known = orders.0.lock();
-        assert!(known.recent.len() <= STREAMS && known.before.len() <= STREAMS);
+        let history = orders.0.lock();
+        assert!(history.recent.len() <= MAX_STREAMS && history.previous.len() <= MAX_STREAMS);
     }
 }

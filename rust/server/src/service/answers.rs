@@ -21,7 +21,7 @@ use crate::account::share;
 use crate::active_call::MIN_COUNTED_BYTES;
 use crate::budget::Hold;
 use crate::caller::Caller;
-use crate::message::checked;
+use crate::message::check_length;
 use crate::permits::Permit;
 use crate::status::{Refusal, Refuse};
 
@@ -118,7 +118,7 @@ pub(super) fn take_slot<M: Refuse>(
 pub(super) type Messages<M> = Box<dyn Iterator<Item = Result<M, Refusal>> + Send>;
 
 /// The maximum number of messages prepared ahead of the reader.
-const AHEAD: usize = 2;
+const MESSAGES_AHEAD: usize = 2;
 
 /// Does the work on a blocking thread with a permit, and returns its answer.
 pub(super) async fn unary<M: Refuse>(
@@ -136,7 +136,7 @@ pub(super) async fn unary<M: Refuse>(
         let shared = Arc::clone(shared);
         // The permit is released after the work. If the client disconnects, the work continues.
         spawn_blocking(move || {
-            let answer = work(&shared).and_then(checked);
+            let answer = work(&shared).and_then(check_length);
             drop((permit, request));
             answer
         })
@@ -160,7 +160,7 @@ pub(super) fn stream<M: Refuse>(
         Ok(slot) => slot,
         Err(refused) => return refused,
     };
-    let (answers, reader) = mpsc::channel(AHEAD);
+    let (answers, reader) = mpsc::channel(MESSAGES_AHEAD);
     let hold = Some(Arc::clone(&caller.answer));
     tokio::spawn(async move {
         if let Err(refusal) = make_messages(&shared, caller, open, &answers).await {
@@ -227,7 +227,7 @@ fn prepare<M: Refuse>(
 ) -> Result<ControlFlow<(), (M, Messages<M>)>, Refusal> {
     let _permit = permit;
     while let Some(message) = messages.next() {
-        let message = checked(message?)?;
+        let message = check_length(message?)?;
         if let Some(bytes) = counted_bytes(&message) {
             hold.reserve(bytes)?;
         }
@@ -309,7 +309,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_after_data_is_the_last_answer() {
-        for count in [0, 1, AHEAD, 3 * AHEAD] {
+        for count in [0, 1, MESSAGES_AHEAD, 3 * MESSAGES_AHEAD] {
             let error = || Err(Refusal::new(Code::StorageError, "gone"));
             let found = codes(count, error).await;
             let (last, data) = found.split_last().unwrap();
@@ -320,9 +320,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_after_data_is_answered_too() {
-        let found = codes(3 * AHEAD, || panic!("secret")).await;
+        let found = codes(3 * MESSAGES_AHEAD, || panic!("secret")).await;
         let (last, data) = found.split_last().unwrap();
         assert_eq!(*last, Code::InvariantFailure.number());
-        assert_eq!(data, vec![0; 3 * AHEAD]);
+        assert_eq!(data, vec![0; 3 * MESSAGES_AHEAD]);
     }
 }

@@ -14,26 +14,26 @@ use super::windows::{open_aligned, open_precise};
 use crate::status::Refusal;
 
 /// The number of points or windows of all streams together that are read ahead.
-const AHEAD: usize = 1 << 16;
+const ROWS_AHEAD: usize = 1 << 16;
 /// The maximum number of streams in one table. Rows are read ahead for each.
 const MAX_STREAMS: usize = 4_096;
 const STATISTICS: [&str; 4] = ["Min", "Mean", "Max", "Count"];
 
 /// The cells of one stream at one time.
 type Cells = (i64, Vec<String>);
-type More = Box<dyn FnMut() -> Result<Option<Vec<Cells>>, Error> + Send>;
+type RowSource = Box<dyn FnMut() -> Result<Option<Vec<Cells>>, Error> + Send>;
 
 /// The rows of one stream, ascending by time.
 struct Column {
     ready: VecDeque<Cells>,
-    more: More,
+    source: RowSource,
 }
 
 impl Column {
     /// The time of the next row.
     fn time(&mut self) -> Result<Option<i64>, Error> {
         while self.ready.is_empty() {
-            match (self.more)()? {
+            match (self.source)()? {
                 Some(rows) => self.ready.extend(rows),
                 None => return Ok(None),
             }
@@ -61,7 +61,7 @@ pub(super) fn generate_csv(
         )));
     }
     let batch_size =
-        (AHEAD / params.streams.len().max(1)).clamp(16, shared.limits.rows_per_message);
+        (ROWS_AHEAD / params.streams.len().max(1)).clamp(16, shared.limits.rows_per_message);
     let mut header = vec![
         "Timestamp (ns)".to_owned(),
         "Human-Readable Time (UTC)".to_owned(),
@@ -69,7 +69,7 @@ pub(super) fn generate_csv(
     let mut columns = Vec::with_capacity(params.streams.len());
     let width = if query == QueryType::RawQuery { 1 } else { 4 };
     for stream in &params.streams {
-        let (version, more) = open(shared, params, query, stream, batch_size)?;
+        let (version, source) = open(shared, params, query, stream, batch_size)?;
         let mut label = stream.label.clone();
         if params.include_versions {
             label = format!("{label} (Version {})", version.major);
@@ -81,7 +81,7 @@ pub(super) fn generate_csv(
         }
         columns.push(Column {
             ready: VecDeque::new(),
-            more,
+            source,
         });
     }
     let header = GenerateCsvResponse {
@@ -123,7 +123,7 @@ fn open(
     query: QueryType,
     stream: &v5::StreamCsvConfig,
     batch_size: usize,
-) -> Result<(Version, More), Refusal> {
+) -> Result<(Version, RowSource), Refusal> {
     let (uuid, version_major) = (stream.uuid.clone(), stream.version);
     let (start, end) = (params.start_time, params.end_time);
     match query {
@@ -169,7 +169,7 @@ fn open(
     }
 }
 
-fn windows(mut reader: WindowReader, batch_size: usize) -> More {
+fn windows(mut reader: WindowReader, batch_size: usize) -> RowSource {
     Box::new(move || {
         let Some(windows) = reader.next_batch(batch_size)? else {
             return Ok(None);

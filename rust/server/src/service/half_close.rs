@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// A subscriber that closes its side within this time after its only update is assumed to do so in
 /// every call.
-const IMMEDIATE: Duration = Duration::from_millis(250);
+const IMMEDIATE_CLOSE: Duration = Duration::from_millis(250);
 
 /// What a subscriber requested for the case that it closes its side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl HalfClose {
         if let Some(requested) = self.requested {
             return requested == OnHalfClose::End;
         }
-        let is_immediate = now.saturating_duration_since(updated) <= IMMEDIATE;
+        let is_immediate = now.saturating_duration_since(updated) <= IMMEDIATE_CLOSE;
         !(is_immediate && self.updates == 1 && !self.has_pushed)
     }
 }
@@ -65,7 +65,7 @@ impl HalfClose {
 mod tests {
     use super::*;
 
-    const LATE: Duration = IMMEDIATE.saturating_add(Duration::from_nanos(1));
+    const LATE: Duration = IMMEDIATE_CLOSE.saturating_add(Duration::from_nanos(1));
 
     #[test]
     fn only_one_update_and_an_immediate_close_continue() {
@@ -74,7 +74,7 @@ mod tests {
         assert!(close.ends(now));
         close.updated(now);
         assert!(!close.ends(now));
-        assert!(!close.ends(now + IMMEDIATE));
+        assert!(!close.ends(now + IMMEDIATE_CLOSE));
         assert!(close.ends(now + LATE));
         close.updated(now + LATE);
         assert!(close.ends(now + LATE));

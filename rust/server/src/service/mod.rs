@@ -140,7 +140,7 @@ impl Service {
         P: Send + 'static,
         M: Refuse,
     {
-        let caller = Caller::of(request.extensions())?;
+        let caller = Caller::from_extensions(request.extensions())?;
         let params = request.into_inner();
         let work = move |shared: &Shared| work(shared, &params);
         Ok(Response::new(unary(&self.0, &caller, work).await))
@@ -156,7 +156,7 @@ impl Service {
         P: Send + 'static,
         M: Refuse,
     {
-        let caller = Caller::of(request.extensions())?;
+        let caller = Caller::from_extensions(request.extensions())?;
         let header = request.metadata().get(WriteOrder::HEADER);
         let order = header.map(|header| header.to_str().ok().and_then(WriteOrder::parse));
         let params = request.into_inner();
@@ -181,7 +181,7 @@ impl Service {
         P: Send + 'static,
         M: Refuse,
     {
-        let caller = Caller::of(request.extensions())?;
+        let caller = Caller::from_extensions(request.extensions())?;
         let params = request.into_inner();
         let open = move |shared: &Shared| open(shared, &params);
         let answers = answers::stream(Arc::clone(&self.0), caller, open);
@@ -373,7 +373,7 @@ impl BTrDb for Service {
     }
 
     async fn sql_query(&self, request: Request<v5::SqlQueryParams>) -> Reply<Self::SQLQueryStream> {
-        let caller = Caller::of(request.extensions())?;
+        let caller = Caller::from_extensions(request.extensions())?;
         let answers = sql::sql_query(Arc::clone(&self.0), &caller, request.into_inner());
         Ok(Response::new(answers))
     }
@@ -383,8 +383,8 @@ impl BTrDb for Service {
         request: Request<Streaming<SubscriptionUpdate>>,
     ) -> Reply<Self::SubscribeStream> {
         self.check_arrow()?;
-        let options = subscribe::SubscriptionOptions::of(request.metadata());
-        let caller = Caller::of(request.extensions())?;
+        let options = subscribe::SubscriptionOptions::from_headers(request.metadata());
+        let caller = Caller::from_extensions(request.extensions())?;
         let updates = request.into_inner();
         let answers = subscribe::subscribe(Arc::clone(&self.0), caller, options, updates);
         Ok(Response::new(answers))

@@ -14,7 +14,7 @@ use crate::join::{Grid, Join, Rows};
 use crate::status::Refusal;
 
 /// The target size of the values in one message.
-const MESSAGE_BYTES: usize = 2 << 20;
+const TARGET_MESSAGE_BYTES: usize = 2 << 20;
 /// The target number of points of all streams together that are read ahead.
 const POINTS_AHEAD: usize = 1 << 20;
 
@@ -50,7 +50,7 @@ pub(super) fn arrow_multi_values(
     }
     let columns = uuids.len();
     let row_bytes = 8 * (columns + 1);
-    let rows = (MESSAGE_BYTES / row_bytes).clamp(1, shared.limits.rows_per_message);
+    let rows = (TARGET_MESSAGE_BYTES / row_bytes).clamp(1, shared.limits.rows_per_message);
     let rows = layout.rows(rows)?;
     let mut join = Join::new(sources, grid);
     Ok(batches(

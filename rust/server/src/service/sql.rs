@@ -27,9 +27,9 @@ use crate::status::Refusal;
 
 /// The maximum number of messages prepared ahead of the reader. The statement keeps its snapshot of
 /// the catalog until its last row is prepared; with an engine in memory, writers wait for that.
-const AHEAD: usize = 8;
+const MESSAGES_AHEAD: usize = 8;
 /// The target length of a message. A longer row gets its own message.
-const MESSAGE_BYTES: usize = 1 << 20;
+const TARGET_MESSAGE_BYTES: usize = 1 << 20;
 
 type Reply = Result<v5::SqlQueryResponse, Status>;
 
@@ -73,7 +73,7 @@ async fn answer(
     let _running = GaugeGuard::new(&shared.metrics.statements);
     let time = Duration::from_secs(shared.limits.sql_seconds);
     let deadline = Instant::now() + time;
-    let (sender, rows) = mpsc::channel(AHEAD);
+    let (sender, rows) = mpsc::channel(MESSAGES_AHEAD);
     let cancel = Cancel::default();
     let statement = spawn_blocking({
         let (shared, cancel) = (Arc::clone(shared), cancel.clone());
@@ -165,7 +165,7 @@ struct Batches<'a> {
 impl Batches<'_> {
     fn push(&mut self, row: String) -> ControlFlow<()> {
         // A long row gets its own message.
-        if self.bytes + row.len() > MESSAGE_BYTES {
+        if self.bytes + row.len() > TARGET_MESSAGE_BYTES {
             self.send()?;
         }
         self.bytes += row.len();

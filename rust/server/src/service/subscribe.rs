@@ -27,7 +27,7 @@ use crate::status::Refusal;
 type Answer = Result<v5::SubscriptionResp, Status>;
 
 /// The maximum number of messages prepared ahead of the reader.
-const AHEAD: usize = 2;
+const MESSAGES_AHEAD: usize = 2;
 /// Each insert counts as this many points more, because small inserts use memory too.
 const POINTS_PER_INSERT: usize = 16;
 
@@ -43,7 +43,7 @@ impl SubscriptionOptions {
     /// The header, with words separated by commas.
     const HEADER: &str = "pingthings-subscription";
 
-    pub(super) fn of(headers: &MetadataMap) -> Result<Self, Refusal> {
+    pub(super) fn from_headers(headers: &MetadataMap) -> Result<Self, Refusal> {
         let mut options = Self::default();
         for header in headers.get_all(Self::HEADER) {
             for word in header.to_str().unwrap_or("?").split(',') {
@@ -66,7 +66,7 @@ impl SubscriptionOptions {
 }
 
 /// The inserts that wait for a subscriber.
-struct Queue {
+struct InsertQueue {
     inserts: mpsc::UnboundedSender<(Uuid, Arc<Points>)>,
     hold: Arc<Hold>,
     /// The number of waiting points, including [`POINTS_PER_INSERT`] for each insert.
@@ -84,7 +84,7 @@ fn bytes(weight: usize) -> usize {
     weight * size_of::<RawPoint>()
 }
 
-impl Watcher for Queue {
+impl Watcher for InsertQueue {
     fn inserted(&self, uuid: Uuid, points: &Arc<Points>) {
         if self.has_overflowed.load(Ordering::Relaxed) {
             return;
@@ -106,7 +106,7 @@ impl Watcher for Queue {
 struct Subscription {
     shared: Arc<Shared>,
     account: Arc<Account>,
-    queue: Arc<Queue>,
+    queue: Arc<InsertQueue>,
     streams: HashMap<Uuid, u64>,
 }
 
@@ -168,11 +168,11 @@ pub(super) fn subscribe(
         Ok(slot) => slot,
         Err(refused) => return refused,
     };
-    let (answers, reader) = mpsc::channel(AHEAD);
+    let (answers, reader) = mpsc::channel(MESSAGES_AHEAD);
     shared.metrics.subscriptions.fetch_add(1, Ordering::Relaxed);
     tokio::spawn(async move {
         let (inserts, waiting) = mpsc::unbounded_channel();
-        let queue = Arc::new(Queue {
+        let queue = Arc::new(InsertQueue {
             inserts,
             hold: caller.answer,
             waiting: AtomicUsize::new(0),
@@ -356,7 +356,7 @@ mod tests {
             stopping,
             guard,
         );
-        let queue = Queue {
+        let queue = InsertQueue {
             inserts: mpsc::unbounded_channel().0,
             hold: caller.answer,
             waiting: AtomicUsize::new(0),
@@ -382,7 +382,7 @@ mod tests {
     }
 
     /// How many streams the engine watches for the queue.
-    fn watch_count(queue: &Arc<Queue>) -> usize {
+    fn watch_count(queue: &Arc<InsertQueue>) -> usize {
         Arc::strong_count(queue) - 2
     }
 

@@ -112,7 +112,7 @@ pub(super) fn open_precise(
     }
     // An invalid width is reported before an invalid range.
     PreciseWindows::new(TimeRange::ALL, params.width)?;
-    let range = whole_windows(params.start, params.end, params.width)?;
+    let range = complete_windows(params.start, params.end, params.width)?;
     let windows = PreciseWindows::new(range, params.width)?
         .ok_or_else(|| no_window(params.start, params.end, params.width))?;
     let count = range.end().abs_diff(range.start()) / params.width.max(1);
@@ -126,15 +126,15 @@ pub(super) fn open_precise(
         ));
     }
     let snapshot = snapshot(shared, &params.uuid, params.version_major)?;
-    let answered = answered(&snapshot, windows, params.version_major)?;
-    Ok((snapshot.version(), snapshot.windows(answered)))
+    let windows = omit_open_window(&snapshot, windows, params.version_major)?;
+    Ok((snapshot.version(), snapshot.windows(windows)))
 }
 
 /// The windows to answer with.
 ///
 /// A read of the latest data omits the last window if it and all later time have no points, because
 /// its points may still arrive.
-fn answered(
+fn omit_open_window(
     snapshot: &Snapshot,
     windows: PreciseWindows,
     version_major: u64,
@@ -153,7 +153,7 @@ fn answered(
 
 /// The range up to the end of the last complete window. An `end` beyond the end of all time is
 /// valid if no window reaches it.
-fn whole_windows(start: i64, end: i64, width: u64) -> Result<TimeRange, Refusal> {
+fn complete_windows(start: i64, end: i64, width: u64) -> Result<TimeRange, Refusal> {
     if start >= end {
         return Err(RangeError::Empty { start, end }.into());
     }

@@ -15,7 +15,7 @@ use tonic::{Request, Streaming};
 use crate::fixture::{Client, Fixture, Stream, answers, connect, pair, ramp};
 
 /// A time limit that only a call that never ends reaches.
-const FOR_EVER: Duration = Duration::from_mins(1);
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 async fn limited(limits: Limits) -> Fixture {
     Fixture::with(Config {
@@ -74,7 +74,7 @@ async fn three_hundred_reads_are_opened_before_one_ends() {
     stream.insert(&ramp(0, 1, 2_000)).await.unwrap();
     let client = narrow(&fixture).await;
     let opening = open(&client, &stream, 300);
-    let (opened, refused) = timeout(FOR_EVER, opening).await.unwrap();
+    let (opened, refused) = timeout(TIMEOUT, opening).await.unwrap();
     assert_eq!((opened.len(), refused), (300, 0));
     for mut answers in opened {
         let mut rows = 10;
@@ -96,7 +96,7 @@ async fn reads_beyond_the_limit_of_open_answers_are_refused_at_once() {
     stream.insert(&ramp(0, 1, 2_000)).await.unwrap();
     let client = narrow(&fixture).await;
     let opening = open(&client, &stream, 2_000);
-    let (mut opened, refused) = timeout(FOR_EVER, opening).await.unwrap();
+    let (mut opened, refused) = timeout(TIMEOUT, opening).await.unwrap();
     assert_eq!((opened.len(), refused), (768, 1_232));
     // Calls with one answer and other connections are not affected.
     let beside = Stream {
@@ -284,7 +284,7 @@ async fn an_unread_answer_is_revoked_for_one_that_is_read() {
     for _ in 0..2 {
         // This read may have had the largest weight for a moment. It is repeated, as by a client.
         let read = async { while read_all(&fixture, &stream).await != Some(200_000) {} };
-        timeout(FOR_EVER, read).await.unwrap();
+        timeout(TIMEOUT, read).await.unwrap();
     }
 }
 

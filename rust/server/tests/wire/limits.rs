@@ -55,27 +55,27 @@ async fn connections_without_a_valid_key_are_evicted() {
             ..Config::default()
         })
         .await;
-        let asked = || {
+        let with_key = || {
             let mut request = tonic::Request::new(v5::InfoParams {});
             let key = "Bearer key".parse().unwrap();
             request.metadata_mut().insert("authorization", key);
             request
         };
         let mut early = fixture.client.clone();
-        early.info(asked()).await.unwrap();
+        early.info(with_key()).await.unwrap();
         let mut idle = Vec::new();
         for count in 0..100 {
             idle.push(TcpStream::connect(fixture.server.addr()).await.unwrap());
             if count % 25 == 0 {
                 // A connection with only refused calls stays unauthorized.
-                let mut stranger = connect(&fixture.server).await;
-                let refused = stranger.info(v5::InfoParams {}).await;
+                let mut keyless = connect(&fixture.server).await;
+                let refused = keyless.info(v5::InfoParams {}).await;
                 assert_eq!(refused.is_err(), is_keyed);
             }
         }
         let mut late = connect(&fixture.server).await;
-        late.info(asked()).await.unwrap();
-        early.info(asked()).await.unwrap();
+        late.info(with_key()).await.unwrap();
+        early.info(with_key()).await.unwrap();
     }
 }
 
