@@ -83,7 +83,7 @@ impl Layout {
         Ok(Self(Arc::new(schema)))
     }
 
-    /// How many rows fit into one message after the schema, at max `max`.
+    /// How many rows fit into one message after the schema, at most `max`.
     pub(crate) fn rows(&self, max: usize) -> Result<usize, Refusal> {
         let columns = self.0.fields().len();
         let nothing = vec![Vec::new(); columns.saturating_sub(1)];

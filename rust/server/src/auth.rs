@@ -166,7 +166,7 @@ fn parse(text: &str) -> Result<Vec<Key>, String> {
             (Some(role), Some(hash), None) => keys.push(Key { hash, role }),
             _ => {
                 return Err(format!(
-                    "line {} must have a name, a role and a hash: write it with `pingthings key add`",
+                    "line {} needs a name, role and hash: write it with `pingthings key add`",
                     at + 1
                 ));
             }

@@ -257,7 +257,7 @@ mod tests {
             .decompress(encoding, compressed, limits, Arc::clone(&account), hold)
             .await;
         let decompressed = decompressed?;
-        assert_eq!(account.held(), 0, "it is given back with the hold");
+        assert_eq!(account.held(), 0, "dropping the hold releases the bytes");
         Ok(decompressed.pieces)
     }
 
