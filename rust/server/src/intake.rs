@@ -114,7 +114,7 @@ pub(crate) struct Intake {
     /// Bytes that arrived and are not processed yet.
     rest: Bytes,
     decompression: Option<Decompression>,
-    /// DecompressedMessage pieces that are not passed on yet, in reverse order.
+    /// Decompressed pieces that are not passed on yet, in reverse order.
     decompressed: Vec<Bytes>,
     /// Reports a refusal to the call layer.
     refusals: Option<tokio::sync::oneshot::Sender<Refusal>>,
