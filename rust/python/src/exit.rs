@@ -1,6 +1,6 @@
 //! The exit of the interpreter. It waits until no other Python thread runs code of this module.
 //!
-//! CPython before 3.14 terminates a thread that requests the GIL of a finalizing interpreter,
+//! `CPython` before 3.14 terminates a thread that requests the GIL of a finalizing interpreter,
 //! wherever the thread is. If that is inside Rust, the process aborts. Rust often runs Python code,
 //! which may release and request the GIL: to read a UUID, set the result of a future, or create an
 //! exception.

@@ -1,4 +1,4 @@
-//! InsertSteps, flushing, deleting.
+//! Inserting, flushing, deleting.
 
 #![allow(clippy::too_many_arguments, reason = "the signatures are Python's")]
 
