@@ -42,7 +42,7 @@ def test_what_is_wrong_with_keys_is_said_in_a_line(run: Run, tmp_path: Path):
     other = tmp_path / "other"
     other.write_text("secret\n", encoding="utf-8")
     for arguments, text in [
-        (("add", str(file), "--name", "me", "--role", "read"), "`me` already"),
+        (("add", str(file), "--name", "me", "--role", "read"), "already has a key `me`"),
         (("add", str(file), "--name", "a b", "--role", "read"), "`a b`"),
         (("revoke", str(file), "you"), "no key `you`"),
         (("list", str(tmp_path / "missing")), "missing"),

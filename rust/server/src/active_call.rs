@@ -22,6 +22,11 @@ use crate::status::Refusal;
 /// Parts of answers below this size are not counted. Most answers are smaller and read at once.
 pub(crate) const MIN_COUNTED_BYTES: usize = 4 << 10;
 
+/// A connection with at most this many calls is not cut when the memory budget is full: the memory
+/// is in use by others, and a client that cannot read the answer of an insert does not know whether
+/// its points were stored.
+const MAX_UNCOUNTED_CALLS: usize = 4;
+
 /// A call in flight. It is counted and logged when it is dropped.
 pub(crate) struct ActiveCall {
     metrics: Arc<Metrics>,
@@ -74,6 +79,7 @@ impl ActiveCall {
         };
         if hold.reserve(CALL_BYTES).is_err()
             && let Some(peer) = &self.peer
+            && peer.control.calls() > MAX_UNCOUNTED_CALLS
         {
             // A refusal would take as much memory.
             peer.control.end(End::Cut);

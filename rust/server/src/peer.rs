@@ -169,6 +169,11 @@ impl Control {
         self.calls.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// The number of unfinished calls.
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn end_call(&self) {
         self.calls.fetch_sub(1, Ordering::SeqCst);
         if self.is_full.load(Ordering::SeqCst) {
