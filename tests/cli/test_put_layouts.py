@@ -123,6 +123,22 @@ def test_dates_and_times_of_day_of_typed_files(put: Run, stored: Stored, tmp_pat
     assert stored("a") == [(T, 1.0), (T + SECOND, 2.0)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,1\n,\n3,3\n,\n",
+        'a\n1\n""\n3\n',
+        "a\tb\n1\t1\n\t\n3\t3\n",
+        'a;b\r\n1;1\r\n"";""\r\n3;3\r\n\r\n',
+        "a,b\n1,1\nNA,\n3,3\n",
+    ],
+)
+def test_steps_count_rows_of_empty_cells(run: Run, stored: Stored, collection: str, text: str):
+    options = ("--time-start", "2024-01-01", "--time-step", "1s", "--collection", collection)
+    run("put", "-", *options, stdin=text.encode())
+    assert stored("a") == [(T, 1.0), (T + 2 * SECOND, 3.0)]
+
+
 @pytest.mark.parametrize("step", ["50Hz", "59.94Hz", "4.8kHz", "16.6667ms", "1MHz"])
 def test_steps_are_counted_exactly(put: Run, stored: Stored, tmp_path: Path, step: str):
     rows = "".join(f"{k}\n" if k % 10 else "bad\n" for k in range(2_000))

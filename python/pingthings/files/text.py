@@ -175,10 +175,14 @@ class Text:
         self, data: bytes, rows: Rows, columns: Sequence[str], position: Position, kinds: Kinds
     ) -> Block:
         is_row = np.ones(len(rows.starts), bool)
-        is_row[self._blank(data, rows)] = False
+        blank, empty = self._blank(data, rows)
+        is_row[blank] = False
         commented = self._commented(data, rows)
         is_row[commented] = False
-        numbers = np.cumsum(is_row) - 1 + position.row
+        # A row of empty cells alone has nothing to store, but what is counted goes on with it.
+        is_counted = is_row.copy()
+        is_row[empty] = False
+        numbers = np.cumsum(is_counted) - 1 + position.row
         line = position.line + rows.lines
         refused = [
             (int(line[row]), "a quotation mark that begins a cell is not closed")
@@ -188,7 +192,7 @@ class Text:
         after = Position(
             position.offset + rows.end,
             position.line + rows.count,
-            position.row + int(is_row.sum()),
+            position.row + int(is_counted.sum()),
         )
         is_row[rows.stray] = False
         kept = np.flatnonzero(is_row)
@@ -208,19 +212,23 @@ class Text:
         lines = line[kept]
         return Block(table, lines, numbers[kept], refused, shown, after, len(commented), written)
 
-    def _blank(self, data: bytes, rows: Rows) -> list[int]:
-        """Rows without anything in them, which no table has."""
+    def _blank(self, data: bytes, rows: Rows) -> tuple[list[int], list[int]]:
+        """Rows without anything in them, which no table has; and those of empty cells alone."""
         letters = np.frombuffer(data, np.uint8)
         if not len(letters):
-            return []
+            return [], []
         first = letters[np.minimum(rows.starts, len(letters) - 1)]
         nothing = b' \t\r"\0\x1a' + self._delimiter  # zeros are room that a logger has not used
         may_be = (rows.ends <= rows.starts) | np.isin(first, np.frombuffer(nothing, np.uint8))
-        return [
-            row
-            for row in np.flatnonzero(may_be).tolist()
-            if not data[rows.starts[row] : rows.ends[row]].strip(nothing)
-        ]
+        blank: list[int] = []
+        empty: list[int] = []
+        for row in np.flatnonzero(may_be).tolist():
+            text = data[rows.starts[row] : rows.ends[row]]
+            if not text.strip(nothing):
+                # Spaces part cells only where something stands between them.
+                has_cells = b'"' in text or (self._delimiter != b" " and self._delimiter in text)
+                (empty if has_cells else blank).append(row)
+        return blank, empty
 
     def _commented(self, data: bytes, rows: Rows) -> list[int]:
         comment = self._dialect.comment
