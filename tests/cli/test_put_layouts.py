@@ -124,6 +124,27 @@ def test_dates_and_times_of_day_of_typed_files(put: Run, stored: Stored, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("2024-07-01", "2024-06-30T22:00Z"),
+        ("2024-10-27T02:30", "2024-10-27T01:30Z"),
+        ("2024-07-01T00:00Z", "2024-07-01T00:00Z"),
+        ("2024-07-01T00:00+01:00", "2024-06-30T23:00Z"),
+        ("1719792000000000000", "2024-07-01T00:00Z"),
+        ("0", "1970-01-01T00:00Z"),
+    ],
+)
+@pytest.mark.parametrize("is_column", [False, True])
+def test_a_start_without_a_zone_is_in_that_of_the_option(
+    put: Run, stored: Stored, tmp_path: Path, start: str, expected: str, is_column: bool
+):
+    rest = ("--time", "t", "--time-unit", "s") if is_column else ("--time-step", "1s")
+    zone = ("--time-zone", "Europe/Vienna", "--ambiguous", "later")
+    put(write(tmp_path, "t,a\n0,5\n1,6\n"), "--value", "a", "--time-start", start, *zone, *rest)
+    assert [time - ns(expected) for time, _ in stored("a")] == [0, SECOND]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "a,b\n1,1\n,\n3,3\n,\n",

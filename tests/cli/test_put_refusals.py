@@ -150,6 +150,21 @@ def test_no_type_of_a_column_is_a_crash(run: Run, tmp_path: Path, kind: Any, rol
             ("--time-step", "0Hz", "--time-start", "2024-01-01"),
             "is not a step of at least 1 ns",
         ),
+        *(
+            ("a\n1\n", ("--time-step", "1s", *options), said)
+            for options, said in (
+                (("--time-start", "2024"), "so 1970-01-01T00:00:00.000002024Z"),
+                (("--time-start", "1704067200"), "write it like 2024-01-01T12:00Z"),
+                (
+                    ("--time-start", "2024-03-31T02:30", "--time-zone", "Europe/Vienna"),
+                    "does not exist in Europe/Vienna",
+                ),
+                (
+                    ("--time-start", "2024-10-27T02:30", "--time-zone", "Europe/Vienna"),
+                    "--ambiguous",
+                ),
+            )
+        ),
         ("time,a\n2024-01-01,1\n", ("--value-column", "a"), "give it with --name-column"),
         ("time,a\n2024-01-01,1\n", ("--thousands", "."), "not that of --decimal"),
         ("time,a\n2024-01-01,1\n", ("--no-header", "--header-line", "1"), "give one of them"),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 from io import StringIO
 
+import pyarrow as pa
 import typer
 
 from pingthings.cli import instants
@@ -13,7 +15,7 @@ from pingthings.cli.ingestion import Options
 from pingthings.files.encodings import check_encoding
 from pingthings.files.numbers import Notation
 from pingthings.files.timeformat import TimeFormat
-from pingthings.files.times import Ambiguous, Clock, TimeUnit
+from pingthings.files.times import Ambiguous, Clock, TimeUnit, times
 from pingthings.files.zones import zone_exists, zones_are_known
 from pingthings.timeseries.utils.timez import currently_as_ns
 
@@ -25,6 +27,9 @@ __all__ = [
     "names_of",
     "notation_of",
 ]
+
+_LEAST_START = 10**17
+"""Nanoseconds since 1970, in 1973: fewer are likely to be a year, or seconds."""
 
 
 def delimiter_of(text: str | None) -> str | None:
@@ -101,12 +106,34 @@ def clock_of(
             "give --time-step, or the --time-unit of a column of numbers",
             param_hint="'--time-start'",
         )
-    origin = (
-        0
-        if start is None or step is not None
-        else instants.parse(start, currently_as_ns(), "--time-start")
-    )
-    return Clock(zone, ambiguous, unit, form, origin)
+    clock = Clock(zone, ambiguous, unit, form)
+    if start is None or step is not None:
+        return clock
+    return replace(clock, origin=_start_of(start, clock))
+
+
+def _start_of(text: str, clock: Clock) -> int:
+    """Returns when times begin to be counted: without a zone it is one of `--time-zone`."""
+    hint = "'--time-start'"
+    found = instants.parse(text, currently_as_ns(), "--time-start")
+    if re.fullmatch(r"\s*[+-]?\d+\s*", text):
+        if 0 < abs(found) < _LEAST_START:
+            raise typer.BadParameter(
+                f"{text!r} would be nanoseconds since 1970, so {instants.as_text(found)}; write it "
+                "like 2024-01-01T12:00Z",
+                param_hint=hint,
+            )
+        return found
+    if clock.zone is None:
+        return found
+    # What has a zone, or is `now` or an offset from it, is the same in every zone.
+    rule: Ambiguous = "reject" if clock.ambiguous == "infer" else clock.ambiguous
+    (local,), bad = times(pa.array([text]), Clock(clock.zone, rule))
+    if any("not understood" in why for why in bad.values()):
+        return found
+    for why in bad.values():
+        raise typer.BadParameter(why, param_hint=hint)
+    return int(local)
 
 
 def counted_of(found: Options, start: str | None, step: str | None) -> Options:
@@ -123,6 +150,6 @@ def counted_of(found: Options, start: str | None, step: str | None) -> Options:
         )
     return replace(
         found,
-        start=instants.parse(start, currently_as_ns(), "--time-start"),
+        start=_start_of(start, found.clock),
         step=instants.step(step),
     )
