@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+import numpy.typing as npt
 import pingthings.timeseries as pt
 import pyarrow as pa
 import pytest
@@ -19,7 +21,7 @@ START = 1_704_067_200_000_000_000  # 2024-01-01
 NS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 
 
-def times(column: list[Any], **clock: Any) -> list[int | str]:
+def times(column: list[Any] | npt.NDArray[np.floating[Any]], **clock: Any) -> list[int | str]:
     array: Any = pa.array(column)
     found, bad = read.times(array, Clock(**clock))
     return [bad.get(place, time) for place, time in enumerate(found.tolist())]
@@ -80,6 +82,26 @@ def test_what_is_no_time_has_a_reason(column: list[Any], clock: dict[str, str], 
 def test_dates_and_floats_of_typed_files():
     assert times([date(2024, 1, 1)]) == [START]
     assert times([START / 10**9 + 0.25], unit="s") == [START + 250_000_000]
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+def test_small_floats_are_the_times_that_their_digits_say(kind: type[np.floating[Any]]):
+    column = [*np.array([0.1, 0.02, -1.5, 1000], kind), None]
+    expected = [10**8, 2 * 10**7, -15 * 10**8, 10**12, "no time"]
+    assert times(column, unit="s") == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "why"),
+    [
+        (1_704_067_200.1, "s", "time `1704067200.0` is a float32, 128 s from the next"),
+        (45_292.5, "excel", "time `45292.5` is a float32, 0.00390625 days from the next"),
+        (float("nan"), "s", "outside 1933 to 2079"),
+    ],
+)
+def test_floats_too_coarse_for_a_time_are_refused(number: float, unit: str, why: str):
+    (found,) = times(np.array([number], np.float32), unit=unit)
+    assert why in str(found)
 
 
 @given(

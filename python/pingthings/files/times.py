@@ -43,6 +43,8 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _SECOND, _MILLISECOND, _DAY = 10**9, 10**6, 86_400 * 10**9
 _EXCEL_ORIGIN = -25_569  # days before 1970: 1899-12-30, so that days after 1900-02-28 are right
 _EXCEL_FIRST = 61
+_EXCEL_FINEST = _MILLISECOND / _DAY
+_COUNTED = {"excel": "days"}
 _REGULAR = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}(:\d{2}(:\d{2}(\.\d{1,9})?)?)?(Z|[+-]\d{2}(:?\d{2})?)?)?$"
 _WITH_ZONE = r":\d{2}([.,]\d+)?\s*([Zz]|[+-]\d{2}(:?\d{2})?)$"
 _UTC_NAMED = r"^(\d{4}-.*:\d{2}(?:[.,]\d+)?)\s*(?:UTC|GMT|utc|gmt)$"
@@ -358,6 +360,8 @@ def _typed_times(array: Any, clock: Clock, bad: Bad) -> Instants:
 def _number_times(array: Any, clock: Clock, bad: Bad) -> Instants:
     unit = clock.unit or "ns"
     if arrow.types.is_floating(array.type):
+        if not arrow.types.is_float64(array.type):
+            array = _without_coarse(array, unit, bad)
         # An int where it is whole: exact beyond what halves of a float can say.
         filled = compute.fill_null(array.cast(arrow.float64()), 0.0)
         return _floats(filled.to_numpy(zero_copy_only=False), array, clock, bad)
@@ -372,6 +376,24 @@ def _number_times(array: Any, clock: Clock, bad: Bad) -> Instants:
     found, fits = _multiplied(_filled(array.cast(arrow.int64())), 10 ** _DIGITS[unit])
     _outside(array, ~fits, bad)
     return _from_origin(found, array, clock, bad)
+
+
+def _without_coarse(array: Any, unit: TimeUnit, bad: Bad) -> Any:
+    """Floats of 32 or 16 bits as the doubles that their digits say, without those too coarse.
+
+    A float32 of today's seconds is off by up to a minute: it cannot say what was meant.
+    """
+    values = array.to_numpy(zero_copy_only=False)
+    finest = _EXCEL_FINEST if unit == "excel" else 1.0
+    with np.errstate(invalid="ignore"):
+        apart = np.spacing(np.abs(values)).astype(np.float64)
+        coarse = np.isfinite(values) & (apart > finest)
+    for place in np.flatnonzero(coarse).tolist():
+        gap = f"{apart[place]:g} {_COUNTED.get(unit, unit)}"
+        why = f"is a float{array.type.bit_width}, {gap} from the next"
+        bad.setdefault(place, f"time `{shown(array, place)}` {why}: too coarse for a time")
+    texts = values.astype(str).astype(np.float64)
+    return arrow.array(np.where(coarse, 0.0, texts))  # a null is NaN, and no time either
 
 
 def _floats(values: npt.NDArray[np.float64], array: Any, clock: Clock, bad: Bad) -> Instants:
