@@ -198,6 +198,35 @@ def test_a_long_table_has_a_stream_for_each_name(
     assert "say `--name-column 'station'`" in hint.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("x" * 256, "in column `name` cannot name a stream: it is longer than 255 characters"),
+        ("a\0b", "in column `name` cannot name a stream: it contains a NUL"),
+        (" ", "no name in column `name`"),
+    ],
+)
+def test_a_name_that_no_stream_can_have_rejects_its_row(
+    run: Run, stored: Stored, collection: str, name: str, why: str
+):
+    rows = ["time,name,value", f"2024-01-01,{name},1", "2024-01-01,é" + "x" * 254 + ",2"]
+    options = ("--name-column", "name", "--value-column", "value", "--collection", collection)
+    done = run("put", "-", *options, stdin="\n".join(rows).encode())
+    assert (done.exit_code, why in done.stderr) == (1, True), done.stderr
+    assert values(stored("é" + "x" * 254)) == [2.0]
+
+
+def test_names_of_typed_files_are_texts_or_numbers(run: Run, tmp_path: Path):
+    when: Any = pa.array([T, T + SECOND], pa.timestamp("ns"))
+    names: dict[str, Any] = {"number": [7.0, float("nan")], "list": [["a"], ["b"]]}
+    pq.write_table(pa.table({"time": when, "value": [1.0, 2.0], **names}), tmp_path / "f.parquet")
+    where = ("--value-column", "value", "--collection", "names")
+    done = run("put", str(tmp_path / "f.parquet"), "--name-column", "number", *where)
+    assert "line 2: no name in column `number`" in done.stderr
+    done = run("put", str(tmp_path / "f.parquet"), "--name-column", "list", *where)
+    assert "which names no streams" in done.stderr
+
+
 def test_the_order_of_rows_tells_the_hours_apart(put: Run, stored: Stored, tmp_path: Path):
     clock = ["01:00", "01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
     text = "time,a\n" + "".join(f"2024-10-27 {time},{k}\n" for k, time in enumerate(clock))

@@ -165,6 +165,8 @@ def test_no_type_of_a_column_is_a_crash(run: Run, tmp_path: Path, kind: Any, rol
                 ),
             )
         ),
+        (f"time,a,{'x' * 256}\n2024-01-01,1,2\n", ("--dry-run",), "column 3 of"),
+        ("time,a\0b\n2024-01-01,1\n", (), "cannot name a stream: `a\\x00b` contains a NUL"),
         ("time,a\n2024-01-01,1\n", ("--value-column", "a"), "give it with --name-column"),
         ("time,a\n2024-01-01,1\n", ("--thousands", "."), "not that of --decimal"),
         ("time,a\n2024-01-01,1\n", ("--no-header", "--header-line", "1"), "give one of them"),

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from pingthings.cli.checkpoint import Checkpoint
 from pingthings.cli.points import Points, Rows
 from pingthings.cli.repeats import Repeats
-from pingthings.cli.targets import Streams, Target
-from pingthings.files.arrays import flags, is_text, one_chunk
+from pingthings.cli.targets import Streams, Target, unfit
+from pingthings.files.arrays import flags, is_text, one_chunk, shown
 from pingthings.files.columns import Value, are_numbers, choose_values
 from pingthings.files.numbers import Notation, numbers
 from pingthings.files.rejects import Rejected, Rejects
@@ -111,6 +111,13 @@ class Ingestion:
         self.targets = {}
         if self.names is None:
             for value in self.values:
+                if (why := unfit(value.name)) is not None:
+                    told = f"`{shown(arrow.array([value.name]), 0)}` {why}"
+                    raise SourceError(
+                        f"column {source.columns.index(value.column) + 1} of `{source.path}` "
+                        f"cannot name a stream: {told}; name it with `--value COLUMN=NAME`, or all "
+                        "columns with `--names`"
+                    )
                 found = self.streams.find(value, self.collection)
                 self.targets["", value.name] = Target(value, self.collection, found)
                 self._notice_alike(value.name)
@@ -158,6 +165,11 @@ class Ingestion:
             if asked not in self.source.columns:
                 raise SourceError(
                     f"`{self.source.path}` has no column `{asked}` to take names from"
+                )
+            kind = one_chunk(sample[asked]).type
+            if arrow.types.is_nested(kind):
+                raise SourceError(
+                    f"column `{asked}` of `{self.source.path}` is {kind}, which names no streams"
                 )
             return asked
         if self.source.columns[:2] == _OF_GET and is_text(one_chunk(sample["stream"]).type):
@@ -301,6 +313,8 @@ class Ingestion:
         if self.names is None:
             return None
         column = one_chunk(block.table[self.names])
+        if arrow.types.is_floating(column.type):
+            column = compute.if_else(compute.is_nan(column), None, column)
         texts = column if arrow.types.is_string(column.type) else column.cast(arrow.string())
         if self.options.name_column is not None:  # what `get` wrote is what was meant
             texts = compute.utf8_trim_whitespace(texts)
@@ -311,7 +325,26 @@ class Ingestion:
             missing |= flags(compute.equal(names.indices, known.index("")))
         for place in np.flatnonzero(missing).tolist():
             reasons.setdefault(place, (self.names, f"no name in column `{self.names}`"))
+        if self.options.name_column is not None:
+            self._unfit_names(names, self.options.name_column, reasons)
         return names
+
+    def _unfit_names(self, names: Any, column: str, reasons: dict[int, tuple[str, str]]) -> None:
+        """Rejects the rows whose name no stream can have."""
+        longest = max((self._own_name("", value) for value in self.values), key=len, default="")
+        known: list[str | None] = names.dictionary.to_pylist()
+        for code, name in enumerate(known):
+            why = unfit((name or "") + longest)
+            if why is None:
+                continue
+            told = f"`{shown(names.dictionary, code)}` in column `{column}` cannot name a stream"
+            for place in np.flatnonzero(flags(compute.equal(names.indices, code))).tolist():
+                reasons.setdefault(place, (column, f"{told}: it {why}"))
+
+    def _own_name(self, name: str, value: Value) -> str:
+        """What the stream of a column is called in the rows of a name."""
+        several = len([one for one in self.values if not one.is_open]) > 1
+        return f"{name}/{value.name}" if several else name
 
     def _nothing(
         self,
@@ -357,8 +390,8 @@ class Ingestion:
     def _named_target(self, name: str, value: Value) -> Target:
         key = name, value.name
         if key not in self.targets:
-            several = len([one for one in self.values if not one.is_open]) > 1
-            own = f"{name}/{value.name}" if several else name
+            own = self._own_name(name, value)
+            several = own != name
             self.targets[key] = self._new_target(name, replace(value, name=own), several=several)
         return self.targets[key]
 
