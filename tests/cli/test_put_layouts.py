@@ -124,6 +124,32 @@ def test_dates_and_times_of_day_of_typed_files(put: Run, stored: Stored, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("sep=;\ntime;a\n2024-01-01;1\n2024-01-01T00:00:01;2\n", ()),
+        ('"sep=;"\r\ntime;a\r\n2024-01-01;1\r\n2024-01-01T00:00:01;2\r\n', ()),
+        ("SEP=~\rtime~a\r2024-01-01~1\r2024-01-01T00:00:01~2\r", ()),
+        ("sep=,,\ntime,a\n2024-01-01,1\n2024-01-01T00:00:01,2\n", ()),
+        ("sep=\t\n2024-01-01\t1\n2024-01-01T00:00:01\t2\n", ("--no-header", "--names", "t,a")),
+        ("sep=;\ntime;a\n2024-01-01;1\n2024-01-01T00:00:01;2\n", ("--header-line", "2")),
+        ("sep=;\nx\ntime;a\n2024-01-01;1\n2024-01-01T00:00:01;2\n", ("--skip-lines", "2")),
+    ],
+)
+def test_a_first_line_may_tell_what_parts_cells(
+    put: Run, stored: Stored, tmp_path: Path, text: str, options: tuple[str, ...]
+):
+    put(write(tmp_path, text), *options)
+    assert stored("a") == [(T, 1.0), (T + SECOND, 2.0)]
+
+
+def test_rows_without_a_time_are_not_said_to_share_one(run: Run, tmp_path: Path):
+    text = "day,note,a\n2024-01-01,x,1\n,x,2\n2024-01-02,x,3\n"
+    done = run("put", str(write(tmp_path, text)), "--dry-run")
+    assert "2 would be accepted" in done.stdout
+    assert "more than once" not in done.stdout
+
+
+@pytest.mark.parametrize(
     ("start", "expected"),
     [
         ("2024-07-01", "2024-06-30T22:00Z"),

@@ -31,6 +31,8 @@ TIME_NAME = re.compile(
 """What columns of times are called."""
 
 _DELIMITERS = ",;\t|"
+_TOLD = re.compile(rb'\s*"?sep=([!-/:-@\[-`{-~\t])"?[,;\t ]*(?:\r?\n|\r)', re.IGNORECASE)
+"""A first line that tells spreadsheets what parts cells."""
 _ROWS = 1_000
 _SPACED = 0.4
 """How sure it must be that spaces part cells: they stand in any text."""
@@ -107,10 +109,14 @@ class _Finder:
         self._is_whole = is_whole
         self._missing = {word.strip().lower() for word in (*MISSING, *layout.missing)}
         self._notes: list[str] = []
+        told = _TOLD.match(head)
+        self._told_delimiter = told[1].decode() if told and told[1] != b'"' else None
+        self._above = layout.skip_lines or int(self._told_delimiter is not None)
+        """How many lines are skipped."""
 
     def dialect(self) -> Dialect:
         layout = self._layout
-        delimiter = layout.delimiter or self._delimiter()
+        delimiter = layout.delimiter or self._told_delimiter or self._delimiter()
         rows = self._rows(delimiter)
         comment = layout.comment or ("#" if any(self._is_comment(row) for row in rows) else None)
         body = [row for row in rows if not row.is_blank and not self._is_comment(row)]
@@ -151,8 +157,7 @@ class _Finder:
             after = int(found.starts[place + 1]) if place + 1 < len(found.starts) else found.end
             rows.append(_Row(int(found.lines[place]) + 1, after, text, _cells(text, delimiter)))
             held += not (rows[-1].is_blank or self._is_comment(rows[-1]))
-        skip = self._layout.skip_lines or 0
-        return [row for row in rows if row.line > skip]
+        return [row for row in rows if row.line > self._above]
 
     def _is_comment(self, row: _Row) -> bool:
         return row.text.lstrip().startswith(self._layout.comment or "#")
@@ -420,11 +425,10 @@ class _Finder:
 
     def _start(self, rows: list[_Row], last: _Row | None) -> Position:
         if last is None:
-            skip = self._layout.skip_lines or 0
             offset = 0
-            for _ in range(skip):
+            for _ in range(self._above):
                 offset = self._head.find(b"\n", offset) + 1
-            return Position(offset, skip + 1)
+            return Position(offset, self._above + 1)
         after = [row.line for row in rows if row.line > last.line]
         line = after[0] if after else last.line + last.text.count("\n") + 1
         return Position(last.end, line)

@@ -249,13 +249,17 @@ def _is_zone(text: str) -> bool:
 
 def _long_table(source: Source, sample: Any, time: str) -> list[str]:
     """What to say of times that come more often, where a column of texts tells them apart."""
-    array = one_chunk(sample[time]).slice(0, 10_000)
+    every = one_chunk(sample[time]).slice(0, 10_000)
+    array, is_time = every.drop_null(), every.is_valid()
     count = len(array)
     if compute.count_distinct(array).as_py() == count:
         return []
     for name in source.columns:
-        column = one_chunk(sample[name]).slice(0, count)
-        if name == time or not arrow.types.is_string(column.type) or column.null_count == count:
+        column = one_chunk(sample[name]).slice(0, len(every))
+        if name == time or not arrow.types.is_string(column.type):
+            continue
+        column = column.filter(is_time)
+        if column.null_count == count:
             continue
         pairs = arrow.table([array, column], ["a", "b"]).group_by(["a", "b"]).aggregate([])
         if pairs.num_rows == count and looks_like(partial(numbers, name=name), column) is False:
