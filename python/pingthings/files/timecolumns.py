@@ -18,7 +18,7 @@ from pingthings.files.numbers import numbers
 from pingthings.files.source import Source, SourceError
 from pingthings.files.timeformat import COMMON, TimeFormat
 from pingthings.files.timeparts import TimeColumns, calendar_columns, hour_columns, told_columns
-from pingthings.files.times import Clock, likely_kind, times
+from pingthings.files.times import FINER, Clock, likely_kind, times
 from pingthings.files.zones import zone_exists
 
 __all__ = ["choose_times"]
@@ -48,7 +48,7 @@ _OFFSET = re.compile(r"(?:UTC|GMT) ?[+-] ?\d{1,2}(?::?\d{2})?|[+-]\d{2}:\d{2}")
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)$"
 _MANY = 20
 _JUDGED = 1_000
-_WRITTEN_AS_TIMES = "outside", "does not exist", "is not `"
+_WRITTEN_AS_TIMES = "outside", "does not exist", "is not `", FINER
 
 
 def choose_times(

@@ -28,7 +28,7 @@ from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import BTRDBValueError, InvalidTimeRange
 from pingthings.timeseries.utils.timez import to_nanoseconds
 
-__all__ = ["Ambiguous", "Clock", "TimeUnit", "likely_kind", "times"]
+__all__ = ["FINER", "Ambiguous", "Clock", "TimeUnit", "likely_kind", "times"]
 
 arrow: Any = pa  # its stubs lag behind it
 compute: Any = pc
@@ -55,6 +55,9 @@ _UTC = arrow.timestamp("ns", tz="UTC")
 _UNIVERSAL = {"UTC", "GMT", "Z", "UT"}
 _WITH_EXPONENT = r"^[\s\"']*[+-]?(\d{1,25}([.,]\d{0,25})?|[.,]\d{1,25})[eE][+-]?\d{1,3}[\s\"']*$"
 _EXPONENTS = 40
+_FRACTION = r"^[\s\"']*[+-]?\d{1,19}[.,]\d+[\s\"']*$"
+FINER = "is finer than a nanosecond"
+"""What the reason says of a time with too many digits."""
 _OUTSIDE = "is outside 1933 to 2079"
 _LEAST, _MOST = MINIMUM_TIME, MAXIMUM_INSERT_TIME
 
@@ -177,6 +180,7 @@ def _mixed_times(shown_as: Any, clock: Clock, bad: Bad) -> Instants:
         except BTRDBValueError as error:
             why = str(error).partition(" is not valid: ")[2]
             told = f"does not exist: {why}" if why else "is not understood"
+            told = FINER if "finer than" in str(error) else told
             bad[place] = f"time `{shown(shown_as, place)}` {told}" if text else "no time"
     found[is_day_later] += _DAY
     naive = ~zoned
@@ -470,7 +474,11 @@ def _counted(array: Any, clock: Clock, bad: Bad) -> Instants:
         rf"(?:[.,](?P<fraction>\d{{0,{digits}}})0*)?[\s\"']*$"
     )
     parts = compute.extract_regex(array, pattern)
-    for place in places(compute.is_null(parts)):
+    no_match = compute.is_null(parts)
+    finer = compute.and_(no_match, compute.match_substring_regex(array, _FRACTION))
+    for place in places(finer):
+        bad.setdefault(place, f"time `{shown(shown_as, place)}` {FINER}")
+    for place in places(no_match):
         bad.setdefault(place, f"time `{shown(shown_as, place)}` is no number of {unit}")
     whole, beyond = cast_each(compute.struct_field(parts, "whole"), arrow.int64())
     scaled, fits = _multiplied(_filled(whole), 10**digits)
