@@ -107,3 +107,62 @@ def test_a_file_called_dat_without_a_description_is_a_table(tmp_path: Path):
     assert parted([table]) == ([], [table])
     (tmp_path / "LOG.CFG").write_text("ST,DEV,1999\n", "utf-8")
     assert parted([table, tmp_path / "LOG.CFG"]) == ([tmp_path / "LOG.CFG"], [])
+
+
+TEXT = """ST,DEV,1999\r
+1,1A,0D\r
+1,{name},A,,V,0.5,0,0,-32767,32767,1,1,P\r
+50\r
+1\r
+1000,2\r
+{date},02:30:00.0\r
+{date},02:30:00.0\r
+ASCII\r
+1\r
+"""
+
+
+def recorded(folder: Path, *, date: str = "27/10/2024", name: str = "VA") -> Path:
+    (folder / "r.cfg").write_text(TEXT.format(date=date, name=name), newline="")
+    (folder / "r.dat").write_text("1,0,10\r\n2,1000,20\r\n", newline="")
+    return folder / "r.cfg"
+
+
+@pytest.mark.parametrize(("rule", "hour"), [("earlier", 0), ("later", 1)])
+def test_a_recording_in_the_hour_that_comes_twice(
+    run: Run, collection: str, tmp_path: Path, rule: str, hour: int
+):
+    zone = ("--collection", collection, "--time-zone", "Europe/Vienna", "--json")
+    done = run("put", str(recorded(tmp_path)), *zone, "--ambiguous", rule)
+    assert json.loads(done.stdout)["start"] == f"2024-10-27T0{hour}:30:00.000000000Z"
+
+
+@pytest.mark.parametrize(
+    ("date", "name", "options", "said"),
+    [
+        ("27/10/2024", "VA", (), "occurred twice in Europe/Vienna: clocks went back; `ambiguous`"),
+        ("31/03/2024", "VA", (), "does not exist in Europe/Vienna: clocks went forward"),
+        ("01/02/2024", "V" * 256, ("--dry-run",), "cannot name a stream: it is longer than 255"),
+    ],
+)
+def test_why_a_recording_is_refused(
+    run: Run,
+    collection: str,
+    tmp_path: Path,
+    date: str,
+    name: str,
+    options: tuple[str, ...],
+    said: str,
+):
+    file = recorded(tmp_path, date=date, name=name)
+    zone = ("--collection", collection, "--time-zone", "Europe/Vienna")
+    done = run("put", str(file), *zone, *options)
+    assert (done.exit_code, said in done.stderr) == (1, True), done.stderr
+    assert "the day comes first" not in done.stderr
+
+
+def test_a_description_without_its_data_is_no_table(run: Run, collection: str, tmp_path: Path):
+    file = recorded(tmp_path)
+    file.with_suffix(".dat").unlink()
+    done = run("put", str(file), "--collection", collection)
+    assert "whose data, `r.dat`, are not in the same folder" in done.stderr

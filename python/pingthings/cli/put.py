@@ -23,7 +23,7 @@ from pingthings.cli.put_options import (
     names_of,
     notation_of,
 )
-from pingthings.cli.recordings import Handling, parted, put_recordings
+from pingthings.cli.recordings import Handling, check_whole, parted, put_recordings
 from pingthings.cli.report import report, report_left_out, summary
 from pingthings.cli.targets import Streams
 from pingthings.files.content import STANDARD_INPUT
@@ -328,6 +328,7 @@ def put(
             "standard input has no name; say where its streams go", param_hint="'--collection'"
         )
     recordings, files = parted(files)
+    check_whole(files)
     if recordings and (time is not None or options.values):
         raise typer.BadParameter(
             f"`{recordings[0]}` is a recording, which says itself what its channels are",
@@ -338,7 +339,10 @@ def put(
     rejects.check([*recordings, *(file.path for file in found)])
     connect = partial(connected, endpoint, profile, apikey, apikey_file)
     if recordings:
-        handling = Handling(collection, time_zone, scaling, layout.encoding, merge, dry_run, json)
+        rule = "reject" if ambiguous == "infer" else ambiguous
+        handling = Handling(
+            *(collection, time_zone, rule, scaling, layout.encoding, merge), dry_run, json
+        )
         with connect() as client:
             put_recordings(client, recordings, handling)
         if not files:

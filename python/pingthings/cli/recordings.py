@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +11,17 @@ from typing import Any, Literal
 
 from pingthings.cli import instants
 from pingthings.cli.output import print_json, shown
-from pingthings.ingest.recording import Recording, Scaling, read, store
+from pingthings.cli.targets import unfit
+from pingthings.ingest.recording import Recording, RecordingError, Scaling, read, store
 from pingthings.timeseries.client import Client, StreamSet
 
-__all__ = ["Handling", "parted", "put_recordings"]
+__all__ = ["Handling", "check_whole", "parted", "put_recordings"]
 
 _ALONE = ".cff"
 _DESCRIPTION = ".cfg"
 _DATA = ".dat"
+_COUNTS = re.compile(rb"[\r\n]\s*\d+\s*,\s*\d+\s*[Aa]\s*,\s*\d+\s*[Dd]")
+"""How a description counts its channels."""
 _BESIDE = {_ALONE, _DESCRIPTION, _DATA, ".hdr", ".inf"}
 
 
@@ -28,6 +32,7 @@ class Handling:
     collection: str | None
     """`{station}` and `{device}` are what the recording says; None is the name of the file."""
     zone: str | None
+    ambiguous: Literal["earlier", "later", "reject"]
     scaling: Scaling
     encoding: str | None
     """Of the names; None finds it."""
@@ -69,6 +74,23 @@ def _is_recording(path: Path) -> bool:
     )
 
 
+def check_whole(files: Iterable[Path]) -> None:
+    """Refuses descriptions of recordings without their data, which are no tables.
+
+    Raises:
+        RecordingError: One is among the files.
+    """
+    for path in files:
+        if path.suffix.lower() != _DESCRIPTION or not path.is_file():
+            continue
+        with path.open("rb") as file:
+            if _COUNTS.search(file.read(4_096).replace(b"\0", b"")):
+                raise RecordingError(
+                    f"`{path}` describes a recording, whose data, `{path.stem}{_DATA}`, are not in "
+                    "the same folder"
+                )
+
+
 def put_recordings(client: Client, files: Iterable[Path], handling: Handling) -> None:
     """Stores recordings, and says of each what became of it.
 
@@ -81,7 +103,13 @@ def put_recordings(client: Client, files: Iterable[Path], handling: Handling) ->
             zone=handling.zone or "UTC",
             scaling=handling.scaling,
             encoding=handling.encoding,
+            ambiguous=handling.ambiguous,
         )
+        for channel in recording.channels:
+            if (why := unfit(channel.name)) is not None:
+                raise RecordingError(
+                    f"channel `{channel.name[:40]}…` of `{path}` cannot name a stream: it {why}"
+                )
         pattern = handling.collection or path.stem
         collection = pattern.replace("{station}", recording.station).replace(
             "{device}", recording.device

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from fractions import Fraction
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pingthings.ingest.streams import clean
@@ -91,12 +92,16 @@ class Description:
     """The length of one step of a time stamp, in nanoseconds."""
 
 
-def describe(text: str, zone: str = "UTC") -> Description:
+Ambiguous = Literal["earlier", "later", "reject"]
+
+
+def describe(text: str, zone: str = "UTC", ambiguous: Ambiguous = "reject") -> Description:
     """Parses the text of a `.cfg` file.
 
     Args:
         text: The text.
         zone: The time zone of the recorder, if the file does not contain it.
+        ambiguous: Which instant a local time is that occurs twice.
 
     Raises:
         RecordingError: It does not follow the standard; the message names the line.
@@ -116,8 +121,9 @@ def describe(text: str, zone: str = "UTC") -> Description:
         raise lines.error(f"the data type `{form}` is unknown; the types are {', '.join(FORMS)}")
     factor = _multiplier(lines, revision)
     offset = _offset(lines) if revision == 2013 else None  # noqa: PLR2004 - the revision
-    start, digits = _instant(first, revision, offset, zone)
-    trigger, more = _instant(last if last.strip(" ,") else first, revision, offset, zone)
+    local = zone, ambiguous
+    start, digits = _instant(first, revision, offset, local)
+    trigger, more = _instant(last if last.strip(" ,") else first, revision, offset, local)
     step = 1 if max(digits, more) > 6 else 1_000  # noqa: PLR2004 - digits of microseconds
     return Description(
         *(station, device, revision, analog, digital, rates, declared, start, trigger),
@@ -296,7 +302,9 @@ def _offset(lines: _Lines) -> int | None:
     return -seconds if match[1] == "-" else seconds
 
 
-def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[int, int]:
+def _instant(
+    line: str, revision: int, offset: int | None, local: tuple[str, Ambiguous]
+) -> tuple[int, int]:
     """Returns a time in nanoseconds, and the number of digits of its fraction."""
     match = _STAMP.fullmatch(line)
     if match is None:
@@ -312,12 +320,15 @@ def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[i
             raise ValueError("a minute has 60 seconds")  # noqa: TRY301
         days = date(year, month, day).toordinal() - date(1970, 1, 1).toordinal()
         clock = datetime(year, month, day, hour, minute)  # noqa: DTZ001 - zone comes later
-        ahead = _ahead(clock, zone) if offset is None else offset
     except ValueError as error:
         raise RecordingError(
             f"a line of the description is not a time: `{line.strip()}`: {error}; in revision "
             f"{revision}, given by the first line, the {order}"
         ) from error
+    try:
+        ahead = _ahead(clock, *local) if offset is None else offset
+    except ValueError as error:
+        raise RecordingError(f"a time of the description, `{line.strip()}`, {error}") from error
     # A leap second becomes the first second of the next minute, as everywhere in this package.
     seconds = days * 86_400 + hour * 3_600 + minute * 60 + rest - ahead
     time = seconds * _SECOND + int(fraction.ljust(9, "0"))
@@ -328,14 +339,21 @@ def _instant(line: str, revision: int, offset: int | None, zone: str) -> tuple[i
     return time, len(fraction)
 
 
-def _ahead(time: datetime, zone: str) -> int:
+def _ahead(time: datetime, zone: str, ambiguous: Ambiguous) -> int:
     """Returns the offset of a local time from UTC, in seconds."""
     try:
         known = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise RecordingError(f"the time zone `{zone}` does not exist") from None
-    found = {time.replace(tzinfo=known, fold=fold).utcoffset() for fold in (0, 1)}
-    if len(found) > 1:
-        raise ValueError(f"it occurred twice or never in {zone}")
-    (offset,) = found
-    return 0 if offset is None else round(offset.total_seconds())
+    earlier, later = (
+        round((time.replace(tzinfo=known, fold=fold).utcoffset() or timedelta()).total_seconds())
+        for fold in (0, 1)
+    )
+    if earlier < later:
+        raise ValueError(f"does not exist in {zone}: clocks went forward")
+    if earlier > later and ambiguous == "reject":
+        raise ValueError(
+            f"occurred twice in {zone}: clocks went back; `ambiguous`, or `--ambiguous`, selects "
+            "`earlier` or `later`"
+        )
+    return later if ambiguous == "later" else earlier

@@ -72,6 +72,7 @@ def read(
     zone: str = "UTC",
     scaling: Scaling = "primary",
     encoding: str | None = None,
+    ambiguous: Literal["earlier", "later", "reject"] = "reject",
 ) -> Recording:
     """Reads a recording.
 
@@ -82,6 +83,8 @@ def read(
             transformers; `recorded` leaves them unchanged.
         encoding: Encoding of the names, such as `cp1251`; None is UTF-8, or Windows-1252 if they
             are not valid UTF-8.
+        ambiguous: Which of two instants a local time is that occurs twice because clocks went
+            back.
 
     Raises:
         RecordingError: A file is missing, or does not follow the standard.
@@ -94,7 +97,7 @@ def read(
     """
     try:
         text, data = _parts(path, encoding)
-        about = describe(text, zone)
+        about = describe(text, zone, ambiguous)
         samples = read_samples(data, about)
         times = _times(samples, about)
         channels = [*_analog(about, samples, times, scaling), *_digital(about, samples, times)]
