@@ -259,7 +259,7 @@ def test_lines_are_counted_through_all_that_is_no_row(tmp_path: Path):
     source = open_source(write(tmp_path, "\n".join(lines)))
     (block,) = source.blocks(source.columns, source.start)
     assert block.lines.tolist() == [4, 7, 11]
-    assert block.rows.tolist() == [0, 1, 3]
+    assert block.rows.tolist() == [0, 1, 4]  # `,,` has nothing to store, but is a row
     assert block.refused == [(10, "2 cells, not 3")]
     assert block.text(7) == '2024-01-02,2,"two\nlines"'
     assert block.comments == 1
