@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from cli.files import ns, write
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 from pingthings.server import Server
 
 Run = Callable[..., Any]
@@ -210,6 +211,25 @@ def test_a_workbook_needs_no_ending(put: Run, stored: Stored, tmp_path: Path):
     rows = [["time", "a"], [DAY, 1]]
     put(workbook(tmp_path / "a.xlsx", rows).rename(tmp_path / "download"))
     assert stored("a") == TWO[:1]
+
+
+def test_options_about_texts_leave_the_cells_of_a_workbook(
+    put: Run, stored: Stored, tmp_path: Path
+):
+    rows = [["time", "ä"], [DAY, 1.234], [DAY + timedelta(seconds=1), "1.002,5"]]
+    text = ("--decimal", ",", "--thousands", ".", "--delimiter", ";", "--encoding", "latin-1")
+    put(workbook(tmp_path / "a.xlsx", rows), *text)
+    assert [value for _, value in stored("ä")] == [1.234, 1_002.5]
+
+
+def test_a_workbook_may_count_its_days_from_1904(put: Run, stored: Stored, tmp_path: Path):
+    book: Any = openpyxl.Workbook()
+    book.epoch = CALENDAR_MAC_1904
+    for row in (["time", "a"], [43_830, 1], [43_830 + 1 / 86_400, 2]):
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    put(tmp_path / "a.xlsx", "--time-unit", "excel")
+    assert stored("a") == TWO
 
 
 def test_days_of_a_spreadsheet_are_taken_for_such(run: Run, tmp_path: Path):

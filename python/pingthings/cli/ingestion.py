@@ -94,10 +94,10 @@ class Ingestion:
         sample = source.sample()
         if not sample.num_rows and not any(True for _ in self._first_rows()):
             raise NothingInItError(f"`{source.path}` has no rows")
-        self._clock = replace(options.clock)
+        self._clock = replace(options.clock, days=source.days)
         self.notes = []
         if options.step is None:
-            self._time, hints = choose_times(source, sample, options.times, options.clock)
+            self._time, hints = choose_times(source, sample, options.times, self._clock)
         else:
             self._time, hints = TimeColumns(()), []
         self.times = list(self._time.names)

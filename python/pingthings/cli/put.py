@@ -299,6 +299,7 @@ def put(
         comment or None,
         sheet,
         tuple(missing or ()),
+        decimal,
     )
     if no_header and header_line is not None:
         raise typer.BadParameter("--no-header and --header-line are both given; give one of them")

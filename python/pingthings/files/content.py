@@ -90,6 +90,8 @@ class Bytes:
         self.size: int | None = None
         """How many bytes there are, if they stand in a file as they are."""
         self.notes: list[str] = []
+        self.days = 0
+        """How many days later than 1899-12-30 a workbook begins to count."""
         self.is_once = False
         """Whether they can be read only once, as text from a pipe."""
         self.is_pipe = False

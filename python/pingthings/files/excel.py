@@ -20,6 +20,8 @@ __all__ = ["as_text"]
 _PIECE_ROWS = 512
 _PIECE_BYTES = 1 << 20
 _LOOKED_AT = 100
+_LATE_EPOCH, _DAYS_OF_1904 = 1904, 1_462
+"""Days are counted from 1904 in workbooks of old Macs: that many later than in others."""
 _UNCOMPUTED = re.compile(
     rb"""<(?:\w+:)?c\b[^>]*?\br="([A-Z]+\d+)"[^>]*>\s*<(?:\w+:)?f\b(?:[^>]*/>|[^>]*>[^<]*</(?:\w+:)?f>)"""
     rb"""\s*(?:<(?:\w+:)?v\s*/>|<(?:\w+:)?v>\s*</(?:\w+:)?v>)?\s*</(?:\w+:)?c>"""
@@ -38,6 +40,7 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
         names = [sheet.title for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
         every = [sheet.title for sheet in workbook.worksheets]
         charts = [sheet.title for sheet in workbook.chartsheets]
+        days = _DAYS_OF_1904 if workbook.epoch.year == _LATE_EPOCH else 0
         tables = [name for name in names if len(names) > 1 and _holds_table(workbook[name])]
     finally:
         workbook.close()
@@ -53,13 +56,14 @@ def as_text(content: Bytes, layout: Layout) -> Bytes:
     chosen = asked if asked is not None else (tables or names)[0]
 
     def opener() -> Reader:
-        return _Sheet(_open(content), chosen)
+        return _Sheet(_open(content), chosen, layout.decimal)
 
     file = opener()
     head = file.read(1 << 16)
     file.close()
     found = Bytes(content.path, "text", head, opener)
     found.is_pipe = content.is_pipe
+    found.days = days
     others = [name for name in names if name != chosen]
     found.notes = [f"sheet `{chosen}` is read"]
     if others:
@@ -130,8 +134,9 @@ def _open(content: Bytes) -> Any:
 class _Sheet:
     """The rows of a sheet as bytes."""
 
-    def __init__(self, workbook: Any, name: str) -> None:
+    def __init__(self, workbook: Any, name: str, decimal: str) -> None:
         self._workbook = workbook
+        self._decimal = decimal
         sheet = workbook[name]
         sheet.reset_dimensions()  # what a file says of its size may be wrong
         self._rows: Iterator[Any] = sheet.iter_rows(values_only=True)
@@ -158,7 +163,7 @@ class _Sheet:
                 if row is None:
                     break
                 self._line += 1
-                cells = [_text(value) for value in row]
+                cells = [_text(value, self._decimal) for value in row]
                 while cells and not cells[-1]:
                     cells.pop()
                 # Rows of a sheet end where their last value is: all become as wide as the first.
@@ -172,7 +177,7 @@ class _Sheet:
         self._workbook.close()
 
 
-def _text(value: Any) -> str:  # noqa: PLR0911 - one for each type
+def _text(value: Any, decimal: str) -> str:  # noqa: PLR0911 - one for each type
     match value:
         case None:
             return ""
@@ -185,6 +190,7 @@ def _text(value: Any) -> str:  # noqa: PLR0911 - one for each type
         case timedelta():  # a clock that went past midnight, as spreadsheets count
             return str(value)
         case float():
-            return repr(value)
+            # A number is what it is, however texts beside it are written.
+            return repr(value).replace(".", decimal)
         case _:
             return " ".join(str(value).split()) if isinstance(value, str) else str(value)

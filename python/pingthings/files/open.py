@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pingthings.files import excel
@@ -28,6 +29,8 @@ def open_source(path: Path, layout: Layout | None = None) -> Source:
             return ArrowFile(content, layout)
         if content.kind == "excel":
             content = excel.as_text(content, layout)
+            # What was told of texts is not so of cells, which come as CSV in UTF-8.
+            layout = replace(layout, delimiter=",", encoding="utf-8")
         return Text(content, layout)
     except FAILURES as error:
         raise SourceError(f"cannot read `{path}`: {error}") from error

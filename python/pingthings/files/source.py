@@ -63,6 +63,7 @@ class Layout:
     comment: str | None = None
     sheet: str | None = None
     missing: tuple[str, ...] = ()
+    decimal: str = "."
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ class Source(Protocol):
     """What `Position.offset` grows to, if that is known."""
     can_resume: bool
     """Whether it can be read from a position on, another time."""
+    days: int
+    """How many days later than 1899-12-30 the days of its spreadsheet are counted from."""
 
     def sample(self) -> Any:
         """Returns the first rows with all columns."""

@@ -46,6 +46,7 @@ class Text:
         self._is_spaced = False
         self._encoding = self._found_encoding(content.head, layout)
         self.can_resume = not content.is_pipe
+        self.days = content.days
         self.total = content.size if self._encoding.is_utf8 else None
         self._is_old = b"\n" not in content.head and b"\r" in content.head
         head = self._head()

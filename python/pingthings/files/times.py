@@ -76,6 +76,8 @@ class Clock:
     """How times are written, as for strptime; None is ISO 8601."""
     origin: int = 0
     """What numbers count from, in nanoseconds since 1970."""
+    days: int = 0
+    """What days of a spreadsheet count from, in days after 1899-12-30."""
     last: int | None = field(default=None, compare=False, repr=False)
     """The time of the row before, for `infer`."""
 
@@ -437,9 +439,10 @@ def _fewest_decimals(
 
 def _excel(values: npt.NDArray[np.float64], array: Any, clock: Clock, bad: Bad) -> Instants:
     """Days as spreadsheets count them, to the millisecond: they keep no finer time."""
-    wrong = ~np.isfinite(values) | (values < _EXCEL_FIRST) | (values > 200_000)  # noqa: PLR2004
+    first = _EXCEL_FIRST if not clock.days else 0
+    wrong = ~np.isfinite(values) | (values < first) | (values > 200_000)  # noqa: PLR2004
     _outside(array, wrong, bad)
-    values = np.where(wrong, 0.0, values)
+    values = np.where(wrong, 0.0, values) + clock.days
     whole = np.floor(values)
     rest = np.rint((values - whole) * (_DAY / _MILLISECOND)).astype(np.int64) * _MILLISECOND
     found = (whole.astype(np.int64) + _EXCEL_ORIGIN) * _DAY + rest

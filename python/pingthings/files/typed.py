@@ -49,6 +49,7 @@ class _Typed:
         self.start = Position(0, 1)
         self.total = total
         self.can_resume = not content.is_pipe
+        self.days = 0
         self.notes = content.notes
         if layout.names and len(layout.names) != len(schema.names):
             raise SourceError(
