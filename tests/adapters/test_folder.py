@@ -15,6 +15,7 @@ import pingthings.timeseries as pt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pingthings.files.source import SourceError
 from pingthings.files.times import Clock
 from pingthings.ingest.folder import COMMIT_ROWS, Columns, Ledger, Rejects, store
 from pingthings.timeseries.exceptions import BTrDBError
@@ -189,3 +190,63 @@ def test_memory_does_not_grow_with_the_folder(collection: str, program: Any, tmp
         )
         took.append(int(done.stdout.splitlines()[-1]))
     assert took[1] < took[0] * 1.3
+
+
+def stored_rows(
+    client: pt.Client, collection: str, folder: Path, columns: Columns | None = None
+) -> tuple[dict[str, list[tuple[int, float]]], str]:
+    """What is stored of a folder, and what is rejected."""
+    rejects = Rejects(folder.parent / "rejected")
+    try:
+        store(client, folder, collection, Ledger.read(folder.parent / "ledger"), rejects, columns)
+    finally:
+        rejects.close()
+    return values_of(client, collection), (folder.parent / "rejected").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("x" * 256, "is longer than 255 characters"), ("a\0b", "contains a NUL")],
+)
+def test_a_name_that_no_stream_can_have_rejects_its_row(
+    client: pt.Client, collection: str, tmp_path: Path, name: str, why: str
+):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    rows = f"time,name,value\n2024-01-01,{name},1\n2024-01-02,good,2\n"
+    (folder / "a.csv").write_text(rows, "utf-8")
+    found, refused = stored_rows(client, collection, folder)
+    assert list(found) == [f"{collection}/good"]
+    assert why in refused
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"time": [1_704_067_200], "name": ["a"]}, "a.parquet` holds numbers; set what"),
+        ({"time": [1_704_067_200.5], "name": ["a"]}, "a.parquet` holds numbers; set what"),
+        ({"time": ["2024-01-01"], "name": [["a"]]}, "which names no streams"),
+    ],
+)
+def test_columns_that_hold_something_else_are_named(
+    client: pt.Client, collection: str, tmp_path: Path, columns: dict[str, Any], why: str
+):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    pq.write_table(pa.table({**columns, "value": [1.0]}), folder / "a.parquet")
+    with pytest.raises(SourceError, match=why):
+        stored_rows(client, collection, folder)
+
+
+def test_a_number_that_is_none_names_no_stream(client: pt.Client, collection: str, tmp_path: Path):
+    folder = tmp_path / "archive"
+    folder.mkdir()
+    table: dict[str, Any] = {
+        "time": ["2024-01-01"] * 2,
+        "name": [7.0, float("nan")],
+        "value": [1.0, 2.0],
+    }
+    pq.write_table(pa.table(table), folder / "a.parquet")
+    found, refused = stored_rows(client, collection, folder)
+    assert list(found) == [f"{collection}/7"]
+    assert "no name" in refused

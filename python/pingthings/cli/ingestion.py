@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 from pingthings.cli.checkpoint import Checkpoint
 from pingthings.cli.points import Points, Rows
 from pingthings.cli.repeats import Repeats
-from pingthings.cli.targets import Streams, Target, unfit
+from pingthings.cli.targets import Streams, Target
 from pingthings.files.arrays import flags, is_text, one_chunk, shown
-from pingthings.files.columns import Value, are_numbers, choose_values
+from pingthings.files.columns import Value, are_numbers, choose_values, unfit
 from pingthings.files.numbers import Notation, numbers
 from pingthings.files.rejects import Rejected, Rejects
 from pingthings.files.source import Block, Kinds, NothingInItError, Position, Source, SourceError

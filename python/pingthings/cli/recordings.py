@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pingthings.cli import instants
 from pingthings.cli.output import print_json, shown
-from pingthings.cli.targets import unfit
+from pingthings.files.columns import unfit
 from pingthings.ingest.recording import Recording, RecordingError, Scaling, read, store
 from pingthings.timeseries.client import Client, StreamSet
 

@@ -10,16 +10,7 @@ from pingthings.files.columns import Value, folded
 from pingthings.timeseries.client import Client, Stream
 from pingthings.timeseries.exceptions import BTrDBError, StreamNotFoundError
 
-__all__ = ["Streams", "Target", "unfit"]
-
-_LONGEST_NAME = 255
-
-
-def unfit(name: str) -> str | None:
-    """Returns why no stream can be called so, None if one can: what servers refuse."""
-    if len(name) > _LONGEST_NAME:
-        return f"is longer than {_LONGEST_NAME} characters"
-    return "contains a NUL" if "\0" in name else None
+__all__ = ["Streams", "Target"]
 
 
 @dataclass

@@ -14,13 +14,14 @@ from pingthings.files.arrays import is_number, is_text, one_chunk
 from pingthings.files.numbers import NO_NUMBER, TOO_LARGE, Notation, numbers
 from pingthings.files.source import Source, SourceError
 
-__all__ = ["Value", "are_numbers", "choose_values", "folded", "listed"]
+__all__ = ["Value", "are_numbers", "choose_values", "folded", "listed", "unfit"]
 
 arrow: Any = pa  # its stubs lag behind it
 
 _MANY = 20
 _JUDGED = 1_000
 _NONE = "it holds no numbers"
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,13 @@ class Value:
     was_asked: bool = False
     is_open: bool = False
     """Whether its first rows hold nothing, so that it is not known to hold numbers."""
+
+
+def unfit(name: str) -> str | None:
+    """Returns why no stream can be called so, None if one can: what servers refuse."""
+    if len(name) > _LONGEST_NAME:
+        return f"is longer than {_LONGEST_NAME} characters"
+    return "contains a NUL" if "\0" in name else None
 
 
 def are_numbers(column: Any, notation: Notation | None = None) -> bool:

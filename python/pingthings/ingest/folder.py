@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pingthings.files.arrays import is_number, one_chunk, places, shown
+from pingthings.files.columns import unfit
 from pingthings.files.folder import every_file
 from pingthings.files.numbers import numbers
 from pingthings.files.open import open_source
@@ -145,6 +147,7 @@ def store(
             place = source.start if progress.place is None else Position(*progress.place)
             uncommitted = 0
             for block in source.blocks(wanted, place):
+                _check_types(block.table, columns, file.path)
                 good, bad = _points(block, columns)
                 streams = known.setdefault(where, {})
                 missing = [Wanted(name, columns.unit) for name in good if name not in streams]
@@ -174,11 +177,35 @@ def _commit(writer: Writer, ledger: Ledger, rejected_bytes: int) -> None:
 
 def _present(found: list[str], columns: Columns, path: Path) -> list[str]:
     wanted = [columns.time, columns.name, columns.value]
+    if len(set(wanted)) < len(wanted):
+        raise SourceError(f"times, names and values are in three columns, not in {wanted}")
     for name in wanted:
         if name not in found:
             known = ", ".join(f"`{one}`" for one in found)
             raise SourceError(f"`{path}` has no column `{name}`; it has {known}")
     return wanted
+
+
+def _check_types(table: Any, columns: Columns, path: Path) -> None:
+    if is_number(table[columns.time].type) and columns.clock.unit is None:
+        raise SourceError(
+            f"column `{columns.time}` of `{path}` holds numbers; set what they count, as in "
+            '`Columns(clock=Clock(unit="ns"))`'
+        )
+    kind = one_chunk(table[columns.name]).type
+    if arrow.types.is_nested(kind):
+        raise SourceError(f"column `{columns.name}` of `{path}` is {kind}, which names no streams")
+
+
+def _unfit_names(encoded: Any, column: str, bad: dict[int, str]) -> None:
+    """Rejects the rows whose name no stream can have."""
+    for code, name in enumerate(encoded.dictionary.to_pylist()):
+        why = unfit(name)
+        if why is None:
+            continue
+        told = f"`{shown(encoded.dictionary, code)}` in column `{column}` cannot name a stream"
+        for place in places(compute.equal(encoded.indices, code)):
+            bad.setdefault(place, f"{told}: it {why}")
 
 
 def _points(block: Block, columns: Columns) -> tuple[dict[str, Points], list[Rejected]]:
@@ -189,16 +216,19 @@ def _points(block: Block, columns: Columns) -> tuple[dict[str, Points], list[Rej
         return {}, refused
     when, bad = times(table[columns.time], columns.clock)
     values, wrong = numbers(table[columns.value], columns.value)
-    names = table[columns.name].combine_chunks()
+    names = one_chunk(table[columns.name])
+    if arrow.types.is_floating(names.type):
+        names = compute.if_else(compute.is_nan(names), None, names)
     for place, why in wrong.items():
         bad.setdefault(place, why)
     for column, mask in ((columns.name, compute.is_null(names)), ("value", values.is_null())):
         for place in np.flatnonzero(mask.to_numpy(zero_copy_only=False)).tolist():
             bad.setdefault(place, f"no {column}")
-    good = np.ones(len(table), bool)
-    good[list(bad)] = False
     encoded = names.cast(arrow.string()).dictionary_encode()
     codes = compute.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    _unfit_names(encoded, columns.name, bad)
+    good = np.ones(len(table), bool)
+    good[list(bad)] = False
     doubles = values.to_numpy(zero_copy_only=False)
     found: dict[str, Points] = {}
     for code, name in enumerate(encoded.dictionary.to_pylist()):
