@@ -213,6 +213,11 @@ def test_a_workbook_needs_no_ending(put: Run, stored: Stored, tmp_path: Path):
     assert stored("a") == TWO[:1]
 
 
+def test_standard_input_is_one_file(run: Run, collection: str):
+    done = run("put", "-", "-", "--collection", collection, stdin=CSV.encode())
+    assert (done.exit_code, "can be read once only" in done.stderr) == (2, True)
+
+
 def test_options_about_texts_leave_the_cells_of_a_workbook(
     put: Run, stored: Stored, tmp_path: Path
 ):

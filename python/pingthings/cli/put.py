@@ -324,6 +324,8 @@ def put(
         raise typer.BadParameter(
             "standard input can be read once only", param_hint="'--apikey-file'"
         )
+    if files.count(STANDARD_INPUT) > 1:
+        raise typer.BadParameter("standard input can be read once only", param_hint="'FILE'")
     if collection is None and STANDARD_INPUT in files:
         raise typer.BadParameter(
             "standard input has no name; say where its streams go", param_hint="'--collection'"
