@@ -119,7 +119,8 @@ impl Client {
         schema: &AnswerSchema,
     ) -> Result<Table, Error> {
         let call = self.count_call(request.method().kind());
-        let table = async {
+        // The future is large, and its callers move it several times: boxed, it is moved once.
+        let table = Box::pin(async {
             let mut reservation = self.state.session()?.budget.begin_read();
             self.wait_for_turn(request.method(), &mut reservation)
                 .await?;
@@ -128,7 +129,7 @@ impl Client {
             let mut tables = tables.await?;
             tables.reservation = Some(reservation);
             tables.collect().await
-        };
+        });
         let table = table.await;
         call.end(&table);
         table
@@ -265,13 +266,13 @@ impl TableStream {
                     .map(|reservation| reservation.add(more))
                 {
                     None | Some(Ok(true)) => Ok(true),
-                    Some(Ok(false)) => self.pause().await,
+                    Some(Ok(false)) => Box::pin(self.pause()).await,
                     Some(Err(error)) => Err(error),
                 }
             }
             Err(error) => {
                 self.rows.drop_incomplete();
-                self.resume(error, is_all).await
+                Box::pin(self.resume(error, is_all)).await
             }
         };
         done.map_err(|error| error.on_stream(self.uuid))
