@@ -8,11 +8,12 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import numpy as np
 import pingthings.timeseries as pt
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
     InvalidTimeRange,
+    InvalidUUIDError,
     StreamNotFoundError,
 )
 
@@ -324,6 +326,20 @@ REFUSED: dict[str, tuple[Any, Any, type[BTrDBError], str]] = {
     "a truth value": (1, True, BTRDBTypeError, "cast them if 0 and 1"),
     "a truth value of numpy": ([1], np.array([True]), BTRDBTypeError, "cast them if 0 and 1"),
     "truth among objects": ([1, 2], np.array([1.5, True], object), BadValue, "row 1: .* `True`"),
+    "truth in a list": ([1, 2], [1.5, True], BadValue, "row 1: .* `True`"),
+    "a large one in a list": ([1, 2], [1.5, 2**53 + 1], BadValue, "row 1: the integer"),
+    "a large one beside a null": (
+        pa.array([1, 2]),
+        pa.array([2**53 + 1, None]),
+        BadValue,
+        "row 1 of a .* holds a null",
+    ),
+    "a masked time": (
+        np.ma.array([1, 2], mask=[False, True]),
+        np.array([1.0, 2.0]),
+        InvalidTimeRange,
+        "row 1 has no time",
+    ),
     "two dimensions": (np.array([[1]]), np.array([[1.0]]), BTRDBValueError, "one-dimensional"),
 }
 
@@ -340,3 +356,29 @@ def test_what_cannot_be_stored_as_it_is_is_refused_and_the_rest_goes_on(
         assert writer.add(stream.uuid, 5, 2**60)  # a float64, though large
     assert writer.counts.stored == 1
     assert stream.raw_values(0, 10).column(1).to_pylist() == [2.0**60]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "why"),
+    [
+        (lambda _: {"x": (1, 1.0)}, InvalidUUIDError, "`x` is not a uuid"),
+        (lambda uuid: {uuid: (1, 1.0), str(uuid): (2, 2.0)}, BTRDBValueError, "twice"),
+        (lambda uuid: {uuid: [(1, 1), (2, 2)]}, BTRDBTypeError, "give a tuple of its times"),
+        (lambda uuid: {uuid: (1, 1.0, 2.0)}, BTRDBTypeError, "give a tuple of its times"),
+        (lambda uuid: [(uuid, (1, 1.0))], BTRDBTypeError, "must map uuids"),
+    ],
+)
+def test_wrong_keys_and_rows_do_not_stop_the_writer(
+    client: pt.Client,
+    collection: str,
+    wrong: Callable[[UUID], Any],
+    error: type[BTrDBError],
+    why: str,
+):
+    stream = client.create(uuid4(), collection, {"name": "a", "unit": ""})
+    with Writer(client) as writer:
+        with pytest.raises(error, match=why):
+            writer.add_all(wrong(stream.uuid))
+        writer.add(cast("UUID", str(stream.uuid)), 5, 1.0)
+        writer.add(stream.uuid, 6, 2.0)
+    assert stream.raw_values(0, 10).column(1).to_pylist() == [1.0, 2.0]

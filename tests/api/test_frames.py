@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import uuid4
 
 import duckdb
@@ -185,6 +185,23 @@ def test_times_beyond_nanoseconds_are_refused():
             convert(table)
 
 
+def test_columns_of_one_name_are_refused_where_one_would_be_lost():
+    columns: list[Any] = [pa.array([1]), pa.array([1.0]), pa.array([2.0])]
+    table = pa.table(columns, names=["time", "a", "a"])
+    for convert in (frames.to_polars, frames.to_numpy, lambda table: frames.join({"x": table})):
+        with pytest.raises(BTRDBValueError, match="2 columns of the table have the name `a`"):
+            convert(table)
+    assert frames.to_pandas(table).columns.tolist() == ["a", "a"]
+    with pytest.raises(BTRDBValueError, match="the name `time`"):
+        frames.to_pandas(pa.table(columns[:2], names=["time", "time"]))
+
+
+def test_a_join_needs_every_time():
+    table = pa.table({"time": pa.array([1, None], pa.timestamp("ns")), "v": [1.0, 2.0]})
+    with pytest.raises(InvalidTimeRange, match="row 1 of a table has no time"):
+        frames.join({"a": table})
+
+
 @pytest.mark.parametrize("table", [5, raw([]).drop_columns(["time"]), pa.table({})])
 def test_what_has_no_times_is_refused(table: Any):
     with pytest.raises(BTRDBTypeError):
@@ -259,6 +276,16 @@ async def test_join_says_what_is_wrong(client: pt.AsyncClient, collection: str):
         frames.join(tables, streams, how="left")  # type: ignore[arg-type]
     with pytest.raises(BTRDBValueError, match="give `grid`"):
         frames.join(tables, streams, tolerance=5)
+    with pytest.raises(BTRDBValueError, match="must not be negative"):
+        frames.join(tables, streams, grid=10, tolerance=-1)
+    odd: Any
+    for odd in ({"a": "b"}, None, [5], lambda _: None):
+        with pytest.raises(BTRDBTypeError, match="`names`"):
+            frames.join(tables, streams, names=odd)
+    with pytest.raises(BTRDBTypeError, match="`streams` is a set of streams"):
+        frames.split(raw([(1, 1.0)]), cast("Any", uuid4()))
+    with pytest.raises(BTRDBValueError, match="among them `1`"):
+        frames.join({1: raw([]), "1": raw([])})
     with pytest.raises(BTRDBValueError, match="several streams, among them `a`"):
         frames.join(tables * 2, [*streams, *streams])
     with pytest.raises(BTRDBValueError, match="2 names for 1 streams"):

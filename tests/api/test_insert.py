@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -103,6 +103,15 @@ FORMS: dict[str, Make] = {
     "reader": batches,
     "array of structs": lambda: pa.array([{"a": t, "b": v} for t, v in POINTS]),
     "polars": lambda: pl.DataFrame({"time": TIMES, "b": VALUES}),
+    "table of values before integer times": lambda: pa.table({"b": VALUES, "time": TIMES}),
+    "pandas zone with seconds": lambda: pd.Series(
+        VALUES, index=stamps().tz_localize("UTC").tz_convert(timezone(timedelta(seconds=15)))
+    ),
+    "lists beside arrays": lambda: (
+        [np.int64(T), pd.Timestamp(TIMES[1]), TIMES[2]],
+        np.array(VALUES),
+    ),
+    "array of exact objects": lambda: (np.array(TIMES), [1, Decimal("-2.5"), Fraction(4)]),
     "polars in another order": lambda: pl.DataFrame({"b": VALUES, "Timestamp": TIMES}),
     "polars decimals": lambda: pl.DataFrame({"time": TIMES, "b": list(map(Decimal, VALUES))}),
     "table in another order": lambda: arrow(
@@ -321,6 +330,75 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
         lambda: pd.DataFrame({"a": VALUES, "b": VALUES}, index=stamps()),
         BTRDBTypeError,
         "a frame of 2 columns beside its times",
+    ),
+    "truth value in a list": (
+        lambda: (np.array(TIMES), [1.0, True, 2.0]),
+        BadValue,
+        "row 1: a value is `True`",
+    ),
+    "large integer in a list of floats": (
+        lambda: (np.array(TIMES), [1.5, 2.0, 2**53 + 1]),
+        BadValue,
+        "row 2: the integer 9007199254740993",
+    ),
+    "float in a list of times": (
+        lambda: ([T, float(T), T], np.array(VALUES)),
+        BTRDBTypeError,
+        "times of type `float`",
+    ),
+    "integer times beyond 64 bits in a list": (
+        lambda: ([-1, 1 << 63, T], np.array(VALUES)),
+        InvalidTimeRange,
+        "row 1: time",
+    ),
+    "column of lists": (lambda: (np.array(TIMES), [1, [2], 3]), BadValue, "row 1: `[2]`"),
+    "numpy text": (
+        lambda: (np.array(TIMES), np.array(list("abc"), dtype=np.dtypes.StringDType())),
+        BTRDBTypeError,
+        "values of type `StringDType",
+    ),
+    "bytes as a row": (
+        lambda: [*POINTS, b"ab"],
+        BTRDBTypeError,
+        "row 3 is `b'ab'`",
+    ),
+    "set as a row": (lambda: [{T, 1.0}], BTRDBTypeError, "row 0 is"),
+    "mapping as a row": (lambda: [{"time": T, "value": 1.0}], BTRDBTypeError, "row 0 is"),
+    "series of other rows": (
+        lambda: (pd.Series(TIMES), pd.Series(VALUES, index=[2, 1, 0])),
+        BTRDBTypeError,
+        "have different indexes",
+    ),
+    "frame as a column": (
+        lambda: (stamps(), pd.DataFrame({"b": VALUES})),
+        BTRDBTypeError,
+        "a `DataFrame` is no column",
+    ),
+    "class of frames": (lambda: pd.DataFrame, BTRDBTypeError, "cannot insert a `type`"),
+    "unsigned times": (
+        lambda: arrow([T, (1 << 63) + 1, T], time_type=pa.uint64()),
+        InvalidTimeRange,
+        "row 1: the time 9223372036854775809 is outside",
+    ),
+    "polars objects": (
+        lambda: (pl.Series(TIMES), pl.Series([Fraction(1)] * 3, dtype=pl.Object)),
+        BTRDBTypeError,
+        "the type `Object`, which Arrow lacks",
+    ),
+    "polars Int128 columns": (
+        lambda: (pl.Series(TIMES), pl.Series([1, 2, 3], dtype=pl.Int128)),
+        BTRDBTypeError,
+        "the type `Int128`, which Arrow lacks",
+    ),
+    "level of an index": (
+        lambda: pd.Series(VALUES, index=pd.MultiIndex.from_arrays([stamps(), list("abc")])),
+        BTRDBTypeError,
+        "has 2 levels",
+    ),
+    "Arrow times of the name and none before": (
+        lambda: pa.table({"status": [1, 2, 3], "time": [5, 6, 7]}),
+        BTRDBTypeError,
+        "times such as 5 in the column `time`",
     ),
     "pandas bool": (
         lambda: pd.Series([True] * 3, index=stamps(), name="b"),

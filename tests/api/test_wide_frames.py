@@ -269,6 +269,23 @@ async def test_one_unit_is_for_all_and_a_series_is_a_column(
     assert [(await one.latest()) for one in made] == [(T, 5.0), (T, 1.5)]
 
 
+async def test_words_before_the_times_of_a_table_are_no_times(
+    client: pt.AsyncClient, collection: str
+):
+    table = pa.table({"status": [1, 2], "time": [T - T % 1_000, T], "v": [1.0, 2.0]})
+    made = await client.create_streams(table, collection)
+    assert [(one.name, await one.latest()) for one in made] == [
+        ("status", (T, 2.0)),
+        ("v", (T, 2.0)),
+    ]
+
+
+async def test_names_of_columns_need_not_be_text(client: pt.AsyncClient, collection: str):
+    frame = pd.DataFrame({7: [1.0]}, index=pd.to_datetime([T]))
+    (stream,) = await client.create_streams(frame, collection, names={7: "seven"})  # type: ignore[dict-item]
+    assert stream.name == "seven"
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
@@ -280,6 +297,11 @@ async def test_one_unit_is_for_all_and_a_series_is_a_column(
         ({"frame": wide().rename(columns={"va": "fa"})}, BTRDBValueError, "have the name `fa`"),
         ({"frame": wide().reset_index(drop=True)}, BTRDBTypeError, "has no times"),
         ({"frame": wide().rename(columns={"va": ""})}, BTRDBValueError, "has no name"),
+        ({"names": {"fa": "a\0"}}, BTRDBValueError, "it contains a NUL"),
+        ({"names": {"fa": "a" * 256}}, BTRDBValueError, "it is longer than 255"),
+        ({"names": {"fa": "\ud800"}}, BTRDBValueError, "half a surrogate pair"),
+        ({"units": {"fa": "a\0"}}, BTRDBValueError, "is no unit of a stream"),
+        ({"frame": pd.DataFrame}, BTRDBTypeError, "the class `DataFrame`"),
         ({"names": {"va": "fa"}}, BTRDBValueError, "stream `fa`"),
         ({"names": {"vb": "x"}}, BTRDBValueError, "column `vb`"),
         ({"names": {"va": 5}}, BTRDBTypeError, "give text"),

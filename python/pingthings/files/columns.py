@@ -13,6 +13,7 @@ import pyarrow as pa
 from pingthings.files.arrays import is_number, is_text, one_chunk
 from pingthings.files.numbers import NO_NUMBER, TOO_LARGE, Notation, numbers
 from pingthings.files.source import Source, SourceError
+from pingthings.timeseries.arguments import unfit
 
 __all__ = ["Value", "are_numbers", "choose_values", "folded", "listed", "unfit"]
 
@@ -21,7 +22,6 @@ arrow: Any = pa  # its stubs lag behind it
 _MANY = 20
 _JUDGED = 1_000
 _NONE = "it holds no numbers"
-_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,6 @@ class Value:
     was_asked: bool = False
     is_open: bool = False
     """Whether its first rows hold nothing, so that it is not known to hold numbers."""
-
-
-def unfit(name: str) -> str | None:
-    """Returns why no stream can be called so, None if one can: what servers refuse."""
-    if len(name) > _LONGEST_NAME:
-        return f"is longer than {_LONGEST_NAME} characters"
-    return "contains a NUL" if "\0" in name else None
 
 
 def are_numbers(column: Any, notation: Notation | None = None) -> bool:

@@ -18,13 +18,13 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
+from pingthings.timeseries.arguments import as_mapping
 from pingthings.timeseries.client import Client
 from pingthings.timeseries.constants import MAXIMUM_INSERT_TIME, MINIMUM_TIME
 from pingthings.timeseries.exceptions import (
@@ -32,13 +32,14 @@ from pingthings.timeseries.exceptions import (
     BadValue,
     BTrDBError,
     BTRDBServerError,
+    BTRDBTypeError,
     BTRDBValueError,
     ConnectionError,  # noqa: A004 - the library's own
     DeadlineExceededError,
     InvalidTimeRange,
     NotSupportedError,
 )
-from pingthings.timeseries.insert_data import to_arrow
+from pingthings.timeseries.insert_data import plain_columns, to_arrow
 
 __all__ = ["Counts", "Points", "Rejected", "Writer", "WriterFailed"]
 
@@ -53,6 +54,7 @@ _LONGEST_PAUSE = 10.0
 _LARGE = 2.0**53
 """Beyond it a float64 cannot represent every integer."""
 _MOST_REJECTED = 1_000
+_PAIR = 2
 
 log = logging.getLogger(__name__)
 
@@ -195,13 +197,16 @@ class Writer:
             data: Times in integer nanoseconds and values of each stream. They are copied.
 
         Raises:
-            BTRDBTypeError: Times are not integers, or values are not numbers.
-            BTRDBValueError: The numbers of times and values differ.
+            BTRDBTypeError: Times are not instants, values are not numbers, or points are no tuple.
+            BTRDBValueError: The numbers of times and values differ, or a stream is there twice.
             BadValue: A value is null, or an integer that a float64 cannot represent.
+            InvalidUUIDError: A key is not a uuid.
             InvalidTimeRange: A time is outside the range of nanoseconds.
             WriterFailed: An earlier insert failed permanently, or the writer was stopped.
         """
-        every = {uuid: _piece(*points) for uuid, points in data.items()}
+        # A wrong key would stop the writer later, when others have added points.
+        points = as_mapping(data, "data")
+        every = {uuid: _piece(*_pair(uuid, one)) for uuid, one in points.items()}
         bad = {uuid: _unfit(*piece) for uuid, piece in every.items()}
         for uuid, places in bad.items():
             if len(places):
@@ -339,10 +344,20 @@ class Writer:
                 return
 
 
+def _pair(uuid: UUID, points: Any) -> Points:
+    # A list of two rows would be taken for a column of times and one of values.
+    if not isinstance(points, tuple) or len(cast("Points", points)) != _PAIR:
+        raise BTRDBTypeError(
+            f"stream `{uuid}` is mapped to a `{type(points).__name__}`; give a tuple of its times "
+            "and values"
+        )
+    return cast("Points", points)
+
+
 def _piece(times: Any, values: Any) -> _Piece:
-    instants, numbers = (_atleast_1d(one) for one in (times, values))
+    instants, numbers = map(np.atleast_1d, _arrays(times, values))
     is_plain = instants.dtype == np.int64 and numbers.dtype == np.float64
-    if is_plain and not np.ma.isMaskedArray(numbers):
+    if is_plain and not any(map(np.ma.isMaskedArray, (instants, numbers))):
         # `array` copies, because the caller may change its arrays.
         found = np.array(instants), np.array(numbers)
     elif not len(instants) and not len(numbers):
@@ -363,8 +378,10 @@ def _unfit(times: npt.NDArray[np.int64], values: npt.NDArray[np.float64]) -> npt
     return np.flatnonzero(~fits)
 
 
-def _atleast_1d(given: Any) -> npt.NDArray[Any]:
-    return np.atleast_1d(np.asanyarray(given))
+def _arrays(times: Any, values: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    if all(hasattr(one, "__len__") and not isinstance(one, str | bytes) for one in (times, values)):
+        return plain_columns(times, values)
+    return np.asanyarray(times), np.asanyarray(values)
 
 
 def _converted(times: npt.NDArray[Any], values: npt.NDArray[Any]) -> _Piece:
@@ -375,14 +392,14 @@ def _converted(times: npt.NDArray[Any], values: npt.NDArray[Any]) -> _Piece:
             "arrays of equal length"
         )
     table: Any = to_arrow((times, values))
+    if table.column(0).null_count:
+        row = table.column(0).is_null().combine_chunks().index(True).as_py()
+        raise InvalidTimeRange(f"row {row} has no time; leave such rows out")
     held = table.column(1)
     if held.null_count:
         row = held.is_null().combine_chunks().index(True).as_py()
         raise BadValue(f"row {row} has a null; leave out points without a value")
-    try:
-        instants = np.array(table.column(0).cast("int64").to_numpy())
-    except pa.ArrowInvalid as error:
-        raise InvalidTimeRange(f"a time is outside the range of nanoseconds: {error}") from error
+    instants = np.array(table.column(0).cast("int64").to_numpy())
     given = held.to_numpy()
     numbers = given.astype(np.float64)
     if given.dtype.kind in "iu":

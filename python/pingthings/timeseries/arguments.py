@@ -40,11 +40,13 @@ __all__ = [
     "as_versions",
     "as_width_ns",
     "check_writable",
+    "unfit",
 ]
 
 TAG_KEYS = ("name", "unit", "ingress", "distiller")
 """The tags that every stream has."""
 
+_LONGEST_TAG = 255
 _MOST_SECONDS = 366 * 86_400
 _MERGE_POLICIES = ("never", "equal", "retain", "replace")
 
@@ -132,6 +134,15 @@ def as_text(value: str, name: str) -> str:
     if not isinstance(value, str):
         raise BTRDBTypeError(f"`{name}` is text, not a `{type(value).__name__}`")
     return check_writable(value, name)
+
+
+def unfit(text: str) -> str | None:
+    """Returns why no tag, such as a name, can have this text; None if one can."""
+    if len(text) > _LONGEST_TAG:
+        return f"is longer than {_LONGEST_TAG} characters"
+    if not _is_writable(text):
+        return "has half a surrogate pair"
+    return "contains a NUL" if "\0" in text else None
 
 
 def check_writable(text: str, name: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pingthings.timeseries.arguments import as_list, as_uuid, as_width_ns
+from pingthings.timeseries.arguments import as_list, as_mapping, as_width_ns
 from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     BTRDBValueError,
@@ -88,6 +88,7 @@ def to_pandas(table: pa.Table) -> DataFrame:
         for column in timed.columns[1:]
         if column.null_count and pa.types.is_integer(column.type)
     }
+    _check_names(timed.column_names[:1], timed.column_names)
     nullable = {
         kind: getattr(pd, f"{kind}".replace("uint", "UInt").replace("int", "Int") + "Dtype")()
         for kind in sparse
@@ -115,7 +116,9 @@ def to_polars(table: pa.Table) -> PolarsFrame:
         (10, 2)
     """
     polars = extra("polars", "polars")
-    return cast("PolarsFrame", polars.from_arrow(_with_times(table), rechunk=False))
+    timed = _with_times(table)
+    _check_names(timed.column_names, timed.column_names)
+    return cast("PolarsFrame", polars.from_arrow(timed, rechunk=False))
 
 
 def to_numpy(table: pa.Table) -> dict[str, NDArray[Any]]:
@@ -140,6 +143,7 @@ def to_numpy(table: pa.Table) -> dict[str, NDArray[Any]]:
         (dtype('<M8[ns]'), 5.5)
     """
     timed = _with_times(table)
+    _check_names(timed.column_names, timed.column_names)
     for name, column in zip(timed.column_names, timed.columns, strict=True):
         if column.null_count and pa.types.is_integer(column.type):
             raise BTRDBValueError(
@@ -209,6 +213,8 @@ def join(
     snapped = None if grid is None else _as_grid(grid)
     if snapped is not None:
         reach = None if tolerance is None else as_width_ns(tolerance)
+        if reach is not None and reach < 0:
+            raise BTRDBValueError(f"`tolerance` is {reach} ns; it must not be negative")
         for part in parts.values():
             part.snap(snapped, reach)
     elif tolerance is not None:
@@ -287,7 +293,12 @@ class _Part:
         self.keys = np.empty(0, np.int64)
         self._rows: Integers | None = None  # the rows that are kept; None is all
         if self._table is not None:
-            self.keys = _array(self._table.columns[0]).view(np.int64)
+            _check_names(self._table.column_names[1:], self._table.column_names)
+            times = self._table.columns[0]
+            if times.null_count:
+                row = np.flatnonzero(times.is_null().to_numpy())[0]
+                raise InvalidTimeRange(f"row {row} of a table has no time; leave such rows out")
+            self.keys = _array(times).view(np.int64)
             if np.any(self.keys[1:] < self.keys[:-1]):
                 self._rows = np.argsort(self.keys, kind="stable")
                 self.keys = self.keys[self._rows]
@@ -397,10 +408,11 @@ def _labelled(
     """Returns the tables by the names of their streams."""
     if isinstance(tables, Mapping):
         if streams is None:
+            _unique([str(key) for key in tables])
             return {str(key): table for key, table in tables.items()}
         of_uuid = dict(zip((s.uuid for s in streams), _labels(streams, names), strict=True))
         try:
-            return {of_uuid[as_uuid(key)]: table for key, table in tables.items()}
+            return {of_uuid[key]: table for key, table in as_mapping(tables, "tables").items()}
         except KeyError as error:
             raise BTRDBValueError(f"the set has no stream `{error.args[0]}`") from None
     given = as_list(tables, "tables")
@@ -415,16 +427,31 @@ def _labelled(
 
 def _labels(streams: Collection[Described], names: Names) -> list[str]:
     """Returns a unique name for each stream."""
+    labels: list[Any]
+    if not isinstance(streams, Collection):
+        raise BTRDBTypeError(f"`streams` is a set of streams, not a `{type(streams).__name__}`")
     if isinstance(names, str):
         labels = [_label(stream, names) for stream in streams]
     elif callable(names):
         labels = [names(stream) for stream in streams]
     else:
+        if not isinstance(names, Sequence):  # the keys of a mapping are not what it maps to
+            raise BTRDBTypeError(
+                f"`names` is a `{type(names).__name__}`; give `name`, `path`, `uuid`, a function, "
+                "or a list of names in the order of the streams"
+            )
         labels = list(names)
         if len(labels) != len(streams):
             raise BTRDBValueError(
                 f"{len(labels)} names for {len(streams)} streams; give one for each"
             )
+    for label in labels:
+        if not isinstance(label, str):
+            raise BTRDBTypeError(f"`names` gives `{label!r}` for a stream; give text")
+    return _unique(labels)
+
+
+def _unique(labels: list[str]) -> list[str]:
     repeated = [label for label, count in Counter(labels).items() if count > 1]
     if repeated:
         raise BTRDBValueError(
@@ -465,6 +492,16 @@ def _with_times(table: pa.Table) -> pa.Table:
     except pa.ArrowInvalid as error:
         raise InvalidTimeRange(f"a time is outside the range of nanoseconds: {error}") from error
     return table.set_column(0, pa.field(table.column_names[0], _TIME), times)
+
+
+def _check_names(needed: list[str], names: list[str]) -> None:
+    """Refuses a table in which one of these names is that of several columns."""
+    for name in needed:
+        if names.count(name) > 1:
+            raise BTRDBValueError(
+                f"{names.count(name)} columns of the table have the name `{name}`; rename them, "
+                "for example with `rename_columns`"
+            )
 
 
 def _holds_times(kind: pa.DataType) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,10 @@ from pingthings.timeseries.exceptions import (
     BTRDBTypeError,
     InvalidTimeRange,
 )
-from pingthings.timeseries.python_values import as_numbers, as_times
+from pingthings.timeseries.python_values import as_numbers, as_objects, as_times
 from pingthings.timeseries.time_axis import (
     as_column,
+    as_instants,
     holds_times,
     is_arrow,
     is_of_pandas,
@@ -28,7 +29,7 @@ from pingthings.timeseries.time_axis import (
 )
 from pingthings.timeseries.utils.timez import Instant
 
-__all__ = ["InsertData", "check_numbers", "to_arrow"]
+__all__ = ["InsertData", "check_numbers", "plain_columns", "to_arrow"]
 
 
 class ArrowStream(Protocol):
@@ -59,6 +60,7 @@ InsertData: TypeAlias = (
 """
 
 _PAIR = 2
+_NO_ROWS = {bytes, bytearray, str, dict, set, frozenset}
 _ONE_COLUMN = (
     "give times and values, or one column with a time index; for wider frames use `frames.split`"
 )
@@ -76,7 +78,7 @@ def to_arrow(data: InsertData, time: str | None = None) -> pa.Table:
         BadValue: A value is missing or not a number.
         InvalidTimeRange: A time is outside the range of nanoseconds.
     """
-    if is_pandas(data) or is_arrow(data):
+    if not _is(data, type) and (is_pandas(data) or is_arrow(data)):
         return _frame(data, time)
     if time is not None:
         raise BTRDBTypeError(
@@ -94,6 +96,8 @@ def _checked(table: pa.Table, where: str) -> pa.Table:
         )
     if table.num_rows:
         check_numbers(values, where)
+        if times == pa.uint64():
+            as_instants(table.column(0))  # it names the row of a time that int64 cannot represent
     return table
 
 
@@ -120,7 +124,7 @@ def _frame(frame: Any, time: str | None) -> pa.Table:
     except (pa.ArrowException, TypeError, ValueError) as error:
         if isinstance(error, BTrDBError):
             raise
-        raise BTRDBTypeError(_unknown(frame)) from error
+        raise BTRDBTypeError(f"{_unknown(frame)}: {error}") from error
     if len(taken.columns) != 1:
         if count:
             raise BTRDBTypeError(
@@ -138,7 +142,7 @@ def _frame(frame: Any, time: str | None) -> pa.Table:
 
 def _table(data: Any) -> pa.Table:
     if _is(data, tuple) and len(data) == _PAIR and any(map(_is_array, data)):
-        return _columns(_plain(data[0]), _plain(data[1]))
+        return _columns(*plain_columns(*data))
     if _is(data, tuple) and len(data) == _PAIR and any(_is(part, list) for part in data):
         raise BTRDBTypeError(
             "two lists may be two columns or two points; give numpy arrays of times and values, or "
@@ -167,10 +171,35 @@ def _is_array(data: object) -> bool:
     return hasattr(data, "__array__") and getattr(data, "ndim", 1) > 0
 
 
+def plain_columns(times: Any, values: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Converts columns of any library to numpy arrays.
+
+    Raises:
+        BadValue: A column holds a null.
+        BTRDBTypeError: It is no column, or the rows of two pandas series do not belong together.
+    """
+    are_series = is_pandas(times) and is_pandas(values) and times.ndim == values.ndim == 1
+    # Rows are combined by position, which two filtered or sorted series do not share.
+    if are_series and not times.index.equals(values.index) and _overlap(times, values):
+        raise BTRDBTypeError(
+            "the series of times and of values have different indexes, so their rows may not "
+            "belong together; give a frame of both, or `to_numpy()` of each"
+        )
+    return _plain(times), _plain(values)
+
+
+def _overlap(times: Any, values: Any) -> bool:
+    return bool(times.index.isin(values.index).any())
+
+
 def _plain(values: Any) -> np.ndarray[Any, Any]:
     """Converts a column of any library to a numpy array."""
-    if _is(values, np.ndarray | list | tuple):
-        return np.asanyarray(values)
+    if _is(values, list | tuple):
+        return as_objects(values)
+    if _is(values, np.ndarray):
+        return cast("np.ndarray[Any, Any]", values)
+    if is_of_pandas(values) and getattr(values, "ndim", 1) != 1:
+        raise BTRDBTypeError(f"a `{type(values).__name__}` is no column; select one of its columns")
     try:
         if not (is_of_pandas(values) or is_arrow(values) or _is(values, pa.ChunkedArray)):
             return np.asarray(values)  # for example of xarray
@@ -214,7 +243,7 @@ def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Ta
         if values.dtype == np.dtype(object) and not np.ma.isMaskedArray(values):
             return _named(pa.array(_native(times)), as_numbers(values.tolist()))
         return _named(pa.array(_native(times)), pa.array(_native(values)))
-    except pa.ArrowException as error:
+    except (pa.ArrowException, TypeError) as error:  # numpy's own texts have no byte order
         raise BTRDBTypeError(f"values of type `{values.dtype}`; give numbers") from error
 
 
@@ -223,7 +252,10 @@ def _instants(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if not times.size:
         return times.astype(np.int64)
     if times.dtype == np.dtype(object) and not np.ma.isMaskedArray(times):
-        times = np.asarray(as_times(times.tolist()))
+        held = times.tolist()
+        if any(_is(time, float) for time in held):
+            raise BTRDBTypeError("times of type `float`; floats cannot represent nanoseconds")
+        times = np.asarray(as_times(held))
     if times.dtype.kind not in "iuM":
         advice = (
             "convert them to datetime64"
@@ -265,6 +297,8 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _pairs(pairs: Iterable[Any]) -> pa.Table:
     rows = pairs if isinstance(pairs, list) else list(pairs)
+    if set(map(type, rows)) & _NO_ROWS:  # their bytes, letters or keys would be taken
+        raise BTRDBTypeError(_no_pair(rows))
     for row, pair in enumerate(rows[:_PAIR]):
         if _is_array(pair) or _is(pair, array | memoryview | range):
             # Two columns with two rows would be stored as two points, one of them in 1970.
@@ -285,6 +319,9 @@ def _no_pair(rows: list[Any]) -> str:
     for row, pair in enumerate(rows):
         try:
             _, _ = pair
+            is_pair = type(pair) not in _NO_ROWS
         except (TypeError, ValueError):
+            is_pair = False
+        if not is_pair:
             return f"row {row} is `{pair!r}`; give pairs (time, value)"
     return "the rows can be iterated only once; give pairs (time, value)"

@@ -15,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from pingthings.timeseries.exceptions import BadValue, BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.exceptions import BadValue, BTrDBError, BTRDBTypeError
 from pingthings.timeseries.utils.timez import Instant, to_nanoseconds
 
-__all__ = ["as_numbers", "as_times", "is_missing", "is_number"]
+__all__ = ["as_instant", "as_numbers", "as_objects", "as_times", "is_missing", "is_number"]
 
 _PLAIN = {float, int, np.float64, type(None)}
 _NO_NUMBERS = np.complexfloating | np.timedelta64
@@ -33,13 +33,12 @@ def as_times(times: list[Any]) -> pa.Array[Any]:
         InvalidTimeRange: A time is outside the range of nanoseconds.
     """
     if set(map(type, times)) - {int}:
-        times = [_time(time, row) for row, time in enumerate(times)]
+        times = [as_instant(time, row) for row, time in enumerate(times)]
     try:
         return pa.array(np.fromiter(times, np.int64, len(times)))
-    except OverflowError as error:
-        raise InvalidTimeRange(
-            "a time does not fit into 64-bit nanoseconds (1677 to 2262)"
-        ) from error
+    except OverflowError:
+        times = [as_instant(time, row) for row, time in enumerate(times)]  # it names the row
+        raise
 
 
 def as_numbers(values: list[Any]) -> pa.Array[Any]:
@@ -94,7 +93,26 @@ def _value(value: Any, row: int) -> float | None:
     return number
 
 
-def _time(time: object, row: int) -> int:
+def as_instant(time: object, row: int) -> int:
+    """Converts a time; an error names the row."""
     if time is None:
         raise BTRDBTypeError(f"row {row} has no time")
-    return to_nanoseconds(cast(Instant, time))  # it checks the type itself
+    try:
+        return to_nanoseconds(cast(Instant, time))  # it checks the type itself
+    except BTrDBError as error:
+        error.args = (f"row {row}: {error}", *error.args[1:])
+        raise
+
+
+def as_objects(values: list[Any] | tuple[Any, ...]) -> np.ndarray[Any, Any]:
+    """Converts a column of Python values to an array without changing any of them.
+
+    numpy would convert truth values to numbers, and round integers beside floats.
+    """
+    kinds = set(map(type, values))
+    try:
+        if kinds in ({int}, {float}):
+            return np.array(values, np.int64 if kinds == {int} else np.float64)
+    except OverflowError:
+        pass  # `as_numbers` and `as_times` decide about such integers
+    return np.fromiter(values, np.dtype(object), len(values))

@@ -14,9 +14,8 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 import pyarrow as pa
 
-from pingthings.timeseries.exceptions import BadValue, BTRDBTypeError, InvalidTimeRange
-from pingthings.timeseries.python_values import as_numbers, is_missing, is_number
-from pingthings.timeseries.utils.timez import to_nanoseconds
+from pingthings.timeseries.exceptions import BadValue, BTrDBError, BTRDBTypeError, InvalidTimeRange
+from pingthings.timeseries.python_values import as_instant, as_numbers, is_missing, is_number
 
 __all__ = [
     "TimedFrame",
@@ -48,6 +47,7 @@ _CURES: dict[str | tuple[str, ...], str] = {
     ("str", "object", "date"): "convert it with `pandas.to_datetime`",
 }
 """How to convert a column to times, by the start of the name of its type."""
+_PER_UNIT = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _LEAST_NS = 10**17
 """A time in 1973. Today's times in seconds, milliseconds or microseconds are smaller numbers."""
 
@@ -101,6 +101,8 @@ def take_apart(frame: Any, time: str | None) -> TimedFrame:
         BTRDBTypeError: There are no times, they are ambiguous, or Arrow has no type for a column.
         InvalidTimeRange: A time is missing, or is outside the range of nanoseconds.
     """
+    if isinstance(frame, type):
+        raise BTRDBTypeError(f"the class `{frame.__name__}` is not a frame; give an object of it")
     if time is not None and not isinstance(time, str):
         raise BTRDBTypeError(
             f"`time` is the name of a column or index, not a `{type(time).__name__}`"
@@ -135,7 +137,7 @@ def _of_pandas(frame: Any, time: str | None) -> TimedFrame:
     if frame.index.nlevels == 1:
         only = frame.index.get_level_values(0)  # a multi-index may have a single level
         index = replace(_pandas_part(only.name, only), where=f"index of the `{what}`")
-    elif time is None:
+    elif time is None or time in frame.index.names:
         raise BTRDBTypeError(
             f"the index of the `{what}` has {frame.index.nlevels} levels; convert them to columns "
             "with `reset_index`, and select the rows of one stream"
@@ -180,6 +182,8 @@ def _of_arrow(frame: Any, time: str | None) -> TimedFrame:
         for name, held in zip(table.column_names, table.columns, strict=True)
     ]
     is_first = time is None and (not _is_of(frame, "polars") or not table.num_rows)
+    if is_first and table.num_rows and columns and not _is_named(columns[0]):
+        is_first = not any(map(_is_named, columns))  # a status word before the times is no time
     if is_first and columns and not any(part.is_instant for part in columns[1:]):
         found: tuple[int | None, Column] = 0, columns[0].held
     else:
@@ -219,8 +223,7 @@ def _table(frame: Any) -> Any:
                 arrow.chunked_array(frame[name])
             except (pa.ArrowException, TypeError, ValueError):
                 raise BTRDBTypeError(
-                    f"column `{name}` of the `{type(frame).__name__}` has the type "
-                    f"`{frame[name].dtype}`, which Arrow lacks; cast it to Float64 or Int64"
+                    f"column `{name}` of the `{type(frame).__name__}` has {_lacking(frame[name])}"
                 ) from error
         raise
 
@@ -348,7 +351,11 @@ def _each(part: _Part) -> Column:
     for row, value in enumerate(values):
         if is_missing(value):
             raise InvalidTimeRange(f"row {row}: the {part.where} has no time there ({value})")
-        times.append(cast("int", to_nanoseconds(value)))
+        try:
+            times.append(as_instant(value, row))
+        except BTrDBError as error:
+            error.args = (f"{part.where}, {error}", *error.args[1:])
+            raise
     return arrow.array(times, arrow.int64()).cast(_INSTANT)
 
 
@@ -373,11 +380,14 @@ def _array(values: Any) -> Column:
     if isinstance(values, arrow.ChunkedArray):
         array = values
     elif _is_of(values, "polars"):  # whose single elements have only microseconds
-        array = arrow.chunked_array(values)
+        array = _of_polars(values)
     elif _is_of(values, "pandas") and isinstance(dtype, np.dtype) and dtype.kind in "iuf":
         # Arrow requires native byte order.
         numbers = values.to_numpy()
         array = arrow.array(numbers.astype(numbers.dtype.newbyteorder("="), copy=False))
+    elif kind == "DatetimeTZDtype":  # Arrow lacks some zones, such as offsets with seconds
+        of_times = values.dt if hasattr(values, "dt") else values
+        array = arrow.array(of_times.tz_convert("UTC"))
     elif kind == "SparseDtype":
         array = arrow.array(np.asarray(values))
     elif kind == "PeriodDtype":  # Arrow would use the integers inside
@@ -387,6 +397,19 @@ def _array(values: Any) -> Column:
     if isinstance(array, arrow.ChunkedArray):
         array = array.combine_chunks() if array.num_chunks != 1 else array.chunk(0)
     return array
+
+
+def _of_polars(values: Any) -> Column:
+    try:
+        if str(values.dtype) != "Object":  # whose export has addresses
+            return arrow.chunked_array(values)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise BTRDBTypeError(f"a `{type(values).__name__}` has {_lacking(values)}") from error
+    raise BTRDBTypeError(f"a `{type(values).__name__}` has {_lacking(values)}")
+
+
+def _lacking(values: Any) -> str:
+    return f"the type `{values.dtype}`, which Arrow lacks; cast it to Float64 or Int64"
 
 
 def as_instants(times: Column) -> Column:
@@ -400,7 +423,18 @@ def as_instants(times: Column) -> Column:
             times = times.cast(arrow.int64())
         return times.cast(_INSTANT)
     except pa.ArrowInvalid as error:
-        raise InvalidTimeRange(f"a time is outside the range of nanoseconds: {error}") from error
+        raise InvalidTimeRange(_out_of_range(times)) from error
+
+
+def _out_of_range(times: Column) -> str:
+    """Returns the error message for times of which one does not fit into nanoseconds."""
+    per_unit = _PER_UNIT[times.type.unit] if arrow.types.is_timestamp(times.type) else 1
+    numbers = times.cast(arrow.int64()) if arrow.types.is_timestamp(times.type) else times
+    for row, number in enumerate(numbers.to_pylist()):
+        if number is not None and not -(1 << 63) <= number * per_unit < 1 << 63:
+            text = f"{number} {times.type.unit} since 1970" if per_unit > 1 else str(number)
+            return f"row {row}: the time {text} is outside the range of nanoseconds (1677 to 2262)"
+    return "a time is outside the range of nanoseconds"  # pragma: no cover
 
 
 def _pandas_values(part: _Part) -> Column:

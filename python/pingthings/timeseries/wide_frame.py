@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pingthings.timeseries.arguments import unfit
 from pingthings.timeseries.exceptions import (
     BadValue,
     BTrDBError,
@@ -68,6 +69,10 @@ def columns_of(
         WideColumn(renamed.get(label, label), given.get(label, one_for_all), table)
         for label, table in points.items()
     ]
+    for column in found:
+        for what, text in (("name", column.name), ("unit", column.unit)):
+            if why := unfit(text):
+                raise BTRDBValueError(f"{text[:40]!a} is no {what} of a stream: it {why}")
     for name, count in Counter(column.name for column in found).items():
         if count > 1:
             raise BTRDBValueError(f"two columns would be stored in the stream `{name}`; rename one")
@@ -88,6 +93,7 @@ def _texts(given: Mapping[str, str], what: str, points: Mapping[str, pa.Table]) 
         raise BTRDBTypeError(
             f"`{what}` must map columns to text, but is a `{type(given).__name__}`"
         )
+    given = {str(label): text for label, text in given.items()}  # as those of the frame are
     for label, text in given.items():
         if not isinstance(text, str):
             raise BTRDBTypeError(f"`{what}` maps column `{label}` to `{text!r}`; give text")
@@ -96,7 +102,7 @@ def _texts(given: Mapping[str, str], what: str, points: Mapping[str, pa.Table]) 
             raise BTRDBValueError(
                 f"`{what}` has a column `{label}`, which the frame lacks; it has {known}"
             )
-    return dict(given)
+    return given
 
 
 def points_of(frame: Any, time: str | None) -> dict[str, pa.Table]:
@@ -159,8 +165,8 @@ def _points(times: Any, values: Any, name: str, *, nan_is_missing: bool) -> pa.T
                     f"column `{name}`, row {row} has {values[row].as_py()}: only finite values can "
                     "be stored; leave out such points"
                 )
-    if pa.types.is_null(values.type):
-        values = values.cast(pa.float64())
+    if pa.types.is_null(values.type) or not len(values):  # an empty column may have any type
+        values = cast("Any", pa).nulls(len(values), pa.float64())
     check_numbers(values.type, f"column `{name}`")
     table = pa.table({"time": times, "value": values})
     return table if has is None else table.filter(has)
