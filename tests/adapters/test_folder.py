@@ -18,7 +18,7 @@ import pytest
 from pingthings.files.source import SourceError
 from pingthings.files.times import Clock
 from pingthings.ingest.folder import COMMIT_ROWS, Columns, Ledger, Rejects, store
-from pingthings.timeseries.exceptions import BTrDBError
+from pingthings.timeseries.exceptions import BTrDBError, BTRDBValueError
 
 T = 1_700_000_000_000_000_000
 STATIONS = ("oak", "elm")
@@ -250,3 +250,27 @@ def test_a_number_that_is_none_names_no_stream(client: pt.Client, collection: st
     found, refused = stored_rows(client, collection, folder)
     assert list(found) == [f"{collection}/7"]
     assert "no name" in refused
+
+
+def test_two_columns_of_one_name_are_refused(client: pt.Client, collection: str, tmp_path: Path):
+    (tmp_path / "a.csv").write_text("time,name,value,value\n2024-01-01,a,1,2\n", encoding="utf-8")
+    ledger, rejects = Ledger(tmp_path / "ledger"), Rejects(tmp_path / "rejected")
+    with pytest.raises(SourceError, match=r"another column `value`, `value \(column 4\)`"):
+        store(client, tmp_path, collection, ledger, rejects)
+    with pytest.raises(SourceError, match="does not exist"):
+        store(client, tmp_path / "no", collection, ledger, rejects)
+    rejects.close()
+    assert not len(client.streams_in_collection(collection))
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"files": {"a": {}}, "rejected_bytes": 0}'])
+def test_what_is_no_ledger_is_named(tmp_path: Path, text: str):
+    path = tmp_path / "ledger.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BTRDBValueError, match=r"ledger.json` is not a ledger"):
+        Ledger.read(path)
+
+
+def test_a_unit_of_times_that_is_none_is_named():
+    with pytest.raises(BTRDBValueError, match="`sec` is no unit of times; give one of `s`"):
+        Clock(unit="sec")  # type: ignore[arg-type]

@@ -38,6 +38,7 @@ POINTS = [(T, 1.0), (T + 1_000, -2.5), (T + 2_000, 4.0)]
 TIMES = [time for time, _ in POINTS]
 VALUES = [value for _, value in POINTS]
 NAN, INF = math.nan, math.inf
+masked: Any = np.ma  # its stubs know no objects
 
 Make = Callable[[], Any]
 
@@ -361,6 +362,27 @@ REFUSED: dict[str, tuple[Make, type[Exception], str]] = {
         lambda: [*POINTS, b"ab"],
         BTRDBTypeError,
         "row 3 is `b'ab'`",
+    ),
+    "array as a later row": (
+        lambda: [*POINTS, np.array([1, 2])],
+        BTRDBTypeError,
+        "row 3 is a `ndarray`, so a column",
+    ),
+    "keys as a row": (lambda: [{1: 2, 3: 4}.keys()], BTRDBTypeError, "row 0 is"),
+    "masked objects": (
+        lambda: (np.array(TIMES), masked.array([2**64, 1, 2], dtype=object, mask=[0, 1, 0])),
+        BadValue,
+        "row 1 holds a null",
+    ),
+    "masked times of objects": (
+        lambda: (masked.array(TIMES, dtype=object, mask=[0, 1, 0]), np.array(VALUES)),
+        BTRDBTypeError,
+        "row 1 has no time",
+    ),
+    "Arrow values before seconds": (
+        lambda: pa.table({"b": [1, 2, 3], "time": [1.7e9, 1.8e9, 1.9e9]}),
+        BTRDBTypeError,
+        "no column of the `Table` has times",
     ),
     "set as a row": (lambda: [{T, 1.0}], BTRDBTypeError, "row 0 is"),
     "mapping as a row": (lambda: [{"time": T, "value": 1.0}], BTRDBTypeError, "row 0 is"),

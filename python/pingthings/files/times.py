@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,11 @@ class Clock:
     """What days of a spreadsheet count from, in days after 1899-12-30."""
     last: int | None = field(default=None, compare=False, repr=False)
     """The time of the row before, for `infer`."""
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and self.unit not in get_args(TimeUnit):
+            units = ", ".join(f"`{unit}`" for unit in get_args(TimeUnit))
+            raise BTRDBValueError(f"`{self.unit}` is no unit of times; give one of {units}")
 
 
 def times(column: Any, clock: Clock) -> tuple[Instants, Bad]:

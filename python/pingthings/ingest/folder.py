@@ -79,12 +79,22 @@ class Ledger:
 
     @classmethod
     def read(cls, path: Path) -> Ledger:
-        """Reads the ledger of earlier runs; it is empty if the file does not exist."""
+        """Reads the ledger of earlier runs; it is empty if the file does not exist.
+
+        Raises:
+            BTRDBValueError: The file is not a ledger.
+        """
         if not path.exists():
             return cls(path)
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        files = {name: Progress(**progress) for name, progress in kept["files"].items()}
-        return cls(path, files, kept["rejected_bytes"])
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+            files = {name: Progress(**progress) for name, progress in kept["files"].items()}
+            return cls(path, files, int(kept["rejected_bytes"]))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BTRDBValueError(
+                f"`{path}` is not a ledger of an earlier run; name another file, or remove it to "
+                "store everything again"
+            ) from error
 
     def of(self, file: Path) -> Progress:
         """Returns the progress in a file; it is at the start if the file is new or has changed."""
@@ -129,6 +139,8 @@ def store(
         WriterFailed: The points cannot be stored.
     """
     columns = columns or Columns()
+    if not Path(folder).exists():
+        raise SourceError(f"`{folder}` does not exist")
     if not rejects.holds(ledger.rejected_bytes):
         raise BTRDBValueError(
             f"`{rejects.path}` lacks rejected rows that `{ledger.path}` has recorded; remove both "
@@ -137,7 +149,7 @@ def store(
     rejects.resume(ledger.rejected_bytes)
     known: dict[str, dict[str, UUID]] = {}
     with Writer(client, insert_points=INSERT_POINTS, most_points=4 * INSERT_POINTS) as writer:
-        for file in every_file([folder]):
+        for file in every_file([Path(folder)]):
             progress = ledger.of(file.path)
             if progress.is_finished:
                 continue
@@ -183,6 +195,9 @@ def _present(found: list[str], columns: Columns, path: Path) -> list[str]:
         if name not in found:
             known = ", ".join(f"`{one}`" for one in found)
             raise SourceError(f"`{path}` has no column `{name}`; it has {known}")
+        others = [one for one in found if one.startswith(f"{name} (column ")]
+        if others:
+            raise SourceError(f"`{path}` has another column `{name}`, `{others[0]}`; rename one")
     return wanted
 
 

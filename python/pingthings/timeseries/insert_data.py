@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -49,8 +50,8 @@ InsertData: TypeAlias = (
 """Points to insert, in one of these forms:
 
 * an Arrow table, record batch or reader, or any object with `__arrow_c_stream__`, with two columns:
-  times (timestamps of any unit and zone, without a zone in UTC; or, if it is the first column,
-  int64 nanoseconds) and numbers;
+  times (timestamps of any unit and zone, without a zone in UTC; or int64 nanoseconds, if it is the
+  first column or called like times) and numbers;
 * a polars frame with two columns, times and numbers; a pandas series, or a frame of one column,
   with a time index; a pandas frame with two columns, times and numbers. Integers in these are times
   only if their name (`time`, `timestamp` or similar) or the argument `time` says so;
@@ -60,7 +61,7 @@ InsertData: TypeAlias = (
 """
 
 _PAIR = 2
-_NO_ROWS = {bytes, bytearray, str, dict, set, frozenset}
+_NO_ROWS = str, bytes, bytearray, memoryview, Mapping, AbstractSet, array, range
 _ONE_COLUMN = (
     "give times and values, or one column with a time index; for wider frames use `frames.split`"
 )
@@ -240,7 +241,7 @@ def _columns(times: np.ndarray[Any, Any], values: np.ndarray[Any, Any]) -> pa.Ta
         )
     times = _instants(times)
     try:
-        if values.dtype == np.dtype(object) and not np.ma.isMaskedArray(values):
+        if values.dtype == np.dtype(object):  # a list has None where an array is masked
             return _named(pa.array(_native(times)), as_numbers(values.tolist()))
         return _named(pa.array(_native(times)), pa.array(_native(values)))
     except (pa.ArrowException, TypeError) as error:  # numpy's own texts have no byte order
@@ -251,7 +252,7 @@ def _instants(times: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Converts times to integer nanoseconds or datetime64[ns]."""
     if not times.size:
         return times.astype(np.int64)
-    if times.dtype == np.dtype(object) and not np.ma.isMaskedArray(times):
+    if times.dtype == np.dtype(object):
         held = times.tolist()
         if any(_is(time, float) for time in held):
             raise BTRDBTypeError("times of type `float`; floats cannot represent nanoseconds")
@@ -297,15 +298,18 @@ def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _pairs(pairs: Iterable[Any]) -> pa.Table:
     rows = pairs if isinstance(pairs, list) else list(pairs)
-    if set(map(type, rows)) & _NO_ROWS:  # their bytes, letters or keys would be taken
-        raise BTRDBTypeError(_no_pair(rows))
-    for row, pair in enumerate(rows[:_PAIR]):
+    # Two columns with two rows would be stored as two points, one of them in 1970; and bytes,
+    # letters or keys would be taken for a time and a value.
+    wrong = set(filter(_is_no_row, set(map(type, rows))))
+    for row, pair in enumerate(rows if wrong else ()):
+        if type(pair) not in wrong:
+            continue
         if _is_array(pair) or _is(pair, array | memoryview | range):
-            # Two columns with two rows would be stored as two points, one of them in 1970.
             raise BTRDBTypeError(
                 f"row {row} is a `{type(pair).__name__}`, so a column; give columns as a pair of "
                 "numpy arrays, `(times, values)`, and points as pairs (time, value)"
             )
+        raise BTRDBTypeError(f"row {row} is `{pair!r}`; give pairs (time, value)")
     # There may be millions of pairs; two comprehensions are faster than one loop for both lists.
     try:
         times = [time for time, _ in rows]
@@ -315,13 +319,15 @@ def _pairs(pairs: Iterable[Any]) -> pa.Table:
     return _named(as_times(times), as_numbers(values))
 
 
+def _is_no_row(kind: type) -> bool:
+    is_array = hasattr(kind, "__array__") and not issubclass(kind, np.generic)
+    return is_array or issubclass(kind, _NO_ROWS)
+
+
 def _no_pair(rows: list[Any]) -> str:
     for row, pair in enumerate(rows):
         try:
             _, _ = pair
-            is_pair = type(pair) not in _NO_ROWS
         except (TypeError, ValueError):
-            is_pair = False
-        if not is_pair:
             return f"row {row} is `{pair!r}`; give pairs (time, value)"
     return "the rows can be iterated only once; give pairs (time, value)"

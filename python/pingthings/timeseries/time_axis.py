@@ -1,8 +1,8 @@
 """Decides which index or column of a frame has its times; no other module decides this.
 
 Timestamps are times by their type. Integers are times only by the argument `time`, by their name
-(`time`, `timestamp` or similar), or in the first column of an Arrow table, which is documented to
-have nanoseconds. The first column of a pandas or polars frame is not used merely because it is
+(`time`, `timestamp` or similar), or in the first column of an Arrow table without such a name, which
+is documented to have nanoseconds. The first column of a pandas or polars frame is not used merely because it is
 first: status words would be stored as times in 1970.
 """
 
@@ -183,7 +183,8 @@ def _of_arrow(frame: Any, time: str | None) -> TimedFrame:
     ]
     is_first = time is None and (not _is_of(frame, "polars") or not table.num_rows)
     if is_first and table.num_rows and columns and not _is_named(columns[0]):
-        is_first = not any(map(_is_named, columns))  # a status word before the times is no time
+        # A status word is no time if another column is called so, whatever that one holds.
+        is_first = not any(part.name.casefold() in _NAMES for part in columns)
     if is_first and columns and not any(part.is_instant for part in columns[1:]):
         found: tuple[int | None, Column] = 0, columns[0].held
     else:
