@@ -1,9 +1,9 @@
 """Decides which index or column of a frame has its times; no other module decides this.
 
 Timestamps are times by their type. Integers are times only by the argument `time`, by their name
-(`time`, `timestamp` or similar), or in the first column of an Arrow table without such a name, which
-is documented to have nanoseconds. The first column of a pandas or polars frame is not used merely because it is
-first: status words would be stored as times in 1970.
+(`time`, `timestamp` or similar), or in the first column of an Arrow table without such a name,
+which is documented to have nanoseconds. The first column of a pandas or polars frame is not used
+merely because it is first: status words would be stored as times in 1970.
 """
 
 from __future__ import annotations
