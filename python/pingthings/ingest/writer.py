@@ -346,10 +346,10 @@ class Writer:
 
 def _pair(uuid: UUID, points: Any) -> Points:
     # A list of two rows would be taken for a column of times and one of values.
-    kind = cast("type[Any]", type(points))
-    if not issubclass(kind, tuple) or len(points) != _PAIR:
+    name = type(points).__name__
+    if not isinstance(points, tuple) or len(cast("Points", points)) != _PAIR:
         raise BTRDBTypeError(
-            f"stream `{uuid}` is mapped to a `{kind.__name__}`; give a tuple of its times "
+            f"stream `{uuid}` is mapped to a `{name}`; give a tuple of its times "
             "and values"
         )
     return cast("Points", points)
