@@ -349,8 +349,7 @@ def _pair(uuid: UUID, points: Any) -> Points:
     name = type(points).__name__
     if not isinstance(points, tuple) or len(cast("Points", points)) != _PAIR:
         raise BTRDBTypeError(
-            f"stream `{uuid}` is mapped to a `{name}`; give a tuple of its times "
-            "and values"
+            f"stream `{uuid}` is mapped to a `{name}`; give a tuple of its times and values"
         )
     return cast("Points", points)
 
