@@ -19,7 +19,7 @@ from pingthings.cli.points import Points, Rows
 from pingthings.cli.repeats import Repeats
 from pingthings.cli.targets import Streams, Target
 from pingthings.files.arrays import flags, is_text, one_chunk, shown
-from pingthings.files.columns import Value, are_numbers, choose_values, unfit
+from pingthings.files.columns import Value, are_numbers, choose_values, unfit, unfit_names
 from pingthings.files.numbers import Notation, numbers
 from pingthings.files.rejects import Rejected, Rejects
 from pingthings.files.source import Block, Kinds, NothingInItError, Position, Source, SourceError
@@ -326,20 +326,10 @@ class Ingestion:
         for place in np.flatnonzero(missing).tolist():
             reasons.setdefault(place, (self.names, f"no name in column `{self.names}`"))
         if self.options.name_column is not None:
-            self._unfit_names(names, self.options.name_column, reasons)
+            longest = max((self._own_name("", value) for value in self.values), key=len, default="")
+            for place, why in unfit_names(names, self.names, longest).items():
+                reasons.setdefault(place, (self.names, why))
         return names
-
-    def _unfit_names(self, names: Any, column: str, reasons: dict[int, tuple[str, str]]) -> None:
-        """Rejects the rows whose name no stream can have."""
-        longest = max((self._own_name("", value) for value in self.values), key=len, default="")
-        known: list[str | None] = names.dictionary.to_pylist()
-        for code, name in enumerate(known):
-            why = unfit((name or "") + longest)
-            if why is None:
-                continue
-            told = f"`{shown(names.dictionary, code)}` in column `{column}` cannot name a stream"
-            for place in np.flatnonzero(flags(compute.equal(names.indices, code))).tolist():
-                reasons.setdefault(place, (column, f"{told}: it {why}"))
 
     def _own_name(self, name: str, value: Value) -> str:
         """What the stream of a column is called in the rows of a name."""

@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pingthings.files.arrays import is_number, is_text, one_chunk
+from pingthings.files.arrays import is_number, is_text, one_chunk, places, shown
 from pingthings.files.numbers import NO_NUMBER, TOO_LARGE, Notation, numbers
 from pingthings.files.source import Source, SourceError
 from pingthings.timeseries.arguments import unfit
 
-__all__ = ["Value", "are_numbers", "choose_values", "folded", "listed", "unfit"]
+__all__ = ["Value", "are_numbers", "choose_values", "folded", "listed", "unfit", "unfit_names"]
 
 arrow: Any = pa  # its stubs lag behind it
+compute: Any = pc
 
 _MANY = 20
 _JUDGED = 1_000
@@ -208,3 +210,18 @@ def listed(source: Source) -> str:
     shown_names = source.columns[:_MANY]
     more = f" and {len(source.columns) - _MANY} more" if len(source.columns) > _MANY else ""
     return ", ".join(f"`{name}`" for name in shown_names) + more
+
+
+def unfit_names(names: Any, column: str, suffix: str = "") -> dict[int, str]:
+    """Returns the rows of a dictionary-encoded column whose name no stream can have, with why.
+
+    `suffix` is what the name of a stream adds to the cell.
+    """
+    reasons: dict[int, str] = {}
+    for code, name in enumerate(names.dictionary.to_pylist()):
+        why = unfit((name or "") + suffix)
+        if why is not None:
+            cell = shown(names.dictionary, code)
+            reason = f"`{cell}` in column `{column}` cannot name a stream: it {why}"
+            reasons |= dict.fromkeys(places(compute.equal(names.indices, code)), reason)
+    return reasons

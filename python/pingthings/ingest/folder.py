@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pingthings.files.arrays import is_number, one_chunk, places, shown
-from pingthings.files.columns import unfit
+from pingthings.files.arrays import is_number, one_chunk
+from pingthings.files.columns import unfit_names
 from pingthings.files.folder import every_file
 from pingthings.files.numbers import numbers
 from pingthings.files.open import open_source
@@ -212,17 +212,6 @@ def _check_types(table: Any, columns: Columns, path: Path) -> None:
         raise SourceError(f"column `{columns.name}` of `{path}` is {kind}, which names no streams")
 
 
-def _unfit_names(encoded: Any, column: str, bad: dict[int, str]) -> None:
-    """Rejects the rows whose name no stream can have."""
-    for code, name in enumerate(encoded.dictionary.to_pylist()):
-        why = unfit(name)
-        if why is None:
-            continue
-        told = f"`{shown(encoded.dictionary, code)}` in column `{column}` cannot name a stream"
-        for place in places(compute.equal(encoded.indices, code)):
-            bad.setdefault(place, f"{told}: it {why}")
-
-
 def _points(block: Block, columns: Columns) -> tuple[dict[str, Points], list[Rejected]]:
     """Returns the points of each stream, and the rejected rows with line and reason."""
     table = block.table
@@ -241,7 +230,8 @@ def _points(block: Block, columns: Columns) -> tuple[dict[str, Points], list[Rej
             bad.setdefault(place, f"no {column}")
     encoded = names.cast(arrow.string()).dictionary_encode()
     codes = compute.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    _unfit_names(encoded, columns.name, bad)
+    for place, why in unfit_names(encoded, columns.name).items():
+        bad.setdefault(place, why)
     good = np.ones(len(table), bool)
     good[list(bad)] = False
     doubles = values.to_numpy(zero_copy_only=False)
